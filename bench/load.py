@@ -1,0 +1,127 @@
+"""Load for one server on 127.0.0.1: wrk when it is installed, else a small client of our own."""
+
+import asyncio
+import json
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple
+
+CONNECTIONS = 32
+PATIENCE = 30  # seconds: what an answer may take before the run is given up
+LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
+
+# Requests in flight when wrk stops are still worked on by the server, so they are counted as sent.
+WRK_SCRIPT = """
+local messages = %s
+local threads = {}
+sent = 0
+
+function setup(thread) table.insert(threads, thread) end
+
+function request()
+  sent = sent + 1
+  return messages[(sent - 1) %% #messages + 1]
+end
+
+function done(summary)
+  local total = 0
+  for _, thread in ipairs(threads) do total = total + thread:get("sent") end
+  local errors = summary.errors
+  local broken = errors.connect + errors.read + errors.write + errors.timeout
+  io.write(string.format("\\n[%%d, %%d, %%d, %%d, %%d]\\n",
+    total, summary.requests, errors.status, broken, summary.duration))
+end
+"""
+
+
+class Request(NamedTuple):
+    """One HTTP request."""
+
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+
+    def wire(self) -> str:
+        """Write it as it goes over the socket (ASCII only)."""
+        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: 127.0.0.1"]
+        lines += [f"{name}: {value}" for name, value in self.headers]
+        if self.body:
+            lines += ["Content-Type: application/json", f"Content-Length: {len(self.body)}"]
+        return "\r\n".join([*lines, "", self.body])
+
+
+class Tally(NamedTuple):
+    """What one run sent, and what came back: `refused` are statuses of 400 and above."""
+
+    sent: int
+    answered: int
+    refused: int
+    broken: int
+    seconds: float
+
+
+def generator() -> str:
+    """Name the load generator that runs here."""
+    return "wrk" if shutil.which("wrk") else "asyncio"
+
+
+def run(port: int, requests: list[Request], seconds: int) -> Tally:
+    """Send the requests in turn over 32 connections for that long."""
+    messages = [request.wire() for request in requests]
+    if generator() == "wrk":
+        return run_wrk(port, messages, seconds)
+    return asyncio.run(run_client(port, messages, seconds))
+
+
+def run_wrk(port: int, messages: list[str], seconds: int) -> Tally:
+    """Have wrk send the messages."""
+    # Of ASCII text, what JSON writes as a string Lua reads as the same string.
+    script = WRK_SCRIPT % ("{" + ",\n".join(json.dumps(message) for message in messages) + "}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "requests.lua")
+        path.write_text(script, encoding="ascii")
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"--timeout={PATIENCE}s"]
+        command += ["-s", str(path), f"http://127.0.0.1:{port}/"]
+        output = subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=seconds + PATIENCE
+        ).stdout
+    sent, answered, refused, broken, microseconds = json.loads(output.splitlines()[-1])
+    return Tally(sent, answered, refused, broken, microseconds / 1e6)
+
+
+async def run_client(port: int, messages: list[str], seconds: int) -> Tally:
+    """Send the messages from this process, each connection waiting for its last answer."""
+    turns = cycle([message.encode("ascii") for message in messages])
+    start = time.perf_counter()
+    async with asyncio.timeout(seconds + PATIENCE):
+        visits = [visit(port, turns, start + seconds) for _ in range(CONNECTIONS)]
+        counts = await asyncio.gather(*visits)
+    answered = sum(count for count, _ in counts)
+    refused = sum(bad for _, bad in counts)
+    return Tally(answered, answered, refused, 0, time.perf_counter() - start)
+
+
+async def visit(port: int, turns: Iterator[bytes], until: float) -> tuple[int, int]:
+    """Ask over one kept-alive connection; count the answers, and those of 400 and above."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    answered = refused = 0
+    try:
+        while time.perf_counter() < until:
+            writer.write(next(turns))
+            head = await reader.readuntil(b"\r\n\r\n")
+            status = int(head[9:12])
+            length = LENGTH.search(head)
+            if length and status != 304:
+                await reader.readexactly(int(length[1]))
+            answered += 1
+            refused += status >= 400
+    finally:
+        writer.close()
+    return answered, refused

@@ -1,0 +1,75 @@
+"""The answers: a row that the database wrote, with the headers that its version and its id give."""
+
+from typing import Annotated
+
+from asyncpg import Record as Row
+from fastapi import Depends
+from sqlmodel import SQLModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from app.preconditions import Tags, tag_of
+from app.problems import NotFound, PreconditionFailed
+from app.routing import guard
+
+_NO_CACHE = (b"cache-control", b"no-cache")
+_JSON = (b"content-type", b"application/json")
+
+
+class Answer(Response):
+    """JSON that is ready to be sent."""
+
+    def __init__(self, content: str, tag: str, status_code: int = 200, **headers: str) -> None:
+        self.status_code = status_code
+        self.background = None
+        self.body = content.encode()
+        self.raw_headers = [_NO_CACHE, (b"etag", tag.encode())]
+        if status_code != 304:
+            self.raw_headers += [_JSON, (b"content-length", b"%d" % len(self.body))]
+        self.raw_headers += [(name.encode(), value.encode()) for name, value in headers.items()]
+
+
+@guard()
+async def here(request: Request) -> str:
+    """Return the path of the request as the client wrote it, under its prefix, without a trailing slash."""
+    path: str = request.scope["path"]
+    return path
+
+
+Here = Annotated[str, Depends(here)]
+
+
+def answer_found(row: Row | None, public: type[SQLModel], if_none_match: Tags | None) -> Response:
+    """Answer with a record, or with 304 when the client has it already."""
+    if row is None:
+        raise NotFound
+    tag = tag_of(row[0], public)
+    if if_none_match and if_none_match.match_weakly(tag):
+        return Answer("", tag, 304)
+    return Answer(row[1], tag)
+
+
+def answer_created(row: Row | None, public: type[SQLModel], here: str) -> Response:
+    """Answer with the record that was stored, and its address."""
+    assert row is not None, "INSERT … RETURNING gives a row"
+    return Answer(row[2], tag_of(row[1], public), 201, location=f"{here}/{row[0]}")
+
+
+def answer_changed(row: Row | None, public: type[SQLModel]) -> Response:
+    """Answer with the record as it was stored; raise NotFound or PreconditionFailed when it was not."""
+    _, version, content = _matched(row, public)
+    return Answer(content, tag_of(version, public))
+
+
+def answer_removed(row: Row | None, public: type[SQLModel]) -> Response:
+    """Answer that the record is gone; raise NotFound or PreconditionFailed when it is not."""
+    _matched(row, public)
+    return Response(status_code=204)
+
+
+def _matched(row: Row | None, public: type[SQLModel]) -> Row:
+    if row is None:
+        raise NotFound
+    if row[1] is None:
+        raise PreconditionFailed(headers={"ETag": tag_of(row[0], public)})
+    return row

