@@ -254,8 +254,9 @@ class _Server:
         if log.exists() and log.stat().st_size > LOG_LIMIT:
             log.replace(f"{log}.old")
         logged = log.stat().st_size if log.exists() else 0
-        # Nobody held the lock, so whatever process this file names is not our server.
-        (self.cluster / "postmaster.pid").unlink(missing_ok=True)
+        # Nobody held the lock, so whatever process these files name is not our server.
+        for stale in (self.cluster / "postmaster.pid", self.sockets / f"{SOCKET}.lock"):
+            stale.unlink(missing_ok=True)
         options = shlex.join(["-k", str(self.sockets), "-c", "listen_addresses=", *self.haste])
         wait = ("-t", str(RECOVERY), "-l", log.name)
         try:

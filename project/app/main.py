@@ -1,5 +1,6 @@
 """The service: the application and its life."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -9,11 +10,16 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from app import problems, resources
-from app.db import Database
+from app import health, problems, resources
+from app.db import Database, located
+from app.docs import add_docs
 from app.front import Front
 from app.openapi import describe
 from app.settings import Settings, load_settings
+
+logger = logging.getLogger(__name__)
+
+_FAILURES = (problems.Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -29,21 +35,26 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings or load_settings()
     app.add_middleware(Front)
-    for failure in (problems.Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError):
+    for failure in _FAILURES:
         app.add_exception_handler(failure, problems.handle)
-    for module in resources.modules().values():
-        app.router.routes.extend(module.router.routes)
+    for module in (health, *resources.modules().values()):
+        app.router.routes.extend(module.router.routes)  # included routers would be matched twice
+    add_docs(app)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
 
 
 @asynccontextmanager
 async def _life(app: FastAPI) -> AsyncIterator[None]:
-    """Open the database for as long as the service runs."""
+    """Keep the database open for as long as the service runs."""
     settings: Settings = app.state.settings
-    app.state.database = Database(settings.url, pool_size=settings.pool_size, pool_timeout=settings.pool_timeout)
-    yield
-    await app.state.database.close()
+    with located(settings) as url:
+        database = Database(url, pool_size=settings.pool_size, pool_timeout=settings.pool_timeout)
+        app.state.database = database
+        try:
+            yield
+        finally:
+            await database.close()
 
 
 app = create_app()

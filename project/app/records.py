@@ -19,11 +19,11 @@ from sqlalchemy import (
     Identity,
     Index,
     Table,
+    TextClause,
     TypeDecorator,
     and_,
     event,
     func,
-    literal_column,
     text,
 )
 from sqlalchemy.orm import Mapper
@@ -204,7 +204,7 @@ def words(model: type[Record]) -> ColumnElement[Any] | None:
     for more in texts[1:]:
         joined = joined.op("||")(_quoted(" ")).op("||")(more)
     spaced = func.translate(joined, _quoted(_PUNCTUATION), _quoted(" " * len(_PUNCTUATION)))
-    return func.to_tsvector(literal_column("'simple'::regconfig"), spaced)
+    return func.to_tsvector(text("'simple'::regconfig"), spaced)
 
 
 def query_words(query: str) -> str:
@@ -212,9 +212,9 @@ def query_words(query: str) -> str:
     return query.translate(_TO_SPACES)
 
 
-def _quoted(value: str) -> ColumnElement[str]:
+def _quoted(value: str) -> TextClause:
     """Return a text that is part of the statement: an index serves only the very expression it was made of."""
-    return literal_column("'" + value.replace("'", "''") + "'")
+    return text("'" + value.replace("'", "''") + "'")
 
 
 @event.listens_for(Mapper, "after_mapper_constructed")

@@ -7,7 +7,7 @@ directly, which takes a third of the time; any other is solved by FastAPI, with 
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute
@@ -92,6 +92,9 @@ class Route(APIRoute):
         guards = [(name, call) for name, call in self.guards.items() if name]
         others = len(asks.dependencies) - len(guards)
         if others or asks.path_params or asks.query_params or asks.header_params or asks.cookie_params:
+            return None
+        returned = get_type_hints(self.endpoint).get("return")
+        if not (isinstance(returned, type) and issubclass(returned, Response)):
             return None
         models = [(field.name, field.field_info.annotation) for field in asks.body_params]
         if len(models) > 1 or not all(isinstance(model, type) and issubclass(model, BaseModel) for _, model in models):

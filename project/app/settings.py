@@ -12,8 +12,8 @@ from sqlalchemy.exc import ArgumentError
 ROOT = Path(__file__).parents[2]
 
 
-class SettingsError(Exception):
-    """What is wrong with the environment, in one sentence without its secrets."""
+class StartError(Exception):
+    """Why a command cannot do its work: one sentence that says what to do, without secrets."""
 
 
 def _database_url(value: Any) -> Any:
@@ -67,11 +67,11 @@ class Settings(BaseSettings):
         return make_url(self.database_url.get_secret_value()) if self.database_url else None
 
 
-def load_settings() -> Settings:
-    """Read the environment; raise SettingsError with one sentence for what does not fit."""
+def load_settings(**given: Any) -> Settings:
+    """Read the environment, over which `given` wins; raise StartError with one sentence for what does not fit."""
     try:
-        return Settings()
+        return Settings(**given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name = "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise SettingsError(f"{name} {first['msg'].removeprefix('Value error, ')}") from None
+        raise StartError(f"{name} {first['msg'].removeprefix('Value error, ')}") from None

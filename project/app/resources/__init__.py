@@ -4,6 +4,20 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
+from typing import NamedTuple
+
+from sqlmodel import SQLModel
+
+from app.records import Record
+
+
+class Family(NamedTuple):
+    """The classes of a resource."""
+
+    table: type[Record]
+    create: type[SQLModel]
+    update: type[SQLModel]
+    public: type[SQLModel]
 
 
 @cache
@@ -12,3 +26,13 @@ def modules() -> dict[str, ModuleType]:
     names = sorted(found.name for found in iter_modules(__path__))
     loaded = {name: import_module(f"{__name__}.{name}") for name in names}
     return {name: module for name, module in loaded.items() if hasattr(module, "router")}
+
+
+def family(module: ModuleType) -> Family:
+    """Return the classes of a resource module: its table, and those named after it."""
+    [table] = [
+        found
+        for found in vars(module).values()
+        if isinstance(found, type) and issubclass(found, Record) and hasattr(found, "__table__")
+    ]
+    return Family(table, *(getattr(module, table.__name__ + role) for role in ("Create", "Update", "Public")))

@@ -1,0 +1,146 @@
+"""Rows from a CSV file into a table: every row validated, all of them in one transaction."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from pydantic import ValidationError
+from sqlmodel import SQLModel
+
+from app.db import Database
+from app.records import Record, table_of
+from app.settings import StartError
+
+MOST_LISTED = 1000
+_ROWS_BETWEEN_REPORTS = 500
+
+
+@dataclass
+class Report:
+    """What an import did."""
+
+    stored: int = 0
+    bad: int = 0
+    reasons: list[str] = field(default_factory=list)
+    """The first of the rows that do not fit, each by its line and the reason."""
+
+    def refuse(self, line: int, reason: str) -> None:
+        """Note a row that does not fit."""
+        self.bad += 1
+        if len(self.reasons) < MOST_LISTED:
+            self.reasons.append(f"line {line}: {reason}")
+
+
+class RowsRefusedError(StartError):
+    """Rows did not fit, and nothing was stored."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(f"{report.bad} rows do not fit, nothing was stored: mend them or add --skip-bad.")
+        self.report = report
+
+
+class Source:
+    """A CSV file (RFC 4180, UTF-8) whose header names fields of a resource."""
+
+    def __init__(self, path: Path, model: type[SQLModel], ignored: Sequence[str]) -> None:
+        try:
+            self._bytes = path.open("rb")
+        except OSError as error:
+            raise StartError(f"{path} cannot be read: {error.strerror}.") from None
+        self.path = path
+        self.size = path.stat().st_size
+        self.model = model
+        self._reader = csv.reader(io.TextIOWrapper(self._bytes, "utf-8-sig", newline=""), strict=True)
+        self._header = self._next() or []
+        self._check_header(ignored)
+        self._ignored = set(ignored)
+
+    @property
+    def read(self) -> int:
+        """Return how many bytes were read so far."""
+        return self._bytes.tell()
+
+    def rows(self, report: Report) -> Iterator[tuple[Any, ...]]:
+        """Give the rows that fit, in the order of the model's fields; note the others in the report."""
+        nullable = {name for name, info in self.model.model_fields.items() if not info.is_required()}
+        while True:
+            line = self._reader.line_num + 1
+            values = self._next()
+            if values is None:
+                return
+            if len(values) != len(self._header):
+                if values:
+                    report.refuse(line, f"has {len(values)} values where the header names {len(self._header)}")
+                continue
+            row = {name: value for name, value in zip(self._header, values, strict=True) if name not in self._ignored}
+            sent = {name: value for name, value in row.items() if value or name not in nullable}
+            try:
+                fields = self.model.model_validate(sent).model_dump()
+            except ValidationError as error:
+                report.refuse(line, _reasons(error))
+            else:
+                yield tuple(fields.values())
+
+    def _next(self) -> list[str] | None:
+        """Return the next record, None at the end; raise StartError when the file is no CSV in UTF-8."""
+        try:
+            return next(self._reader, None)
+        except (UnicodeDecodeError, csv.Error) as error:
+            reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            raise StartError(f"{self.path}, about line {self._reader.line_num + 1}: {reason}.") from None
+
+    def _check_header(self, ignored: Sequence[str]) -> None:
+        """Refuse columns that are unknown, missing or there twice, by name."""
+        fields = self.model.model_fields
+        required = [name for name, info in fields.items() if info.is_required()]
+        doubled = {name for name in self._header if self._header.count(name) > 1}
+        unknown = [name for name in self._header if name not in fields and name not in ignored]
+        missing = [name for name in required if name not in self._header]
+        absent = [name for name in ignored if name not in self._header]
+        if doubled:
+            raise StartError(f"{self.path} names the column {', '.join(sorted(doubled))} twice.")
+        if unknown:
+            hint = " ".join(f"--ignore {name}" for name in unknown)
+            raise StartError(f"{self.path} has columns that are no fields: {', '.join(unknown)}. Leave them out with {hint}.")
+        if missing:
+            raise StartError(f"{self.path} lacks the column {', '.join(missing)}: its first line must name the columns.")
+        if absent:
+            raise StartError(f"{self.path} has no column {', '.join(absent)} to ignore.")
+
+
+async def import_rows(
+    db: Database, table: type[Record], source: Source, *, skip_bad: bool, progress: Callable[[], None]
+) -> Report:
+    """Copy the rows of a file into a table; raise RowsRefusedError, with nothing stored, unless all fit or `skip_bad`."""
+    report = Report()
+
+    async def rows() -> AsyncIterator[tuple[Any, ...]]:
+        for row in source.rows(report):
+            report.stored += 1
+            if report.stored % _ROWS_BETWEEN_REPORTS == 0:
+                progress()
+            yield row
+        if report.bad and not skip_bad:
+            raise RowsRefusedError(report)
+
+    try:
+        await db.copy(table_of(table).name, list(source.model.model_fields), rows())
+    except asyncpg.PostgresError as error:
+        raise StartError(f"nothing was stored: {error.detail or error.message}") from None
+    return report
+
+
+def _reasons(error: ValidationError) -> str:
+    """Say what is wrong with a row."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in errors)
+
+
+def listed(report: Report) -> list[str]:
+    """Return the refused rows, one a line."""
+    more = report.bad - len(report.reasons)
+    return [*report.reasons, *([f"and {more} more"] if more else [])]

@@ -1,0 +1,42 @@
+"""Init."""
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+import sqlmodel
+from alembic import op
+
+revision: str = "16d3deac1101"
+down_revision: str | None = None
+branch_labels: str | Sequence[str] | None = None
+depends_on: str | Sequence[str] | None = None
+
+WORDS = (
+    "to_tsvector('simple'::regconfig, translate((name || ' ') || artist, "
+    r"""'!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', """
+    "'                                '))"
+)
+
+
+def upgrade() -> None:
+    """Go to this revision; give up, rather than stop the traffic, when a lock is not to be had."""
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.create_table(
+        "song",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column("version", sa.Integer(), server_default=sa.text("1"), nullable=False),
+        sa.Column("name", sqlmodel.sql.sqltypes.AutoString(length=255), nullable=False),
+        sa.Column("artist", sqlmodel.sql.sqltypes.AutoString(length=255), nullable=False),
+        sa.CheckConstraint("char_length(artist) >= 1", name=op.f("ck_song_artist")),
+        sa.CheckConstraint("char_length(name) >= 1", name=op.f("ck_song_name")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_song")),
+    )
+    op.create_index(
+        "ix_song_words", "song", [sa.literal_column(WORDS)], postgresql_using="gin"
+    )
+
+
+def downgrade() -> None:
+    """Go back to the revision before."""
+    op.execute("SET LOCAL lock_timeout = '2s'")
+    op.drop_table("song")

@@ -1,0 +1,163 @@
+"""The service on real PostgreSQL: one server for a run, one database for a worker, a clean slate for a test."""
+
+import asyncio
+import fcntl
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient, Response
+from sqlalchemy import NullPool, text
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel import SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.main import create_app
+from app.settings import Settings
+
+PROJECT = Path(__file__).parents[1]
+
+
+def assert_problem(answer: Response, status: int, slug: str | None = None) -> dict[str, Any]:
+    """Assert that an answer is the one shape that every failure has; return its body."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["cache-control"] == "no-store"
+    problem: dict[str, Any] = answer.json()
+    assert set(problem) - {"errors"} == {
+        "type",
+        "title",
+        "status",
+        "detail",
+        "instance",
+        "request_id",
+    }
+    assert problem["status"] == status
+    assert problem["request_id"] == answer.headers["x-request-id"]
+    assert slug is None or problem["type"] == f"/problems/{slug}"
+    return problem
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run the tests on the event loop that serves."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def server(run_folder: Path) -> Iterator[URL]:
+    """Give the URL of the PostgreSQL of this run: that of DATABASE_URL, else an embedded one."""
+    given = Settings().url
+    if given is not None:
+        yield given
+        return
+    from app import embedded
+
+    folder = run_folder / "postgres"
+    yield make_url(embedded.attach(folder, durable=False))
+    embedded.detach(folder)
+
+
+@pytest.fixture(scope="session")
+def template(server: URL, run_folder: Path, testrun_uid: str) -> URL:
+    """Give the URL of a migrated, empty database, made once in a run."""
+    url = server.set(database=f"template_{testrun_uid[:12]}")
+    with (run_folder / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (run_folder / "template.done").exists():
+            create_database(server, url.database)
+            run_app("migrate", DATABASE_URL=url.render_as_string(hide_password=False))
+            (run_folder / "template.done").touch()
+    return url
+
+
+@pytest.fixture(scope="session")
+def database_url(server: URL, template: URL, worker_id: str) -> Iterator[URL]:
+    """Give the URL of a migrated database of this worker's own."""
+    name = f"{template.database}_{worker_id}".replace("template", "worker")
+    create_database(server, name, template.database)
+    yield server.set(database=name)
+    execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def scratch_url(server: URL) -> Iterator[URL]:
+    """Give the URL of an empty database for one test."""
+    name = f"scratch_{secrets.token_hex(6)}"
+    create_database(server, name)
+    yield server.set(database=name)
+    execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture(scope="session")
+async def app(database_url: URL) -> AsyncIterator[FastAPI]:
+    """Give the running service on this worker's database."""
+    app = create_app(Settings(database_url=database_url.render_as_string(hide_password=False)))
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
+    """Give a client of the service, whose tables are empty."""
+    tables = ", ".join(f'"{table.name}"' for table in SQLModel.metadata.sorted_tables)
+    async with app.state.database.engine.begin() as connection:
+        await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://songbook") as client:
+        yield client
+
+
+@pytest.fixture
+async def session(app: FastAPI, client: AsyncClient) -> AsyncIterator[AsyncSession]:
+    """Give a database session beside the service's own."""
+    async with app.state.database.session() as session:
+        yield session
+
+
+def run_app(*arguments: str, check: bool = True, **environment: str) -> CompletedProcess[str]:
+    """Run `python -m app` with these arguments, and these environment variables."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=check,
+    )
+
+
+def execute(url: URL, *statements: str) -> None:
+    """Run statements outside of a transaction."""
+
+    async def run() -> None:
+        engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        async with engine.connect() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+        await engine.dispose()
+
+    with ThreadPoolExecutor(1) as outside_of_any_loop:
+        outside_of_any_loop.submit(asyncio.run, run()).result()
+
+
+def create_database(server: URL, name: str | None, template: str | None = "template0") -> None:
+    """Create a database whose text sorts and folds as everywhere: by code point, and with Unicode's cases."""
+    locale = "ENCODING UTF8 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'"
+    execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" {locale}')
