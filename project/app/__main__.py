@@ -43,7 +43,9 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="How many processes serve [WORKERS].")] = None,
     migrate: Annotated[
         bool | None,
-        typer.Option(help="Apply the migrations first; by default only on the embedded PostgreSQL."),
+        typer.Option(
+            help="Apply the migrations first; by default only on the embedded PostgreSQL."
+        ),
     ] = None,
 ) -> None:
     """Serve HTTP until Ctrl-C or SIGTERM."""
@@ -57,7 +59,10 @@ def serve(
         if migrate or (migrate is None and settings.url is None):
             _upgrade()
         address = f"http://{'localhost' if settings.host in {'127.0.0.1', '0.0.0.0'} else settings.host}:{settings.port}"  # noqa: S104
-        print(f"Songbook serves {address}: documentation at {address}/docs, Ctrl-C stops it.", flush=True)
+        print(
+            f"Songbook serves {address}: documentation at {address}/docs, Ctrl-C stops it.",
+            flush=True,
+        )
         uvicorn.run(
             "app.main:app",
             host=settings.host,
@@ -97,7 +102,13 @@ def import_file(
         task = progress.add_task(f"Importing {file.name}", total=source.size)
         try:
             report = asyncio.run(
-                _import(url, classes.table, source, skip_bad, lambda: progress.update(task, completed=source.read))
+                _import(
+                    url,
+                    classes.table,
+                    source,
+                    skip_bad,
+                    lambda: progress.update(task, completed=source.read),
+                )
             )
         except imports.RowsRefusedError as error:
             _list_refused(error.report)
@@ -108,7 +119,11 @@ def import_file(
 
 
 async def _import(
-    url: URL, table: type[Record], source: imports.Source, skip_bad: bool, progress: Callable[[], None]
+    url: URL,
+    table: type[Record],
+    source: imports.Source,
+    skip_bad: bool,
+    progress: Callable[[], None],
 ) -> imports.Report:
     db = Database(url, pool_size=1)
     try:
@@ -120,7 +135,12 @@ async def _import(
 
 def _progress(console: Console) -> Progress:
     """Return a progress bar that counts the bytes read; it is gone when the work is done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=console, transient=True)
 
 
@@ -132,7 +152,9 @@ def _list_refused(report: imports.Report) -> None:
 def _check_port(settings: Settings) -> None:
     """Refuse to start, before anything else is, where the address cannot be listened on."""
     try:
-        family, kind, *_, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        family, kind, *_, address = socket.getaddrinfo(
+            settings.host, settings.port, type=socket.SOCK_STREAM
+        )[0]
         with socket.socket(family, kind) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)

@@ -109,4 +109,6 @@ def check_media_type(request: Request) -> None:
     accepted = (_JSON, _MERGE_PATCH) if request.method == "PATCH" else (_JSON,)
     utf_8 = all(part.replace('"', "") in {"", "charset=utf-8"} for part in parameters)
     if media_type not in accepted or not utf_8:
-        raise UnsupportedMediaType(f"Send the body as Content-Type: {' or '.join(accepted)}, in UTF-8.")
+        raise UnsupportedMediaType(
+            f"Send the body as Content-Type: {' or '.join(accepted)}, in UTF-8."
+        )

@@ -152,13 +152,17 @@ async def probe(db: Database) -> None:
             pass
     except DBAPIError as error:
         if isinstance(error.driver_exception, asyncpg.InvalidAuthorizationSpecificationError):
-            raise StartError(f"PostgreSQL at {place} refuses the user or the password in DATABASE_URL.") from None
+            raise StartError(
+                f"PostgreSQL at {place} refuses the user or the password in DATABASE_URL."
+            ) from None
         if isinstance(error.driver_exception, asyncpg.InvalidCatalogNameError):
             detail = f"PostgreSQL at {place} has no database {url.database}: create it or correct DATABASE_URL."
             raise StartError(detail) from None
         raise SilentError(f"PostgreSQL at {place} does not take connections now.") from None
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        raise SilentError(f"no PostgreSQL answers at {place}: start it or correct DATABASE_URL.") from None
+        raise SilentError(
+            f"no PostgreSQL answers at {place}: start it or correct DATABASE_URL."
+        ) from None
 
 
 @contextmanager

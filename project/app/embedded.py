@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from io import FileIO
@@ -55,10 +55,9 @@ def attach(folder: Path, *, durable: bool = True, notify: Callable[[str], None] 
             server = _Server(folder, _binaries(), _claim(folder), () if durable else HASTY)
             if os.geteuid() == 0:
                 server.clear_the_way(notify)
-            with server.mutex():
-                if folder not in _joined:
-                    server.join()
-                    _joined[folder] = server
+            server.join()
+            if _joined.setdefault(folder, server) is not server:
+                server.users.close()  # another thread was faster
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise _explained(folder, error) from error
     return f"postgresql+asyncpg://postgres@/songbook?host={_joined[folder].host}&port=5432"
@@ -67,7 +66,7 @@ def attach(folder: Path, *, durable: bool = True, notify: Callable[[str], None] 
 def detach(folder: Path) -> None:
     """Leave the server; the last one to leave stops it."""
     if server := _joined.pop(folder.resolve(), None):
-        with server.users, suppress(OSError), server.mutex():  # a deleted folder has no server
+        with server.users, suppress(OSError):  # the folder may have been deleted
             server.leave()
 
 
@@ -91,8 +90,8 @@ def _claim(folder: Path) -> pwd.struct_passwd:
         raise EmbeddedError(f"{folder} belongs to another user: {OTHERWISE}.")
     if info.st_mode & 0o700 != 0o700:
         raise EmbeddedError(f"{folder} is not writable: {OTHERWISE}.")
-    # The mutex is the first file we make: whatever else was there before it is not ours.
-    if {path.name for path in folder.iterdir()} - HARMLESS and not (folder / "mutex").exists():
+    # `users` is the first file we make: whatever else was there before it is not ours.
+    if {path.name for path in folder.iterdir()} - HARMLESS and not (folder / "users").exists():
         raise EmbeddedError(f"{folder} holds other files: {OTHERWISE}.")
     account = _account(info.st_uid)
     if info.st_uid == 0:
@@ -168,52 +167,46 @@ class _Server:
             os.fchown(file, self.account.pw_uid, self.account.pw_gid)
         return FileIO(file, "r+")
 
-    @contextmanager
-    def mutex(self) -> Iterator[None]:
-        """Let one process at a time decide on start and stop."""
-        with self.open("mutex") as file:
-            if not any(_locks(file) for _ in _attempts()):
-                raise EmbeddedError(
-                    f"Another process has been starting or stopping PostgreSQL for {PATIENCE}"
-                    f" seconds: end the one that holds {self.folder / 'mutex'}."
-                )
-            yield
-            fcntl.flock(file, fcntl.LOCK_UN)  # a child forked meanwhile has the file open, too
-
     def join(self) -> None:
         """Become one of the users; the kernel counts them, so that a killed one is gone, too."""
         self.users = self.open("users")
         try:
-            fcntl.flock(self.users, fcntl.LOCK_SH)
             self.host = quote(self.answer())
         except BaseException:
             with self.users:
                 self.leave()
             raise
 
+    def answer(self) -> str:
+        """Return the directory of the socket where the server answers, started if need be."""
+        for _ in _attempts():
+            # Whoever stops the server keeps us from this lock until he has done so.
+            if _locks(self.users, fcntl.LOCK_SH) and (host := self.answering() or self.started()):
+                return host
+        raise EmbeddedError(
+            f"PostgreSQL has been starting or stopping for {PATIENCE} seconds:"
+            f" end the processes that hold {self.folder / 'users'}."
+        )
+
     def leave(self) -> None:
         """Stop the server unless somebody else uses it."""
+        fcntl.flock(self.users, fcntl.LOCK_UN)
         with self.open("server") as alive:
             # A dead server's pid may be somebody else's by now: pg_ctl would signal him.
-            if _locks(self.users) and not _locks(alive):
+            if _locks(self.users, fcntl.LOCK_EX) and not _locks(alive, fcntl.LOCK_EX):
                 with suppress(subprocess.SubprocessError):
                     self.run("pg_ctl", "stop", "-s", "-D", "cluster", "-m", "fast")
                 if self.sockets != self.folder:
                     with suppress(OSError):
                         self.sockets.rmdir()
 
-    def answer(self) -> str:
-        """Return the directory of the socket where the server answers, started if need be."""
-        for _ in _attempts():
-            if host := self.answering():
-                return host
-            with self.open("server") as alive:  # locked while any process of the server lives
-                if _locks(alive):
-                    self.create(alive)
-                    self.start(alive)
-        raise EmbeddedError(
-            f"PostgreSQL runs but does not answer: end what holds {self.folder / 'server'}."
-        )
+    def started(self) -> str | None:
+        """Start the server unless a process of it lives or another user does so right now."""
+        with self.open("server") as alive:
+            if _locks(alive, fcntl.LOCK_EX):
+                self.create(alive)
+                self.start(alive)
+        return self.answering()
 
     def answering(self) -> str | None:
         """Ask the server itself: its pid file may be left over, or copied with the folder."""
@@ -304,9 +297,9 @@ def _allow(path: Path, bits: int) -> None:
         path.chmod(path.stat().st_mode & 0o7777 | bits)
 
 
-def _locks(file: FileIO) -> bool:
+def _locks(file: FileIO, kind: int) -> bool:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
@@ -339,10 +332,7 @@ def _leave_all() -> None:
     if _joined:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would orphan the server
     for folder in list(_joined):
-        try:
-            detach(folder)
-        except EmbeddedError as error:
-            _say(str(error))
+        detach(folder)
 
 
 def _forget() -> None:

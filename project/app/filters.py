@@ -1,35 +1,24 @@
-"""The query string of a list: its parameters come from the public fields, and nothing else is accepted."""
+"""The filters that a list offers: they come from the public fields and the types of their columns."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from difflib import get_close_matches
 from functools import cache, partial
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
-from pydantic import AwareDatetime, TypeAdapter, ValidationError
+from pydantic import AwareDatetime, TypeAdapter
 from pydantic_core import PydanticCustomError
 from sqlalchemy import BigInteger, Column
 from sqlmodel import SQLModel
 
-from app.problems import MOST_ERRORS, FieldError, Unacceptable, field_error
-from app.records import INT4, INT8, Record, kind_of, query_words, table_of, without_nul
+from app.fields import INT4, INT8, kind_of, without_nul
+from app.records import Record, table_of
 
-DEFAULT_LIMIT = 100
-MOST_ROWS = 1000
-MOST_VALUES = 100
-MOST_PARAMETERS = 1000
-
-EQUAL, CONTAINS, WORDS = "", "_contains", "words"
+EQUAL, CONTAINS = "", "_contains"
 ORDERED = ("_gt", "_gte", "_lt", "_lte")
-SCALARS = ("limit", "sort", "after", "q", "count")
 
-_DIGITS = re.compile(r"[0-9]{1,19}")
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
-_LIKE = re.compile(r"[%_\\]")
 _MOMENT = TypeAdapter(AwareDatetime)
 _ORDERED_KINDS = {int, float, Decimal, date, datetime, time, timedelta}
 _SPACE_FOR_PLUS = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")
@@ -45,36 +34,6 @@ class Parameter(NamedTuple):
     read: Callable[[str], Any]
 
 
-class Condition(NamedTuple):
-    """What a filter asks of a field; it is part of the statement's shape, its value is bound as `bind`."""
-
-    field: str
-    comparison: str
-    bind: str
-    many: bool = False
-    or_null: bool = False
-
-
-class Key(NamedTuple):
-    """One field of an order."""
-
-    field: str
-    descending: bool
-
-
-@dataclass
-class Asked:
-    """What a query string asks for; `pairs` are its parameters as they were given."""
-
-    order: tuple[Key, ...] = (Key("id", descending=False),)
-    limit: int = DEFAULT_LIMIT
-    conditions: tuple[Condition, ...] = ()
-    values: dict[str, Any] = field(default_factory=dict)
-    after: str | None = None
-    counted: bool = False
-    pairs: list[tuple[str, str]] = field(default_factory=list)
-
-
 @cache
 def offered(model: type[Record], public: type[SQLModel]) -> dict[str, Parameter]:
     """Return the filters of a list by their names: equality on every public field, more where the type allows."""
@@ -85,7 +44,9 @@ def offered(model: type[Record], public: type[SQLModel]) -> dict[str, Parameter]
         more = (CONTAINS,) if kind is str else ORDERED if kind in _ORDERED_KINDS else ()
         for comparison in (EQUAL, *more):
             nullable = bool(column.nullable and not comparison)
-            found[name + comparison] = Parameter(name, comparison, nullable, kind, reader_of(column))
+            found[name + comparison] = Parameter(
+                name, comparison, nullable, kind, reader_of(column)
+            )
     return found
 
 
@@ -105,119 +66,13 @@ def reader_of(column: Column[Any]) -> Callable[[str], Any]:
     return TypeAdapter(kind).validate_strings
 
 
-def ask(model: type[Record], public: type[SQLModel], query_string: bytes) -> Asked:
-    """Read a query string; raise Unacceptable with every parameter that does not fit."""
-    if not query_string:
-        return Asked()
-    try:
-        text = query_string.decode("ascii", "replace")
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
-    except ValueError:
-        raise Unacceptable(f"There are more than {MOST_PARAMETERS} parameters.") from None
-    reading = _Reading(offered(model, public), Asked(pairs=pairs))
-    given: dict[str, list[str]] = {}
-    for name, value in pairs:
-        given.setdefault(name, []).append(value)
-    for name, values in given.items():
-        try:
-            reading.take(name, values)
-        except (ValueError, PydanticCustomError) as error:
-            reading.errors.append(_field_error(name, error))
-    if reading.errors:
-        raise Unacceptable(errors=reading.errors[:MOST_ERRORS])
-    return reading.asked
-
-
-class _Reading:
-    """The reading of one query string."""
-
-    def __init__(self, filters: Mapping[str, Parameter], asked: Asked) -> None:
-        self.filters = filters
-        self.asked = asked
-        self.errors: list[FieldError] = []
-
-    def take(self, name: str, values: list[str]) -> None:
-        """Read one parameter with all its values."""
-        if parameter := self.filters.get(name):
-            self.take_filter(parameter, values)
-        elif name not in SCALARS:
-            raise PydanticCustomError("unknown_parameter", "{why}", {"why": self.unknown(name)})
-        elif len(values) > 1:
-            raise PydanticCustomError("repeated_parameter", "Should be given once")
-        else:
-            getattr(self, f"take_{name}")(values[0])
-
-    def unknown(self, name: str) -> str:
-        """Say that there is no such parameter, and which one was probably meant."""
-        near = get_close_matches(name[:64], [*self.filters, *SCALARS], n=1)
-        return "There is no such parameter" + (f", did you mean `{near[0]}`?" if near else "")
-
-    def take_filter(self, parameter: Parameter, values: list[str]) -> None:
-        """Ask that a field has one of the values; an empty one means null where null can be."""
-        equal = parameter.comparison == EQUAL
-        if len(values) > (MOST_VALUES if equal else 1):
-            most = f"at most {MOST_VALUES} times" if equal else "once"
-            raise PydanticCustomError("too_many_values", "Should be given {most}", {"most": most})
-        wanted = [parameter.read(value) for value in values if value or not parameter.nullable]
-        if parameter.comparison == CONTAINS:
-            wanted = [f"%{_escaped(wanted[0])}%"]
-        bind = f"f{len(self.asked.values)}"
-        many = len(wanted) > 1
-        condition = Condition(parameter.field, parameter.comparison, bind if wanted else "", many, len(wanted) < len(values))
-        self.asked.conditions += (condition,)
-        self.asked.values[bind] = wanted if many else next(iter(wanted), None)
-
-    def take_limit(self, value: str) -> None:
-        """Ask for at most so many rows."""
-        if not (_DIGITS.fullmatch(value) and 1 <= int(value) <= MOST_ROWS):
-            raise PydanticCustomError("limit", "Should be a whole number from 1 to {most}", {"most": MOST_ROWS})
-        self.asked.limit = int(value)
-
-    def take_sort(self, value: str) -> None:
-        """Ask for an order; the primary key follows in the direction of the last field, so that it is total."""
-        keys = [Key(part.removeprefix("-"), part.startswith("-")) for part in value.split(",")]
-        names = [key.field for key in keys]
-        if unknown := [name for name in names if name not in self.filters or self.filters[name].comparison]:
-            near = get_close_matches(unknown[0][:64], [name for name, filter_ in self.filters.items() if not filter_.comparison], n=1)
-            hint = f", did you mean `{near[0]}`?" if near else ""
-            raise PydanticCustomError("sort", "Should name public fields, separated by commas{hint}", {"hint": hint})
-        if len(set(names)) < len(names):
-            raise PydanticCustomError("sort", "Should name a field once")
-        if "id" not in names:
-            keys.append(Key("id", keys[-1].descending))
-        self.asked.order = tuple(keys)
-
-    def take_after(self, value: str) -> None:
-        """Ask for the rows behind a cursor."""
-        self.asked.after = value
-
-    def take_q(self, value: str) -> None:
-        """Ask for rows with all these words; none is no condition."""
-        if words := query_words(without_nul(value)).strip():
-            self.asked.conditions += (Condition("", WORDS, "q"),)
-            self.asked.values["q"] = words
-
-    def take_count(self, value: str) -> None:
-        """Ask for the number of all rows."""
-        if value != "exact":
-            raise PydanticCustomError("count", "Should be `exact`")
-        self.asked.counted = True
-
-
-def _field_error(name: str, error: ValueError | PydanticCustomError) -> FieldError:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return field_error("query", name, first["msg"], first["type"])
-    if isinstance(error, PydanticCustomError):
-        return field_error("query", name, error.message(), error.type)
-    return field_error("query", name, "Should be a value of the field's type", "value_error")
-
-
 def _whole_number(low: int, high: int, value: str) -> int:
     if not _WHOLE.fullmatch(value):
         raise PydanticCustomError("int_parsing", "Input should be a valid integer")
     if not low <= int(value) <= high:
-        raise PydanticCustomError("int_range", "Should be from {low} to {high}", {"low": low, "high": high})
+        raise PydanticCustomError(
+            "int_range", "Should be from {low} to {high}", {"low": low, "high": high}
+        )
     return int(value)
 
 
@@ -226,9 +81,6 @@ def _moment(value: str) -> datetime:
     try:
         return _MOMENT.validate_strings(_SPACE_FOR_PLUS.sub("+", value)).astimezone(UTC)
     except OverflowError:
-        raise PydanticCustomError("datetime_range", "Should be within the years 1 to 9999") from None
-
-
-def _escaped(value: str) -> str:
-    r"""Return a text that LIKE takes literally: `%`, `_` and `\` lose their meaning."""
-    return _LIKE.sub(r"\\\g<0>", value)
+        raise PydanticCustomError(
+            "datetime_range", "Should be within the years 1 to 9999"
+        ) from None

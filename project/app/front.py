@@ -2,7 +2,6 @@
 
 import re
 from secrets import token_hex
-from typing import Any
 
 from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
@@ -78,7 +77,11 @@ class Front:
                 scope["route"] = route
                 return await route.direct(request)
             return None
-        allow = {"Allow": ", ".join(sorted({*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set())))}
+        allow = {
+            "Allow": ", ".join(
+                sorted({*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set()))
+            )
+        }
         if asked == "OPTIONS":
             return Response(status_code=204, headers=allow)
         raise MethodNotAllowed(headers=allow)

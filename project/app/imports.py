@@ -39,7 +39,9 @@ class RowsRefusedError(StartError):
     """Rows did not fit, and nothing was stored."""
 
     def __init__(self, report: Report) -> None:
-        super().__init__(f"{report.bad} rows do not fit, nothing was stored: mend them or add --skip-bad.")
+        super().__init__(
+            f"{report.bad} rows do not fit, nothing was stored: mend them or add --skip-bad."
+        )
         self.report = report
 
 
@@ -54,7 +56,9 @@ class Source:
         self.path = path
         self.size = path.stat().st_size
         self.model = model
-        self._reader = csv.reader(io.TextIOWrapper(self._bytes, "utf-8-sig", newline=""), strict=True)
+        self._reader = csv.reader(
+            io.TextIOWrapper(self._bytes, "utf-8-sig", newline=""), strict=True
+        )
         self._header = self._next() or []
         self._check_header(ignored)
         self._ignored = set(ignored)
@@ -66,7 +70,9 @@ class Source:
 
     def rows(self, report: Report) -> Iterator[tuple[Any, ...]]:
         """Give the rows that fit, in the order of the model's fields; note the others in the report."""
-        nullable = {name for name, info in self.model.model_fields.items() if not info.is_required()}
+        nullable = {
+            name for name, info in self.model.model_fields.items() if not info.is_required()
+        }
         while True:
             line = self._reader.line_num + 1
             values = self._next()
@@ -74,9 +80,15 @@ class Source:
                 return
             if len(values) != len(self._header):
                 if values:
-                    report.refuse(line, f"has {len(values)} values where the header names {len(self._header)}")
+                    report.refuse(
+                        line, f"has {len(values)} values where the header names {len(self._header)}"
+                    )
                 continue
-            row = {name: value for name, value in zip(self._header, values, strict=True) if name not in self._ignored}
+            row = {
+                name: value
+                for name, value in zip(self._header, values, strict=True)
+                if name not in self._ignored
+            }
             sent = {name: value for name, value in row.items() if value or name not in nullable}
             try:
                 fields = self.model.model_validate(sent).model_dump()
@@ -91,7 +103,9 @@ class Source:
             return next(self._reader, None)
         except (UnicodeDecodeError, csv.Error) as error:
             reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            raise StartError(f"{self.path}, about line {self._reader.line_num + 1}: {reason}.") from None
+            raise StartError(
+                f"{self.path}, about line {self._reader.line_num + 1}: {reason}."
+            ) from None
 
     def _check_header(self, ignored: Sequence[str]) -> None:
         """Refuse columns that are unknown, missing or there twice, by name."""
@@ -105,15 +119,24 @@ class Source:
             raise StartError(f"{self.path} names the column {', '.join(sorted(doubled))} twice.")
         if unknown:
             hint = " ".join(f"--ignore {name}" for name in unknown)
-            raise StartError(f"{self.path} has columns that are no fields: {', '.join(unknown)}. Leave them out with {hint}.")
+            raise StartError(
+                f"{self.path} has columns that are no fields: {', '.join(unknown)}. Leave them out with {hint}."
+            )
         if missing:
-            raise StartError(f"{self.path} lacks the column {', '.join(missing)}: its first line must name the columns.")
+            raise StartError(
+                f"{self.path} lacks the column {', '.join(missing)}: its first line must name the columns."
+            )
         if absent:
             raise StartError(f"{self.path} has no column {', '.join(absent)} to ignore.")
 
 
 async def import_rows(
-    db: Database, table: type[Record], source: Source, *, skip_bad: bool, progress: Callable[[], None]
+    db: Database,
+    table: type[Record],
+    source: Source,
+    *,
+    skip_bad: bool,
+    progress: Callable[[], None],
 ) -> Report:
     """Copy the rows of a file into a table; raise RowsRefusedError, with nothing stored, unless all fit or `skip_bad`."""
     report = Report()

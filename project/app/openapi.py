@@ -4,7 +4,6 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from starlette.routing import BaseRoute
 
 from app.problems import MEDIA_TYPE, ProblemDetails, title_of
 from app.routing import Route
@@ -65,9 +64,14 @@ def _complete(operation: dict[str, Any], route: Route, method: str) -> None:
     for status in sorted(refused):
         responses[str(status)] = _failure(status)
     for status, response in responses.items():
-        response["headers"] = {name: _HEADERS[name] for name in _headers_of(int(status), names, route, method)}
+        response["headers"] = {
+            name: _HEADERS[name] for name in _headers_of(int(status), names, route, method)
+        }
     if "If-None-Match" in names:
-        responses["304"] = {"description": "The client has this answer already.", "headers": {"ETag": _HEADERS["ETag"]}}
+        responses["304"] = {
+            "description": "The client has this answer already.",
+            "headers": {"ETag": _HEADERS["ETag"]},
+        }
 
 
 def _failure(status: int) -> dict[str, Any]:
@@ -81,7 +85,9 @@ def _headers_of(status: int, names: set[str], route: Route, method: str) -> list
     found = ["X-Request-ID"]
     if status == 503:
         found.append("Retry-After")
-    if status == 412 or (status < 300 and method != "DELETE" and route.response_model and "db" in route.guards):
+    if status == 412 or (
+        status < 300 and method != "DELETE" and route.response_model and "db" in route.guards
+    ):
         found.append("ETag")
     if status == 201:
         found.append("Location")

@@ -6,16 +6,10 @@ from typing import Any
 from sqlalchemy import BigInteger
 from sqlmodel import SQLModel
 
-from app.filters import (
-    CONTAINS,
-    DEFAULT_LIMIT,
-    EQUAL,
-    MOST_ROWS,
-    MOST_VALUES,
-    Parameter,
-    offered,
-)
-from app.records import INT4, INT8, NO_NUL, Record, table_of
+from app.fields import INT4, INT8, NO_NUL
+from app.filters import CONTAINS, EQUAL, Parameter, offered
+from app.queries import DEFAULT_LIMIT, MOST_ROWS, MOST_VALUES
+from app.records import Record, table_of
 
 _SAYS = {
     CONTAINS: "Contains this text, in any case.",
@@ -58,7 +52,9 @@ def _filter(model: type[Record], name: str, parameter: Parameter) -> dict[str, A
 
 def _sort(public: type[SQLModel]) -> dict[str, Any]:
     """Return the parameter of the order: each field once, in one direction."""
-    both = [[{"contains": {"const": sign + name}} for sign in ("", "-")] for name in public.model_fields]
+    both = [
+        [{"contains": {"const": sign + name}} for sign in ("", "-")] for name in public.model_fields
+    ]
     schema = {
         "type": "array",
         "items": {"enum": [sign + name for name in public.model_fields for sign in ("", "-")]},
@@ -77,7 +73,11 @@ def list_parameters(model: type[Record], public: type[SQLModel]) -> list[dict[st
     return [
         _query("limit", "How many rows at most.", limit),
         _sort(public),
-        _query("after", "The cursor of a `Link`: opaque, bound to these filters and this order.", {"type": "string"}),
+        _query(
+            "after",
+            "The cursor of a `Link`: opaque, bound to these filters and this order.",
+            {"type": "string"},
+        ),
         _query("q", "Words that must all occur in the texts, whole and in any case.", words),
         _query("count", "`exact` adds X-Total-Count.", {"const": "exact"}),
         *(_filter(model, name, parameter) for name, parameter in offered(model, public).items()),

@@ -66,15 +66,17 @@ def _tags(request: Request, name: str) -> Tags | None:
     return Tags(header)
 
 
-@guard(_parameter("If-None-Match", "The ETags that are at hand already."), refuses=(400,))
+IF_NONE_MATCH = _parameter("If-None-Match", "The ETags that are at hand already.")
+IF_MATCH = _parameter("If-Match", "The ETag of the version to change; `*` for any.")
+
+
+@guard(IF_NONE_MATCH, refuses=(400,))
 async def if_none_match(request: Request) -> Tags | None:
     """Return the condition under which the client has the answer already."""
     return _tags(request, "If-None-Match")
 
 
-@guard(
-    _parameter("If-Match", "The ETag of the version to change; `*` for any."), refuses=(400, 412, 428)
-)
+@guard(IF_MATCH, refuses=(400, 412, 428))
 async def if_match(request: Request) -> Tags | None:
     """Return the condition under which the record may be changed; raise PreconditionRequired if it is due."""
     tags = _tags(request, "If-Match")

@@ -28,7 +28,9 @@ _RETRY = {"Retry-After": "1"}
 class FieldError(BaseModel):
     """What is wrong with one field or parameter."""
 
-    pointer: str = Field(description="JSON Pointer (RFC 6901) to the field, or `/` and the name of the parameter.")
+    pointer: str = Field(
+        description="JSON Pointer (RFC 6901) to the field, or `/` and the name of the parameter."
+    )
     location: str = Field(description="`body`, `query`, `path` or `header`.")
     detail: str
     type: str = Field(description="A stable name of the rule that was broken.")
@@ -193,12 +195,30 @@ def _of_database(error: asyncpg.PostgresError) -> Problem:
     fields = fields_of_constraint(getattr(error, "constraint_name", None))
     if state in {"23505", "23P01", "23503"}:
         kind = "foreign_key" if state == "23503" else "unique"
-        detail = "What it refers to does not exist" if kind == "foreign_key" else "This value is already stored"
+        detail = (
+            "What it refers to does not exist"
+            if kind == "foreign_key"
+            else "This value is already stored"
+        )
         return Conflict(errors=[field_error("body", name, detail, kind) for name in fields])
     if state in {"23502", "23514"} or state.startswith("22"):
         logger.warning("PostgreSQL refused a value that validation let through: SQLSTATE %s", state)
-        return Unacceptable(errors=[field_error("body", name, "PostgreSQL refuses this value", "refused") for name in fields])
-    if state[:2] in {"08", "53", "40"} or state in {"55P03", "57014", "57P01", "57P02", "57P03", "25P03", "25P04", "25006"}:
+        return Unacceptable(
+            errors=[
+                field_error("body", name, "PostgreSQL refuses this value", "refused")
+                for name in fields
+            ]
+        )
+    if state[:2] in {"08", "53", "40"} or state in {
+        "55P03",
+        "57014",
+        "57P01",
+        "57P02",
+        "57P03",
+        "25P03",
+        "25P04",
+        "25006",
+    }:
         return Unavailable()
     return Problem()
 
@@ -219,7 +239,9 @@ def problem_of(error: BaseException) -> Problem:
         case asyncpg.PostgresError():
             return _of_database(error)
         case asyncpg.DataError() | StatementError() if not isinstance(error, DBAPIError):
-            logger.warning("the driver refused a value that validation let through: %s", type(error).__name__)
+            logger.warning(
+                "the driver refused a value that validation let through: %s", type(error).__name__
+            )
             return Unacceptable()
         case DBAPIError() | asyncpg.InterfaceError() | PoolTimeout() | OSError() | TimeoutError():
             return Unavailable()

@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.bodies import StrictRequest, check_media_type, read_body
+from app.fields import INT8
 from app.problems import NotFound, Unacceptable, field_error
-from app.records import INT8
 
 _DIGITS = re.compile(r"[0-9]+")
 _MOST_DIGITS = 100
@@ -41,14 +41,21 @@ def guard(*parameters: dict[str, Any], refuses: tuple[int, ...] = ()) -> Callabl
 
 
 @guard(
-    {"name": "id", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1, "maximum": INT8[1]}},
+    {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "integer", "minimum": 1, "maximum": INT8[1]},
+    },
     refuses=(404, 422),
 )
 async def record_id(request: Request) -> int:
     """Return the id in the path; raise Unacceptable when it is no number, NotFound when no column could hold it."""
     given = request.path_params["id"]
     if not _DIGITS.fullmatch(given):
-        raise Unacceptable(errors=[field_error("path", "id", "Should be decimal digits", "int_parsing")])
+        raise Unacceptable(
+            errors=[field_error("path", "id", "Should be decimal digits", "int_parsing")]
+        )
     if len(given) > _MOST_DIGITS or not 0 < int(given) <= INT8[1]:
         raise NotFound
     return int(given)
@@ -84,20 +91,30 @@ class Route(APIRoute):
     @property
     def reads_json(self) -> bool:
         """Return whether the handler takes a JSON body."""
-        return any(type(field.field_info).__name__ == "Body" for field in self.dependant.body_params)
+        return any(
+            type(field.field_info).__name__ == "Body" for field in self.dependant.body_params
+        )
 
     def _direct(self) -> Handler | None:
         """Return a handler that calls the guards, the body's model and the endpoint, or None when it takes more."""
         asks = self.dependant
         guards = [(name, call) for name, call in self.guards.items() if name]
         others = len(asks.dependencies) - len(guards)
-        if others or asks.path_params or asks.query_params or asks.header_params or asks.cookie_params:
+        if (
+            others
+            or asks.path_params
+            or asks.query_params
+            or asks.header_params
+            or asks.cookie_params
+        ):
             return None
         returned = get_type_hints(self.endpoint).get("return")
         if not (isinstance(returned, type) and issubclass(returned, Response)):
             return None
         models = [(field.name, field.field_info.annotation) for field in asks.body_params]
-        if len(models) > 1 or not all(isinstance(model, type) and issubclass(model, BaseModel) for _, model in models):
+        if len(models) > 1 or not all(
+            isinstance(model, type) and issubclass(model, BaseModel) for _, model in models
+        ):
             return None
         endpoint = self.endpoint
 

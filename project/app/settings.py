@@ -35,7 +35,9 @@ def _database_url(value: Any) -> Any:
 class Settings(BaseSettings):
     """The configuration of one process; every field is an environment variable of the same name."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
+    )
 
     database_url: Annotated[SecretStr | None, BeforeValidator(_database_url)] = None
     """The PostgreSQL to use; unset: the embedded one in `postgres_data`."""

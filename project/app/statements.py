@@ -8,7 +8,23 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import CTE, Integer, Table, Text, and_, any_, bindparam, cast, delete, func, insert, select, text, true, update
+from sqlalchemy import (
+    CTE,
+    Integer,
+    Table,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    select,
+    text,
+    true,
+    update,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql import ClauseElement, ColumnElement, FromClause
@@ -32,14 +48,19 @@ class Statement:
         self.sql = str(compiled)
         processors = compiled._bind_processors  # noqa: SLF001 - what SQLAlchemy itself applies to the values
         self._parameters = [(name, processors.get(name)) for name in compiled.positiontup or ()]
-        self._constants = {name: value for name, value in compiled.params.items() if value is not None}
+        self._constants = {
+            name: value for name, value in compiled.params.items() if value is not None
+        }
 
     def of(self, values: Mapping[str, Any]) -> Query:
         """Return the statement with `values`, in the order and the form that the driver wants."""
         given = {**self._constants, **values}
         return Query(
             self.sql,
-            [process(given[name]) if process else given[name] for name, process in self._parameters],
+            [
+                process(given[name]) if process else given[name]
+                for name, process in self._parameters
+            ],
         )
 
 
@@ -78,7 +99,11 @@ def created(model: type[Record], public: type[SQLModel], fields: Mapping[str, An
 
 
 def changed(
-    model: type[Record], public: type[SQLModel], id: int, fields: Mapping[str, Any], if_match: Tags | None
+    model: type[Record],
+    public: type[SQLModel],
+    id: int,
+    fields: Mapping[str, Any],
+    if_match: Tags | None,
 ) -> Query:
     """Change these fields of a record: the version before, the version after and the JSON.
 
@@ -135,7 +160,9 @@ def _changed(
     condition = _matching(table, current, matched=matched)
     shown = (table.c.version, *public_columns(table, public))
     if fields:
-        values = {name: bindparam(name) for name in fields} | {"version": table.c.version + text("1")}
+        values = {name: bindparam(name) for name in fields} | {
+            "version": table.c.version + text("1")
+        }
         after = update(table).values(values).where(condition).returning(*shown).cte("changed")
     else:
         after = select(*shown).where(condition).cte("changed")

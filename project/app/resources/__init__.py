@@ -35,4 +35,6 @@ def family(module: ModuleType) -> Family:
         for found in vars(module).values()
         if isinstance(found, type) and issubclass(found, Record) and hasattr(found, "__table__")
     ]
-    return Family(table, *(getattr(module, table.__name__ + role) for role in ("Create", "Update", "Public")))
+    return Family(
+        table, *(getattr(module, table.__name__ + role) for role in ("Create", "Update", "Public"))
+    )

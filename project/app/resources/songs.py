@@ -7,9 +7,10 @@ from sqlmodel import Field
 
 from app.answers import Here, answer_changed, answer_created, answer_found, answer_removed
 from app.db import DatabaseDep
+from app.fields import Text, Whole
 from app.pages import Page, page_of
 from app.preconditions import IfMatch, IfNoneMatch
-from app.records import Fields, Partial, Record, RecordPublic, Text, Whole
+from app.records import Fields, Partial, Record, RecordPublic
 from app.routing import Id, Router
 from app.statements import changed, created, found, removed
 

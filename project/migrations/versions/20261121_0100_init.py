@@ -31,9 +31,7 @@ def upgrade() -> None:
         sa.CheckConstraint("char_length(name) >= 1", name=op.f("ck_song_name")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_song")),
     )
-    op.create_index(
-        "ix_song_words", "song", [sa.literal_column(WORDS)], postgresql_using="gin"
-    )
+    op.create_index("ix_song_words", "song", [sa.literal_column(WORDS)], postgresql_using="gin")
 
 
 def downgrade() -> None:

@@ -26,9 +26,7 @@ def upgrade() -> None:
     )
     with op.get_context().autocommit_block():
         op.execute("ALTER TABLE song VALIDATE CONSTRAINT ck_song_year")
-        op.drop_index(
-            op.f("ix_song_year"), "song", if_exists=True, postgresql_concurrently=True
-        )
+        op.drop_index(op.f("ix_song_year"), "song", if_exists=True, postgresql_concurrently=True)
         op.create_index(op.f("ix_song_year"), "song", ["year"], postgresql_concurrently=True)
 
 

@@ -1,0 +1,44 @@
+"""Words: what PostgreSQL's text search sees of a text, and of a question about it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, String, TextClause, bindparam, func, text
+
+# Every ASCII punctuation mark ends a word: PostgreSQL's parser alone takes AC/DC for a file's path
+# and drops <b> as a tag.
+_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+_TO_SPACES = str.maketrans(dict.fromkeys(_PUNCTUATION, " "))
+_SIMPLE = text("'simple'::regconfig")
+
+
+def words_of(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
+    """Return the words of these texts, whole, in lower case, without a language's rules.
+
+    https://www.postgresql.org/docs/18/textsearch-controls.html
+    """
+    first, *others = [_present(column) for column in columns]
+    joined = first
+    for other in others:
+        joined = joined.op("||")(_quoted(" ")).op("||")(other)
+    spaced = func.translate(joined, _quoted(_PUNCTUATION), _quoted(" " * len(_PUNCTUATION)))
+    return func.to_tsvector(_SIMPLE, spaced)
+
+
+def all_words(bind: str) -> ColumnElement[Any]:
+    """Return the question whether all words of the bound text occur; give it `separated` words."""
+    return func.plainto_tsquery(_SIMPLE, bindparam(bind, type_=String))
+
+
+def separated(question: str) -> str:
+    """Return the words of a question, separated as `words_of` separates those of a text."""
+    return question.translate(_TO_SPACES).strip()
+
+
+def _present(column: Column[Any]) -> ColumnElement[Any]:
+    return func.coalesce(column, _quoted("")) if column.nullable else column
+
+
+def _quoted(value: str) -> TextClause:
+    """Return a text that is part of the statement: an index serves only the very same expression."""
+    return text("'" + value.replace("'", "''") + "'")
