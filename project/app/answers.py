@@ -1,5 +1,6 @@
 """The answers: a row that the database wrote, with the headers that its version and its id give."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from asyncpg import Record as Row
@@ -19,19 +20,26 @@ _JSON = (b"content-type", b"application/json")
 class Answer(Response):
     """JSON that is ready to be sent."""
 
-    def __init__(self, content: str, tag: str, status_code: int = 200, **headers: str) -> None:
+    def __init__(
+        self,
+        content: str,
+        tag: str,
+        status_code: int = 200,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.status_code = status_code
         self.background = None
         self.body = content.encode()
         self.raw_headers = [_NO_CACHE, (b"etag", tag.encode())]
         if status_code != 304:
             self.raw_headers += [_JSON, (b"content-length", b"%d" % len(self.body))]
-        self.raw_headers += [(name.encode(), value.encode()) for name, value in headers.items()]
+        for name, value in (headers or {}).items():
+            self.raw_headers.append((name.encode(), value.encode()))
 
 
 @guard()
 async def here(request: Request) -> str:
-    """Return the path of the request as the client wrote it, under its prefix, without a trailing slash."""
+    """Return the path that the client asked for, under its prefix, without a trailing slash."""
     path: str = request.scope["path"]
     return path
 
@@ -52,11 +60,11 @@ def answer_found(row: Row | None, public: type[SQLModel], if_none_match: Tags | 
 def answer_created(row: Row | None, public: type[SQLModel], here: str) -> Response:
     """Answer with the record that was stored, and its address."""
     assert row is not None, "INSERT … RETURNING gives a row"
-    return Answer(row[2], tag_of(row[1], public), 201, location=f"{here}/{row[0]}")
+    return Answer(row[2], tag_of(row[1], public), 201, {"location": f"{here}/{row[0]}"})
 
 
 def answer_changed(row: Row | None, public: type[SQLModel]) -> Response:
-    """Answer with the record as it was stored; raise NotFound or PreconditionFailed when it was not."""
+    """Answer with the record as it was stored; raise NotFound or PreconditionFailed if not."""
     _, version, content = _matched(row, public)
     return Answer(content, tag_of(version, public))
 

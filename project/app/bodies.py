@@ -18,7 +18,7 @@ _MERGE_PATCH = "application/merge-patch+json"
 
 
 async def read_body(request: "StrictRequest", model: type[Body]) -> Body:
-    """Return the body as an instance of `model`; raise the problem (400, 413, 415, 422) that it has."""
+    """Return the body as a `model`; raise the problem (400, 413, 415, 422) that it has."""
     try:
         return model.model_validate(await request.json())
     except ValidationError as error:
@@ -50,7 +50,7 @@ class StrictRequest(Request):
         return parse_json(await self.body())
 
     async def body(self) -> bytes:
-        """Return the body; raise TooLarge as soon as it is known to exceed the limit, before the rest is read."""
+        """Return the body; raise TooLarge once it exceeds the limit, before the rest is read."""
         if not hasattr(self, "_body"):
             self._body = await self._read()
         return self._body

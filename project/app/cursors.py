@@ -13,8 +13,8 @@ _DIGEST = 9
 def encode_cursor(values: Sequence[str | None], bound_to: str) -> str:
     """Return an opaque cursor for the row with these values, valid only for `bound_to`.
 
-    The digest finds cursors that were cut, mistyped or taken from another list. It keeps no secret: whoever makes a
-    cursor of his own has merely named a place in the list.
+    The digest finds cursors that were cut, mistyped or taken from another list. It keeps no secret:
+    whoever makes a cursor of his own has merely named a place in the list.
     """
     content = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_digest(content, bound_to) + content).decode().rstrip("=")

@@ -1,15 +1,15 @@
-"""The database: one pool, statements that answer in JSON, and sessions for work of several statements."""
+"""The database: one pool, single statements, and sessions for work of several statements."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, NamedTuple
 
 import asyncpg
 from fastapi import Depends
 from sqlalchemy import event
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, DisconnectionError, MissingGreenlet
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DisconnectionError, MissingGreenlet
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -17,7 +17,6 @@ from starlette.requests import Request
 
 from app.problems import Unavailable
 from app.routing import guard
-from app.settings import Settings, StartError
 
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -83,7 +82,7 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Any]:
-        """Lend a driver connection, outside any transaction; wait for it no longer than the pool's timeout."""
+        """Lend a driver connection outside any transaction; wait for it at most `pool_timeout`."""
         if self._turns.locked():
             try:
                 await asyncio.wait_for(self._turns.acquire(), self._pool_timeout)
@@ -107,7 +106,7 @@ class Database:
             self._turns.release()
 
     async def _check_out(self) -> PoolProxiedConnection:
-        """Take a connection out of the pool; at once, without a greenlet (35 µs), when an idle one is there."""
+        """Take a connection out of the pool; without a greenlet (35 µs) if an idle one is there."""
         if self._pool.checkedin():  # type: ignore[attr-defined]
             try:
                 return self._pool.connect()
@@ -139,55 +138,8 @@ class Database:
         await self.engine.dispose()
 
 
-class SilentError(StartError):
-    """Nothing answers where the database should be."""
-
-
-async def probe(db: Database) -> None:
-    """Connect once; raise StartError when the database refuses us, SilentError when it does not answer."""
-    url = db.engine.url
-    place = f"{url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}"
-    try:
-        async with db.engine.connect():
-            pass
-    except DBAPIError as error:
-        if isinstance(error.driver_exception, asyncpg.InvalidAuthorizationSpecificationError):
-            raise StartError(
-                f"PostgreSQL at {place} refuses the user or the password in DATABASE_URL."
-            ) from None
-        if isinstance(error.driver_exception, asyncpg.InvalidCatalogNameError):
-            detail = f"PostgreSQL at {place} has no database {url.database}: create it or correct DATABASE_URL."
-            raise StartError(detail) from None
-        raise SilentError(f"PostgreSQL at {place} does not take connections now.") from None
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
-        raise SilentError(
-            f"no PostgreSQL answers at {place}: start it or correct DATABASE_URL."
-        ) from None
-
-
-@contextmanager
-def located(settings: Settings) -> Iterator[URL]:
-    """Give the URL of the database of the settings; the embedded one runs at least as long as it is used.
-
-    Raises StartError when that cannot run.
-    """
-    if settings.url is not None:
-        yield settings.url
-        return
-    from app import embedded  # noqa: PLC0415 - nothing of it is loaded where a database is given
-
-    try:
-        url = embedded.attach(settings.postgres_data)
-    except embedded.EmbeddedError as error:
-        raise StartError(str(error)) from None
-    try:
-        yield make_url(url)
-    finally:
-        embedded.detach(settings.postgres_data)
-
-
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Refuse at checkout a connection that broke while idle, or that came back inside a transaction."""
+    """Refuse a connection that broke while idle, or that came back inside a transaction."""
     driver = connection.driver_connection
     if driver.is_closed() or driver.is_in_transaction():
         raise DisconnectionError

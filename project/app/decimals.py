@@ -2,9 +2,10 @@
 
 
 def decimal_pattern(low: int, high: int) -> str:
-    """Return the regular expression of the decimal numbers `low` to `high`, written without leading zeros.
+    """Return the regular expression of the decimal numbers `low` to `high`.
 
-    It is understood alike by JSON Schema (ECMA 262) and by Python's `re`.
+    They are written without leading zeros. It is understood alike by JSON Schema (ECMA 262) and by
+    Python's `re`.
     """
     negative = [f"-{part}" for part in _parts(max(1, -high), -low)]
     return "^(" + "|".join(negative + _parts(max(0, low), high)) + ")$"

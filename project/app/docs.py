@@ -1,4 +1,4 @@
-"""The interactive documentation: Swagger UI from this very service, so that it works without the Internet."""
+"""The interactive documentation: Swagger UI, from this service itself and not the Internet."""
 
 import re
 from base64 import b64encode
@@ -14,7 +14,7 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve the documentation at /docs; its addresses are relative, so that it works under a prefix too."""
+    """Serve the documentation at /docs; its addresses are relative, for use under a prefix."""
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=app.title,

@@ -6,7 +6,6 @@ import hashlib
 import os
 import pwd
 import re
-import secrets
 import shlex
 import shutil
 import signal
@@ -95,7 +94,7 @@ def _claim(folder: Path) -> pwd.struct_passwd:
         raise EmbeddedError(f"{folder} holds other files: {OTHERWISE}.")
     account = _account(info.st_uid)
     if info.st_uid == 0:
-        os.chown(folder, account.pw_uid, account.pw_gid)
+        os.chown(folder, account.pw_uid, -1)
     if info.st_mode & 0o077:
         folder.chmod(0o700)
     return account
@@ -164,7 +163,7 @@ class _Server:
         file = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         info = os.fstat(file)
         if info.st_uid == 0 and info.st_nlink == 1:
-            os.fchown(file, self.account.pw_uid, self.account.pw_gid)
+            os.fchown(file, self.account.pw_uid, -1)
         return FileIO(file, "r+")
 
     def join(self) -> None:
@@ -211,7 +210,7 @@ class _Server:
     def answering(self) -> str | None:
         """Ask the server itself: its pid file may be left over, or copied with the folder."""
         with suppress(OSError, IndexError), socket.socket(socket.AF_UNIX) as probe:
-            lines = (self.cluster / "postmaster.pid").read_text().splitlines()
+            lines = os.fsdecode((self.cluster / "postmaster.pid").read_bytes()).splitlines()
             if lines[7].strip() == "ready" and self.cluster.samefile(lines[1]):
                 probe.settimeout(PATIENCE)
                 probe.connect(f"{lines[4]}/{SOCKET}")
@@ -222,9 +221,8 @@ class _Server:
         """Create the cluster and its database, whole or not at all."""
         if self.cluster.exists():
             return
-        for leftover in self.folder.glob("cluster.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        draft = self.folder / f"cluster.{secrets.token_hex(4)}"
+        draft = self.folder / "cluster.new"
+        shutil.rmtree(draft, ignore_errors=True)
         sync = ("--no-sync",) if self.haste else ()
         single = ("postgres", "--single", *self.haste, "-c", "exit_on_error=on", "-D", draft.name)
         try:
@@ -263,13 +261,14 @@ class _Server:
         """Make the socket's directory private: whoever can enter it may do everything."""
         with suppress(FileExistsError):
             self.sockets.mkdir(mode=0o700)
-            os.chown(self.sockets, self.account.pw_uid, self.account.pw_gid)
+            os.chown(self.sockets, self.account.pw_uid, -1)
         info = self.sockets.lstat()
         if info.st_uid != self.account.pw_uid or info.st_mode & 0o077:
             raise EmbeddedError(f"{self.sockets} is not private to the server: remove it.")
 
     def run(self, *command: str, given: str = "", keep: FileIO | None = None) -> None:
         """Run a program of the wheel as the account, where the terminal's Ctrl-C cannot reach."""
+        is_root = os.geteuid() == 0
         subprocess.run(
             [self.binaries / command[0], *command[1:]],
             input=given,
@@ -283,9 +282,9 @@ class _Server:
             env={"PATH": os.defpath, "LC_ALL": "C"},  # not the caller's PGDATA, PGPORT, PGOPTIONS
             start_new_session=True,
             pass_fds=[keep.fileno()] if keep else [],
-            user=self.account.pw_uid,
-            group=self.account.pw_gid,
-            extra_groups=None if os.geteuid() else _groups(self.account),
+            user=self.account.pw_uid if is_root else None,
+            group=self.account.pw_gid if is_root else None,
+            extra_groups=_groups(self.account) if is_root else None,
         )
 
 

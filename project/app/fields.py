@@ -61,14 +61,14 @@ class Characters(MaxLen):
 
 @dataclass(frozen=True)
 class Whole:
-    """A whole number of `low` to `high`, both included; its decimal digits in a string are accepted too."""
+    """A whole number of `low` to `high`, both included; its digits in a string are accepted."""
 
     low: int = INT4[0]
     high: int = INT4[1]
 
     @staticmethod
     def _strict(value: Any) -> Any:
-        """Refuse what pydantic would read as a number and nobody means: true, "1_000", " 5 ", "1.0"."""
+        """Refuse what pydantic reads as a number and nobody means: true, "1_000", " 5 "."""
         if isinstance(value, bool):
             raise PydanticCustomError("int_type", "Input should be a valid integer")
         if isinstance(value, str) and not _DECIMAL.fullmatch(value):

@@ -1,4 +1,4 @@
-"""The filters that a list offers: they come from the public fields and the types of their columns."""
+"""The filters that a list offers: they come from the public fields and their columns' types."""
 
 import re
 from collections.abc import Callable
@@ -36,7 +36,7 @@ class Parameter(NamedTuple):
 
 @cache
 def offered(model: type[Record], public: type[SQLModel]) -> dict[str, Parameter]:
-    """Return the filters of a list by their names: equality on every public field, more where the type allows."""
+    """Return the filters of a list by name: equality on every public field, more by its type."""
     found = {}
     for name in public.model_fields:
         column = table_of(model).c[name]
@@ -53,7 +53,8 @@ def offered(model: type[Record], public: type[SQLModel]) -> dict[str, Parameter]
 def reader_of(column: Column[Any]) -> Callable[[str], Any]:
     """Return what turns a string into a value that the column can be compared with.
 
-    It raises ValueError or PydanticCustomError for one that it cannot: not of the type, or beyond the column's range.
+    It raises ValueError or PydanticCustomError for a value that is not of the type, or beyond the
+    column's range.
     """
     kind = kind_of(column)
     if kind is int:
@@ -77,7 +78,7 @@ def _whole_number(low: int, high: int, value: str) -> int:
 
 
 def _moment(value: str) -> datetime:
-    """Read a point in time with its offset, whose `+` a form decoder may have turned into a space."""
+    """Read a moment with its offset, whose `+` a form decoder may have turned into a space."""
     try:
         return _MOMENT.validate_strings(_SPACE_FOR_PLUS.sub("+", value)).astimezone(UTC)
     except OverflowError:

@@ -1,4 +1,4 @@
-"""What every request passes first: its id, its path, its method; and the headers that every answer carries."""
+"""What every request passes first, and the headers that every answer carries."""
 
 import re
 from secrets import token_hex
@@ -11,7 +11,8 @@ from starlette.routing import BaseRoute, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.bodies import StrictRequest
-from app.problems import MethodNotAllowed, handle
+from app.failures import handle
+from app.problems import MethodNotAllowed
 from app.routing import Route
 
 Headers = list[tuple[bytes, bytes]]
@@ -28,9 +29,10 @@ _UNLESS_SAID: Headers = [
 class Front:
     """The layer that knows the addresses of the service.
 
-    A path is answered with one trailing slash as without it; HEAD as GET without the body; OPTIONS, and a method that
-    the address does not have, with the complete Allow (RFC 9110, section 9). A literal path hides a template: it has its
-    own methods only. What is not an address of the table goes on to the application.
+    A path is answered with one trailing slash as without it; HEAD as GET without the body; OPTIONS,
+    and a method that the address does not have, with the complete Allow (RFC 9110, section 9). A
+    literal path hides a template: it has its own methods only. What is not an address of the table
+    goes on to the application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -56,14 +58,14 @@ class Front:
                 return
         except ClientDisconnect:
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             response = await handle(request, error)
             if outgoing.started:
                 return
         await response(scope, receive, outgoing)
 
     async def _answer(self, request: Request) -> Response | None:
-        """Return the answer of the address that is asked, None when the application has to find it."""
+        """Return the answer of the address, None when the application has to find it."""
         scope = request.scope
         methods = self._methods_at(scope)
         if methods is None:
@@ -100,7 +102,7 @@ class Front:
         return None
 
     def _learn(self, routes: list[BaseRoute]) -> None:
-        """Take the addresses of the routes into the table; only the application's own are answered directly."""
+        """Take the addresses of the routes into the table."""
         self._routes = len(routes)
         for own in routes:
             for context in iter_route_contexts([own]):

@@ -1,5 +1,6 @@
 """Rows from a CSV file into a table: every row validated, all of them in one transaction."""
 
+import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import asyncpg
 from pydantic import ValidationError
+from sqlalchemy.engine import URL
 from sqlmodel import SQLModel
 
 from app.db import Database
@@ -28,21 +30,20 @@ class Report:
     reasons: list[str] = field(default_factory=list)
     """The first of the rows that do not fit, each by its line and the reason."""
 
+    progress: Callable[[], None] = lambda: None
+    """Called now and then while rows are stored."""
+
+    @property
+    def listed(self) -> list[str]:
+        """Return the rows that were refused, one a line."""
+        more = self.bad - len(self.reasons)
+        return [*self.reasons, *([f"and {more} more"] if more else [])]
+
     def refuse(self, line: int, reason: str) -> None:
         """Note a row that does not fit."""
         self.bad += 1
         if len(self.reasons) < MOST_LISTED:
             self.reasons.append(f"line {line}: {reason}")
-
-
-class RowsRefusedError(StartError):
-    """Rows did not fit, and nothing was stored."""
-
-    def __init__(self, report: Report) -> None:
-        super().__init__(
-            f"{report.bad} rows do not fit, nothing was stored: mend them or add --skip-bad."
-        )
-        self.report = report
 
 
 class Source:
@@ -69,7 +70,7 @@ class Source:
         return self._bytes.tell()
 
     def rows(self, report: Report) -> Iterator[tuple[Any, ...]]:
-        """Give the rows that fit, in the order of the model's fields; note the others in the report."""
+        """Give the rows that fit, in the order of the fields; note the others in the report."""
         nullable = {
             name for name, info in self.model.model_fields.items() if not info.is_required()
         }
@@ -98,7 +99,7 @@ class Source:
                 yield tuple(fields.values())
 
     def _next(self) -> list[str] | None:
-        """Return the next record, None at the end; raise StartError when the file is no CSV in UTF-8."""
+        """Return the next record, None at the end; raise StartError if it is no CSV in UTF-8."""
         try:
             return next(self._reader, None)
         except (UnicodeDecodeError, csv.Error) as error:
@@ -119,51 +120,49 @@ class Source:
             raise StartError(f"{self.path} names the column {', '.join(sorted(doubled))} twice.")
         if unknown:
             hint = " ".join(f"--ignore {name}" for name in unknown)
-            raise StartError(
-                f"{self.path} has columns that are no fields: {', '.join(unknown)}. Leave them out with {hint}."
-            )
+            names = ", ".join(unknown)
+            raise StartError(f"{self.path} has columns that are no fields: {names}. Add {hint}.")
         if missing:
-            raise StartError(
-                f"{self.path} lacks the column {', '.join(missing)}: its first line must name the columns."
-            )
+            names = ", ".join(missing)
+            raise StartError(f"{self.path} lacks in its first line the column {names}.")
         if absent:
             raise StartError(f"{self.path} has no column {', '.join(absent)} to ignore.")
 
 
-async def import_rows(
-    db: Database,
-    table: type[Record],
-    source: Source,
-    *,
-    skip_bad: bool,
-    progress: Callable[[], None],
-) -> Report:
-    """Copy the rows of a file into a table; raise RowsRefusedError, with nothing stored, unless all fit or `skip_bad`."""
-    report = Report()
+def import_rows(
+    url: URL, table: type[Record], source: Source, report: Report, *, skip_bad: bool
+) -> None:
+    """Copy the rows of a file into a table, in one transaction; note in the report what is done.
 
+    Raises StartError, with nothing stored, when rows do not fit and are not to be left out, and
+    when the database refuses them.
+    """
+    asyncio.run(_copy(url, table, source, report, skip_bad=skip_bad))
+
+
+async def _copy(
+    url: URL, table: type[Record], source: Source, report: Report, *, skip_bad: bool
+) -> None:
     async def rows() -> AsyncIterator[tuple[Any, ...]]:
         for row in source.rows(report):
             report.stored += 1
             if report.stored % _ROWS_BETWEEN_REPORTS == 0:
-                progress()
+                report.progress()
             yield row
         if report.bad and not skip_bad:
-            raise RowsRefusedError(report)
+            advice = "mend them or add --skip-bad"
+            raise StartError(f"{report.bad} rows do not fit, nothing was stored: {advice}.")
 
+    db = Database(url, pool_size=1)
     try:
         await db.copy(table_of(table).name, list(source.model.model_fields), rows())
     except asyncpg.PostgresError as error:
-        raise StartError(f"nothing was stored: {error.detail or error.message}") from None
-    return report
+        raise StartError(f"nothing was stored: {error.detail or error.message}.") from None
+    finally:
+        await db.close()
 
 
 def _reasons(error: ValidationError) -> str:
     """Say what is wrong with a row."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
     return "; ".join(f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in errors)
-
-
-def listed(report: Report) -> list[str]:
-    """Return the refused rows, one a line."""
-    more = report.bad - len(report.reasons)
-    return [*report.reasons, *([f"and {more} more"] if more else [])]

@@ -1,6 +1,5 @@
 """The service: the application and its life."""
 
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -10,16 +9,17 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from app import health, problems, resources
-from app.db import Database, located
+from app import health, resources
+from app.db import Database
 from app.docs import add_docs
+from app.failures import handle
 from app.front import Front
 from app.openapi import describe
+from app.problems import Problem
 from app.settings import Settings, load_settings
+from app.startup import located
 
-logger = logging.getLogger(__name__)
-
-_FAILURES = (problems.Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError)
+_FAILURES = (Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -36,7 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings or load_settings()
     app.add_middleware(Front)
     for failure in _FAILURES:
-        app.add_exception_handler(failure, problems.handle)
+        app.add_exception_handler(failure, handle)
     for module in (health, *resources.modules().values()):
         app.router.routes.extend(module.router.routes)  # included routers would be matched twice
     add_docs(app)

@@ -54,7 +54,7 @@ def _complete(operation: dict[str, Any], route: Route, method: str) -> None:
         operation["parameters"] = parameters + operation.get("parameters", [])
     responses = operation["responses"]
     refused = {status for guard in guards for status in guard.refuses}
-    if route.reads_json:
+    if route.bodies:
         refused |= set(_BODY)
         if method == "PATCH":
             content = operation["requestBody"]["content"]

@@ -30,7 +30,7 @@ SEPARATOR = ",\n"
 
 
 class Shape(NamedTuple):
-    """All that the SQL of a page depends on; `after` says for each key whether the cursor's value is not null."""
+    """All that the SQL of a page depends on; `after`: which values of the cursor are not null."""
 
     conditions: tuple[Condition, ...]
     order: tuple[Key, ...]
@@ -40,7 +40,7 @@ class Shape(NamedTuple):
 
 @lru_cache(SHAPES)
 def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) -> Statement:
-    """Compile the statement of a page: the rows as JSON, one more than asked for, and how many they are."""
+    """Compile the statement of a page: the rows as JSON, one more than asked for; their number."""
     table = table_of(model)
     where = [_condition(model, condition) for condition in shape.conditions]
     columns = public_columns(table, public)
@@ -96,8 +96,8 @@ def _ranges(
 ) -> Iterator[list[ColumnElement[bool]]]:
     """Give the conditions of the index ranges that together lie behind the cursor.
 
-    A single condition with OR would have the index read, and thrown away, every row before the page. NULLs come last in
-    ascending and first in descending order, as PostgreSQL sorts them.
+    A single condition with OR would have every row before the page read and thrown away. NULLs come
+    last in ascending and first in descending order, as PostgreSQL sorts them.
     """
     table = table_of(model)
     same: list[ColumnElement[bool]] = []

@@ -58,8 +58,8 @@ class Page:
         seen = content + str(headers)
         tag = f'"{sha256(seen.encode()).hexdigest()[:32]}"'
         if self.if_none_match and self.if_none_match.match_weakly(tag):
-            return Answer("", tag, 304, **headers)
-        return Answer(content, tag, **headers)
+            return Answer("", tag, 304, headers)
+        return Answer(content, tag, headers=headers)
 
     def _bound_to(self, model: type[Record], public: type[SQLModel]) -> str:
         """Return what a cursor belongs to: the list, its filters and its order."""
@@ -69,14 +69,14 @@ class Page:
         return json.dumps([table_of(model).name, revision(public), self.asked.order, filters])
 
     def _next(self, last_row: str) -> str:
-        """Return the address of the page behind a row, in the terms and under the prefix that the client used."""
+        """Return the address of the page behind a row, in the terms that the client used."""
         row = json.loads(last_row, parse_float=str)
         values = [_as_asked(row[key.field]) for key in self.asked.order]
         pairs = [pair for pair in self.asked.pairs if pair[0] != "after"]
         return f"{self.path}?{urlencode([*pairs, ('after', encode_cursor(values, self.bound_to))])}"
 
     def _cursor(self, model: type[Record], public: type[SQLModel]) -> list[Any] | None:
-        """Return the values of the last row seen; raise BadCursor when they are not of this list."""
+        """Return the values of the last row seen; raise BadCursor if they are not of this list."""
         if self.asked.after is None:
             return None
         filters = offered(model, public)
@@ -88,7 +88,7 @@ class Page:
 
 
 def page_of(model: type[Record], public: type[SQLModel]) -> Callable[[Request], Awaitable[Page]]:
-    """Return the guard that reads which page of a list is asked for; raise its problem (400, 422)."""
+    """Return the guard that reads which page of a list is asked for; it raises 400 and 422."""
 
     @guard(*list_parameters(model, public), IF_NONE_MATCH, refuses=(400, 422))
     async def page(request: Request) -> Page:

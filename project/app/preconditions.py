@@ -33,14 +33,14 @@ class Tags:
         return self.any or any(given.removeprefix("W/") == tag for given in self.tags)
 
     def versions(self, public: type[SQLModel]) -> list[int]:
-        """Return the versions that the strong tags stand for in today's representation (If-Match)."""
+        """Return the versions that the strong tags stand for today (If-Match)."""
         found = (_VERSION.fullmatch(tag) for tag in self.tags)
         return [int(match[2]) for match in found if match and match[1] == revision(public)]
 
 
 @cache
 def revision(public: type[SQLModel]) -> str:
-    """Return six hex digits that change with the representation: an old tag never validates a new shape."""
+    """Return six hex digits of the representation: an old tag never validates a new shape."""
     schema = json.dumps(public.model_json_schema(mode="serialization"), sort_keys=True)
     return sha256(schema.encode()).hexdigest()[:6]
 
@@ -55,7 +55,7 @@ def _parameter(name: str, description: str) -> dict[str, Any]:
 
 
 def _tags(request: Request, name: str) -> Tags | None:
-    """Return the tags of a condition, None when it is not there; raise Malformed when it is no list of tags."""
+    """Return the tags of a condition, None if it is not there; raise Malformed if it is none."""
     header = request.headers.get(name)
     if header is None:
         return None
@@ -78,7 +78,7 @@ async def if_none_match(request: Request) -> Tags | None:
 
 @guard(IF_MATCH, refuses=(400, 412, 428))
 async def if_match(request: Request) -> Tags | None:
-    """Return the condition under which the record may be changed; raise PreconditionRequired if it is due."""
+    """Return the condition of a change; raise PreconditionRequired if one is due and missing."""
     tags = _tags(request, "If-Match")
     if tags is None and request.app.state.settings.require_if_match:
         raise PreconditionRequired

@@ -1,22 +1,13 @@
 """Every failure as one shape: problem details (RFC 9457), whoever raised it."""
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-import asyncpg
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field, ValidationError
-from sqlalchemy.exc import DBAPIError, StatementError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlmodel import SQLModel
-from starlette.exceptions import HTTPException
+from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import Response
-
-logger = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
@@ -80,7 +71,7 @@ class BadCursor(Malformed):
     """The cursor is not one that this list gave (400)."""
 
     slug = "bad-cursor"
-    detail = "The cursor in `after` does not belong to this list with these filters and this order: start without it."
+    detail = "The cursor in `after` is not of this list, filters and order: start without it."
 
 
 class NotFound(Problem):
@@ -180,85 +171,6 @@ def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = Non
     return Unacceptable(errors=found)
 
 
-def fields_of_constraint(name: str | None) -> list[str]:
-    """Return the columns that a constraint or a unique index is about."""
-    for table in SQLModel.metadata.tables.values():
-        for constraint in (*table.constraints, *table.indexes):
-            if constraint.name == name:
-                return [column.name for column in constraint.columns]  # type: ignore[attr-defined]
-    return []
-
-
-def _of_database(error: asyncpg.PostgresError) -> Problem:
-    """Map an error of PostgreSQL by its SQLSTATE (PostgreSQL manual, appendix A)."""
-    state = error.sqlstate or ""
-    fields = fields_of_constraint(getattr(error, "constraint_name", None))
-    if state in {"23505", "23P01", "23503"}:
-        kind = "foreign_key" if state == "23503" else "unique"
-        detail = (
-            "What it refers to does not exist"
-            if kind == "foreign_key"
-            else "This value is already stored"
-        )
-        return Conflict(errors=[field_error("body", name, detail, kind) for name in fields])
-    if state in {"23502", "23514"} or state.startswith("22"):
-        logger.warning("PostgreSQL refused a value that validation let through: SQLSTATE %s", state)
-        return Unacceptable(
-            errors=[
-                field_error("body", name, "PostgreSQL refuses this value", "refused")
-                for name in fields
-            ]
-        )
-    if state[:2] in {"08", "53", "40"} or state in {
-        "55P03",
-        "57014",
-        "57P01",
-        "57P02",
-        "57P03",
-        "25P03",
-        "25P04",
-        "25006",
-    }:
-        return Unavailable()
-    return Problem()
-
-
-def problem_of(error: BaseException) -> Problem:
-    """Return the problem that an exception is to a client; what is not known here is a bug (500)."""
-    match error:
-        case Problem():
-            return error
-        case RequestValidationError():
-            return unacceptable(error.errors())
-        case ValidationError():
-            return unacceptable(error.errors(include_url=False, include_input=False), "body")
-        case HTTPException():
-            return _of_status(error)
-        case DBAPIError() if isinstance(error.driver_exception, asyncpg.PostgresError):
-            return _of_database(error.driver_exception)
-        case asyncpg.PostgresError():
-            return _of_database(error)
-        case asyncpg.DataError() | StatementError() if not isinstance(error, DBAPIError):
-            logger.warning(
-                "the driver refused a value that validation let through: %s", type(error).__name__
-            )
-            return Unacceptable()
-        case DBAPIError() | asyncpg.InterfaceError() | PoolTimeout() | OSError() | TimeoutError():
-            return Unavailable()
-    return Problem()
-
-
-def _of_status(error: HTTPException) -> Problem:
-    """Return the problem of a failure that FastAPI or Starlette raised by its status."""
-    detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else None
-    for kind in Problem.__subclasses__():
-        if kind.status == error.status_code:
-            return kind(detail, headers=error.headers)
-    problem = Problem(detail or title_of(error.status_code), headers=error.headers)
-    problem.status, problem.slug = error.status_code, f"http-{error.status_code}"
-    return problem
-
-
 def answer_problem(problem: Problem, request: Request) -> Response:
     """Return the answer that tells a client of a problem."""
     body = ProblemDetails(
@@ -273,11 +185,3 @@ def answer_problem(problem: Problem, request: Request) -> Response:
     content = body.model_dump_json(exclude_defaults=True, ensure_ascii=True)
     headers = {"Cache-Control": "no-store", **problem.headers}
     return Response(content, problem.status, headers, MEDIA_TYPE)
-
-
-async def handle(request: Request, error: Exception) -> Response:
-    """Answer an exception; a bug is logged with its request id, and says nothing of itself to the client."""
-    problem = problem_of(error)
-    if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("request %s failed", request.scope.get("request_id"), exc_info=error)
-    return answer_problem(problem, request)

@@ -1,4 +1,4 @@
-"""The query string of a list: what it asks for, checked; nothing that is not offered is accepted."""
+"""The query string of a list: what it asks for; nothing that is not offered is accepted."""
 
 import re
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ _LIKE = re.compile(r"[%_\\]")
 
 
 class Condition(NamedTuple):
-    """What a filter asks of a field; it is part of the statement's shape, its value is bound as `bind`."""
+    """What a filter asks of a field, as part of a statement; its value is bound as `bind`."""
 
     field: str
     comparison: str
@@ -136,7 +136,7 @@ class _Reading:
         self.asked.limit = int(value)
 
     def take_sort(self, value: str) -> None:
-        """Ask for an order; the primary key follows in the direction of the last field, so that it is total."""
+        """Ask for an order; the primary key follows in the last field's direction: it is total."""
         keys = [Key(part.removeprefix("-"), part.startswith("-")) for part in value.split(",")]
         names = [key.field for key in keys]
         if unknown := [

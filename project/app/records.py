@@ -2,6 +2,7 @@
 
 from typing import Any, cast
 
+from pydantic.config import JsonDict
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -14,7 +15,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapper
 from sqlmodel import Field, SQLModel
-from sqlmodel.main import SQLModelConfig
 
 from app.fields import INT8, kind_of, rules_of
 from app.words import words_of
@@ -31,7 +31,7 @@ SQLModel.metadata.naming_convention = {
 class Fields(SQLModel):
     """The Base class of a resource: what a client writes and reads, and nothing else."""
 
-    model_config = SQLModelConfig(extra="forbid", json_schema_serialization_defaults_required=True)
+    model_config = {"extra": "forbid", "json_schema_serialization_defaults_required": True}
 
 
 class Record(SQLModel):
@@ -49,15 +49,19 @@ class RecordPublic(SQLModel):
     id: int = Field(ge=INT8[0], le=INT8[1])
 
 
+def _without_default(schema: JsonDict) -> None:
+    schema.pop("default", None)
+
+
 class Partial(SQLModel):
-    """Makes every inherited field one that may be left out; what is sent keeps its rules, null included."""
+    """Makes every inherited field one that may be left out; what is sent keeps its rules."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         for field in cls.model_fields.values():
             field.default = None
-            field.json_schema_extra = lambda schema: schema.pop("default", None)
+            field.json_schema_extra = _without_default
         cls.model_rebuild(force=True)
 
     def sent(self) -> dict[str, Any]:

@@ -1,15 +1,18 @@
 """Routes whose handlers are called with what their guards found.
 
-A guard is a dependency that reads the request and nothing else. It says which parameters it reads and which failures
-it raises, so that the OpenAPI document knows. A handler that asks for guards and at most one JSON body is called
-directly, which takes a third of the time; any other is solved by FastAPI, with the same bodies and failures.
+A guard is a dependency that reads the request and nothing else. It says which parameters it reads
+and which failures it raises, so that the OpenAPI document knows. A handler that asks for guards and
+at most one JSON body is called directly, which takes a third of the time; any other is solved by
+FastAPI, with the same bodies and failures.
 """
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Annotated, Any, TypeVar, get_type_hints
+from inspect import signature
+from typing import Annotated, Any, Protocol, TypeGuard, TypeVar, cast, get_type_hints
 
 from fastapi import APIRouter, Depends
+from fastapi.params import Body, Form
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -22,17 +25,32 @@ from app.problems import NotFound, Unacceptable, field_error
 _DIGITS = re.compile(r"[0-9]+")
 _MOST_DIGITS = 100
 
-Handler = Callable[[Request], Coroutine[Any, Any, Response]]
-Guard = TypeVar("Guard", bound=Callable[..., Awaitable[Any]])
+Handler = Callable[[StrictRequest], Coroutine[Any, Any, Response]]
+Found = TypeVar("Found")
 
 
-def guard(*parameters: dict[str, Any], refuses: tuple[int, ...] = ()) -> Callable[[Guard], Guard]:
+class Guard(Protocol):
+    """A dependency whose only argument is the request."""
+
+    parameters: tuple[dict[str, Any], ...]
+    refuses: tuple[int, ...]
+
+    def __call__(self, request: Request) -> Awaitable[Any]:
+        """Return what the handler needs; raise the problem that keeps it from being called."""
+
+
+def guard(
+    *parameters: dict[str, Any], refuses: tuple[int, ...] = ()
+) -> Callable[[Callable[[Request], Awaitable[Found]]], Callable[[Request], Awaitable[Found]]]:
     """Mark a dependency whose only argument is the request.
 
-    `parameters` are the OpenAPI Parameter Objects of what it reads, `refuses` the statuses of the problems it raises.
+    `parameters` are the OpenAPI Parameter Objects of what it reads, `refuses` the statuses of the
+    problems that it raises.
     """
 
-    def marked(call: Guard) -> Guard:
+    def marked(
+        call: Callable[[Request], Awaitable[Found]],
+    ) -> Callable[[Request], Awaitable[Found]]:
         call.parameters = parameters  # type: ignore[attr-defined]
         call.refuses = refuses  # type: ignore[attr-defined]
         return call
@@ -50,7 +68,7 @@ def guard(*parameters: dict[str, Any], refuses: tuple[int, ...] = ()) -> Callabl
     refuses=(404, 422),
 )
 async def record_id(request: Request) -> int:
-    """Return the id in the path; raise Unacceptable when it is no number, NotFound when no column could hold it."""
+    """Return the id in the path; raise Unacceptable if it is no number, NotFound if too great."""
     given = request.path_params["id"]
     if not _DIGITS.fullmatch(given):
         raise Unacceptable(
@@ -65,17 +83,17 @@ Id = Annotated[int, Depends(record_id)]
 
 
 class Route(APIRoute):
-    """A route whose JSON body is read strictly, and whose handler is called directly where that is possible."""
+    """A route whose JSON body is read strictly, whose handler is called directly if it can be."""
 
     direct: Handler | None = None
 
-    def get_route_handler(self) -> Handler:
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's own handler, given a request whose body is read strictly."""
         solve = super().get_route_handler()
         self.direct = self._direct()
 
         async def handle(request: Request) -> Response:
-            if self.reads_json:
+            if self.bodies:
                 request = StrictRequest(request.scope, request.receive)
                 check_media_type(request)
             return await solve(request)
@@ -83,49 +101,49 @@ class Route(APIRoute):
         return handle
 
     @property
-    def guards(self) -> dict[str | None, Callable[[Request], Awaitable[Any]]]:
+    def guards(self) -> dict[str | None, Guard]:
         """Return the guards of the handler by the name of its argument."""
         calls = {part.name: part.call for part in self.dependant.dependencies}
-        return {name: call for name, call in calls.items() if call and hasattr(call, "refuses")}
+        return {
+            name: cast("Guard", call) for name, call in calls.items() if hasattr(call, "refuses")
+        }
 
     @property
-    def reads_json(self) -> bool:
-        """Return whether the handler takes a JSON body."""
-        return any(
-            type(field.field_info).__name__ == "Body" for field in self.dependant.body_params
-        )
+    def bodies(self) -> dict[str, type[BaseModel]]:
+        """Return the models of the JSON body by the name of the handler's argument."""
+        found = {part.name: part.field_info for part in self.dependant.body_params}
+        return {
+            name: info.annotation
+            for name, info in found.items()
+            if isinstance(info, Body) and not isinstance(info, Form) and _is_model(info.annotation)
+        }
 
     def _direct(self) -> Handler | None:
-        """Return a handler that calls the guards, the body's model and the endpoint, or None when it takes more."""
-        asks = self.dependant
-        guards = [(name, call) for name, call in self.guards.items() if name]
-        others = len(asks.dependencies) - len(guards)
-        if (
-            others
-            or asks.path_params
-            or asks.query_params
-            or asks.header_params
-            or asks.cookie_params
-        ):
+        """Return what calls the guards, reads the body and calls the endpoint, if that is all."""
+        endpoint, guards, bodies = self.endpoint, self.guards, self.bodies
+        answered = get_type_hints(endpoint).get("return")
+        complete = (
+            signature(endpoint).parameters.keys() == {*guards, *bodies}
+            and len(self.dependant.dependencies) == len(guards)
+            and len(bodies) <= 1
+            and isinstance(answered, type)
+            and issubclass(answered, Response)
+        )
+        if not complete:
             return None
-        returned = get_type_hints(self.endpoint).get("return")
-        if not (isinstance(returned, type) and issubclass(returned, Response)):
-            return None
-        models = [(field.name, field.field_info.annotation) for field in asks.body_params]
-        if len(models) > 1 or not all(
-            isinstance(model, type) and issubclass(model, BaseModel) for _, model in models
-        ):
-            return None
-        endpoint = self.endpoint
 
-        async def handle(request: Request) -> Response:
-            values = {name: await call(request) for name, call in guards}
-            for name, model in models:
+        async def handle(request: StrictRequest) -> Response:
+            values = {name: await call(request) for name, call in guards.items()}
+            for name, model in bodies.items():
                 values[name] = await read_body(request, model)
             answer: Response = await endpoint(**values)
             return answer
 
         return handle
+
+
+def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 class Router(APIRouter):

@@ -17,7 +17,7 @@ class StartError(Exception):
 
 
 def _database_url(value: Any) -> Any:
-    """Accept the spellings of a PostgreSQL URL that people have at hand; name asyncpg as the driver."""
+    """Accept the spellings of a PostgreSQL URL that people have; name asyncpg as the driver."""
     if value in {None, ""}:
         return None
     try:
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(**given: Any) -> Settings:
-    """Read the environment, over which `given` wins; raise StartError with one sentence for what does not fit."""
+    """Read the environment, over which `given` wins; raise StartError for what does not fit."""
     try:
         return Settings(**given)
     except ValidationError as error:

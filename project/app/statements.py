@@ -1,12 +1,12 @@
-"""What is asked of the database: typed statements, built from the model and compiled once for each shape.
+"""What is asked of the database: typed statements of the model, compiled once for each shape.
 
-Each answers with one row: the JSON text that PostgreSQL wrote of exactly the columns of the Public class, and what the
-headers need. Values are bound by name, so that a statement depends on nothing but its shape.
+Each answers with one row: the JSON text that PostgreSQL wrote of exactly the columns of the Public
+class, and what the headers need. Values are bound, so that a statement depends on its shape only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     CTE,
@@ -16,7 +16,6 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
-    cast,
     delete,
     func,
     insert,
@@ -25,9 +24,13 @@ from sqlalchemy import (
     true,
     update,
 )
+from sqlalchemy import (
+    cast as sql_cast,
+)
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql import ClauseElement, ColumnElement, FromClause
+from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import NamedFromClause
 from sqlmodel import SQLModel
 
@@ -45,8 +48,10 @@ class Statement:
 
     def __init__(self, clause: ClauseElement) -> None:
         compiled = clause.compile(dialect=_DIALECT)
+        assert isinstance(compiled, SQLCompiler)
         self.sql = str(compiled)
-        processors = compiled._bind_processors  # noqa: SLF001 - what SQLAlchemy itself applies to the values
+        # what SQLAlchemy itself applies to the values
+        processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)  # noqa: SLF001
         self._parameters = [(name, processors.get(name)) for name in compiled.positiontup or ()]
         self._constants = {
             name: value for name, value in compiled.params.items() if value is not None
@@ -71,7 +76,7 @@ def public_columns(source: FromClause, public: type[SQLModel]) -> list[ColumnEle
 
 def json_of(rows: NamedFromClause) -> ColumnElement[str]:
     """Return the JSON text of each of the rows, written by PostgreSQL."""
-    return cast(func.row_to_json(rows.table_valued()), Text)
+    return sql_cast(func.row_to_json(rows.table_valued()), Text)
 
 
 def document(source: FromClause, public: type[SQLModel]) -> ColumnElement[str]:
@@ -107,7 +112,7 @@ def changed(
 ) -> Query:
     """Change these fields of a record: the version before, the version after and the JSON.
 
-    The version after is null when the record did not match; there is no row when there is no such record.
+    The version after is null when the record did not match; there is no row without a record.
     """
     versions = None if if_match is None or if_match.any else if_match.versions(public)
     statement = _changed(model, public, tuple(fields), matched=versions is not None)
@@ -140,7 +145,7 @@ def _created(model: type[Record], public: type[SQLModel], fields: tuple[str, ...
 
 
 def _current(table: Table) -> CTE:
-    """Lock the record: without the lock, a concurrent writer would make the statement name a stale version."""
+    """Lock the record: else a concurrent writer would make the statement name a stale version."""
     key = table.c.id == bindparam("id_")
     return select(table.c.id, table.c.version).where(key).with_for_update().cte("current")
 
@@ -160,7 +165,7 @@ def _changed(
     condition = _matching(table, current, matched=matched)
     shown = (table.c.version, *public_columns(table, public))
     if fields:
-        values = {name: bindparam(name) for name in fields} | {
+        values: dict[str, Any] = {name: bindparam(name) for name in fields} | {
             "version": table.c.version + text("1")
         }
         after = update(table).values(values).where(condition).returning(*shown).cte("changed")

@@ -40,5 +40,5 @@ def _present(column: Column[Any]) -> ColumnElement[Any]:
 
 
 def _quoted(value: str) -> TextClause:
-    """Return a text that is part of the statement: an index serves only the very same expression."""
+    """Return a text as part of the statement: an index serves only the very same expression."""
     return text("'" + value.replace("'", "''") + "'")

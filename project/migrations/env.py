@@ -11,15 +11,15 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from app import resources
-from app.db import located
 from app.settings import load_settings
+from app.startup import located
 
 _MIGRATOR = 8004
 """The advisory lock that one migrator at a time holds."""
 
 
 def configure(connection: Connection | None = None, url: str | None = None) -> None:
-    """Tell Alembic what the tables should be: all those of the resource modules, CHECK constraints included."""
+    """Tell Alembic what the tables should be, CHECK constraints included."""
     resources.modules()
     context.configure(
         connection=connection,
@@ -42,7 +42,8 @@ def migrate(connection: Connection) -> None:
 async def migrate_online(url: URL) -> None:
     """Run the migrations, one migrator at a time.
 
-    The lock is polled: a blocked request for it would hold a snapshot, for which CREATE INDEX CONCURRENTLY waits.
+    The lock is polled: a blocked request for it would hold a snapshot, for which CREATE INDEX
+    CONCURRENTLY waits.
     """
     engine = create_async_engine(url, poolclass=pool.NullPool, hide_parameters=True)
     async with engine.connect() as guard, engine.connect() as connection:

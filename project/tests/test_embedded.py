@@ -273,7 +273,7 @@ def test_the_last_user_of_a_dead_server_signals_nobody_else(folder: Path) -> Non
 
 def test_a_cluster_half_made_by_a_killed_process_never_counts(new_folder: Path) -> None:
     user = launch(new_folder)
-    wait_until(lambda: [*new_folder.glob("cluster.*/global")])
+    wait_until(lambda: [*new_folder.glob("cluster.new/global")])
     kill(user)
     assert not (new_folder / "cluster").exists()
 

@@ -22,7 +22,7 @@ class Family(NamedTuple):
 
 @cache
 def modules() -> dict[str, ModuleType]:
-    """Return the resource modules by their names; importing them makes their tables known to SQLModel."""
+    """Return the resource modules by name; importing them tells SQLModel of their tables."""
     names = sorted(found.name for found in iter_modules(__path__))
     loaded = {name: import_module(f"{__name__}.{name}") for name in names}
     return {name: module for name, module in loaded.items() if hasattr(module, "router")}

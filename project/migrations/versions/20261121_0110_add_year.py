@@ -1,7 +1,8 @@
 """Add year.
 
-On a table with rows nothing waits for long: the column comes without a rewrite, the CHECK is validated under a lock
-that lets writers pass, the index is built beside the traffic. Each step can be run again after one that failed.
+On a table with rows nothing waits for long: the column comes without a rewrite, the CHECK is
+validated under a lock that lets writers pass, the index is built beside the traffic. Each step can
+be run again after one that failed.
 """
 
 from collections.abc import Sequence

@@ -1,0 +1,88 @@
+"""What a process needs before its work: an address to listen on, a database that takes it in."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+
+from app.db import Database
+from app.settings import Settings, StartError
+
+
+class SilentError(StartError):
+    """Nothing answers where the database should be."""
+
+
+@contextmanager
+def located(settings: Settings) -> Iterator[URL]:
+    """Give the URL of the database of the settings; the embedded one runs while it is used.
+
+    Raises StartError when that cannot run.
+    """
+    if settings.url is not None:
+        yield settings.url
+        return
+    from app import embedded  # noqa: PLC0415 - nothing of it is loaded where a database is given
+
+    try:
+        url = embedded.attach(settings.postgres_data)
+    except embedded.EmbeddedError as error:
+        raise StartError(str(error)) from None
+    try:
+        yield make_url(url)
+    finally:
+        embedded.detach(settings.postgres_data)
+
+
+def check_database(url: URL) -> None:
+    """Connect once; raise StartError if the database refuses us, SilentError if none answers."""
+    asyncio.run(_connect(url))
+
+
+async def _connect(url: URL) -> None:
+    place = f"{url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}"
+    db = Database(url, pool_size=1)
+    try:
+        async with db.engine.connect():
+            pass
+    except DBAPIError as error:
+        reason = _refusal(error.driver_exception, url)
+        if reason:
+            raise StartError(f"PostgreSQL at {place} {reason}.") from None
+        raise SilentError(f"PostgreSQL at {place} takes no connections now.") from None
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        advice = "start it or correct DATABASE_URL"
+        raise SilentError(f"no PostgreSQL answers at {place}: {advice}.") from None
+    finally:
+        await db.close()
+
+
+def _refusal(error: BaseException | None, url: URL) -> str | None:
+    """Say why PostgreSQL does not take us in, None when that may pass by itself."""
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return "refuses the user or the password in DATABASE_URL"
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return f"has no database {url.database}: create it or correct DATABASE_URL"
+    return None
+
+
+def check_address(host: str, port: int) -> None:
+    """Raise StartError where the address cannot be listened on."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, _, _, address = found[0]
+        with socket.socket(family, kind) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+    except OSError as error:
+        reasons = {
+            errno.EADDRINUSE: f"port {port} is in use: choose another with PORT or --port",
+            errno.EACCES: f"port {port} needs privileges: choose one above 1023",
+        }
+        other = f"cannot listen on {host}: correct HOST or --host"
+        raise StartError(f"{reasons.get(error.errno or 0, other)}.") from None
