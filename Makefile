@@ -1,11 +1,61 @@
-# Songbook: the verbs. Each needs nothing but Python >= 3.11, and installs into .venv what it lacks.
+# Songbook's verbs. Each needs Python >= 3.11 with venv, and installs into .venv what it lacks.
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
-export PIP_DISABLE_PIP_VERSION_CHECK = 1
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check demo migration lock bench clean
+.PHONY: help install run test check demo migration openapi lock bench clean
 
 help: ## Say what there is.
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
+
+install: .venv/service .venv/tools ## Install the service, its embedded PostgreSQL and all tools into .venv.
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Songbook needs Python 3.11 or newer: make PYTHON=python3.13 …")'
+	$(PYTHON) -m venv .venv
+
+.venv/service: project/requirements.txt project/requirements-embedded.txt | .venv/bin/python
+	$(PIP) -r project/requirements.txt -r project/requirements-embedded.txt
+	@touch $@
+
+.venv/tools: project/requirements-dev.txt .venv/service
+	$(PIP) -r project/requirements-dev.txt
+	@touch $@
+
+run: .venv/service ## Start PostgreSQL, migrate and serve http://localhost:8004 until Ctrl-C.
+	@cd project && exec python -m app serve
+
+test: install ## Run the whole test suite.
+	cd project && pytest --cov --cov-report=term $(ARGS)
+
+check: install ## Check format, lint, types, floors, and that models and migrations agree.
+	cd project && ruff format --check . ../bench
+	cd project && ruff check . ../bench
+	cd project && mypy
+	cd project && lint-imports
+	cd project && POSTGRES_DATA=$$(mktemp -d) && export POSTGRES_DATA && trap 'rm -rf "$$POSTGRES_DATA"' EXIT \
+		&& python -m app migrate && alembic check
+
+demo: .venv/service ## Run the README's curl session against a service of its own.
+	python examples/demo.py
+
+migration: install ## Write a migration of what changed in the models: make migration m="add tempo".
+	cd project && alembic upgrade head && alembic revision --autogenerate -m "$(m)"
+
+openapi: .venv/service ## Write docs/openapi.json anew.
+	cd project && python -m app openapi > ../docs/openapi.json
+
+lock: install ## Pin anew what the requirements name, with all that it needs.
+	cd project && for each in requirements requirements-embedded requirements-dev; do \
+		uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
+		$$each.in --output-file $$each.txt || exit; done
+
+bench: install ## Measure Songbook against the tutorial's handlers.
+	python bench/measure.py $(ARGS)
+
+clean: ## Remove what the tools left behind; the data stays.
+	rm -rf .venv project/.mypy_cache project/.ruff_cache project/.pytest_cache project/.hypothesis project/.coverage*
+	find project bench examples -name __pycache__ -prune -exec rm -rf {} +

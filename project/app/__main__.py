@@ -1,5 +1,6 @@
 """The command line: `python -m app …`."""
 
+import json
 import signal
 import sys
 from pathlib import Path
@@ -15,7 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from app import imports, resources
-from app.settings import StartError, load_settings
+from app.main import create_app
+from app.settings import Settings, StartError, load_settings
 from app.startup import SilentError, check_address, check_database, located
 
 cli = typer.Typer(
@@ -105,6 +107,12 @@ def import_file(
                     progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
     left_out = f", {report.bad} left out" if report.bad else ""
     print(f"{report.stored} {resource} stored in {monotonic() - begun:.1f} s{left_out}.")
+
+
+@cli.command()
+def openapi() -> None:
+    """Print the OpenAPI document."""
+    print(json.dumps(create_app(Settings()).openapi(), indent=2))
 
 
 def _progress() -> Progress:

