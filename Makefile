@@ -36,8 +36,8 @@ check: install ## Check format, lint, types, floors, and that models and migrati
 	cd project && ruff check . ../bench
 	cd project && mypy
 	cd project && lint-imports
-	cd project && POSTGRES_DATA=$$(mktemp -d) && export POSTGRES_DATA && trap 'rm -rf "$$POSTGRES_DATA"' EXIT \
-		&& python -m app migrate && alembic check
+	unset DATABASE_URL && POSTGRES_DATA=$$(mktemp -d) && export POSTGRES_DATA \
+		&& trap 'rm -rf "$$POSTGRES_DATA"' EXIT && cd project && python -m app migrate && alembic check
 
 demo: .venv/service ## Run the README's curl session against a service of its own.
 	python examples/demo.py

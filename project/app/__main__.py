@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from app import imports, resources
-from app.main import create_app
 from app.settings import Settings, StartError, load_settings
 from app.startup import SilentError, check_address, check_database, located
 
@@ -112,6 +111,8 @@ def import_file(
 @cli.command()
 def openapi() -> None:
     """Print the OpenAPI document."""
+    from app.main import create_app  # noqa: PLC0415 - it reads the environment when it is imported
+
     print(json.dumps(create_app(Settings()).openapi(), indent=2))
 
 

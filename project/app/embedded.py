@@ -269,7 +269,7 @@ class _Server:
     def run(self, *command: str, given: str = "", keep: FileIO | None = None) -> None:
         """Run a program of the wheel as the account, where the terminal's Ctrl-C cannot reach."""
         is_root = os.geteuid() == 0
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - nothing but the wheel's own programs
             [self.binaries / command[0], *command[1:]],
             input=given,
             stdout=subprocess.PIPE,

@@ -46,10 +46,14 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
 def launch(folder: Path, script: str = USE, uid: int | None = None, path: str = "") -> Process:
-    who = os.geteuid() if uid is None else uid
+    environment = {**os.environ, "PYTHONPATH": f"{path}:{PROJECT}"}
+    if uid is None:
+        uid = os.geteuid()
+    elif uid != os.geteuid():  # who may not write the measured coverage
+        environment = {name: environment[name] for name in environment if name[:3] != "COV"}
     return subprocess.Popen(
-        [sys.executable, "-c", PRELUDE + script, str(folder), str(who)],
-        env={**os.environ, "PYTHONPATH": f"{path}:{PROJECT}"},
+        [sys.executable, "-c", PRELUDE + script, str(folder), str(uid)],
+        env=environment,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -1,0 +1,92 @@
+"""Runs the README's curl session against a service of its own, and compares what it prints.
+
+Usage: `make demo`. The service gets a database of its own, filled with examples/songs.csv; nothing
+of yours is touched. Exits with 1 when an answer differs from the one in the README.
+"""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PROJECT = ROOT / "project"
+START_SECONDS = 60
+
+
+def session(document: str) -> list[tuple[str, str]]:
+    """Return the commands of a document's console blocks, each with the output that follows it."""
+    steps = []
+    for block in re.findall(r"^```console\n(.*?)^```$", document, re.DOTALL | re.MULTILINE):
+        for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            lines = step.split("\n")
+            last = next(n for n, line in enumerate(lines) if not line.endswith("\\"))
+            steps.append(("\n".join(lines[: last + 1]), "\n".join(lines[last + 1 :])))
+    return steps
+
+
+@contextmanager
+def service(environment: dict[str, str]) -> Iterator[int]:
+    """Serve on a free port with these settings; give the port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
+    server = subprocess.Popen(command, cwd=PROJECT, env=environment)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/ping", server)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            sys.exit("The service did not start.")
+        try:
+            urllib.request.urlopen(url, timeout=1).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    sys.exit(f"The service did not answer within {START_SECONDS} s.")
+
+
+def run(steps: list[tuple[str, str]], port: int) -> int:
+    """Run the commands against the service on `port`; return how many answers differ."""
+    different = 0
+    for command, expected in steps:
+        print(f"$ {command}")
+        here = command.replace("localhost:8004", f"127.0.0.1:{port}")
+        done = subprocess.run(["sh", "-c", here], capture_output=True, text=True, check=False)
+        print(done.stdout + done.stderr)
+        if done.stdout.strip() != expected.strip() or done.returncode:
+            print(f"The README shows:\n{expected}", file=sys.stderr)
+            different += 1
+    return different
+
+
+def main() -> None:
+    """Load the example data into a new database, and run the session."""
+    with tempfile.TemporaryDirectory(prefix="songbook-demo-") as folder:
+        environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
+        environment["POSTGRES_DATA"] = folder
+        with service(environment) as port:
+            load = [sys.executable, "-m", "app", "import", "songs", str(ROOT / "examples/songs.csv")]
+            subprocess.run(load, cwd=PROJECT, env=environment, check=True)
+            different = run(session((ROOT / "README.md").read_text()), port)
+    sys.exit(f"{different} answers differ from the README." if different else None)
+
+
+if __name__ == "__main__":
+    main()
