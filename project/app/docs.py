@@ -2,11 +2,13 @@
 
 import re
 from base64 import b64encode
+from functools import cache
 from hashlib import sha256
 from importlib.resources import files
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.requests import Request
 from starlette.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 
@@ -14,24 +16,31 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve the documentation at /docs; its addresses are relative, for use under a prefix."""
+    """Serve the documentation at /docs, under the server's prefix if it has one."""
+
+    async def docs(request: Request) -> HTMLResponse:
+        page, policy = _page(app.title, request.scope.get("root_path", ""))
+        return HTMLResponse(page, headers={"Content-Security-Policy": policy})
+
+    app.add_api_route("/docs", docs, include_in_schema=False)
+    app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))
+
+
+@cache
+def _page(title: str, prefix: str) -> tuple[bytes, str]:
+    """Return the page, and the policy that lets nothing but its own scripts run."""
     page = get_swagger_ui_html(
-        openapi_url="openapi.json",
-        title=app.title,
-        swagger_js_url="docs/assets/swagger-ui-bundle.js",
-        swagger_css_url="docs/assets/swagger-ui.css",
-        swagger_favicon_url="docs/assets/favicon.png",
-    ).body
-    scripts = [sha256(script).digest() for script in _INLINE_SCRIPT.findall(bytes(page))]
-    allowed = " ".join(f"'sha256-{b64encode(script).decode()}'" for script in scripts)
+        openapi_url=f"{prefix}/openapi.json",
+        title=title,
+        swagger_js_url=f"{prefix}/docs/assets/swagger-ui-bundle.js",
+        swagger_css_url=f"{prefix}/docs/assets/swagger-ui.css",
+        swagger_favicon_url=f"{prefix}/docs/assets/favicon.png",
+    )
+    body = bytes(page.body)
+    digests = [b64encode(sha256(each).digest()).decode() for each in _INLINE_SCRIPT.findall(body)]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     policy = (
         f"default-src 'none'; script-src 'self' {allowed}; style-src 'self' 'unsafe-inline'; "
         "img-src 'self' data:; connect-src 'self'; frame-ancestors 'none'"
     )
-
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(bytes(page), headers={"Content-Security-Policy": policy})
-
-    assets = StaticFiles(directory=str(files("fastapi_offline") / "static"))
-    app.add_api_route("/docs", docs, include_in_schema=False)
-    app.mount("/docs/assets", assets)
+    return body, policy

@@ -191,10 +191,13 @@ class _Server:
         """Stop the server unless somebody else uses it."""
         fcntl.flock(self.users, fcntl.LOCK_UN)
         with self.open("server") as alive:
-            # A dead server's pid may be somebody else's by now: pg_ctl would signal him.
-            if _locks(self.users, fcntl.LOCK_EX) and not _locks(alive, fcntl.LOCK_EX):
-                with suppress(subprocess.SubprocessError):
-                    self.run("pg_ctl", "stop", "-s", "-D", "cluster", "-m", "fast")
+            if _locks(self.users, fcntl.LOCK_EX):
+                for _ in _attempts():
+                    # A dead server's pid may be somebody else's by now: pg_ctl would signal him.
+                    if _locks(alive, fcntl.LOCK_EX):
+                        break
+                    with suppress(subprocess.SubprocessError):  # has no pid file yet, or no more
+                        self.run("pg_ctl", "stop", "-s", "-D", "cluster", "-m", "fast")
                 if self.sockets != self.folder:
                     with suppress(OSError):
                         self.sockets.rmdir()

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cache, partial
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from pydantic import AwareDatetime, TypeAdapter
 from pydantic_core import PydanticCustomError
@@ -22,6 +23,18 @@ _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _MOMENT = TypeAdapter(AwareDatetime)
 _ORDERED_KINDS = {int, float, Decimal, date, datetime, time, timedelta}
 _SPACE_FOR_PLUS = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")
+
+# A value is spelt as JSON spells it; of what else pydantic would read, "1_000", "yes" and the
+# seconds since 1970 are the least surprising.
+_DAY, _NUMBER = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
+_SPELLINGS: dict[type, str] = {
+    bool: "true|false",
+    float: _NUMBER,
+    Decimal: _NUMBER,
+    date: _DAY,
+    datetime: rf"{_DAY}[Tt ][0-9:.]+([Zz]|[-+ ][0-9:]+)",
+    UUID: "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+}
 
 
 class Parameter(NamedTuple):
@@ -62,9 +75,10 @@ def reader_of(column: Column[Any]) -> Callable[[str], Any]:
         return partial(_whole_number, *(INT8 if wide else INT4))
     if kind is str:
         return without_nul
+    read: Callable[[str], Any] = TypeAdapter(kind).validate_strings
     if kind is datetime:
-        return _moment
-    return TypeAdapter(kind).validate_strings
+        read = _moment
+    return partial(_spelt, re.compile(_SPELLINGS.get(kind, ".*")), read)
 
 
 def _whole_number(low: int, high: int, value: str) -> int:
@@ -75,6 +89,12 @@ def _whole_number(low: int, high: int, value: str) -> int:
             "int_range", "Should be from {low} to {high}", {"low": low, "high": high}
         )
     return int(value)
+
+
+def _spelt(spelling: re.Pattern[str], read: Callable[[str], Any], value: str) -> Any:
+    if not spelling.fullmatch(value):
+        raise PydanticCustomError("spelling", "Should be a value of the field's type")
+    return read(value)
 
 
 def _moment(value: str) -> datetime:

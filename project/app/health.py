@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from app.routing import Router
 
@@ -11,6 +11,8 @@ router = Router(tags=["health"])
 
 class Ping(BaseModel):
     """The answer to a ping."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
     ping: Literal["pong!"] = "pong!"
 

@@ -1,29 +1,37 @@
 """The OpenAPI document: what the routes declare, and what their guards, bodies and answers add."""
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
 
 from app.problems import MEDIA_TYPE, ProblemDetails, title_of
 from app.routing import Route
 
 _BODY = (400, 413, 415, 422)
-_REF = "#/components/schemas/{model}"
+_FROM_FASTAPI = ("HTTPValidationError", "ValidationError")
+_SCHEMA = "#/components/schemas/{model}"
+
+_Use = tuple[Literal["validation", "serialization"], Any]
 
 
-def _header(description: str, kind: str = "string") -> dict[str, Any]:
-    return {"description": description, "schema": {"type": kind}}
+def _header(description: str, schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    return {"description": description, "required": required, "schema": schema}
 
+
+_TAG = {"type": "string", "pattern": '^"[!#-~]*"$'}
+_LINK = {"type": "string", "pattern": '^</[^>]*>; rel="next"$'}
+_COUNT = {"type": "integer", "minimum": 0}
+_REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
 
 _HEADERS = {
-    "ETag": _header("The entity tag of this answer."),
-    "Location": _header("The address of what was created."),
-    "Link": _header('The address of the next page, `rel="next"`, when there is one.'),
-    "X-Total-Count": _header("The number of all rows, with `count=exact`.", "integer"),
-    "X-Request-ID": _header("The id under which the request is logged."),
-    "Allow": _header("The methods of this address."),
-    "Retry-After": _header("After how many seconds to try again.", "integer"),
+    "ETag": _header("The entity tag of this answer; with 412 that of the record as it is.", _TAG),
+    "Location": _header("The path of what was created.", {"type": "string", "pattern": "^/"}),
+    "Link": _header("The path of the next page, when there is one.", _LINK, required=False),
+    "X-Total-Count": _header("With `count=exact`: how many rows match.", _COUNT, required=False),
+    "X-Request-ID": _header("The id under which the request is logged.", _REQUEST_ID),
+    "Retry-After": _header("After how many seconds to try again.", _COUNT),
 }
 
 
@@ -33,64 +41,90 @@ def describe(app: FastAPI) -> dict[str, Any]:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.pop("HTTPValidationError", None)
-        schemas.pop("ValidationError", None)
-        problem = ProblemDetails.model_json_schema(mode="serialization", ref_template=_REF)
-        schemas |= problem.pop("$defs") | {"ProblemDetails": problem}
-        for route in app.routes:
-            if isinstance(route, Route) and route.include_in_schema:
-                for method in route.methods or ():
-                    _complete(document["paths"][route.path_format][method.lower()], route, method)
+        routes = [
+            route for route in app.routes if isinstance(route, Route) and route.include_in_schema
+        ]
+        failures: set[int] = set()
+        for route in routes:
+            for method in route.methods or ():
+                operation = document["paths"][route.path_format][method.lower()]
+                failures |= _complete(operation, route, method)
+        components = document.setdefault("components", {})
+        schemas = {**components.get("schemas", {}), **_schemas(routes)}
+        components["schemas"] = {
+            name: schemas[name] for name in sorted(schemas) if name not in _FROM_FASTAPI
+        }
+        components["responses"] = {_name(status): _failure(status) for status in sorted(failures)}
+        components["headers"] = _HEADERS
         app.openapi_schema = document
     return app.openapi_schema
 
 
-def _complete(operation: dict[str, Any], route: Route, method: str) -> None:
-    """Add to an operation what its guards read and refuse, and the headers of its answers."""
+def _schemas(routes: list[Route]) -> dict[str, Any]:
+    """Return the schemas of all bodies as pydantic writes them; FastAPI makes floats of bounds."""
+    read: list[_Use] = [("validation", body) for route in routes for body in route.bodies.values()]
+    written: list[_Use] = [("serialization", route.response_model) for route in routes]
+    uses = [*read, *written, ("serialization", ProblemDetails)]
+    adapters = [(mode, mode, TypeAdapter[Any](model)) for mode, model in uses if model]
+    found: dict[str, Any] = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMA)[1]["$defs"]
+    return found
+
+
+def _complete(operation: dict[str, Any], route: Route, method: str) -> set[int]:
+    """Add to an operation what its guards read and refuse, and its headers; return its failures."""
     guards = route.guards.values()
     parameters = [parameter for guard in guards for parameter in guard.parameters]
     if parameters:
         operation["parameters"] = parameters + operation.get("parameters", [])
-    responses = operation["responses"]
-    refused = {status for guard in guards for status in guard.refuses}
+    operation["operationId"] = route.name
+    responses: dict[str, dict[str, Any]] = operation["responses"]
+    failures = {int(status) for status in responses if int(status) >= 400}
+    failures |= {status for guard in guards for status in guard.refuses}
     if route.bodies:
-        refused |= set(_BODY)
-        if method == "PATCH":
-            content = operation["requestBody"]["content"]
-            content["application/merge-patch+json"] = content["application/json"]
-    responses.pop("422", None)
+        failures |= set(_BODY)
+    if route.bodies and method == "PATCH":
+        content = operation["requestBody"]["content"]
+        content["application/merge-patch+json"] = content["application/json"]
     names = {parameter["name"] for parameter in parameters}
-    for status in sorted(refused):
-        responses[str(status)] = _failure(status)
-    for status, response in responses.items():
-        response["headers"] = {
-            name: _HEADERS[name] for name in _headers_of(int(status), names, route, method)
-        }
     if "If-None-Match" in names:
-        responses["304"] = {
-            "description": "The client has this answer already.",
-            "headers": {"ETag": _HEADERS["ETag"]},
-        }
+        responses["304"] = {"description": "The client has this answer already."}
+    for status, response in responses.items():
+        response["headers"] = _references(_headers_of(int(status), names, route))
+        for content in response.get("content", {}).values():
+            content["schema"].pop("title", None)
+    responses |= {
+        str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in failures
+    }
+    operation["responses"] = dict(sorted(responses.items()))
+    return failures
+
+
+def _headers_of(status: int, names: set[str], route: Route) -> list[str]:
+    """Return the headers of an answer that is no failure."""
+    found = ["X-Request-ID"]
+    if status != 204 and route.response_model and "db" in route.guards:
+        found.append("ETag")
+    if status == 201:
+        found.append("Location")
+    if status in {200, 304} and "limit" in names:
+        found += ["Link", "X-Total-Count"]
+    return found
 
 
 def _failure(status: int) -> dict[str, Any]:
     """Return the description of a failure."""
-    schema = {"$ref": _REF.format(model="ProblemDetails")}
-    return {"description": title_of(status), "content": {MEDIA_TYPE: {"schema": schema}}}
+    schema = {"$ref": _SCHEMA.format(model="ProblemDetails")}
+    more = {412: ["ETag"], 503: ["Retry-After"]}.get(status, [])
+    return {
+        "description": title_of(status),
+        "headers": _references(["X-Request-ID", *more]),
+        "content": {MEDIA_TYPE: {"schema": schema}},
+    }
 
 
-def _headers_of(status: int, names: set[str], route: Route, method: str) -> list[str]:
-    """Return the headers that an answer may carry."""
-    found = ["X-Request-ID"]
-    if status == 503:
-        found.append("Retry-After")
-    if status == 412 or (
-        status < 300 and method != "DELETE" and route.response_model and "db" in route.guards
-    ):
-        found.append("ETag")
-    if status == 201:
-        found.append("Location")
-    if status == 200 and "limit" in names:
-        found += ["Link", "X-Total-Count"]
-    return found
+def _name(status: int) -> str:
+    return title_of(status).replace(" ", "")
+
+
+def _references(headers: list[str]) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}

@@ -4,7 +4,7 @@ import json
 from collections.abc import Awaitable, Callable
 from hashlib import sha256
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from asyncpg import Record as Row
 from sqlmodel import SQLModel
@@ -73,7 +73,8 @@ class Page:
         row = json.loads(last_row, parse_float=str)
         values = [_as_asked(row[key.field]) for key in self.asked.order]
         pairs = [pair for pair in self.asked.pairs if pair[0] != "after"]
-        return f"{self.path}?{urlencode([*pairs, ('after', encode_cursor(values, self.bound_to))])}"
+        pairs.append(("after", encode_cursor(values, self.bound_to)))
+        return f"{quote(self.path)}?{urlencode(pairs, safe=',')}"
 
     def _cursor(self, model: type[Record], public: type[SQLModel]) -> list[Any] | None:
         """Return the values of the last row seen; raise BadCursor if they are not of this list."""

@@ -1,12 +1,14 @@
-"""The parameters of a list, and of a record's address, as the OpenAPI document describes them."""
+"""The parameters of a list as the OpenAPI document describes them: exactly what is accepted."""
 
-from datetime import date, datetime, time
+from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import BigInteger
+from sqlalchemy import BigInteger, Column
 from sqlmodel import SQLModel
 
-from app.fields import INT4, INT8, NO_NUL
+from app.fields import INT4, INT8, NO_NUL, kind_of
 from app.filters import CONTAINS, EQUAL, Parameter, offered
 from app.queries import DEFAULT_LIMIT, MOST_ROWS, MOST_VALUES
 from app.records import Record, table_of
@@ -18,29 +20,43 @@ _SAYS = {
     "_lt": "Is less than this.",
     "_lte": "Is at most this.",
 }
-_FORMATS = {datetime: "date-time", date: "date", time: "time"}
+_SCHEMAS: dict[type, dict[str, Any]] = {
+    bool: {"type": "boolean"},
+    float: {"type": "number"},
+    Decimal: {"type": "number"},
+    str: {"type": "string", "pattern": NO_NUL},
+    date: {"type": "string", "format": "date"},
+    datetime: {"type": "string", "format": "date-time"},
+    UUID: {"type": "string", "format": "uuid"},
+}
 
 
-def _schema_of(model: type[Record], parameter: Parameter) -> dict[str, Any]:
-    """Return the schema of one value of a filter."""
-    if parameter.kind is int:
-        wide = isinstance(table_of(model).c[parameter.field].type, BigInteger)
-        low, high = INT8 if wide else INT4
-        return {"type": "integer", "minimum": low, "maximum": high}
-    if parameter.kind is bool:
-        return {"type": "boolean"}
-    if parameter.kind in _FORMATS:
-        return {"type": "string", "format": _FORMATS[parameter.kind]}
-    return {"type": "string", "pattern": NO_NUL}
+def list_parameters(model: type[Record], public: type[SQLModel]) -> list[dict[str, Any]]:
+    """Return the parameters of a list."""
+    limit = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": DEFAULT_LIMIT}
+    after = "The cursor of a `Link`: opaque, bound to these filters and this order."
+    words = "Words that must all occur in the texts, whole and in any case."
+    exact = {"type": "string", "const": "exact"}
+    return [
+        _query("limit", "How many rows at most.", limit),
+        _sort(public),
+        _query("after", after, {"type": "string"}),
+        _query("q", words, _SCHEMAS[str]),
+        _query("count", "`exact` adds X-Total-Count.", exact),
+        *(
+            _filter(name, parameter, table_of(model).c[parameter.field])
+            for name, parameter in offered(model, public).items()
+        ),
+    ]
 
 
 def _query(name: str, description: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {"name": name, "in": "query", "description": description, "schema": schema, **more}
 
 
-def _filter(model: type[Record], name: str, parameter: Parameter) -> dict[str, Any]:
+def _filter(name: str, parameter: Parameter, column: Column[Any]) -> dict[str, Any]:
     """Return the parameter of one filter."""
-    schema = _schema_of(model, parameter)
+    schema = _schema_of(column)
     if parameter.comparison != EQUAL:
         return _query(name, _SAYS[parameter.comparison], schema)
     description = "Is this; repeated: is any of these."
@@ -50,35 +66,25 @@ def _filter(model: type[Record], name: str, parameter: Parameter) -> dict[str, A
     return _query(name, description, {"type": "array", "items": schema, "maxItems": MOST_VALUES})
 
 
+def _schema_of(column: Column[Any]) -> dict[str, Any]:
+    """Return the schema of one value of a filter: of the column's type, within its range."""
+    kind = kind_of(column)
+    if kind is int:
+        low, high = INT8 if isinstance(column.type, BigInteger) else INT4
+        return {"type": "integer", "minimum": low, "maximum": high}
+    return _SCHEMAS.get(kind, {"type": "string"})
+
+
 def _sort(public: type[SQLModel]) -> dict[str, Any]:
     """Return the parameter of the order: each field once, in one direction."""
-    both = [
-        [{"contains": {"const": sign + name}} for sign in ("", "-")] for name in public.model_fields
-    ]
+    keys = [(name, f"-{name}") for name in public.model_fields]
+    twice = [{"allOf": [{"contains": {"const": key}} for key in pair]} for pair in keys]
     schema = {
         "type": "array",
-        "items": {"enum": [sign + name for name in public.model_fields for sign in ("", "-")]},
+        "items": {"enum": [key for pair in keys for key in pair]},
         "minItems": 1,
         "uniqueItems": True,
-        "not": {"anyOf": [{"allOf": pair} for pair in both]},
+        "not": {"anyOf": twice},
     }
     description = "The order: public fields separated by commas, `-` for descending."
     return _query("sort", description, schema, style="form", explode=False)
-
-
-def list_parameters(model: type[Record], public: type[SQLModel]) -> list[dict[str, Any]]:
-    """Return the parameters of a list."""
-    limit = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": DEFAULT_LIMIT}
-    words = {"type": "string", "pattern": NO_NUL}
-    return [
-        _query("limit", "How many rows at most.", limit),
-        _sort(public),
-        _query(
-            "after",
-            "The cursor of a `Link`: opaque, bound to these filters and this order.",
-            {"type": "string"},
-        ),
-        _query("q", "Words that must all occur in the texts, whole and in any case.", words),
-        _query("count", "`exact` adds X-Total-Count.", {"const": "exact"}),
-        *(_filter(model, name, parameter) for name, parameter in offered(model, public).items()),
-    ]

@@ -16,9 +16,14 @@ from app.routing import guard
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")
 _ONE_TAG = re.compile(_TAG)
-_VERSION = re.compile(r'"([0-9a-f]{6})-([0-9]{1,9})"')
+_VERSION = re.compile(r'"([0-9a-f]{6})-([1-9][0-9]{0,8})"')
 
-_TAGS_SCHEMA = {"type": "string", "pattern": r'^(\*|(W/)?"[!#-~]*"(, ?(W/)?"[!#-~]*")*)$'}
+_TAGS_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "const": "*"},
+        {"type": "string", "pattern": f"^{_TAGS.pattern}$"},
+    ]
+}
 
 
 class Tags:
@@ -41,8 +46,8 @@ class Tags:
 @cache
 def revision(public: type[SQLModel]) -> str:
     """Return six hex digits of the representation: an old tag never validates a new shape."""
-    schema = json.dumps(public.model_json_schema(mode="serialization"), sort_keys=True)
-    return sha256(schema.encode()).hexdigest()[:6]
+    shape = public.model_json_schema(mode="serialization")["properties"]
+    return sha256(json.dumps(shape).encode()).hexdigest()[:6]
 
 
 def tag_of(version: int, public: type[SQLModel]) -> str:
@@ -50,8 +55,14 @@ def tag_of(version: int, public: type[SQLModel]) -> str:
     return f'"{revision(public)}-{version}"'
 
 
-def _parameter(name: str, description: str) -> dict[str, Any]:
-    return {"name": name, "in": "header", "description": description, "schema": _TAGS_SCHEMA}
+def _parameter(name: str, description: str, example: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "description": description,
+        "schema": _TAGS_SCHEMA,
+        "example": example,
+    }
 
 
 def _tags(request: Request, name: str) -> Tags | None:
@@ -66,8 +77,8 @@ def _tags(request: Request, name: str) -> Tags | None:
     return Tags(header)
 
 
-IF_NONE_MATCH = _parameter("If-None-Match", "The ETags that are at hand already.")
-IF_MATCH = _parameter("If-Match", "The ETag of the version to change; `*` for any.")
+IF_NONE_MATCH = _parameter("If-None-Match", "The ETags that are at hand already.", '"5f2c1a-3"')
+IF_MATCH = _parameter("If-Match", "The ETag of the version to change; `*` for any.", "*")
 
 
 @guard(IF_NONE_MATCH, refuses=(400,))

@@ -63,6 +63,7 @@ def guard(
         "name": "id",
         "in": "path",
         "required": True,
+        "description": "The record's number.",
         "schema": {"type": "integer", "minimum": 1, "maximum": INT8[1]},
     },
     refuses=(404, 422),

@@ -2,7 +2,9 @@
 
 import asyncio
 import fcntl
+import itertools
 import os
+import re
 import secrets
 import subprocess
 import sys
@@ -10,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -17,14 +20,68 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import NullPool, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app import resources
 from app.main import create_app
 from app.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
+
+
+class Resource:
+    """A resource as its classes describe it, and bodies that fit it, each unlike all others."""
+
+    def __init__(self, name: str, module: ModuleType) -> None:
+        self.name = name
+        self.path: str = module.router.prefix
+        self.table, self.create, self.update, self.public = resources.family(module)
+        schema = self.create.model_json_schema()
+        self.required: list[str] = schema["required"]
+        self.fields = {name: kinds(field) for name, field in schema["properties"].items()}
+        self.defaults = {
+            name: field["default"]
+            for name, field in schema["properties"].items()
+            if name not in self.required
+        }
+        self._numbers = itertools.count(1)
+
+    def body(self, **given: Any) -> dict[str, Any]:
+        """Return a body with every field."""
+        return {name: self.value(name) for name in self.fields} | given
+
+    def value(self, name: str) -> Any:
+        """Return a value of a field; the types that are not here yet have to be added."""
+        kind, number = self.fields[name], next(self._numbers)
+        if "integer" in kind:
+            low, high = kind["integer"]["minimum"], kind["integer"]["maximum"]
+            return low + number % (high - low)
+        if "string" in kind:
+            return f"{name} {number}".ljust(kind["string"].get("minLength", 0), ".")
+        raise NotImplementedError(kind)
+
+    async def add(self, client: AsyncClient, **given: Any) -> Response:
+        """Store a record; return the answer."""
+        answer = await client.post(self.path, json=self.body(**given))
+        assert answer.status_code == 201, answer.text
+        return answer
+
+
+def kinds(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Return the schemas that a field allows by their types: integer, string, null."""
+    return {kind["type"]: kind for kind in schema.get("anyOf", [schema])}
+
+
+RESOURCES = [Resource(name, module) for name, module in resources.modules().items()]
+
+
+@pytest.fixture(params=RESOURCES, ids=lambda resource: resource.name)
+def resource(request: pytest.FixtureRequest) -> Resource:
+    """Give each resource in turn."""
+    found: Resource = request.param
+    return found
 
 
 def assert_problem(answer: Response, status: int, slug: str | None = None) -> dict[str, Any]:
@@ -45,6 +102,21 @@ def assert_problem(answer: Response, status: int, slug: str | None = None) -> di
     assert problem["request_id"] == answer.headers["x-request-id"]
     assert slug is None or problem["type"] == f"/problems/{slug}"
     return problem
+
+
+def assert_headers(answer: Response) -> None:
+    """Assert that an answer has the headers that every answer has, each of them once."""
+    names = [name.lower() for name, _ in answer.headers.raw]
+    assert len(set(names)) == len(names)
+    assert re.fullmatch("[A-Za-z0-9._-]{1,64}", answer.headers["x-request-id"])
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    assert answer.headers["cache-control"] == (
+        "no-cache" if answer.status_code < 400 else "no-store"
+    )
+    assert "server" not in answer.headers
 
 
 @pytest.fixture(scope="session")
@@ -82,7 +154,7 @@ def template(server: URL, run_folder: Path, testrun_uid: str) -> URL:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (run_folder / "template.done").exists():
             create_database(server, url.database)
-            run_app("migrate", DATABASE_URL=url.render_as_string(hide_password=False))
+            run_app("migrate", DATABASE_URL=spelled(url))
             (run_folder / "template.done").touch()
     return url
 
@@ -105,10 +177,19 @@ def scratch_url(server: URL) -> Iterator[URL]:
     execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
+@pytest.fixture
+def migrated_url(server: URL, template: URL) -> Iterator[URL]:
+    """Give the URL of a migrated, empty database for one test."""
+    name = f"migrated_{secrets.token_hex(6)}"
+    create_database(server, name, template.database)
+    yield server.set(database=name)
+    execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
 @pytest.fixture(scope="session")
 async def app(database_url: URL) -> AsyncIterator[FastAPI]:
     """Give the running service on this worker's database."""
-    app = create_app(Settings(database_url=database_url.render_as_string(hide_password=False)))
+    app = create_app(Settings(database_url=spelled(database_url)))
     async with app.router.lifespan_context(app):
         yield app
 
@@ -130,6 +211,17 @@ async def session(app: FastAPI, client: AsyncClient) -> AsyncIterator[AsyncSessi
         yield session
 
 
+async def waiting(connection: AsyncConnection, number: int) -> None:
+    """Return when so many statements of this database wait for a lock; fail after five seconds."""
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(5):
+        while (await connection.scalar(query) or 0) < number:
+            pass
+
+
 def run_app(*arguments: str, check: bool = True, **environment: str) -> CompletedProcess[str]:
     """Run `python -m app` with these arguments, and these environment variables."""
     return subprocess.run(
@@ -143,18 +235,26 @@ def run_app(*arguments: str, check: bool = True, **environment: str) -> Complete
     )
 
 
-def execute(url: URL, *statements: str) -> None:
-    """Run statements outside of a transaction."""
+def spelled(url: URL) -> str:
+    """Return a URL as DATABASE_URL has it."""
+    return url.render_as_string(hide_password=False)
 
-    async def run() -> None:
+
+def execute(url: URL, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements outside of a transaction; return the rows of the last one."""
+
+    async def run() -> list[tuple[Any, ...]]:
         engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        async with engine.connect() as connection:
-            for statement in statements:
-                await connection.execute(text(statement))
-        await engine.dispose()
+        try:
+            async with engine.connect() as connection:
+                for statement in statements:
+                    answer = await connection.execute(text(statement))
+                return [tuple(row) for row in answer] if answer.returns_rows else []
+        finally:
+            await engine.dispose()
 
     with ThreadPoolExecutor(1) as outside_of_any_loop:
-        outside_of_any_loop.submit(asyncio.run, run()).result()
+        return outside_of_any_loop.submit(asyncio.run, run()).result()
 
 
 def create_database(server: URL, name: str | None, template: str | None = "template0") -> None:

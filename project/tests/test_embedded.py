@@ -308,7 +308,11 @@ def test_two_folders_have_two_servers_even_if_one_is_a_copy(folder: Path, finish
 
 def test_attaching_and_detaching_twice_is_harmless_and_a_fork_stops_nothing(folder: Path) -> None:
     script = """
-urls = {embedded.attach(folder, durable=False) for _ in range(2)}
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+with ThreadPoolExecutor(2) as threads:  # both find that nobody has attached yet
+    urls = {*threads.map(partial(embedded.attach, durable=False), [folder, folder])}
+urls.add(embedded.attach(folder, durable=False))
 print(*urls, flush=True)
 if not os.fork():
     embedded.detach(folder)
@@ -361,6 +365,14 @@ def test_a_path_too_long_or_too_odd_for_a_socket_has_it_in_a_private_place(tmp_p
         assert f"{sockets} is not private" in refusal(folder)
     finally:
         sockets.rmdir()
+
+
+def test_a_log_that_has_grown_large_is_put_aside(folder: Path) -> None:
+    os.truncate(folder / "server.log", 11_000_000)
+
+    with using(folder):
+        assert (folder / "server.log").stat().st_size < 100_000
+        assert (folder / "server.log.old").stat().st_size == 11_000_000
 
 
 def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
@@ -521,6 +533,16 @@ def test_root_opens_exactly_the_folders_it_names_and_only_for_search(tmp_path: P
             assert now[path] == mode | (0o5 if mode & 0o100 else 0o4), path
         else:
             assert now[path] == mode | (0o1 if path in ways else 0), path
+
+
+@as_root
+def test_an_owner_without_a_name_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 54321, -1)
+
+    sentence = refusal(tmp_path)
+
+    assert "user 54321" in sentence
+    assert "DATABASE_URL" in sentence
 
 
 @as_root

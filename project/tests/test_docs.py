@@ -1,0 +1,43 @@
+"""The documentation's page, which works without the Internet."""
+
+import re
+from base64 import b64encode
+from hashlib import sha256
+
+import pytest
+from fastapi import FastAPI
+from httpx import ASGITransport, AsyncClient
+
+
+@pytest.mark.parametrize("address", ["/docs", "/docs/"])
+async def test_the_page_takes_everything_from_the_service_itself(
+    client: AsyncClient, address: str
+) -> None:
+    page = await client.get(address)
+
+    linked = re.findall(r'(?:href|src)="([^"]+)"', page.text)
+    assert len(linked) == 3
+    for link in linked:
+        assert link.startswith("/docs/assets/")
+        assert (await client.get(link)).status_code == 200
+    assert "url: '/openapi.json'" in page.text
+
+
+async def test_the_policy_lets_the_page_run_its_own_script_and_no_other(
+    client: AsyncClient,
+) -> None:
+    page = await client.get("/docs")
+
+    [script] = re.findall(r"<script>(.*?)</script>", page.text, re.DOTALL)
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    [allowed] = re.findall(r"script-src ([^;]+);", page.headers["content-security-policy"])
+    assert allowed == f"'self' 'sha256-{digest}'"
+
+
+async def test_under_a_prefix_the_page_links_below_it(app: FastAPI) -> None:
+    transport = ASGITransport(app, root_path="/music")
+    async with AsyncClient(transport=transport, base_url="http://songbook") as client:
+        page = await client.get("/music/docs")
+
+    assert 'src="/music/docs/assets/' in page.text
+    assert "url: '/music/openapi.json'" in page.text
