@@ -55,10 +55,12 @@ def serve(
     with located(settings) as url:
         try:
             check_database(url)
+            if migrate or (migrate is None and settings.url is None):
+                _upgrade()
         except SilentError as error:
+            if migrate:
+                raise
             print(f"songbook: {error} Until then requests are answered 503.", file=sys.stderr)
-        if migrate or (migrate is None and settings.url is None):
-            _upgrade()
         name = "localhost" if settings.host == "127.0.0.1" else settings.host
         address = f"http://{name}:{settings.port}"
         print(f"Songbook is at {address}, its documentation at {address}/docs. Ctrl-C stops it.")

@@ -13,6 +13,7 @@ LIMIT = 64 * 1024
 
 Body = TypeVar("Body", bound=BaseModel)
 
+_MOST_DIGITS = 9
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 
@@ -57,7 +58,8 @@ class StrictRequest(Request):
         return self._body
 
     async def _read(self) -> bytes:
-        if int(self.headers.get("content-length", 0)) > LIMIT:
+        declared = self.headers.get("content-length", "0")
+        if len(declared) > _MOST_DIGITS or int(declared) > LIMIT:
             raise _too_large()
         content = b""
         more = True

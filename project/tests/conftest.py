@@ -8,6 +8,7 @@ import re
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import NullPool, text
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -184,6 +186,39 @@ def migrated_url(server: URL, template: URL) -> Iterator[URL]:
     create_database(server, name, template.database)
     yield server.set(database=name)
     execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.fixture
+def guarded_url(migrated_url: URL, run_folder: Path) -> Iterator[URL]:
+    """Give the URL of a role that is asked for its password: characters with a meaning in URLs."""
+    role, password = f"role_{secrets.token_hex(6)}", "p%40@:/?#[]&=+ $\"\\é"
+    execute(migrated_url, f"CREATE ROLE {role} SUPERUSER LOGIN PASSWORD '{password}'")
+    guarded = migrated_url.set(username=role, password=password)
+    asked = [f"local all {role} scram-sha-256", f"host all {role} all scram-sha-256"]
+    set_authentication(migrated_url, run_folder, role, asked)
+    deadline = time.monotonic() + 10
+    with pytest.raises(DBAPIError, match="authentication"):  # a reload takes its time
+        while time.monotonic() < deadline:
+            execute(guarded.set(password="another"), "SELECT 1")
+    yield guarded
+    set_authentication(migrated_url, run_folder, role, [])
+    execute(migrated_url, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
+
+
+def set_authentication(url: URL, run_folder: Path, role: str, lines: list[str]) -> None:
+    """Make these the lines of pg_hba.conf about a role."""
+    with (run_folder / "hba.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        [(path,)] = execute(url, "SHOW hba_file")
+        execute(
+            url,
+            "CREATE TEMP TABLE hba AS SELECT n, line FROM"
+            f" string_to_table(pg_read_file('{path}'), chr(10)) WITH ORDINALITY AS file (line, n)"
+            f" WHERE line NOT LIKE '%{role}%'",
+            *(f"INSERT INTO hba VALUES (0, '{line}')" for line in lines),
+            f"COPY (SELECT line FROM hba ORDER BY n) TO '{path}'",
+            "SELECT pg_reload_conf()",
+        )
 
 
 @pytest.fixture(scope="session")

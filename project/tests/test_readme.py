@@ -1,0 +1,53 @@
+"""What the README and the other documents tell people to type works."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import PROJECT
+
+ROOT = PROJECT.parent
+DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")})
+
+
+def test_the_session_in_the_readme_is_what_the_service_answers() -> None:
+    demo = [sys.executable, str(ROOT / "examples" / "demo.py")]
+    done = subprocess.run(demo, capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("$ curl") >= 7
+
+
+def test_the_documents_name_no_make_target_that_is_not_there() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {
+        target
+        for document in DOCUMENTS
+        for target in re.findall(r"(?:`|^    )make ([a-z]+)", document.read_text(), re.MULTILINE)
+    }
+
+    assert {"run", "test", "install", "check", "demo"} <= named
+    assert named <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_links_to_no_file_that_is_not_there(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+
+    assert [link for link in links if not (document.parent / link).exists()] == []
+
+
+def test_the_map_of_the_code_names_modules_that_are_there() -> None:
+    drawn = re.search(r"^    project/app/\n(.*?)\n    project/migrations", readme(), re.S | re.M)
+    assert drawn
+    names = re.findall(r"\S+\.py", "\n".join(line[:30] for line in drawn[1].splitlines()))
+
+    assert len(names) > 10
+    assert [name for name in names if not (PROJECT / "app" / name).exists()] == []
+
+
+def readme() -> str:
+    return (ROOT / "README.md").read_text()
