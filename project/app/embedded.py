@@ -198,9 +198,8 @@ class _Server:
                         break
                     with suppress(subprocess.SubprocessError):  # has no pid file yet, or no more
                         self.run("pg_ctl", "stop", "-s", "-D", "cluster", "-m", "fast")
-                if self.sockets != self.folder:
-                    with suppress(OSError):
-                        self.sockets.rmdir()
+                        with suppress(OSError):  # which keeps the folder, where the cluster is
+                            self.sockets.rmdir()
 
     def started(self) -> str | None:
         """Start the server unless a process of it lives or another user does so right now."""

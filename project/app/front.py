@@ -53,16 +53,13 @@ class Front:
         request = StrictRequest(scope, receive)
         try:
             response = await self._answer(request)
-            if response is None:
-                await self.app(scope, receive, outgoing)
-                return
+            await (response or self.app)(scope, receive, outgoing)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             response = await handle(request, error)
-            if outgoing.started:
-                return
-        await response(scope, receive, outgoing)
+            if not outgoing.started:
+                await response(scope, receive, outgoing)
 
     async def _answer(self, request: StrictRequest) -> Response | None:
         """Return the answer of the address, None when the application has to find it."""

@@ -8,17 +8,18 @@ FastAPI, with the same bodies and failures.
 
 import re
 from collections.abc import Awaitable, Callable, Coroutine
+from contextvars import ContextVar
 from inspect import signature
 from typing import Annotated, Any, Protocol, TypeGuard, TypeVar, cast, get_type_hints
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.params import Body, Form
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.bodies import StrictRequest, check_media_type, read_body
+from app.bodies import StrictRequest, read_body
 from app.fields import INT8
 from app.problems import NotFound, Unacceptable, field_error
 
@@ -94,9 +95,10 @@ class Route(APIRoute):
         self.direct = self._direct()
 
         async def handle(request: Request) -> Response:
-            if self.bodies:
+            if self.reads_json:
                 request = StrictRequest(request.scope, request.receive)
-                check_media_type(request)
+                await request.json()  # what FastAPI's own reading raises becomes a 400 of its own
+            _Overrides.app.set(request.app)
             return await solve(request)
 
         return handle
@@ -108,6 +110,12 @@ class Route(APIRoute):
         return {
             name: cast("Guard", call) for name, call in calls.items() if hasattr(call, "refuses")
         }
+
+    @property
+    def reads_json(self) -> bool:
+        """Return whether the handler takes a JSON body, of whatever type."""
+        found = [part.field_info for part in self.dependant.body_params]
+        return any(isinstance(info, Body) and not isinstance(info, Form) for info in found)
 
     @property
     def bodies(self) -> dict[str, type[BaseModel]]:
@@ -127,6 +135,7 @@ class Route(APIRoute):
             signature(endpoint).parameters.keys() == {*guards, *bodies}
             and len(self.dependant.dependencies) == len(guards)
             and len(bodies) <= 1
+            and not self._embed_body_fields
             and isinstance(answered, type)
             and issubclass(answered, Response)
         )
@@ -147,8 +156,19 @@ def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
+class _Overrides:
+    """The overridden dependencies of the service that is asked; several may share the routes."""
+
+    app: ContextVar[FastAPI] = ContextVar("app")
+
+    @property
+    def dependency_overrides(self) -> dict[Any, Any]:
+        return self.app.get().dependency_overrides
+
+
 class Router(APIRouter):
     """The routes of a resource."""
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(route_class=Route, redirect_slashes=False, **options)
+        options |= {"redirect_slashes": False, "dependency_overrides_provider": _Overrides()}
+        super().__init__(route_class=Route, **options)

@@ -1,8 +1,10 @@
 """Every environment variable that the service reads, typed."""
 
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
+import asyncpg
 from annotated_types import Ge, Le
 from pydantic import BeforeValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -10,6 +12,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 ROOT = Path(__file__).parents[2]
+_PARAMETERS = {*signature(asyncpg.connect).parameters, "prepared_statement_cache_size"}
 
 
 class StartError(Exception):
@@ -29,6 +32,10 @@ def _database_url(value: Any) -> Any:
         ) from None
     if url.drivername not in {"postgresql", "postgres", "postgresql+asyncpg"}:
         raise ValueError("does not name PostgreSQL: begin it with postgresql+asyncpg://")
+    if mode := url.query.get("sslmode"):  # libpq's name of what asyncpg calls ssl
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    if unknown := sorted(set(url.query) - _PARAMETERS):
+        raise ValueError(f"has parameters that asyncpg does not know: {', '.join(unknown)}")
     return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
 
 

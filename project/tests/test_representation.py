@@ -1,0 +1,241 @@
+"""What PostgreSQL writes of a record: exactly what its Public class says of the stored row."""
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from httpx import AsyncClient
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import BigInteger, DateTime, Table, delete, insert, select
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.db import Database
+from app.fields import INT8, Text
+from app.records import Fields, Record, RecordPublic, table_of
+from app.statements import changed, created, found
+from tests.conftest import RESOURCES, Resource
+
+# What every encoder, escaper and column has to get right.
+AWKWARD = [
+    '",\n"',
+    "},\n{",
+    "a\r\nb\tc\x1f\x7f\x85\u2028\u2029d",
+    "<script>alert(1)</script> &amp; \\u0000 \\ / %s ${x} {{7*7}} ' OR 1=1--",
+    "\u202eright to left\u202c אב\u200dג",
+    "e\u0301 é 👩\u200d👩\u200d👧 🏴\U000e0067\U000e007f \ufeff \ufffd \uffff \U0010ffff",
+    "𝄞" * 255,
+]
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+
+
+def texts(schema: dict[str, Any], *, stripped: bool) -> st.SearchStrategy[str]:
+    """Return all of Unicode that a field takes."""
+    low, high = schema.get("minLength", 0), schema["maxLength"]
+    any_text = st.text(CHARACTERS, min_size=low, max_size=high) | st.sampled_from(AWKWARD)
+    if not stripped:
+        return any_text
+    return any_text.filter(lambda text: text == text.strip() and len(text) >= low)
+
+
+def values(kinds: dict[str, dict[str, Any]], *, stripped: bool) -> st.SearchStrategy[Any]:
+    """Return all that a field takes and that is stored as it is."""
+    found: list[st.SearchStrategy[Any]] = []
+    if "null" in kinds:
+        found.append(st.none())
+    if "integer" in kinds:
+        found.append(st.integers(kinds["integer"]["minimum"], kinds["integer"]["maximum"]))
+    elif "string" in kinds:
+        found.append(texts(kinds["string"], stripped=stripped))
+    return st.one_of(found)
+
+
+def bodies(resource: Resource, *, stripped: bool) -> st.SearchStrategy[dict[str, Any]]:
+    return st.fixed_dictionaries(
+        {name: values(kinds, stripped=stripped) for name, kinds in resource.fields.items()}
+    )
+
+
+# A test is run for one resource at a time, and takes that one's bodies or rows.
+A_BODY = st.fixed_dictionaries({each.name: bodies(each, stripped=True) for each in RESOURCES})
+ROWS = st.fixed_dictionaries(
+    {each.name: st.lists(bodies(each, stripped=False), max_size=6) for each in RESOURCES}
+)
+
+
+def pairs(text: str) -> list[list[tuple[str, Any]]]:
+    """Return the members of the objects of a JSON text, in its order."""
+    found: list[list[tuple[str, Any]]] = []
+    json.loads(text, object_pairs_hook=found.append)
+    return found
+
+
+async def stored(session: AsyncSession, table: Table) -> list[dict[str, Any]]:
+    """Return the rows of a table, all columns of them."""
+    connection = await session.connection()
+    rows = await connection.execute(select(table).order_by(table.c.id))
+    return [dict(row) for row in rows.mappings()]
+
+
+async def store(
+    session: AsyncSession, resource: Resource, rows: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Make these the rows of a resource's table."""
+    table = table_of(resource.table)
+    connection = await session.connection()
+    await connection.execute(delete(table))
+    for row in rows:
+        await connection.execute(insert(table).values(row))
+    await session.commit()
+
+
+def shown(resource: Resource, row: dict[str, Any]) -> dict[str, Any]:
+    """Return what a client may see of a row, in its order."""
+    return {name: row[name] for name in resource.public.model_fields}
+
+
+@settings(max_examples=60)
+@given(drawn=A_BODY)
+async def test_every_answer_shows_the_stored_row(
+    client: AsyncClient, session: AsyncSession, resource: Resource, drawn: dict[str, dict[str, Any]]
+) -> None:
+    body = drawn[resource.name]
+    await store(session, resource)
+
+    created = await client.post(resource.path, json=body)
+    address = created.headers["location"]
+    answers = [
+        created,
+        await client.get(address),
+        await client.put(address, json=body),
+        await client.patch(address, json={}),
+        await client.patch(address, json=body),
+        await client.get(address),
+    ]
+    page = await client.get(resource.path)
+
+    assert {answer.text for answer in answers} == {created.text}
+    assert page.text == f"[{created.text}]"
+    [row] = await stored(session, table_of(resource.table))
+    assert pairs(created.text) == [list(shown(resource, row).items())]
+    assert {name: row[name] for name in body} == body
+    assert resource.public.model_validate_json(created.text).model_dump() == shown(resource, row)
+
+
+@settings(max_examples=40)
+@given(drawn=ROWS, limit=st.integers(1, 7))
+async def test_a_list_shows_whatever_rows_are_stored(
+    client: AsyncClient,
+    session: AsyncSession,
+    resource: Resource,
+    drawn: dict[str, list[dict[str, Any]]],
+    limit: int,
+) -> None:
+    rows = drawn[resource.name]
+    await store(session, resource, rows)
+
+    page = await client.get(resource.path, params={"limit": limit})
+
+    expected = [shown(resource, row) for row in await stored(session, table_of(resource.table))][
+        :limit
+    ]
+    assert pairs(page.text) == [list(row.items()) for row in expected]
+    assert ("link" in page.headers) is (len(rows) > limit)
+
+
+async def test_a_change_of_one_field_shows_in_every_later_answer(
+    client: AsyncClient, session: AsyncSession, resource: Resource
+) -> None:
+    address = (await resource.add(client)).headers["location"]
+
+    for name in resource.fields:
+        value = resource.value(name)
+        changed = await client.patch(address, json={name: value})
+
+        [row] = await stored(session, table_of(resource.table))
+        assert changed.json()[name] == row[name] == value
+        assert (await client.get(address)).text == changed.text
+
+
+class Apart(SQLModel, registry=registry()):
+    """Keeps the tables of this file out of the service's own."""
+
+
+class SampleBase(Fields):
+    """A field of every kind that a resource may have."""
+
+    text: Text | None
+    yes: bool | None
+    number: int | None = Field(sa_type=BigInteger)
+    ratio: float | None
+    amount: Decimal | None
+    day: date | None
+    hour: time | None
+    moment: datetime | None = Field(sa_type=DateTime(timezone=True))
+    token: UUID | None
+
+
+class Sample(SampleBase, Record, Apart, table=True):
+    """A table with a column that is not public."""
+
+    hashed_password: str = Field(sa_column_kwargs={"server_default": "$argon2id$"})
+
+
+class SamplePublic(SampleBase, RecordPublic):
+    """What a client is shown."""
+
+
+KINDS: dict[str, st.SearchStrategy[Any]] = {
+    "text": texts({"maxLength": 255, "minLength": 1}, stripped=True),
+    "yes": st.booleans(),
+    "number": st.integers(*INT8),
+    "ratio": st.floats(allow_nan=False, allow_infinity=False),
+    "amount": st.decimals(-(10**15), 10**15, places=9),
+    "day": st.dates(),
+    "hour": st.times(),
+    "moment": st.datetimes(timezones=st.just(UTC)),
+    "token": st.uuids(),
+}
+SAMPLES = st.fixed_dictionaries({name: st.none() | kind for name, kind in KINDS.items()})
+
+
+@pytest.fixture
+async def database(app: FastAPI) -> AsyncIterator[Database]:
+    """Give the service's database with a table of samples."""
+    database: Database = app.state.database
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Apart.metadata.create_all)
+    yield database
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Apart.metadata.drop_all)
+
+
+@settings(max_examples=60)
+@given(before=SAMPLES, after=SAMPLES)
+async def test_every_kind_of_value_is_shown_as_it_was_stored(
+    database: Database, before: dict[str, Any], after: dict[str, Any]
+) -> None:
+    row = await database.fetch(created(Sample, SamplePublic, before))
+    assert row
+    number, answers = row[0], [row[2]]
+    for query in (
+        found(Sample, SamplePublic, number),
+        changed(Sample, SamplePublic, number, after, None),
+        found(Sample, SamplePublic, number),
+    ):
+        row = await database.fetch(query)
+        assert row
+        answers.append(row[-1])
+
+    for document, fields in zip(answers, [before, before, after, after], strict=True):
+        members = json.loads(document, parse_float=Decimal)
+        assert list(members) == list(SamplePublic.model_fields)
+        assert SamplePublic.model_validate(members).model_dump() == {"id": number, **fields}
+        assert "argon2id" not in document
