@@ -14,6 +14,7 @@ from alembic.config import Config
 from alembic.util import CommandError
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from sqlalchemy.exc import DBAPIError
 
 from app import imports, resources
 from app.settings import Settings, StartError, load_settings
@@ -49,7 +50,7 @@ def serve(
     """Serve HTTP until Ctrl-C or SIGTERM."""
     given = {"host": host, "port": port, "workers": workers}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
-    check_address(settings.host, settings.port)
+    port = check_address(settings.host, settings.port)
     # uvicorn raises the signal again when it has finished: the exit handlers must still run
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     with located(settings) as url:
@@ -62,13 +63,13 @@ def serve(
                 raise
             print(f"songbook: {error} Until then requests are answered 503.", file=sys.stderr)
         name = "localhost" if settings.host == "127.0.0.1" else settings.host
-        address = f"http://{name}:{settings.port}"
+        address = f"http://{name}:{port}"
         print(f"Songbook is at {address}, its documentation at {address}/docs. Ctrl-C stops it.")
         sys.stdout.flush()
         uvicorn.run(
             "app.main:app",
             host=settings.host,
-            port=settings.port,
+            port=port,
             workers=settings.workers,
             access_log=False,
             server_header=False,
@@ -94,9 +95,9 @@ def import_file(
     if resource not in modules:
         raise StartError(f"there is no resource {resource}: there are {', '.join(modules)}.")
     classes = resources.family(modules[resource])
-    source = imports.Source(file, classes.create, ignore or [])
     begun, report = monotonic(), imports.Report()
-    with located(load_settings()) as url:
+    opened = imports.opened(file, classes.create, ignore or [])
+    with opened as source, located(load_settings()) as url:
         check_database(url)
         with _progress() as progress:
             task = progress.add_task(f"Importing {file.name}", total=source.size)
@@ -126,15 +127,17 @@ def _progress() -> Progress:
         TaskProgressColumn(),
         TimeRemainingColumn(),
     )
-    return Progress(*columns, console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _upgrade() -> None:
     """Apply the migrations that are due."""
     try:
         command.upgrade(Config(_ALEMBIC), "head")
-    except CommandError as error:
-        raise StartError(f"the migrations cannot be applied: {error}.") from None
+    except (CommandError, DBAPIError, OSError) as error:
+        reason = getattr(error, "driver_exception", error)
+        raise StartError(f"the migrations cannot be applied: {reason}.") from None
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError, MissingGreenlet
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.util.concurrency import in_greenlet
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
@@ -64,6 +65,7 @@ class Database:
         self._turns = asyncio.Semaphore(pool_size)
         self._pool_timeout = pool_timeout
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
+        event.listen(self.engine.sync_engine, "do_connect", _refuse_without_greenlet)
 
     async def fetch(self, query: Query) -> asyncpg.Record | None:
         """Run one statement in one round trip, committed when this returns; return its row.
@@ -156,6 +158,12 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
     driver = connection.driver_connection
     if driver.is_closed() or driver.is_in_transaction():
         raise DisconnectionError
+
+
+def _refuse_without_greenlet(*_: object) -> None:
+    """Refuse to connect where nothing can wait, before a coroutine is made that none awaits."""
+    if not in_greenlet():
+        raise MissingGreenlet
 
 
 @guard(refuses=(503,))

@@ -4,9 +4,10 @@ import asyncio
 import csv
 import io
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import asyncpg
 from pydantic import ValidationError
@@ -49,11 +50,10 @@ class Report:
 class Source:
     """A CSV file (RFC 4180, UTF-8) whose header names fields of a resource."""
 
-    def __init__(self, path: Path, model: type[SQLModel], ignored: Sequence[str]) -> None:
-        try:
-            self._bytes = path.open("rb")
-        except OSError as error:
-            raise StartError(f"{path} cannot be read: {error.strerror}.") from None
+    def __init__(
+        self, path: Path, file: BinaryIO, model: type[SQLModel], ignored: Sequence[str]
+    ) -> None:
+        self._bytes = file
         self.path = path
         self.size = path.stat().st_size
         self.model = model
@@ -129,6 +129,17 @@ class Source:
             raise StartError(f"{self.path} has no column {', '.join(absent)} to ignore.")
 
 
+@contextmanager
+def opened(path: Path, model: type[SQLModel], ignored: Sequence[str]) -> Iterator[Source]:
+    """Open a CSV file; raise StartError when it cannot be read or its header does not fit."""
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise StartError(f"{path} cannot be read: {error.strerror}.") from None
+    with file:
+        yield Source(path, file, model, ignored)
+
+
 def import_rows(
     url: URL, table: type[Record], source: Source, report: Report, *, skip_bad: bool
 ) -> None:
@@ -156,8 +167,11 @@ async def _copy(
     db = Database(url, pool_size=1)
     try:
         await db.copy(table_of(table).name, list(source.model.model_fields), rows())
+    except asyncpg.UndefinedTableError:
+        raise StartError("the table is not there yet: run python -m app migrate.") from None
     except asyncpg.PostgresError as error:
-        raise StartError(f"nothing was stored: {error.detail or error.message}.") from None
+        reason = (error.detail or error.message).rstrip(".")
+        raise StartError(f"nothing was stored: {reason}.") from None
     finally:
         await db.close()
 

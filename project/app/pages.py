@@ -18,6 +18,7 @@ from app.filters import offered
 from app.page_statements import SEPARATOR, Shape, page_statement
 from app.parameters import list_parameters
 from app.preconditions import IF_NONE_MATCH, Tags, if_none_match, revision
+from app.problems import BadCursor
 from app.queries import ask
 from app.records import Record, table_of
 from app.routing import guard
@@ -82,10 +83,13 @@ class Page:
             return None
         filters = offered(model, public)
         values = decode_cursor(self.asked.after, self.bound_to)
-        return [
-            None if value is None else filters[key.field].read(value)
-            for key, value in zip(self.asked.order, values, strict=True)
-        ]
+        try:
+            return [
+                None if value is None else filters[key.field].read(value)
+                for key, value in zip(self.asked.order, values, strict=True)
+            ]
+        except ValueError:  # somebody made the cursor himself
+            raise BadCursor from None
 
 
 def page_of(model: type[Record], public: type[SQLModel]) -> Callable[[Request], Awaitable[Page]]:

@@ -71,14 +71,16 @@ def _refusal(error: BaseException | None, url: URL) -> str | None:
     return None
 
 
-def check_address(host: str, port: int) -> None:
-    """Raise StartError where the address cannot be listened on."""
+def check_address(host: str, port: int) -> int:
+    """Return the port, for 0 a free one; raise StartError if it cannot be listened on."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         family, kind, _, _, address = found[0]
         with socket.socket(family, kind) as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(address)
+            bound: int = listener.getsockname()[1]
+            return bound
     except OSError as error:
         reasons = {
             errno.EADDRINUSE: f"port {port} is in use: choose another with PORT or --port",

@@ -58,7 +58,7 @@ async def migrate_online(url: URL) -> None:
 
 
 if shutil.which("ruff") is None:  # as in the container: a new revision is written without its hooks
-    context.config.set_section_option("post_write_hooks", "hooks", "")
+    context.script.hooks.clear()
 logging.basicConfig(level=logging.INFO, format="%(levelname)s [%(name)s] %(message)s")
 logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 

@@ -9,12 +9,12 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import CompletedProcess
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis
 import pytest
@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app import resources
+from app import __main__, resources
 from app.main import create_app
 from app.settings import Settings
 
@@ -274,7 +274,7 @@ async def waiting(connection: AsyncConnection, number: int) -> None:
     )
     async with asyncio.timeout(5):
         while (await connection.scalar(query) or 0) < number:
-            pass
+            await connection.execute(text("SELECT pg_stat_clear_snapshot()"))
 
 
 def run_app(*arguments: str, check: bool = True, **environment: str) -> CompletedProcess[str]:
@@ -288,6 +288,36 @@ def run_app(*arguments: str, check: bool = True, **environment: str) -> Complete
         timeout=60,
         check=check,
     )
+
+
+class Outcome(NamedTuple):
+    """What a command answered: its exit code, what it printed, and the lines it told on stderr."""
+
+    code: int
+    printed: str
+    told: list[str]
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
+    """Give `python -m app` run in this process: as `run_app`, a second faster."""
+
+    def run(*arguments: str, **environment: str) -> Outcome:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["app", *arguments])
+        code: str | int | None = 0
+        try:
+            __main__.main()
+        except SystemExit as end:
+            code = end.code
+        printed, told = capsys.readouterr()
+        lines = told.splitlines() + ([code] if isinstance(code, str) else [])
+        return Outcome(1 if isinstance(code, str) else code or 0, printed, lines)
+
+    return run
 
 
 def spelled(url: URL) -> str:

@@ -164,20 +164,19 @@ def place() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="module")
-def finished() -> Iterator[Path]:
-    """Make a cluster once, because a copy takes half the time."""
+def used_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as place:
-        finished = Path(place).resolve() / "postgres"
-        user = launch(finished, DURABLE_USE)
+        folder = Path(place).resolve() / "postgres"
+        user = launch(folder, DURABLE_USE)
         url_of(user)
         end(user)
-        yield finished
+        yield folder
 
 
 @pytest.fixture
-def folder(finished: Path, place: Path) -> Iterator[Path]:
-    """Copy a cluster that has already been used."""
-    yield from stopped_at_last(copied(finished, place / "postgres"))
+def folder(used_folder: Path) -> Iterator[Path]:
+    """Return a folder with a cluster, which the tests share: to make or to copy one takes long."""
+    yield from stopped_at_last(used_folder)
 
 
 @pytest.fixture
@@ -237,10 +236,10 @@ def test_the_first_process_starts_the_server_and_the_last_one_stops_it(new_folde
 
 def test_data_survives_a_restart(folder: Path) -> None:
     with using(folder) as url:
-        ask(url, "CREATE TABLE song AS SELECT 'Helpless' AS name")
+        ask(url, "CREATE TABLE kept AS SELECT 'Helpless' AS name")
 
     with using(folder) as url:
-        assert ask(url, "SELECT name FROM song") == ["Helpless"]
+        assert ask(url, "SELECT name FROM kept") == ["Helpless"]
 
 
 def test_the_database_is_durable_folds_unicode_and_ignores_local_time(folder: Path) -> None:
@@ -271,12 +270,12 @@ def test_a_stale_pid_that_is_now_of_another_process_does_not_prevent_the_start(
     folder: Path,
 ) -> None:
     user = launch(folder, DURABLE_USE)
-    ask(url_of(user), "CREATE TABLE song AS SELECT 'Helpless' AS name")
+    ask(url_of(user), "CREATE TABLE recovered AS SELECT 'Helpless' AS name")
     kill(user)
     kill_server(folder)
 
     with bystander_with_the_pid_of_the_server(folder), using(folder) as url:
-        assert ask(url, "SELECT name FROM song") == ["Helpless"]
+        assert ask(url, "SELECT name FROM recovered") == ["Helpless"]
 
 
 def test_the_last_user_of_a_dead_server_signals_nobody_else(folder: Path) -> None:
@@ -310,11 +309,12 @@ def test_eight_processes_at_once_share_one_server(new_folder: Path) -> None:
     assert (new_folder / "server.log").read_text().count("starting PostgreSQL") == 1
 
 
-def test_two_folders_have_two_servers_even_if_one_is_a_copy(folder: Path, finished: Path) -> None:
+def test_two_folders_have_two_servers_even_if_one_is_a_copy(folder: Path, place: Path) -> None:
+    copy = copied(folder, place / "copy")
     with using(folder) as url:
         ask(url, "CREATE TABLE song ()")
-        shutil.copy(folder / "cluster" / "postmaster.pid", finished / "cluster")
-        with using(finished) as other:
+        shutil.copy(folder / "cluster" / "postmaster.pid", copy / "cluster")
+        with using(copy) as other:
             assert ask(other, "SELECT to_regclass('song')") == [None]
         assert ask(url, "SELECT to_regclass('song')") == ["song"]
 
@@ -362,23 +362,23 @@ def test_ctrl_c_stops_the_server_by_way_of_its_last_user_only(folder: Path) -> N
 
 
 def test_a_path_too_long_or_too_odd_for_a_socket_has_it_in_a_private_place(
-    finished: Path, place: Path
+    folder: Path, place: Path
 ) -> None:
     (place / ("so long " * 10)).mkdir()
-    folder = copied(finished, place / ("so long " * 10) / "$(touch planted) `'\"#&%,é")
-    with using(folder) as url:
+    odd = copied(folder, place / ("so long " * 10) / "$(touch planted) `'\"#&%,é")
+    with using(odd) as url:
         sockets = Path(parse_qs(urlsplit(url).query)["host"][0])
         assert ask(url, "SELECT 1") == [1]
         assert sockets.parent == Path(tempfile.gettempdir()).resolve()
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
-        assert sockets.stat().st_uid == folder.stat().st_uid
+        assert sockets.stat().st_uid == odd.stat().st_uid
 
     assert not sockets.exists()
     sockets.mkdir()
     sockets.chmod(0o755)
-    os.chown(sockets, folder.stat().st_uid, -1)
+    os.chown(sockets, odd.stat().st_uid, -1)
     try:
-        assert f"{sockets} is not private" in refusal(folder)
+        assert f"{sockets} is not private" in refusal(odd)
     finally:
         sockets.rmdir()
 
@@ -391,11 +391,12 @@ def test_a_log_that_has_grown_large_is_put_aside(folder: Path) -> None:
         assert (folder / "server.log.old").stat().st_size == 11_000_000
 
 
-def test_a_server_that_cannot_start_says_why(folder: Path) -> None:
-    with (folder / "cluster" / "postgresql.conf").open("a") as settings:
+def test_a_server_that_cannot_start_says_why(folder: Path, place: Path) -> None:
+    copy = copied(folder, place / "copy")
+    with (copy / "cluster" / "postgresql.conf").open("a") as settings:
         settings.write("shared_buffers = a_lot\n")
 
-    assert "contains errors" in refusal(folder)
+    assert "contains errors" in refusal(copy)
 
 
 def file_instead(home: Path) -> Path:
@@ -492,18 +493,18 @@ def test_a_full_disk_is_named_and_nothing_half_made_remains(place: Path, size: s
 
 
 @as_root
-def test_a_disk_that_filled_up_later_is_named_too(finished: Path, place: Path) -> None:
+def test_a_disk_that_filled_up_later_is_named_too(folder: Path, place: Path) -> None:
     with small_disk(place / "disk", "80m") as disk:
-        folder = copied(finished, disk / "postgres")
-        with (folder / "server.log").open("ab") as log:
+        copy = copied(folder, disk / "copy")
+        with (copy / "server.log").open("ab") as log:
             log.write(b"\n" * (-log.tell() % 4096))  # so that there is no room for its reason
         with suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
             while ballast.write(bytes(4096)):
                 pass
-        assert f"The disk of {folder} is full" in refusal(folder)
+        assert f"The disk of {copy} is full" in refusal(copy)
 
         (disk / "ballast").unlink()
-        with using(folder) as url:
+        with using(copy) as url:
             assert ask(url, "SELECT 1") == [1]
 
 
@@ -561,19 +562,19 @@ def test_an_owner_without_a_name_is_refused(place: Path) -> None:
 
 @as_root
 def test_root_leaves_an_ordinary_users_folder_to_him(
-    finished: Path, ordinary: tuple[Path, int]
+    folder: Path, ordinary: tuple[Path, int]
 ) -> None:
     home, uid = ordinary
-    folder = copied(finished, home / "postgres")
-    subprocess.run(["chown", "-R", str(uid), str(folder)], check=True)
-    with using(folder, uid) as url, using(folder) as joined:
+    his = copied(folder, home / "his")
+    subprocess.run(["chown", "-R", str(uid), str(his)], check=True)
+    with using(his, uid) as url, using(his) as joined:
         assert url == joined
-    with using(folder) as url:
-        ask(url, "CREATE TABLE song AS SELECT 'Helpless' AS name")
+    with using(his) as url:
+        ask(url, "CREATE TABLE mine AS SELECT 'Helpless' AS name")
 
-    assert {path.lstat().st_uid for path in folder.rglob("*")} == {uid}
-    with using(folder, uid) as url:
-        assert ask(url, "SELECT name FROM song") == ["Helpless"]
+    assert {path.lstat().st_uid for path in his.rglob("*")} == {uid}
+    with using(his, uid) as url:
+        assert ask(url, "SELECT name FROM mine") == ["Helpless"]
 
 
 def copy_of_the_wheel(site: Path) -> list[Path]:
