@@ -62,6 +62,11 @@ def attach(folder: Path, *, durable: bool = True, notify: Callable[[str], None] 
     return f"postgresql+asyncpg://postgres@/songbook?host={_joined[folder].host}&port=5432"
 
 
+def is_attached(folder: Path) -> bool:
+    """Tell whether this process uses the server of a folder."""
+    return folder.resolve() in _joined
+
+
 def detach(folder: Path) -> None:
     """Leave the server; the last one to leave stops it."""
     if server := _joined.pop(folder.resolve(), None):

@@ -22,6 +22,7 @@ class SilentError(StartError):
 def located(settings: Settings) -> Iterator[URL]:
     """Give the URL of the database of the settings; the embedded one runs while it is used.
 
+    Inside of another, as the migrations are when `serve` starts, it leaves the server to that one.
     Raises StartError when that cannot run.
     """
     if settings.url is not None:
@@ -29,6 +30,7 @@ def located(settings: Settings) -> Iterator[URL]:
         return
     from app import embedded  # noqa: PLC0415 - nothing of it is loaded where a database is given
 
+    is_inner = embedded.is_attached(settings.postgres_data)
     try:
         url = embedded.attach(settings.postgres_data)
     except embedded.EmbeddedError as error:
@@ -36,7 +38,8 @@ def located(settings: Settings) -> Iterator[URL]:
     try:
         yield make_url(url)
     finally:
-        embedded.detach(settings.postgres_data)
+        if not is_inner:
+            embedded.detach(settings.postgres_data)
 
 
 def check_database(url: URL) -> None:

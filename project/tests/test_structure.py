@@ -1,0 +1,134 @@
+"""The structure of the code: floors, sizes, names, sentences."""
+
+import ast
+import inspect
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+import pytest
+from importlinter.cli import lint_imports
+
+from app import resources
+from app.main import create_app
+from app.records import Fields, Partial, Record, RecordPublic
+from app.routing import Route
+from app.settings import Settings
+from tests.conftest import PROJECT
+
+MODULES = sorted((PROJECT / "app").rglob("*.py"))
+HANDLER_LINES = 6
+FUNCTION_LINES = 30
+MODULE_LINES = 200
+
+each_module = pytest.mark.parametrize(
+    "path", MODULES, ids=lambda path: str(path.relative_to(PROJECT / "app"))
+)
+each_resource = pytest.mark.parametrize(
+    "module", resources.modules().values(), ids=resources.modules().keys()
+)
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+Definition = Function | ast.ClassDef
+
+
+def functions(tree: ast.AST) -> Iterator[Function]:
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def public(tree: ast.Module | ast.ClassDef) -> Iterator[Definition]:
+    """Give the public classes and functions, and the public methods of the public classes."""
+    for node in tree.body:
+        if isinstance(node, Definition) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                yield from public(node)
+
+
+def test_a_module_imports_only_from_the_floors_below_it() -> None:
+    assert lint_imports(config_filename=str(PROJECT / "pyproject.toml"), no_cache=True) == 0
+
+
+def test_every_module_has_its_floor() -> None:
+    """A module that no floor names would be free to import what it likes."""
+    contracts = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    [floors] = [found["layers"] for found in contracts["contracts"] if found["id"] == "floors"]
+    placed = {name.strip() for floor in floors for name in floor.split(":")}
+    top = {path.stem for path in (PROJECT / "app").iterdir() if path.suffix == ".py"}
+    folders = {path.parent.name for path in (PROJECT / "app").glob("*/__init__.py")}
+
+    assert placed == {f"app.{name}" for name in (top | folders) - {"__init__"}}
+
+
+@each_module
+def test_a_module_can_be_read_at_a_sitting(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+
+    assert lines <= MODULE_LINES
+
+
+@each_module
+def test_a_function_fits_on_a_screen(path: Path) -> None:
+    sizes = {
+        function.name: (function.end_lineno or 0) - function.lineno + 1
+        for function in functions(ast.parse(path.read_text()))
+    }
+
+    assert {name: size for name, size in sizes.items() if size > FUNCTION_LINES} == {}
+
+
+@each_module
+def test_what_is_public_says_what_it_is_for(path: Path) -> None:
+    tree = ast.parse(path.read_text())
+
+    assert ast.get_docstring(tree)
+    assert [found.name for found in public(tree) if not ast.get_docstring(found)] == []
+
+
+@each_resource
+def test_a_resource_is_one_family_of_classes(module: ModuleType) -> None:
+    table, create, update, shown = resources.family(module)
+    base = getattr(module, f"{table.__name__}Base")
+
+    assert issubclass(base, Fields)
+    assert issubclass(table, base)
+    assert issubclass(create, base)
+    assert issubclass(update, base)
+    assert issubclass(update, Partial)
+    assert issubclass(shown, base)
+    assert issubclass(shown, RecordPublic)
+    assert not [role for role in (create, update, shown) if issubclass(role, Record)]
+    assert list(create.model_fields) == list(update.model_fields) == list(base.model_fields)
+
+
+@each_resource
+def test_a_handler_says_what_in_a_few_lines(module: ModuleType) -> None:
+    handlers = [route.endpoint for route in module.router.routes]
+    assert handlers
+
+    for handler in handlers:
+        [function] = ast.parse(inspect.getsource(handler)).body
+        assert isinstance(function, ast.AsyncFunctionDef)
+        first, last = function.body[1], function.body[-1]
+        assert (last.end_lineno or 0) - first.lineno + 1 <= HANDLER_LINES, function.name
+        assert (ast.get_docstring(function) or "").count("\n") == 0
+        assert "_" in function.name
+
+
+def test_no_route_takes_or_gives_a_table_class() -> None:
+    """A class with `table=True` validates nothing."""
+
+    def parts(annotation: Any) -> Iterator[Any]:
+        yield annotation
+        for part in get_args(annotation):
+            yield from parts(part)
+
+    routes = [route for route in create_app(Settings()).routes if isinstance(route, Route)]
+    assert routes
+    for route in routes:
+        hints = inspect.get_annotations(route.endpoint, eval_str=True)
+        for hint in (*hints.values(), route.response_model):
+            for part in parts(hint):
+                assert not (isinstance(part, type) and issubclass(part, Record)), route.path
