@@ -28,6 +28,7 @@ cli = typer.Typer(
     add_completion=False,
 )
 _ALEMBIC = Path(__file__).parents[1] / "alembic.ini"
+_ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
 _GRACEFUL_SECONDS = 20
 _KEEP_ALIVE_SECONDS = 75
 
@@ -62,20 +63,23 @@ def serve(
             if migrate:
                 raise
             print(f"songbook: {error} Until then requests are answered 503.", file=sys.stderr)
-        name = "localhost" if settings.host == "127.0.0.1" else settings.host
-        address = f"http://{name}:{port}"
-        print(f"Songbook is at {address}, its documentation at {address}/docs. Ctrl-C stops it.")
-        sys.stdout.flush()
-        uvicorn.run(
-            "app.main:app",
-            host=settings.host,
-            port=port,
-            workers=settings.workers,
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=_GRACEFUL_SECONDS,
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        )
+        _run(settings.host, port, settings.workers)
+
+
+def _run(host: str, port: int, workers: int) -> None:
+    address = f"http://{'localhost' if host in _ANY_OR_LOCAL else host}:{port}"
+    print(f"Songbook is at {address}, its documentation at {address}/docs. Ctrl-C stops it.")
+    sys.stdout.flush()
+    uvicorn.run(
+        "app.main:app",
+        host=host,
+        port=port,
+        workers=workers,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+    )
 
 
 @cli.command()

@@ -48,16 +48,12 @@ def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) ->
     rows = bindparam("rows", type_=BigInteger)
     ranges = [[]] if shape.after is None else list(_ranges(model, shape.order, shape.after))
     branches = [
-        select(*columns).where(*where, *beyond).order_by(*order).limit(rows) for beyond in ranges
+        select(*columns).where(*where, *beyond).order_by(*order).limit(rows)
+        for beyond in ranges or [[literal_column("false")]]
     ]
-    if len(branches) == 1:
-        shown = branches[0].subquery("shown")
-    else:
-        union = (
-            union_all(*branches).subquery("ranges")
-            if branches
-            else select(*columns).where(literal_column("false")).subquery("ranges")
-        )
+    shown = branches[0].subquery("shown")
+    if len(branches) > 1:
+        union = union_all(*branches).subquery("ranges")
         outer = [_ordered(union.c[key.field], key) for key in shape.order]
         shown = select(union).order_by(*outer).limit(rows).subquery("shown")
     document = func.string_agg(json_of(shown), literal_column("E',\\n'"))
@@ -103,22 +99,28 @@ def _ranges(
     same: list[ColumnElement[bool]] = []
     place = 0
     while place < len(order):
-        key, column = order[place], table.c[order[place].field]
-        if not after[place]:
-            if key.descending:
+        descending = order[place].descending
+        run = list(_run(order, after, place))
+        columns = [table.c[order[nth].field] for nth in run]
+        values = [bindparam(f"k{nth}", type_=table.c[order[nth].field].type) for nth in run]
+        if run:
+            ends, seen = tuple_(*columns), tuple_(*values)
+            yield [*same, ends < seen if descending else ends > seen]
+        for column, value in zip(columns, values, strict=True):
+            if column.nullable and not descending:
+                yield [*same, column.is_(None)]
+            same.append(column == value)
+        if not run:
+            column = table.c[order[place].field]
+            if descending:
                 yield [*same, column.is_not(None)]
             same.append(column.is_(None))
-            place += 1
-            continue
-        end = place + 1
-        while end < len(order) and after[end] and order[end].descending == key.descending:
-            end += 1
-        columns = [table.c[part.field] for part in order[place:end]]
-        values = [bindparam(f"k{place + nth}", type_=part.type) for nth, part in enumerate(columns)]
-        run, seen = tuple_(*columns), tuple_(*values)
-        yield [*same, run < seen if key.descending else run > seen]
-        for part, value in zip(columns, values, strict=True):
-            if part.nullable and not key.descending:
-                yield [*same, part.is_(None)]
-            same.append(part == value)
-        place = end
+        place += len(run) or 1
+
+
+def _run(order: tuple[Key, ...], after: tuple[bool, ...], start: int) -> Iterator[int]:
+    """Give the places from `start` on that have values and one direction: one row comparison."""
+    for place in range(start, len(order)):
+        if not after[place] or order[place].descending != order[start].descending:
+            return
+        yield place

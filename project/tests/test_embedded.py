@@ -479,7 +479,9 @@ def test_a_machine_without_the_wheel_is_told_what_to_do(new_folder: Path, place:
 def test_waiting_for_another_process_has_an_end(place: Path) -> None:
     with (place / "users").open("wb") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
-        assert str(place / "users") in refusal(place, "embedded.PATIENCE = 0.1\n" + USE)
+        assert str(place / "users") in refusal(
+            place, "from app import postgres_server\npostgres_server.PATIENCE = 0.1\n" + USE
+        )
 
 
 @as_root

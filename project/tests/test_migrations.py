@@ -318,9 +318,10 @@ def test_of_two_migrators_at_once_one_waits_for_the_other(
 ) -> None:
     alembic("upgrade", STEPS[0])
     url = spelled(scratch_url)
-    connected = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    both_are_there = (  # both asked for their turn, or both are at the first table
+        "SELECT count(*) FILTER (WHERE query LIKE '%advisory%' AND pid <> pg_backend_pid()) > 1"
+        " OR count(*) FILTER (WHERE wait_event_type = 'Lock') > 1"
+        " FROM pg_stat_activity WHERE datname = current_database()"
     )
     with ExitStack() as stack:
         with locked(scratch_url, "LOCK TABLE alembic_version"):
@@ -331,8 +332,7 @@ def test_of_two_migrators_at_once_one_waits_for_the_other(
             for migrator in migrators:
                 stack.callback(migrator.kill)
             deadline = time.monotonic() + 30
-            # each has a connection for its turn and one for its work, beside the one that locks
-            while execute(scratch_url, connected) < [(5,)]:
+            while execute(scratch_url, both_are_there) != [(True,)]:
                 assert time.monotonic() < deadline, "waited in vain"
                 time.sleep(0.02)
         for migrator in migrators:

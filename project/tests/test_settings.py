@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from app.settings import Settings, StartError, load_settings
@@ -151,6 +152,14 @@ def test_a_setting_that_does_not_fit_is_named_in_one_line_without_its_value(
 @pytest.mark.parametrize("port", [0, 1, 65535])
 def test_the_bounds_themselves_are_allowed(port: int) -> None:
     assert load_settings(port=port).port == port
+
+
+def test_not_even_the_error_itself_holds_the_password() -> None:
+    with pytest.raises(ValidationError) as refused:
+        Settings(database_url=f"mysql://me:{SECRET}@db/foo")
+
+    assert SECRET not in str(refused.value)
+    assert SECRET not in repr(refused.value)
 
 
 def test_the_password_is_in_no_text_of_the_settings() -> None:

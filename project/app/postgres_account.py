@@ -1,0 +1,109 @@
+"""The account that the embedded PostgreSQL runs as, and the folders that it has to reach."""
+
+import os
+import pwd
+import subprocess
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+OTHERWISE = "choose another folder with POSTGRES_DATA, or set DATABASE_URL"
+_LONGEST = 600  # seconds: a start may have to replay a gigabyte of log
+_HARMLESS = {"lost+found", ".gitignore", ".gitkeep", ".DS_Store"}
+
+
+class EmbeddedError(Exception):
+    """Why the embedded PostgreSQL cannot run, in one sentence that says what to do."""
+
+
+def claim(folder: Path) -> pwd.struct_passwd:
+    """Make the folder, private to the account that the server will run as."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    info = folder.stat()
+    if os.geteuid() not in {0, info.st_uid}:
+        raise EmbeddedError(f"{folder} belongs to another user: {OTHERWISE}.")
+    if info.st_mode & 0o700 != 0o700:
+        raise EmbeddedError(f"{folder} is not writable: {OTHERWISE}.")
+    # `users` is the first file we make: whatever else was there before it is not ours.
+    if {path.name for path in folder.iterdir()} - _HARMLESS and not (folder / "users").exists():
+        raise EmbeddedError(f"{folder} holds other files: {OTHERWISE}.")
+    account = _account(info.st_uid)
+    if info.st_uid == 0:
+        os.chown(folder, account.pw_uid, -1)
+    if info.st_mode & 0o077:
+        folder.chmod(0o700)
+    return account
+
+
+def _account(owner: int) -> pwd.struct_passwd:
+    for name in ("postgres", "nobody"):  # PostgreSQL refuses root
+        with suppress(KeyError):
+            return pwd.getpwuid(owner) if owner else pwd.getpwnam(name)
+    who = f"user {owner}" if owner else "nobody"
+    raise EmbeddedError(f"PostgreSQL cannot run as {who}: add it to /etc/passwd, or {OTHERWISE}.")
+
+
+def groups_of(account: pwd.struct_passwd) -> list[int]:
+    """Return all groups of an account."""
+    return os.getgrouplist(account.pw_name, account.pw_gid)
+
+
+def clear_the_way(
+    account: pwd.struct_passwd,
+    binaries: Path,
+    folders: tuple[Path, ...],
+    notify: Callable[[str], None],
+) -> None:
+    """Let the account reach the binaries and the folders, and widen nothing else."""
+    install, opened = binaries.parent, []
+    wheel = install.parent
+    for top in (install, wheel / ".dylibs", wheel.with_suffix(".libs")):
+        if top.exists() and _is_shut_out(account, top, 0o5):
+            for path in (*top.rglob("*"), top):  # top is the last: it tells that all is done
+                _allow(path, 0o5 if path.stat().st_mode & 0o100 else 0o4)
+            opened.append(f"{top} (o+rX)")
+    for way in sorted({parent for each in (install, *folders) for parent in each.parents}):
+        if _is_shut_out(account, way, 0o1):
+            _allow(way, 0o1)
+            opened.append(f"{way} (o+x)")
+    if opened:
+        who = f"PostgreSQL refuses root and runs as {account.pw_name}"
+        notify(f"{who}, whom these folders now let pass: {', '.join(opened)}")
+
+
+def _is_shut_out(account: pwd.struct_passwd, path: Path, bits: int) -> bool:
+    info = path.stat()
+    is_other = account.pw_uid != info.st_uid and info.st_gid not in groups_of(account)
+    return is_other and info.st_mode & bits != bits
+
+
+def _allow(path: Path, bits: int) -> None:
+    if not path.is_symlink():
+        path.chmod(path.stat().st_mode & 0o7777 | bits)
+
+
+def run_as(
+    account: pwd.struct_passwd, program: list[str], folder: Path, given: str, kept: list[int]
+) -> None:
+    """Run a program as the account, where the terminal's Ctrl-C cannot reach it.
+
+    Raises CalledProcessError, with what the program printed, when it fails.
+    """
+    is_root = os.geteuid() == 0
+    subprocess.run(  # noqa: S603 - the programs of the wheel
+        program,
+        input=given,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=True,
+        timeout=_LONGEST,
+        cwd=folder,
+        env={"PATH": os.defpath, "LC_ALL": "C"},  # not the caller's PGDATA, PGPORT, PGOPTIONS
+        start_new_session=True,
+        pass_fds=kept,
+        user=account.pw_uid if is_root else None,
+        group=account.pw_gid if is_root else None,
+        extra_groups=groups_of(account) if is_root else None,
+    )
