@@ -32,8 +32,8 @@ test: install ## Run the whole test suite.
 	cd project && pytest --cov --cov-report=term $(ARGS)
 
 check: install ## Check format, lint, types, floors, and that models and migrations agree.
-	cd project && ruff format --check . ../bench
-	cd project && ruff check . ../bench
+	cd project && ruff format --check . ../bench ../examples
+	cd project && ruff check . ../bench ../examples
 	cd project && mypy
 	cd project && lint-imports
 	unset DATABASE_URL && POSTGRES_DATA=$$(mktemp -d) && export POSTGRES_DATA \

@@ -82,7 +82,8 @@ def main() -> None:
         environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
         environment["POSTGRES_DATA"] = folder
         with service(environment) as port:
-            load = [sys.executable, "-m", "app", "import", "songs", str(ROOT / "examples/songs.csv")]
+            songs = str(ROOT / "examples" / "songs.csv")
+            load = [sys.executable, "-m", "app", "import", "songs", songs]
             subprocess.run(load, cwd=PROJECT, env=environment, check=True)
             different = run(session((ROOT / "README.md").read_text()), port)
     sys.exit(f"{different} answers differ from the README." if different else None)

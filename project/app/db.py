@@ -83,8 +83,10 @@ class Database:
             row: asyncpg.Record | None = await lent.driver_connection.fetchrow(  # type: ignore[union-attr]
                 query.sql, *query.arguments
             )
-        except asyncpg.ReadOnlySQLTransactionError:
-            lent.invalidate()  # a demoted primary: the next connection may reach the new one
+        except (asyncpg.ReadOnlySQLTransactionError, asyncio.CancelledError, TimeoutError):
+            # The next connection may reach the new primary; and one that was left between the
+            # parts of a statement keeps its locks until it is used again.
+            lent.invalidate()
             raise
         else:
             return row

@@ -9,9 +9,10 @@ from importlib.resources import files
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 
+_ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -22,8 +23,13 @@ def add_docs(app: FastAPI) -> None:
         page, policy = _page(app.title, request.scope.get("root_path", ""))
         return HTMLResponse(page, headers={"Content-Security-Policy": policy})
 
+    async def asset(request: Request) -> Response:
+        return await assets.get_response(request.url.path.rpartition("/")[2], request.scope)
+
+    assets = StaticFiles(directory=str(files("fastapi_offline") / "static"))
     app.add_api_route("/docs", docs, include_in_schema=False)
-    app.mount("/docs/assets", StaticFiles(directory=str(files("fastapi_offline") / "static")))
+    for name in _ASSETS:  # a mount would answer other methods, and other paths, in its own way
+        app.add_route(f"/docs/assets/{name}", asset, include_in_schema=False)
 
 
 @cache

@@ -6,8 +6,10 @@ import itertools
 import os
 import re
 import secrets
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -140,10 +142,16 @@ def anyio_backend() -> tuple[str, dict[str, bool]]:
 
 
 @pytest.fixture(scope="session")
-def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder that all workers of this run share."""
-    base = tmp_path_factory.getbasetemp()
-    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+def run_folder(testrun_uid: str) -> Iterator[Path]:
+    """Give a folder that all workers of this run share.
+
+    It is not one of pytest's, which another run of root's would make private again.
+    """
+    folder = Path(tempfile.gettempdir()) / f"songbook-tests-{testrun_uid}"
+    folder.mkdir(mode=0o711, exist_ok=True)
+    yield folder
+    if not (folder / "postgres" / "cluster" / "postmaster.pid").exists():  # nobody uses it any more
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
@@ -260,7 +268,10 @@ async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
 
 
 @pytest.fixture
-async def session(app: FastAPI, client: AsyncClient) -> AsyncIterator[AsyncSession]:
+async def session(
+    app: FastAPI,
+    client: AsyncClient,  # noqa: ARG001 - it empties the tables
+) -> AsyncIterator[AsyncSession]:
     """Give a database session beside the service's own."""
     async with app.state.database.session() as session:
         yield session

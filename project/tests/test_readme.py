@@ -41,7 +41,9 @@ def test_a_document_links_to_no_file_that_is_not_there(document: Path) -> None:
 
 
 def test_the_map_of_the_code_names_modules_that_are_there() -> None:
-    drawn = re.search(r"^    project/app/\n(.*?)\n    project/migrations", readme(), re.S | re.M)
+    drawn = re.search(
+        r"^    project/app/\n(.*?)\n    project/migrations", readme(), re.DOTALL | re.MULTILINE
+    )
     assert drawn
     names = re.findall(r"\S+\.py", "\n".join(line[:30] for line in drawn[1].splitlines()))
 

@@ -1,0 +1,600 @@
+"""Routes: what handlers may ask for, which of two paths is meant, and how failures are told."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated, Any
+
+import pytest
+from fastapi import BackgroundTasks, Body, Depends, FastAPI, Header, HTTPException, Query, Response
+from httpx import ASGITransport, AsyncClient
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.db import SessionDep
+from app.main import create_app
+from app.preconditions import if_match
+from app.resources.songs import Song
+from app.routing import Id, Router, guard, record_id
+from app.settings import Settings
+from tests.conftest import assert_headers, assert_problem
+
+
+class Note(BaseModel):
+    """The body of the handlers here."""
+
+    text: str
+    stars: int = 0
+
+
+def service(router: Router) -> FastAPI:
+    """Return the service with more routes; its database is not open."""
+    app = create_app(Settings())
+    app.router.routes.extend(router.routes)
+    return app
+
+
+def client_of(app: FastAPI) -> AsyncClient:
+    """Return a client of a service."""
+    return AsyncClient(transport=ASGITransport(app), base_url="http://songbook")
+
+
+@pytest.fixture
+def router() -> Router:
+    """Give an empty router."""
+    return Router()
+
+
+entered: list[str] = []
+
+
+async def resource() -> AsyncIterator[str]:
+    """Give what has to be given back."""
+    entered.append("opened")
+    yield "resource"
+    entered.append("closed")
+
+
+async def test_a_handler_may_ask_for_all_that_fastapi_gives(router: Router) -> None:
+    entered.clear()
+
+    @router.post("/notes/{kind}/{id}")
+    async def add_note(
+        kind: str,
+        id: Id,
+        body: Note,
+        tasks: BackgroundTasks,
+        opened: Annotated[str, Depends(resource)],
+        times: Annotated[int, Query(ge=1)],
+        x_flag: Annotated[str, Header()] = "no",
+    ) -> dict[str, Any]:
+        """Answer with all that was given."""
+        tasks.add_task(entered.append, "task")
+        entered.append("called")
+        return {"all": [kind, id, body, opened, times, x_flag]}
+
+    async with client_of(service(router)) as client:
+        url, note = "/notes/blue/7", {"text": "x"}
+        answer = await client.post(f"{url}?times=2", json=note, headers={"X-Flag": "yes"})
+        bad_query = await client.post(f"{url}?times=0", json=note)
+        bad_path = await client.post("/notes/blue/x?times=1", json=note)
+
+    expected = ["blue", 7, {"text": "x", "stars": 0}, "resource", 2, "yes"]
+    assert (answer.status_code, answer.json()) == (200, {"all": expected})
+    assert sorted(entered[:4]) == ["called", "closed", "opened", "task"]
+    assert_headers(answer)
+    [error] = assert_problem(bad_query, 422, "validation")["errors"]
+    assert (error["location"], error["pointer"]) == ("query", "/times")
+    [error] = assert_problem(bad_path, 422, "validation")["errors"]
+    assert (error["location"], error["pointer"]) == ("path", "/id")
+
+
+def solved(router: Router) -> None:
+    """Add a handler that FastAPI solves: it asks for a query parameter beside the body."""
+
+    @router.post("/notes")
+    async def add_note(body: Note, times: int = 1) -> list[Any]:
+        """Answer with the body."""
+        return [body, times]
+
+
+def direct(router: Router) -> None:
+    """Add a handler that is called directly: it asks for the body alone, and returns a Response."""
+
+    @router.post("/notes")
+    async def add_note(body: Note) -> Response:
+        """Answer with the body."""
+        return Response(f"[{body.model_dump_json()},1]", media_type="application/json")
+
+
+def included(router: Router) -> None:
+    """Add a handler that would be called directly, by FastAPI's own means."""
+    inner = Router()
+    direct(inner)
+    router.include_router(inner)
+
+
+def listed(router: Router) -> None:
+    """Add a handler whose body is no model: it takes a list."""
+
+    @router.post("/notes")
+    async def add_note(body: Annotated[Any, Body()]) -> list[Any]:
+        """Answer with the body."""
+        return [Note.model_validate(body), 1]
+
+
+BODIES: list[tuple[int, bytes, dict[str, str]]] = [
+    (400, b"", {}),
+    (400, b"{", {}),
+    (400, b"\xff", {}),
+    (400, b'{"text": "x", "text": "y"}', {}),
+    (400, b'{"text": "x", "stars": NaN}', {}),
+    (400, b'{"text": "x", "stars": ' + b"9" * 5000 + b"}", {}),
+    (400, b"[" * 30_000, {}),
+    (400, '{"text": "x"}'.encode("utf-16"), {}),
+    (413, b" " * 65_537, {}),
+    (415, b'{"text": "x"}', {"Content-Type": "text/plain"}),
+    (415, b'{"text": "x"}', {"Content-Type": "application/json; charset=utf-16"}),
+    (415, b'{"text": "x"}', {"Content-Type": "application/vnd.api+json"}),
+    (415, b'{"text": "x"}', {"Content-Encoding": "gzip"}),
+]
+
+
+@pytest.mark.parametrize("add", [direct, included, solved, listed])
+@pytest.mark.parametrize(("status", "content", "headers"), BODIES)
+async def test_a_body_is_read_strictly_whoever_calls_the_handler(
+    router: Router,
+    add: Callable[[Router], None],
+    status: int,
+    content: bytes,
+    headers: dict[str, str],
+) -> None:
+    add(router)
+    async with client_of(service(router)) as client:
+        headers = {"Content-Type": "application/json"} | headers
+        answer = await client.post("/notes", content=content, headers=headers)
+
+    assert_problem(answer, status)
+    assert_headers(answer)
+    assert answer.headers.get("connection") == ("close" if status == 413 else None)
+
+
+@pytest.mark.parametrize("add", [direct, included, solved])
+async def test_a_body_is_validated_alike_whoever_calls_the_handler(
+    router: Router, add: Callable[[Router], None]
+) -> None:
+    add(router)
+    async with client_of(service(router)) as client:
+        good = await client.post("/notes", json={"text": "x", "stars": "3"})
+        bad = await client.post("/notes", json={"stars": "three"})
+        no_object = await client.post("/notes", json=[])
+
+    assert (good.status_code, good.json()) == (200, [{"text": "x", "stars": 3}, 1])
+    errors = assert_problem(bad, 422, "validation")["errors"]
+    assert [(error["pointer"], error["location"]) for error in errors] == [
+        ("/text", "body"),
+        ("/stars", "body"),
+    ]
+    [error] = assert_problem(no_object, 422, "validation")["errors"]
+    assert error.get("pointer") == ""
+
+
+async def test_a_body_may_be_a_member_of_a_larger_one(router: Router) -> None:
+    @router.post("/one")
+    async def add_one(note: Annotated[Note, Body(embed=True)]) -> Response:
+        """Answer with the body's member."""
+        return Response(note.text)
+
+    @router.post("/two")
+    async def add_two(first: Note, second: Note) -> Response:
+        """Answer with both of the body's members."""
+        return Response(first.text + second.text)
+
+    async with client_of(service(router)) as client:
+        one = await client.post("/one", json={"note": {"text": "x"}})
+        two = await client.post("/two", json={"first": {"text": "x"}, "second": {"text": "y"}})
+        bare = await client.post("/one", json={"text": "x"})
+
+    assert (one.text, two.text) == ("x", "xy")
+    [error] = assert_problem(bare, 422, "validation")["errors"]
+    assert error["pointer"] == "/note"
+
+
+async def test_a_session_of_a_handler_is_closed_and_rolled_back_unless_it_commits(
+    app: FastAPI, client: AsyncClient, router: Router
+) -> None:
+    @router.post("/stored")
+    async def store(session: SessionDep, commit: str) -> int:
+        """Store a song by hand."""
+        session.add(Song(name="a", artist="b"))
+        await session.flush()
+        if commit == "yes":
+            await session.commit()
+        return 1
+
+    other = service(router)
+    other.state.database = app.state.database
+    before = app.state.database.engine.pool.checkedout()
+    async with client_of(other) as more:
+        rolled_back = await more.post("/stored?commit=no")
+        left = (await client.get("/songs")).json()
+        committed = await more.post("/stored?commit=yes")
+
+    assert (rolled_back.status_code, left, committed.status_code) == (200, [], 200)
+    assert len((await client.get("/songs")).json()) == 1
+    assert app.state.database.engine.pool.checkedout() == before
+
+
+async def test_a_dependency_may_be_overridden(app: FastAPI, client: AsyncClient) -> None:
+    song = (await client.post("/songs", json={"name": "a", "artist": "b"})).json()
+
+    async def first(request: Request) -> int:
+        return 1 if request.url.path.endswith("/first") else 404
+
+    async def refuse() -> None:
+        raise HTTPException(401, "Not authenticated", {"WWW-Authenticate": "Bearer"})
+
+    app.dependency_overrides = {record_id: first, if_match: refuse}
+    try:
+        overridden = await client.get("/songs/first")
+        missing = await client.get("/songs/1")
+        refused = await client.delete("/songs/first")
+        listed = await client.get("/songs")
+    finally:
+        app.dependency_overrides = {}
+
+    assert (overridden.status_code, overridden.json()) == (200, song)
+    assert_problem(missing, 404)
+    assert assert_problem(refused, 401)["detail"] == "Not authenticated"
+    assert refused.headers["www-authenticate"] == "Bearer"
+    assert listed.json() == [song]
+    assert_problem(await client.get("/songs/first"), 422)
+
+
+async def test_what_is_overridden_answers_as_what_is_not(app: FastAPI, client: AsyncClient) -> None:
+    async def talk() -> list[tuple[int, str, dict[str, str]]]:
+        body = {"name": "a", "artist": "b", "year": "2001"}
+        json = {"Content-Type": "application/json"}
+        answers = [
+            await client.put("/songs/1", json=body),
+            await client.get("/songs/1"),
+            await client.head("/songs/1"),
+            await client.get("/songs/1", headers={"If-None-Match": "*"}),
+            await client.get("/songs?limit=1&year_gt=1"),
+            await client.patch("/songs/1", json={"year": None}, headers={"If-Match": '"x"'}),
+            await client.patch("/songs/1", json={"x": 1}),
+            await client.patch("/songs/1", content=b"{", headers=json),
+            await client.post("/songs", content=b" " * 65_537, headers=json),
+            await client.post("/songs", content=b"{}"),
+            await client.get("/songs/x"),
+            await client.get("/songs?limit=x"),
+        ]
+        own = {"x-request-id", "etag", "content-length"}
+        return [
+            (
+                answer.status_code,
+                "" if answer.status_code >= 400 else answer.text,
+                {name: value for name, value in answer.headers.items() if name not in own},
+            )
+            for answer in answers
+        ]
+
+    await client.post("/songs", json={"name": "a", "artist": "b"})
+    expected = await talk()
+    app.dependency_overrides = {resource: resource}
+    try:
+        assert await talk() == expected
+    finally:
+        app.dependency_overrides = {}
+
+
+async def test_a_literal_path_hides_the_template_with_all_its_methods(router: Router) -> None:
+    @router.put("/cities/{id}")
+    async def replace_city(id: Id) -> Response:
+        """Answer for one."""
+        return Response(f"{id}")
+
+    @router.get("/cities/biggest")
+    async def list_biggest() -> Response:
+        """Answer for the literal path."""
+        return Response("biggest")
+
+    async with client_of(service(router)) as client:
+        assert (await client.get("/cities/biggest")).text == "biggest"
+        assert (await client.put("/cities/7")).text == "7"
+        assert_problem(await client.put("/cities/biggest1"), 422)
+        for path, allow in (
+            ("/cities/biggest", "GET, HEAD, OPTIONS"),
+            ("/cities/7", "OPTIONS, PUT"),
+        ):
+            refused = await client.delete(path)
+            assert_problem(refused, 405)
+            assert refused.headers["allow"] == allow
+            assert (await client.options(path)).headers["allow"] == allow
+        assert_problem(await client.put("/cities/biggest"), 405)
+
+
+@pytest.mark.parametrize("prefix", ["", "/api/v1"])
+async def test_routes_may_be_added_later_and_included_under_a_prefix(
+    router: Router, prefix: str
+) -> None:
+    app = create_app(Settings())
+    async with client_of(app) as client:
+        assert_problem(await client.get(f"{prefix}/late/7"), 404)
+
+        @router.get("/late/{id}")
+        async def read_late(id: Id) -> Response:
+            """Answer."""
+            return Response(f"{id}")
+
+        app.include_router(router, prefix=prefix)
+        assert (await client.get(f"{prefix}/late/7")).text == "7"
+        assert (await client.head(f"{prefix}/late/7")).status_code == 200
+        refused = await client.put(f"{prefix}/late/7")
+        assert_problem(refused, 405)
+        assert refused.headers["allow"] == "GET, HEAD, OPTIONS"
+
+
+class Stamp:
+    """Middleware that counts the answers that pass, and marks them."""
+
+    passed = 0
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request pass, and mark its answer."""
+
+        async def stamped(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                Stamp.passed += 1
+                message["headers"] = [*message["headers"], (b"x-stamp", b"yes")]
+            await send(message)
+
+        await self.app(scope, receive, stamped)
+
+
+async def test_middleware_sees_every_answer_whoever_calls_the_handler(router: Router) -> None:
+    direct(router)
+
+    @router.get("/solved")
+    async def solve(number: int) -> int:
+        """Answer with the query."""
+        return number
+
+    app = service(router)
+    app.add_middleware(Stamp)
+    Stamp.passed = 0
+    async with client_of(app) as client:
+        answers = [
+            await client.post("/notes", json={"text": "x"}),
+            await client.get("/solved?number=1"),
+            await client.post("/notes", json={}),
+            await client.get("/songs/x"),
+            await client.options("/songs"),
+            await client.put("/songs"),
+            await client.get("/nowhere"),
+        ]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 422, 422, 204, 405, 404]
+    assert [answer.headers["x-stamp"] for answer in answers] == ["yes"] * 7
+    assert Stamp.passed == 7
+
+
+SECRET = "s3cret: SELECT * FROM song -- /work/app.py"
+
+
+def failing(router: Router, error: BaseException) -> None:
+    """Add handlers that raise: one called directly, one solved by FastAPI, one behind a guard."""
+
+    @router.get("/direct")
+    async def fail_directly() -> Response:
+        """Raise."""
+        raise error
+
+    @router.get("/solved")
+    async def fail(number: int = 0) -> int:
+        """Raise."""
+        raise error if number == 0 else AssertionError
+
+    @guard(refuses=(500,))
+    async def refuse(request: Request) -> int:
+        raise error if request.url.path == "/guarded" else AssertionError
+
+    @router.get("/guarded")
+    async def guarded(found: Annotated[int, Depends(refuse)]) -> Response:
+        """Return nothing, ever."""
+        return Response(f"{found}")
+
+    async def break_off() -> AsyncIterator[int]:
+        yield 1
+        raise error
+
+    @router.get("/closed")
+    async def closed(found: Annotated[int, Depends(break_off, scope="function")]) -> int:
+        """Answer, and fail when what was opened is closed."""
+        return found
+
+
+@pytest.mark.parametrize("path", ["/direct", "/solved", "/guarded", "/closed"])
+@pytest.mark.parametrize(
+    "error", [RuntimeError(SECRET), KeyError(SECRET), ValueError(SECRET), AssertionError(SECRET)]
+)
+async def test_a_bug_is_logged_under_the_request_id_and_tells_the_client_nothing(
+    router: Router, caplog: pytest.LogCaptureFixture, path: str, error: Exception
+) -> None:
+    failing(router, error)
+    async with client_of(service(router)) as client:
+        answer = await client.get(path, headers={"X-Request-ID": "mine-1"})
+
+    problem = assert_problem(answer, 500, "internal")
+    assert_headers(answer)
+    assert set(problem) == {"type", "title", "status", "detail", "instance", "request_id"}
+    assert problem["request_id"] == "mine-1"
+    assert "SELECT" not in answer.text
+    assert ".py" not in answer.text
+    [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert "mine-1" in record.getMessage()
+    assert record.exc_info
+    assert record.exc_info[1] is error
+
+
+@pytest.mark.parametrize("path", ["/direct", "/solved", "/guarded", "/closed"])
+@pytest.mark.parametrize(
+    ("error", "status", "retry"),
+    [
+        (ConnectionRefusedError(SECRET), 503, "1"),
+        (TimeoutError(SECRET), 503, "1"),
+        (HTTPException(403, "Not yours"), 403, None),
+        (HTTPException(418), 418, None),
+        (HTTPException(429, headers={"Retry-After": "7"}), 429, "7"),
+        (HTTPException(500), 500, None),
+    ],
+)
+async def test_a_failure_that_has_a_status_is_told_in_the_one_shape(
+    router: Router, path: str, error: Exception, status: int, retry: str | None
+) -> None:
+    failing(router, error)
+    async with client_of(service(router)) as client:
+        answer = await client.get(path)
+
+    problem = assert_problem(answer, status)
+    assert_headers(answer)
+    assert "SELECT" not in answer.text
+    assert answer.headers.get("retry-after") == retry
+    assert status != 403 or problem["detail"] == "Not yours"
+
+
+async def test_an_answer_that_breaks_off_is_not_continued_with_another(
+    router: Router, caplog: pytest.LogCaptureFixture
+) -> None:
+    from starlette.responses import StreamingResponse
+
+    @router.get("/stream")
+    async def stream() -> Response:
+        """Begin an answer that fails."""
+
+        async def parts() -> AsyncIterator[bytes]:
+            yield b"part"
+            raise RuntimeError(SECRET)
+
+        return StreamingResponse(parts())
+
+    @router.get("/late")
+    async def late(tasks: BackgroundTasks) -> int:
+        """Answer, and fail afterwards."""
+
+        async def fail() -> None:
+            raise RuntimeError(SECRET)
+
+        tasks.add_task(fail)
+        return 1
+
+    app = service(router)
+    for path, sent in (("/stream", b"part"), ("/late", b"1")):
+        messages = await ask(app, "GET", path)
+        assert [message["type"] for message in messages].count("http.response.start") == 1
+        assert messages[0]["status"] == 200
+        assert b"".join(message.get("body", b"") for message in messages) == sent
+    assert [record.levelno for record in caplog.records].count(logging.ERROR) == 2
+
+
+async def test_a_client_that_leaves_amid_its_body_gets_no_answer_and_is_no_bug(
+    router: Router, caplog: pytest.LogCaptureFixture
+) -> None:
+    direct(router)
+    part: list[Message] = [{"type": "http.request", "body": b'{"text"', "more_body": True}]
+
+    messages = await ask(service(router), "POST", "/notes", [*part, {"type": "http.disconnect"}])
+
+    assert messages == []
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+async def ask(
+    app: FastAPI, method: str, path: str, received: list[Message] | None = None
+) -> list[Message]:
+    """Return the messages that a service sends for one request."""
+    incoming = iter(received or [{"type": "http.request", "body": b""}])
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        found = next(incoming, None)
+        if found is None:
+            await asyncio.Event().wait()
+            raise AssertionError
+        return found
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+        "http_version": "1.1",
+        "root_path": "",
+        "scheme": "http",
+    }
+    await app(scope, receive, send)
+    return sent
+
+
+async def test_a_body_arrives_in_any_number_of_parts(router: Router) -> None:
+    direct(router)
+    content = b'{"text": "caf\xc3\xa9"}'
+    parts: list[Message] = [
+        {"type": "http.request", "body": content[at : at + 1], "more_body": True}
+        for at in range(len(content))
+    ]
+
+    messages = await ask(service(router), "POST", "/notes", [*parts, {"type": "http.request"}])
+
+    assert messages[0]["status"] == 200
+    assert "café".encode() in messages[1]["body"]
+
+
+@pytest.mark.parametrize("given", ["a", "0", "A-b_c.9", "." * 64, "-", "..", "0123456789abcdef"])
+async def test_a_harmless_request_id_is_taken_over(client: AsyncClient, given: str) -> None:
+    for path in ("/ping", "/songs", "/songs/1", "/songs/x", "/nowhere", "/docs"):
+        answer = await client.get(path, headers={"X-Request-ID": given})
+        assert answer.headers.get_list("x-request-id") == [given]
+        if answer.status_code >= 400:
+            assert answer.json()["request_id"] == given
+
+
+@pytest.mark.parametrize(
+    "given",
+    [b"", b" ", b"a b", b"." * 65, b"a;b", b"\xc3\xa9", b"a\tb", b"a,b", b"<a>", b"{}", b"a/b"],
+)
+async def test_any_other_request_id_is_replaced(client: AsyncClient, given: bytes) -> None:
+    ids = set()
+    for _ in range(3):
+        answer = await client.get("/songs/x", headers=[(b"X-Request-ID", given)])
+        ids.add(assert_problem(answer, 422)["request_id"])
+        assert_headers(answer)
+
+    assert len(ids) == 3
+    assert given.decode("latin-1") not in ids
+
+
+async def test_one_of_several_request_ids_is_taken_over(client: AsyncClient) -> None:
+    lines = [(b"X-Request-ID", b"a b"), (b"X-Request-ID", b"mine"), (b"X-Request-ID", b"other")]
+
+    answer = await client.get("/ping", headers=lines)
+
+    assert answer.headers.get_list("x-request-id") == ["mine"]
+
+
+async def test_requests_at_once_keep_their_ids(client: AsyncClient) -> None:
+    async def get(number: int) -> bool:
+        answer = await client.get("/songs/1", headers={"X-Request-ID": f"n-{number}"})
+        found: str = answer.json()["request_id"]
+        return found == answer.headers["x-request-id"] == f"n-{number}"
+
+    assert all(await asyncio.gather(*(get(number) for number in range(50))))
