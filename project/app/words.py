@@ -8,7 +8,8 @@ from sqlalchemy import Column, ColumnElement, String, TextClause, bindparam, fun
 # Every ASCII punctuation mark ends a word: PostgreSQL's parser alone takes AC/DC for a file's path
 # and drops <b> as a tag.
 _PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-_TO_SPACES = str.maketrans(dict.fromkeys(_PUNCTUATION, " "))
+_CONTROLS = [*map(chr, range(1, 32)), "\x7f"]  # they are no words to the parser
+_TO_SPACES = str.maketrans(dict.fromkeys([*_PUNCTUATION, *_CONTROLS], " "))
 _SIMPLE = text("'simple'::regconfig")
 
 

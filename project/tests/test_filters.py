@@ -1,0 +1,415 @@
+"""The query string of a list: what each parameter finds, and what is refused, by name."""
+
+import re
+import time
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from json import loads
+from typing import Any
+from urllib.parse import quote, urlencode
+from uuid import UUID
+
+import pytest
+from httpx import AsyncClient
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Double,
+    Integer,
+    Numeric,
+    String,
+    Uuid,
+    delete,
+)
+from sqlalchemy.types import TypeEngine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from app.db import Database
+from app.filters import reader_of
+from app.records import table_of
+from app.resources.songs import Song
+from app.statements import created
+from tests.conftest import assert_problem
+from tests.test_pages import page_of_samples
+from tests.test_representation import CHARACTERS, SAMPLES, Sample, SamplePublic, database
+
+__all__ = ["database"]
+
+LIBRARY = [
+    ("Thunderstruck", "AC/DC", 1990),
+    ("Hold On Loosely", ".38 Special", 1981),
+    ("100% pure_love", "Crystal Waters", 1994),
+    ("100 proof", "Kellie\\Pickler", None),
+    ("Élan", "Nightwish", 2015),
+    ("<script>alert('x')</script>", 'O\'Hara & "Sons"', None),
+    ("Καλημέρα Ήλιε", "Ντέμης", 1),
+    ("99 Luftballons", "Nena", 9999),
+]
+
+
+@pytest.fixture
+async def library(session: AsyncSession) -> None:
+    """Store some songs."""
+    session.add_all(Song(name=name, artist=artist, year=year) for name, artist, year in LIBRARY)
+    await session.commit()
+
+
+def first_words(names: Sequence[str]) -> list[str]:
+    return [name.split()[0] for name in names]
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ([("name", "Thunderstruck")], ["Thunderstruck"]),
+        ([("name", "thunderstruck")], []),
+        ([("name", "Thunder")], []),
+        ([("name", " Thunderstruck")], []),
+        ([("name", "")], []),
+        ([("artist", 'O\'Hara & "Sons"')], ["<script>alert('x')</script>"]),
+        ([("year", "1990"), ("year", "2015")], ["Thunderstruck", "Élan"]),
+        ([("year", "1990"), ("year", "1990")], ["Thunderstruck"]),
+        ([("year", "1990"), ("name", "Élan")], []),
+        ([("year", "")], ["100", "<script>alert('x')</script>"]),
+        ([("year", ""), ("year", "")], ["100", "<script>alert('x')</script>"]),
+        ([("year", ""), ("year", "1")], ["100", "<script>alert('x')</script>", "Καλημέρα"]),
+        ([("year", ""), ("year", "1"), ("year", "2015"), ("id_lt", "6")], ["100", "Élan"]),
+        ([("year", "99999")], []),
+        ([("year", "-2147483648")], []),
+        ([("year", "01990")], ["Thunderstruck"]),
+        ([("id", "1"), ("id", "5"), ("id", "77")], ["Thunderstruck", "Élan"]),
+        ([("id", "-9223372036854775808")], []),
+        ([("year_gt", "1994")], ["Élan", "99"]),
+        ([("year_gte", "1994"), ("year_lt", "9999")], ["100%", "Élan"]),
+        ([("year_lte", "1")], ["Καλημέρα"]),
+        ([("year_lt", "-5")], []),
+        ([("name_contains", "UNDER")], ["Thunderstruck"]),
+        ([("name_contains", "éL")], ["Élan"]),
+        ([("name_contains", "ήλιΕ")], ["Καλημέρα"]),
+        ([("name_contains", "%")], ["100%"]),
+        ([("name_contains", "_")], ["100%"]),
+        ([("name_contains", "0_")], []),
+        ([("artist_contains", "\\")], ["100"]),
+        ([("artist_contains", "\\p")], ["100"]),
+        ([("artist_contains", "/"), ("name_contains", "s")], ["Thunderstruck"]),
+        ([("name_contains", " ")], ["Hold", "100%", "100", "Καλημέρα", "99"]),
+        ([("name_contains", "")], first_words([name for name, _, _ in LIBRARY])),
+        ([("q", "thunderstruck")], ["Thunderstruck"]),
+        ([("q", "thunder")], []),
+        ([("q", "dc thunderSTRUCK")], ["Thunderstruck"]),
+        ([("q", "AC/DC")], ["Thunderstruck"]),
+        ([("q", "acdc")], []),
+        ([("q", ".38")], ["Hold"]),
+        ([("q", "38 on")], ["Hold"]),
+        ([("q", "on the")], []),
+        ([("q", "ÉLAN")], ["Élan"]),
+        ([("q", "ΉΛΙΕ")], ["Καλημέρα"]),
+        ([("q", "<script>")], ["<script>alert('x')</script>"]),
+        ([("q", "script o'hara")], ["<script>alert('x')</script>"]),
+        ([("q", "'x'")], ["<script>alert('x')</script>"]),
+        ([("q", "100")], ["100%", "100"]),
+        ([("q", "100%")], ["100%", "100"]),
+        ([("q", "100 & !proof")], ["100"]),
+        ([("q", "pure_love")], ["100%"]),
+        ([("q", "pu:*")], []),
+        ([("q", "99"), ("year", "9999")], ["99"]),
+        ([("q", "99"), ("year", "1990")], []),
+    ],
+)
+async def test_a_filter_finds_what_it_says(
+    client: AsyncClient, asked: list[tuple[str, str]], found: list[str]
+) -> None:
+    answer = await client.get(f"/songs?{urlencode(asked)}")
+
+    assert answer.status_code == 200, answer.text
+    assert first_words([song["name"] for song in answer.json()]) == found
+
+
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize(
+    "blank", ["", " ", "%20+%20", "%09%0A", "!!!", ":*", "%26%20|%20!", "'", '"', "\\"]
+)
+async def test_a_search_without_words_finds_everything(client: AsyncClient, blank: str) -> None:
+    answer = await client.get(f"/songs?q={blank}")
+
+    assert len(answer.json()) == len(LIBRARY)
+
+
+@settings(max_examples=100)
+@given(text=st.text(CHARACTERS, max_size=30))
+@example("%_\\")
+@example("\\%")
+@example("' OR 1=1 -- \" ; DROP TABLE song; \\")
+@example("a & !b | (c <-> d):*A")
+@example("${jndi:ldap://x} {{7*7}} %s %n \ufffd \U0010ffff")
+async def test_every_text_is_legal_and_means_itself(client: AsyncClient, text: str) -> None:
+    stored = (await client.post("/songs", json={"name": f"<{text}>", "artist": "b"})).json()
+    middle = text[len(text) // 3 : len(text) // 2 + 1]
+    words = re.findall(r"[A-Za-z0-9\u0080-\U0010ffff]+", text)
+
+    for asked in (
+        {"name": f"<{text}>"},
+        {"name_contains": text},
+        {"name_contains": middle},
+        {"q": text},
+        {"q": " ".join(reversed(words)).swapcase() if text.isascii() else " ".join(words)},
+    ):
+        answer = await client.get("/songs", params={**asked, "id": stored["id"]})
+        assert answer.json() == [stored], asked
+    assert (await client.get("/songs", params={"name": f"<{text}>!"})).json() == []
+
+
+async def test_a_search_may_be_as_long_as_an_address(client: AsyncClient) -> None:
+    for long in ("a" * 60_000, "a " * 30_000, "é " * 8000, "\\" * 20_000):
+        answer = await client.get("/songs", params={"q": long})
+        assert answer.status_code == 200
+        assert answer.json() == []
+        assert (await client.get("/songs", params={"name_contains": long})).json() == []
+
+
+@pytest.mark.usefixtures("library")
+async def test_bytes_that_are_no_text_are_replaced(client: AsyncClient) -> None:
+    for bad in ("%ff", "%ED%A0%80", "%C0%AF", "%zz", "%"):
+        for name in ("q", "name", "name_contains"):
+            answer = await client.get(f"/songs?{name}=Thunder{bad}")
+            assert answer.status_code == 200
+            assert answer.json() == []
+
+
+@pytest.mark.usefixtures("library")
+async def test_a_count_is_of_all_rows_that_were_asked_for(client: AsyncClient) -> None:
+    for asked, count in [({}, 8), ({"year_gt": "1990"}, 3), ({"q": "100"}, 2), ({"id": "99"}, 0)]:
+        first = await client.get("/songs", params={"limit": 1, "count": "exact", **asked})
+        assert first.headers["x-total-count"] == str(count)
+        if "next" in first.links:
+            second = await client.get(first.links["next"]["url"])
+            assert second.headers["x-total-count"] == str(count)
+        assert "x-total-count" not in (await client.get("/songs", params=asked)).headers
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer", "says"),
+    [
+        ("limti=5", "limti", "did you mean `limit`?"),
+        ("Limit=5", "Limit", "did you mean `limit`?"),
+        ("yaer_gte=5", "yaer_gte", "did you mean `year_gte`?"),
+        ("year_gtr=5", "year_gtr", "did you mean `year_gt"),
+        ("year__gte=5", "year__gte", "did you mean `year_gte`?"),
+        ("nmae=a", "nmae", "did you mean `name`?"),
+        ("name_contain=a", "name_contain", "did you mean `name_contains`?"),
+        ("after_=a", "after_", "did you mean `after`?"),
+        ("offset=5", "offset", "no such parameter"),
+        ("version=1", "version", "no such parameter"),
+        ("name_gt=a", "name_gt", "no such parameter"),
+        ("year_contains=1", "year_contains", "no such parameter"),
+        ("a[b][c]=1", "a[b][c]", "no such parameter"),
+        ("=1", "", "no such parameter"),
+        ("n%00=1", "n\0", "no such parameter"),
+        ("sort=yaer", "sort", "did you mean `year`?"),
+        ("sort=version", "sort", "public fields"),
+        ("sort=year_gt", "sort", "public fields"),
+        ("sort=", "sort", "public fields"),
+        ("sort=-", "sort", "public fields"),
+        ("sort=--year", "sort", "public fields"),
+        ("sort=%2Byear", "sort", "public fields"),
+        ("sort=name,", "sort", "public fields"),
+        ("sort=name;drop table", "sort", "public fields"),
+        ("sort=__class__", "sort", "public fields"),
+        ("sort=name, year", "sort", "public fields"),
+        ("sort=name,-name", "sort", "once"),
+        ("sort=" + ",".join(["name"] * 1000), "sort", "once"),
+        ("sort=name&sort=year", "sort", "once"),
+        ("limit=1&limit=1", "limit", "once"),
+        ("q=a&q=b", "q", "once"),
+        ("after=a&after=a", "after", "once"),
+        ("count=exact&count=exact", "count", "once"),
+        ("year_gt=1&year_gt=2", "year_gt", "once"),
+        ("name_contains=a&name_contains=b", "name_contains", "once"),
+        ("&".join(["year=1"] * 101), "year", "at most 100 times"),
+        ("count=yes", "count", "`exact`"),
+        ("count=", "count", "`exact`"),
+        ("year=99999999999", "year", "-2147483648 to 2147483647"),
+        ("year=2147483648", "year", "-2147483648 to 2147483647"),
+        ("year_gt=-2147483649", "year_gt", "-2147483648 to 2147483647"),
+        ("id=9223372036854775808", "id", "-9223372036854775808 to 9223372036854775807"),
+        ("id=", "id", "valid integer"),
+        ("year_gt=", "year_gt", "valid integer"),
+        ("name=%00", "name", "NUL"),
+        ("q=%00", "q", "NUL"),
+        ("name=a&name=b%00c", "name", "NUL"),
+        ("artist_contains=a%00", "artist_contains", "NUL"),
+    ],
+)
+async def test_a_parameter_that_does_not_fit_is_named(
+    client: AsyncClient, query: str, pointer: str, says: str
+) -> None:
+    problem = assert_problem(await client.get(f"/songs?{query}"), 422, "validation")
+
+    [error] = problem["errors"]
+    assert error["pointer"] == f"/{pointer}"
+    assert error["location"] == "query"
+    assert says in error["detail"]
+    assert "version" not in error["detail"]
+
+
+NO_NUMBERS = ["1e3", "1.0", "1.5", "0x10", "1_000", "+5", "%2B5", "5%20", "5%0A", "true", "NaN"]
+NO_DIGITS = ["\u0665", "\u096b", "\uff15", "\u00b2", "\u2164", "--5", "5-", "%00", "%ff"]
+TOO_MANY = ["9" * 20, "9" * 5000, "0" * 5000 + "1"]
+
+
+@pytest.mark.parametrize("value", [*NO_NUMBERS, *NO_DIGITS, *TOO_MANY])
+async def test_a_number_is_written_in_ascii_digits_and_nothing_else(
+    client: AsyncClient, value: str
+) -> None:
+    for name in ("limit", "id", "year", "year_gte"):
+        assert_problem(await client.get(f"/songs?{name}={value}"), 422, "validation")
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "1001", "1000000000", "", "%20"])
+async def test_a_limit_is_one_to_a_thousand(client: AsyncClient, limit: str) -> None:
+    assert_problem(await client.get(f"/songs?limit={limit}"), 422, "validation")
+
+
+async def test_every_violation_is_listed_in_one_answer(client: AsyncClient) -> None:
+    query = "limit=0&sort=x&count=1&q=%00&year=a&year_gt=b&id=c&nmae=d&name_contains=%00&after=x"
+
+    problem = assert_problem(await client.get(f"/songs?{query}"), 422, "validation")
+
+    assert [error["pointer"] for error in problem["errors"]] == [
+        "/limit",
+        "/sort",
+        "/count",
+        "/q",
+        "/year",
+        "/year_gt",
+        "/id",
+        "/nmae",
+        "/name_contains",
+    ]
+
+
+@pytest.mark.parametrize("query", ["?", "?&", "?&&&", "/?"])
+async def test_a_question_mark_asks_for_nothing(client: AsyncClient, query: str) -> None:
+    assert (await client.get(f"/songs{query}")).json() == []
+
+
+@pytest.mark.usefixtures("library")
+async def test_a_hundred_values_are_taken_and_a_thousand_parameters_are_read(
+    client: AsyncClient,
+) -> None:
+    years = "&".join(f"year={year}" for year in range(1901, 2001))
+    assert len((await client.get(f"/songs?{years}")).json()) == 3
+
+    for count in (1001, 10_000):
+        begun = time.perf_counter()
+        answer = await client.get("/songs?" + "&".join(["id=1"] * count))
+        assert "more than 1000" in assert_problem(answer, 422)["detail"]
+        assert time.perf_counter() - begun < 0.5
+
+
+async def test_a_long_name_is_not_repeated(client: AsyncClient) -> None:
+    answer = await client.get(f"/songs?{'x' * 10_000}=secret")
+
+    [error] = assert_problem(answer, 422)["errors"]
+    assert len(error["pointer"]) < 100
+    assert "secret" not in answer.text
+
+
+MOMENT = datetime(2024, 2, 29, 23, 30, tzinfo=UTC)
+TOKEN = UUID("12345678-9abc-def0-1234-56789abcdef0")
+READ: list[tuple[TypeEngine[Any], str, Any]] = [
+    (Integer(), "-2147483648", -(2**31)),
+    (BigInteger(), "9223372036854775807", 2**63 - 1),
+    (String(), " é\n", " é\n"),
+    (Boolean(), "true", True),
+    (Boolean(), "false", False),
+    (Date(), "2024-02-29", date(2024, 2, 29)),
+    (Numeric(), "-12.50", Decimal("-12.50")),
+    (Numeric(), "1e3", Decimal(1000)),
+    (Double(), "1e+300", 1e300),
+    (Double(), "-0.5", -0.5),
+    (Uuid(), str(TOKEN), TOKEN),
+    (Uuid(), str(TOKEN).upper(), TOKEN),
+    (DateTime(timezone=True), "2024-02-29T23:30:00+00:00", MOMENT),
+    (DateTime(timezone=True), "2024-02-29T23:30:00 00:00", MOMENT),
+    (DateTime(timezone=True), "2024-02-29T23:30:00 0000", MOMENT),
+    (DateTime(timezone=True), "2024-03-01 01:30:00 02:00", MOMENT),
+    (DateTime(timezone=True), "2024-02-29T18:30:00-05:00", MOMENT),
+    (DateTime(timezone=True), "2024-02-29T23:30:00Z", MOMENT),
+    (DateTime(timezone=True), "2024-02-29T23:30Z", MOMENT),
+]
+REFUSED: list[tuple[TypeEngine[Any], str]] = [
+    (Integer(), "2147483648"),
+    (BigInteger(), "9223372036854775808"),
+    (String(), "a\0"),
+    *((Boolean(), text) for text in ["", "True", "1", "0", "yes", "on", "t", " true", "null"]),
+    *((Date(), text) for text in ["", "2024-02-30", "0000-01-01", "2024-2-9", "20240229", "0"]),
+    *(
+        (Date(), text)
+        for text in ["1709251200", "2024-02-29T00:00:00", "2024-02-29 ", "\uff12024-02-29"]
+    ),
+    *((Numeric(), text) for text in ["", "NaN", "Infinity", "1_000", " 1", "٣", "+5", ".5", "0x1"]),
+    *((Double(), text) for text in ["", "nan", "inf", "-Infinity", "1_000", "1 ", "1,5", "0x1p3"]),
+    *((Uuid(), text) for text in ["", "1", TOKEN.hex, f"{{{TOKEN}}}", f"urn:uuid:{TOKEN}"]),
+    (DateTime(timezone=True), ""),
+    (DateTime(timezone=True), "1709251200"),
+    (DateTime(timezone=True), "2024-02-29"),
+    (DateTime(timezone=True), "2024-02-29T23:30:00"),
+    (DateTime(timezone=True), "2024-02-30T23:30:00Z"),
+    (DateTime(timezone=True), "2024-02-29T24:30:00Z"),
+    (DateTime(timezone=True), " 2024-02-29T23:30:00Z"),
+    (DateTime(timezone=True), "2024-02-29T23:30:00  00:00"),
+    (DateTime(timezone=True), "0001-01-01T00:00:00+00:01"),
+    (DateTime(timezone=True), "9999-12-31T23:59:59-00:01"),
+    (DateTime(timezone=True), "infinity"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "value"), READ)
+def test_a_value_is_read_as_json_spells_it(kind: TypeEngine[Any], text: str, value: Any) -> None:
+    read = reader_of(Column("x", kind))(text)
+
+    assert read == value
+    assert type(read) is type(value)
+
+
+@pytest.mark.parametrize(("kind", "text"), REFUSED)
+def test_a_value_in_another_spelling_is_refused(kind: TypeEngine[Any], text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        reader_of(Column("x", kind))(text)
+
+
+def as_copied(value: Any) -> str:
+    """Return what a person copies from an answer."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else str(value).lower()
+
+
+@settings(max_examples=60)
+@given(sample=SAMPLES)
+async def test_a_value_copied_from_an_answer_finds_its_row(
+    database: Database, sample: dict[str, Any]
+) -> None:
+    async with database.engine.begin() as connection:
+        await connection.execute(delete(table_of(Sample)))
+    row = await database.fetch(created(Sample, SamplePublic, sample))
+    assert row
+    document = loads(row[2], parse_int=str, parse_float=str)
+
+    for name, value in document.items():
+        for escaped in (
+            quote(as_copied(value)),
+            quote(as_copied(value), safe="+:" if name == "moment" else ""),
+        ):
+            query = page_of_samples(f"{name}={escaped}").query
+            found = await database.fetch(query)
+            assert found
+            assert found[1] == 1, f"{name}={escaped}"
