@@ -17,6 +17,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from sqlalchemy.exc import DBAPIError
 
 from app import imports, resources
+from app.protocol import Protocol
 from app.settings import Settings, StartError, load_settings
 from app.startup import SilentError, check_address, check_database, located
 
@@ -75,6 +76,7 @@ def _run(host: str, port: int, workers: int) -> None:
         host=host,
         port=port,
         workers=workers,
+        http=Protocol,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,

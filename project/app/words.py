@@ -33,7 +33,7 @@ def all_words(bind: str) -> ColumnElement[Any]:
 
 def separated(question: str) -> str:
     """Return the words of a question, separated as `words_of` separates those of a text."""
-    return question.translate(_TO_SPACES).strip()
+    return question.translate(_TO_SPACES).strip(" ")
 
 
 def _present(column: Column[Any]) -> ColumnElement[Any]:

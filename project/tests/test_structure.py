@@ -53,7 +53,7 @@ def test_a_module_imports_only_from_the_floors_below_it() -> None:
     linter = [
         sys.executable,
         "-c",
-        "from importlinter.cli import lint_imports_command as run; run()",
+        "from importlinter import cli; cli.lint_imports_command()",
     ]
     checked = subprocess.run(linter, cwd=PROJECT, capture_output=True, text=True, check=False)
 
