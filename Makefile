@@ -28,8 +28,8 @@ install: .venv/service .venv/tools ## Install the service, its embedded PostgreS
 run: .venv/service ## Start PostgreSQL, migrate and serve http://localhost:8004 until Ctrl-C.
 	@cd project && exec python -m app serve
 
-test: install ## Run the whole test suite.
-	cd project && pytest --cov --cov-report=term $(ARGS)
+test: install ## Run the whole test suite; ARGS="--cov" measures what it covers.
+	cd project && pytest $(ARGS)
 
 check: install ## Check format, lint, types, floors, and that models and migrations agree.
 	cd project && ruff format --check . ../bench ../examples
@@ -38,6 +38,7 @@ check: install ## Check format, lint, types, floors, and that models and migrati
 	cd project && lint-imports
 	unset DATABASE_URL && POSTGRES_DATA=$$(mktemp -d) && export POSTGRES_DATA \
 		&& trap 'rm -rf "$$POSTGRES_DATA"' EXIT && cd project && python -m app migrate && alembic check
+	cd project && python -m app openapi | diff ../docs/openapi.json - || { echo "docs/openapi.json is not what the code says: make openapi"; exit 1; }
 
 demo: .venv/service ## Run the README's curl session against a service of its own.
 	python examples/demo.py

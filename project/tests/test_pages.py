@@ -34,12 +34,12 @@ Row = dict[str, Any]
 # Values that many rows share, whose order is easily got wrong, or that are a part of each other.
 SONGS = st.fixed_dictionaries(
     {
-        "name": st.sampled_from(["a", "A", "aa", "É", "é", "ß", "10", "9", "\uffff", "𝄞", "%"]),
-        "artist": st.sampled_from(["x", "X", "é,y"]),
-        "year": st.none() | st.sampled_from([1, 2, 3, 9999]),
+        "name": st.sampled_from(["a", "A", "aa", "É", "é", "ß", "10", "9", "\uffff", "𝄞"]),
+        "artist": st.sampled_from(["x", "X"]),
+        "year": st.none() | st.sampled_from([1, 2, 9999]),
     }
 )
-SOME_SONGS = st.lists(SONGS, max_size=14)
+SOME_SONGS = st.lists(SONGS, max_size=4) | st.lists(SONGS, min_size=5, max_size=15)
 LIMITS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
 
@@ -55,7 +55,7 @@ def orders(fields: Sequence[str]) -> st.SearchStrategy[list[str]]:
     )
 
 
-ORDERS = orders(list(SongPublic.model_fields))
+ORDERS = orders(["name", "artist", "year"]) | orders(list(SongPublic.model_fields))
 
 
 @dataclass
@@ -79,7 +79,7 @@ FILTERS = st.one_of(
             [("year_gte", str(year))], lambda row: row["year"] is not None and row["year"] >= year
         )
     ),
-    st.sampled_from(["A", "é", "%", "x"]).map(
+    st.sampled_from(["A", "é", "%", "9"]).map(
         lambda part: Filter(
             [("name_contains", part)], lambda row: part.lower() in row["name"].lower()
         )
@@ -129,7 +129,7 @@ async def gathered(pages: AsyncIterator[list[Row]]) -> list[Row]:
     return [row async for page in pages for row in page]
 
 
-@settings(max_examples=100)
+@settings(max_examples=150)
 @given(songs=SOME_SONGS, order=ORDERS, filtered=FILTERS, limits=LIMITS)
 async def test_a_walk_sees_every_row_that_was_asked_for_once_and_in_order(
     app: FastAPI,
