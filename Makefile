@@ -44,6 +44,7 @@ demo: .venv/service ## Run the README's curl session against a service of its ow
 	python examples/demo.py
 
 migration: install ## Write a migration of what changed in the models: make migration m="add tempo".
+	@test -n "$(m)" || { echo 'Say what it does: make migration m="add tempo"'; exit 2; }
 	cd project && alembic upgrade head && alembic revision --autogenerate -m "$(m)"
 
 openapi: .venv/service ## Write docs/openapi.json anew.

@@ -68,7 +68,8 @@ def serve(
 
 
 def _run(host: str, port: int, workers: int) -> None:
-    address = f"http://{'localhost' if host in _ANY_OR_LOCAL else host}:{port}"
+    name = f"[{host}]" if ":" in host else "localhost" if host in _ANY_OR_LOCAL else host
+    address = f"http://{name}:{port}"
     print(f"Songbook is at {address}, its documentation at {address}/docs. Ctrl-C stops it.")
     sys.stdout.flush()
     uvicorn.run(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from typing import Annotated
+from urllib.parse import quote
 
 from asyncpg import Record as Row
 from fastapi import Depends
@@ -60,7 +61,7 @@ def answer_found(row: Row | None, public: type[SQLModel], if_none_match: Tags | 
 def answer_created(row: Row | None, public: type[SQLModel], here: str) -> Response:
     """Answer with the record that was stored, and its address."""
     assert row is not None, "INSERT … RETURNING gives a row"
-    return Answer(row[2], tag_of(row[1], public), 201, {"location": f"{here}/{row[0]}"})
+    return Answer(row[2], tag_of(row[1], public), 201, {"location": f"{quote(here)}/{row[0]}"})
 
 
 def answer_changed(row: Row | None, public: type[SQLModel]) -> Response:

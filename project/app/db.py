@@ -65,7 +65,7 @@ class Database:
         self._turns = asyncio.Semaphore(pool_size)
         self._pool_timeout = pool_timeout
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
-        event.listen(self.engine.sync_engine, "do_connect", _refuse_without_greenlet)
+        event.listen(self.engine.sync_engine, "do_connect", _connect)
 
     async def fetch(self, query: Query) -> asyncpg.Record | None:
         """Run one statement in one round trip, committed when this returns; return its row.
@@ -162,10 +162,14 @@ def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
         raise DisconnectionError
 
 
-def _refuse_without_greenlet(*_: object) -> None:
-    """Refuse to connect where nothing can wait, before a coroutine is made that none awaits."""
+def _connect(dialect: Any, _record: object, arguments: Any, options: dict[str, Any]) -> Any:
+    """Connect; where nothing can wait, refuse to before a coroutine is made that none awaits."""
     if not in_greenlet():
         raise MissingGreenlet
+    try:
+        return dialect.connect(*arguments, **options)
+    except OSError as error:
+        raise Unavailable from error
 
 
 @guard(refuses=(503,))

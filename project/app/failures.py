@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 _REFERENCES, _DUPLICATES = "23503", {"23505", "23P01"}
 _REFUSED_VALUES = {"23502", "23514"}
 _UNAVAILABLE = {"55P03", "57014", "57P01", "57P02", "57P03", "25P03", "25P04", "25006"}
+_NOT_MIGRATED = {"42P01", "42703"}
 _UNAVAILABLE_CLASSES = {"08", "40", "53"}
 
 
@@ -77,7 +78,13 @@ def problem_of(error: BaseException) -> Problem:
             problem = _of_status(error)
         case asyncpg.PostgresError():
             problem = _of_database(error)
-        case DBAPIError() | asyncpg.InterfaceError() | PoolTimeout() | OSError():
+        case (
+            DBAPIError()
+            | asyncpg.InterfaceError()
+            | PoolTimeout()
+            | ConnectionError()
+            | TimeoutError()
+        ):
             problem = Unavailable()
         case StatementError():
             logger.warning("SQLAlchemy refused a value that validation let through")
@@ -96,9 +103,19 @@ def _of_status(error: HTTPException) -> Problem:
     return problem
 
 
+def _hint(error: Exception) -> str:
+    """Say what to do about a table or a column that is not there."""
+    state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)
+    return ": run python -m app migrate" if state in _NOT_MIGRATED else ""
+
+
 async def handle(request: Request, error: Exception) -> Response:
     """Answer an exception; a bug is logged with its request id and tells the client nothing."""
     problem = problem_of(error)
+    request_id = request.scope.get("request_id")
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("request %s failed", request.scope.get("request_id"), exc_info=error)
+        logger.error("request %s failed%s", request_id, _hint(error), exc_info=error)
+    elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        cause = error.__cause__ or error
+        logger.warning("request %s: the database cannot answer: %r", request_id, cause)
     return answer_problem(problem, request)

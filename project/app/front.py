@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.bodies import StrictRequest
 from app.failures import handle
-from app.problems import MethodNotAllowed
+from app.problems import MethodNotAllowed, NotFound
 from app.routing import Route
 
 Headers = list[tuple[bytes, bytes]]
@@ -93,9 +93,11 @@ class Front:
         if path in self._literal:
             return self._literal[path]
         for pattern, methods in self._templates.values():
-            if match := pattern.match(path):
+            if match := pattern.fullmatch(path):
                 scope["path_params"] = match.groupdict()
                 return methods
+        if path.endswith("\n"):  # which the `$` of Starlette's patterns would let pass
+            raise NotFound
         return None
 
     def _learn(self, routes: list[BaseRoute]) -> None:
@@ -126,13 +128,13 @@ class _Outgoing:
     async def __call__(self, message: Message) -> None:
         """Send one message of the answer."""
         if message["type"] == "http.response.start":
-            self.started = True
             names = {name.lower() for name, _ in message["headers"]}
             defaults = [header for header in _UNLESS_SAID if header[0] not in names]
             message = {**message, "headers": [*message["headers"], *self.headers, *defaults]}
         elif self.bodiless:
             message = {**message, "body": b""}
         await self.send(message)
+        self.started = True
 
 
 def _request_id(headers: Headers) -> str:

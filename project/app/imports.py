@@ -67,11 +67,11 @@ class Source:
     @property
     def read(self) -> int:
         """Return how many bytes were read so far."""
-        return self._bytes.tell()
+        return self._bytes.tell() if self._bytes.seekable() else 0
 
     def rows(self, report: Report) -> Iterator[tuple[Any, ...]]:
         """Give the rows that fit, in the order of the fields; note the others in the report."""
-        nullable = {
+        optional = {
             name for name, info in self.model.model_fields.items() if not info.is_required()
         }
         while True:
@@ -90,7 +90,7 @@ class Source:
                 for name, value in zip(self._header, values, strict=True)
                 if name not in self._ignored
             }
-            sent = {name: value for name, value in row.items() if value or name not in nullable}
+            sent = {name: value for name, value in row.items() if value or name not in optional}
             try:
                 fields = self.model.model_validate(sent).model_dump()
             except ValidationError as error:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -12,8 +13,7 @@ from starlette.responses import Response
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
 _LONGEST_NAME = 64
-_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
-_RETRY = {"Retry-After": "1"}
+_TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
 
 class FieldError(BaseModel):
@@ -129,12 +129,26 @@ class PreconditionRequired(Problem):
     detail = "Send the record's ETag in If-Match."
 
 
+class UriTooLong(Problem):
+    """The address exceeds the limit (414)."""
+
+    status, slug = 414, "uri-too-long"
+    detail = "The address of the request is too long."
+
+
+class HeadTooLarge(Problem):
+    """The request's line and headers exceed the limit (431)."""
+
+    status, slug = 431, "head-too-large"
+    detail = "The request's line and headers are too large."
+
+
 class Unavailable(Problem):
     """The database cannot answer now (503)."""
 
     status, slug = 503, "unavailable"
     detail = "The database cannot answer at the moment: try again."
-    headers: Mapping[str, str] = _RETRY
+    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 def title_of(status: int) -> str:
@@ -156,32 +170,30 @@ def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
 def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = None) -> Unacceptable:
     """Turn pydantic's errors into a problem; neither the input nor the context is repeated."""
     found = []
-    for error in errors:
+    for error in islice(errors, MOST_ERRORS):
         where, *path = error["loc"] if location is None else (location, *error["loc"])
-        found.append(
-            FieldError(
-                pointer=pointer_to(*path),
-                location=str(where),
-                detail=error["msg"],
-                type=error["type"],
-            )
-        )
-        if len(found) == MOST_ERRORS:
-            break
+        detail, kind = error["msg"], error["type"]
+        at = pointer_to(*path)
+        found.append(FieldError(pointer=at, location=str(where), detail=detail, type=kind))
     return Unacceptable(errors=found)
 
 
-def answer_problem(problem: Problem, request: Request) -> Response:
-    """Return the answer that tells a client of a problem."""
-    body = ProblemDetails(
+def details_of(problem: Problem, path: str, request_id: str) -> ProblemDetails:
+    """Return the body that tells a client of a problem at a path."""
+    return ProblemDetails(
         type=f"/problems/{problem.slug}",
         title=title_of(problem.status),
         status=problem.status,
         detail=problem.detail,
-        instance=quote(request.scope["path"]),
-        request_id=request.scope.get("request_id", ""),
+        instance=quote(path),
+        request_id=request_id,
         errors=list(problem.errors),
     )
+
+
+def answer_problem(problem: Problem, request: Request) -> Response:
+    """Return the answer that tells a client of a problem."""
+    body = details_of(problem, request.scope["path"], request.scope.get("request_id", ""))
     content = body.model_dump_json(exclude_defaults=True, ensure_ascii=True)
     headers = {"Cache-Control": "no-store", **problem.headers}
     return Response(content, problem.status, headers, MEDIA_TYPE)

@@ -1,13 +1,68 @@
 """HTTP/1.1 on a connection, where uvicorn's own reading of it falls short."""
 
+from secrets import token_hex
+
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from app.problems import HeadTooLarge, Malformed, Problem, UriTooLong, details_of
+
+HEAD_LIMIT = 64 * 1024
+"""The most bytes of a request's line and headers."""
 
 
 class Protocol(HttpToolsProtocol):
-    """Answers a client that has sent its request whole and then closed its side of the connection.
+    """Bounds what a request may begin with, and refuses what cannot be read in the one shape.
 
-    uvicorn drops the answer; a half-closed connection may still receive (RFC 9112, section 9.6).
+    A client that has closed its side of the connection after a whole request gets its answer (RFC
+    9112, section 9.6).
     """
+
+    problem: Problem = Malformed("The request is not HTTP/1.1.")
+    head: int | None = None
+    """How many bytes of a head have come since it began, None between heads."""
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has come, unless it makes the head too large."""
+        if self.head is not None:
+            self.head += len(data)
+            if self.head > HEAD_LIMIT:
+                self.problem = self._too_large()
+                self.send_400_response(self.problem.detail)
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        self.head = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Go on with a head of a bearable size."""
+        self.head = None
+        if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT:
+            self.problem = self._too_large()
+            raise self.problem
+        super().on_headers_complete()
+
+    def _too_large(self) -> Problem:
+        return UriTooLong() if len(self.url) > HEAD_LIMIT // 2 else HeadTooLarge()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the problem says more
+        """Refuse the request with a problem, and close the connection."""
+        request_id = token_hex(8)
+        details = details_of(self.problem, "/", request_id)
+        body = details.model_dump_json(exclude_defaults=True).encode()
+        head = (
+            f"HTTP/1.1 {details.status} {details.title}\r\n"
+            "content-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\n"
+            "cache-control: no-store\r\n"
+            "x-content-type-options: nosniff\r\n"
+            f"x-request-id: {request_id}\r\n"
+            "connection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # what asyncio asks for
         """Keep the connection for the answer that is being made, and no longer."""

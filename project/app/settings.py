@@ -1,10 +1,8 @@
 """Every environment variable that the service reads, typed."""
 
-from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
-import asyncpg
 from annotated_types import Ge, Le
 from pydantic import BeforeValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,7 +10,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 ROOT = Path(__file__).parents[2]
-_PARAMETERS = {*signature(asyncpg.connect).parameters, "prepared_statement_cache_size"}
+_PARAMETERS = {
+    *("host", "port", "user", "password", "database", "passfile", "service", "servicefile"),
+    *("ssl", "direct_tls", "target_session_attrs", "krbsrvname", "gsslib"),
+    "prepared_statement_cache_size",
+}
 
 
 class StartError(Exception):

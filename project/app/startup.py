@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from app.db import Database
+from app.problems import Unavailable
 from app.settings import Settings, StartError
 
 
@@ -58,7 +59,7 @@ async def _connect(url: URL) -> None:
         if reason:
             raise StartError(f"PostgreSQL at {place} {reason}.") from None
         raise SilentError(f"PostgreSQL at {place} takes no connections now.") from None
-    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError):
         advice = "start it or correct DATABASE_URL"
         raise SilentError(f"no PostgreSQL answers at {place}: {advice}.") from None
     finally:

@@ -85,14 +85,6 @@ def document(source: FromClause, public: type[SQLModel]) -> ColumnElement[str]:
     return select(json_of(shown)).scalar_subquery()
 
 
-def _key(table: Table) -> ColumnElement[bool]:
-    return table.c.id == bindparam("id")
-
-
-def _version_matches(table: FromClause) -> ColumnElement[bool]:
-    return table.c.version == any_(bindparam("versions", type_=ARRAY(Integer)))
-
-
 def found(model: type[Record], public: type[SQLModel], id: int) -> Query:
     """Read a record: its version and its JSON."""
     return _found(model, public).of({"id": id})
@@ -144,10 +136,10 @@ def _created(model: type[Record], public: type[SQLModel], fields: tuple[str, ...
     return Statement(select(new.c.id, new.c.version, document(new, public)))
 
 
-def _current(table: Table) -> CTE:
-    """Lock the record: else a concurrent writer would make the statement name a stale version."""
-    key = table.c.id == bindparam("id_")
-    return select(table.c.id, table.c.version).where(key).with_for_update().cte("current")
+def _current(table: Table, *, locked: bool) -> CTE:
+    """Find the record, locked for a change: else the statement could name a stale version."""
+    found = select(table.c.id, table.c.version).where(table.c.id == bindparam("id_"))
+    return (found.with_for_update() if locked else found).cte("current")
 
 
 def _matching(table: Table, current: CTE, *, matched: bool) -> ColumnElement[bool]:
@@ -161,7 +153,7 @@ def _changed(
     model: type[Record], public: type[SQLModel], fields: tuple[str, ...], *, matched: bool
 ) -> Statement:
     table = table_of(model)
-    current = _current(table)
+    current = _current(table, locked=bool(fields))
     condition = _matching(table, current, matched=matched)
     shown = (table.c.version, *public_columns(table, public))
     if fields:
@@ -180,7 +172,7 @@ def _changed(
 @lru_cache(SHAPES)
 def _removed(model: type[Record], *, matched: bool) -> Statement:
     table = table_of(model)
-    current = _current(table)
+    current = _current(table, locked=True)
     condition = _matching(table, current, matched=matched)
     gone = delete(table).where(condition).returning(table.c.id).cte("removed")
     joined = current.outerjoin(gone, true())

@@ -693,3 +693,46 @@ async def test_a_refused_body_does_not_become_the_next_request(served: Served) -
         answers = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
     assert re.findall(r"HTTP/1.1 (\d+) ", answers) == ["415", "200"]
+
+
+async def test_a_path_that_ends_in_a_line_end_is_no_address(served: Served, stored: Stored) -> None:
+    requests = [send("POST", "/songs%0A", SONG), *(head(m, "/songs%0A") for m in ("GET", "PUT"))]
+
+    assert [served.ask(request).status for request in requests] == [404, 404, 404]
+
+    assert await stored.is_unchanged()
+
+
+async def test_a_head_that_grows_without_end_is_refused(served: Served) -> None:
+    with served.connect() as connection:
+        connection.sendall(b"GET /songs HTTP/1.1\r\nHost: songbook\r\nX-Long: ")
+        with suppress(ConnectionError):
+            for _ in range(10):
+                connection.sendall(b"x" * 8192)
+        reply = read(connection)
+
+    assert reply.status == 431
+    assert json.loads(reply.body)["type"] == "/problems/head-too-large"
+
+
+async def test_a_head_too_large_at_once_is_refused(served: Served) -> None:
+    headers = [f"X-{number}: {'x' * 1000}" for number in range(70)]
+
+    assert served.ask(head("GET", "/songs", *headers)).status == 431
+
+
+async def test_what_is_no_request_is_refused_in_the_one_shape(served: Served) -> None:
+    reply = served.ask(b"get /songs HTTP/1.1\r\nHost: songbook\r\n\r\n")
+
+    assert reply.status == 400
+    assert json.loads(reply.body)["type"] == "/problems/malformed"
+
+
+async def test_a_word_that_is_asked_for_a_thousand_times_is_looked_for_once(
+    served: Served,
+) -> None:
+    asked = time.monotonic()
+    reply = served.ask(head("GET", "/songs?q=" + "+".join(["a", "A", "b%C2%B7a"] * 3000)))
+
+    assert reply.status == 200
+    assert time.monotonic() - asked < 2
