@@ -85,4 +85,5 @@ def load_settings(**given: Any) -> Settings:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         name = "_".join(str(part) for part in first["loc"][:1]).upper()
-        raise StartError(f"{name} {first['msg'].removeprefix('Value error, ')}") from None
+        reason = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+        raise StartError(f"{name} {reason}") from None
