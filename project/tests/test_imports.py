@@ -253,7 +253,7 @@ def test_ctrl_c_in_the_middle_stores_nothing(songs: URL, tmp_path: Path) -> None
                 assert time.monotonic() < deadline, "waited in vain"
                 time.sleep(0.02)
             loading.send_signal(signal.SIGINT)
-            report, told = loading.communicate(timeout=5)
+            report, told = loading.communicate(timeout=30)
         finally:
             loading.kill()
 
