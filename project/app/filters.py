@@ -66,8 +66,8 @@ def offered(model: type[Record], public: type[SQLModel]) -> dict[str, Parameter]
 def reader_of(column: Column[Any]) -> Callable[[str], Any]:
     """Return what turns a string into a value that the column can be compared with.
 
-    It raises ValueError or PydanticCustomError for a value that is not of the type, or beyond the
-    column's range.
+    It raises ValueError, as PydanticCustomError is one, for a value that is not of the type, or
+    beyond the column's range.
     """
     kind = kind_of(column)
     if kind is int:

@@ -19,7 +19,7 @@ from app.problems import Problem
 from app.settings import Settings, load_settings
 from app.startup import located
 
-_FAILURES = (Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError)
+_FAILURES = (Exception, Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

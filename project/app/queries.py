@@ -75,7 +75,7 @@ def ask(model: type[Record], public: type[SQLModel], query_string: bytes) -> Ask
     for name, values in given.items():
         try:
             reading.take(name, values)
-        except (ValueError, PydanticCustomError) as error:
+        except ValueError as error:
             reading.errors.append(_field_error(name, error))
     if reading.errors:
         raise Unacceptable(errors=reading.errors[:MOST_ERRORS])
@@ -174,7 +174,7 @@ class _Reading:
         self.asked.counted = True
 
 
-def _field_error(name: str, error: ValueError | PydanticCustomError) -> FieldError:
+def _field_error(name: str, error: ValueError) -> FieldError:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         return field_error("query", name, first["msg"], first["type"])

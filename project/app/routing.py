@@ -9,7 +9,7 @@ FastAPI, with the same bodies and failures.
 import re
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
-from inspect import signature
+from inspect import Parameter, signature
 from typing import Annotated, Any, Protocol, TypeGuard, TypeVar, cast, get_type_hints
 
 from fastapi import APIRouter, Depends, FastAPI
@@ -131,8 +131,10 @@ class Route(APIRoute):
         """Return what calls the guards, reads the body and calls the endpoint, if that is all."""
         endpoint, guards, bodies = self.endpoint, self.guards, self.bodies
         answered = get_type_hints(endpoint).get("return")
+        asked = signature(endpoint).parameters
         complete = (
-            signature(endpoint).parameters.keys() == {*guards, *bodies}
+            asked.keys() == {*guards, *bodies}
+            and all(part.default is Parameter.empty for part in asked.values())
             and len(self.dependant.dependencies) == len(guards)
             and len(bodies) <= 1
             and not self._embed_body_fields

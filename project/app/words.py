@@ -5,9 +5,14 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, String, TextClause, bindparam, func, text
 
-# Every ASCII punctuation mark ends a word: PostgreSQL's parser alone takes AC/DC for a file's path
-# and drops <b> as a tag.
-_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+# These marks end a word. PostgreSQL's parser alone takes AC/DC for a file's path, drops <b> as a
+# tag, and keeps the quotes of the typographers, dashes and full-width marks as parts of words.
+_PUNCTUATION = (
+    "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+    "\u00a0\u00a1\u00ab\u00b7\u00bb\u00bf\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2022"
+    "\u2026\u2039\u203a\u3000\u3001\u3002\u300c\u300d\u300e\u300f\u30fb\uff01\uff08\uff09\uff0c"
+    "\uff0e\uff1a\uff1b\uff1f"
+)
 _CONTROLS = [*map(chr, range(1, 32)), "\x7f"]  # they are no words to the parser
 _TO_SPACES = str.maketrans(dict.fromkeys([*_PUNCTUATION, *_CONTROLS], " "))
 _SIMPLE = text("'simple'::regconfig")

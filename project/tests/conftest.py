@@ -169,7 +169,7 @@ def server(run_folder: Path) -> Iterator[URL]:
 
 
 @pytest.fixture(scope="session")
-def template(server: URL, run_folder: Path, testrun_uid: str) -> URL:
+def template(server: URL, run_folder: Path, testrun_uid: str) -> Iterator[URL]:
     """Give the URL of a migrated, empty database, made once in a run."""
     url = server.set(database=f"template_{testrun_uid[:12]}")
     with (run_folder / "template.lock").open("w") as lock:
@@ -178,7 +178,9 @@ def template(server: URL, run_folder: Path, testrun_uid: str) -> URL:
             create_database(server, url.database)
             run_app("migrate", DATABASE_URL=spelled(url))
             (run_folder / "template.done").touch()
-    return url
+    yield url
+    if Settings().url is not None:  # the embedded server goes with all that it has
+        execute(server, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
 
 
 @pytest.fixture(scope="session")

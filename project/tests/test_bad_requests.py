@@ -37,7 +37,7 @@ LEAKS = re.compile(
     rf"|/tmp/|site-packages|Error\(|{CANARY}"
 )
 
-SONG = b'{"name":"a","artist":"b","year":1}'
+SONG = b'{"name":"canary","artist":"b","year":1}'
 JSON = "Content-Type: application/json"
 IN_CHUNKS = (JSON, "Transfer-Encoding: chunked")
 HUGE = (JSON, "Content-Length: 104857600")
@@ -80,7 +80,7 @@ def send(
 
 def song(**fields: Any) -> str:
     """Return the body of a song with some fields of another value."""
-    return json.dumps({"name": "a", "artist": "b", "year": 1} | fields)
+    return json.dumps({"name": CANARY, "artist": "b", "year": 1} | fields)
 
 
 def chunked(content: bytes, size: int = 16 * 1024) -> bytes:

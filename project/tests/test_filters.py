@@ -413,3 +413,18 @@ async def test_a_value_copied_from_an_answer_finds_its_row(
             found = await database.fetch(query)
             assert found
             assert found[1] == 1, f"{name}={escaped}"
+
+
+async def test_the_marks_of_typographers_are_no_parts_of_words(client: AsyncClient) -> None:
+    songs = {
+        "\u201cHeroes\u201d": "heroes",
+        "Rock\u2014Roll": "roll",
+        "It\u2019s": "it's",
+        "\u65e5\u672c\u3001\u30c6\u30b9\u30c8": "\u30c6\u30b9\u30c8",
+    }
+    for name, word in songs.items():
+        await client.post("/songs", json={"name": name, "artist": "x"})
+
+        found = await client.get("/songs", params={"q": word})
+
+        assert [song["name"] for song in found.json()] == [name]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -193,18 +193,21 @@ class SamplePublic(SampleBase, RecordPublic):
 
 
 # asyncpg takes the first and the last day, and moment, for infinity: no rule excludes them yet.
-A_DAY, A_MOMENT = timedelta(1), timedelta(microseconds=1)
+INFINITE = {
+    date.min,
+    date.max,
+    datetime.min.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=UTC),
+}
 KINDS: dict[str, st.SearchStrategy[Any]] = {
     "text": texts({"maxLength": 255, "minLength": 1}, stripped=True),
     "yes": st.booleans(),
     "number": st.integers(*INT8),
     "ratio": st.floats(allow_nan=False, allow_infinity=False),
     "amount": st.decimals(-(10**15), 10**15, places=9),
-    "day": st.dates(date.min + A_DAY, date.max - A_DAY),
+    "day": st.dates().filter(lambda day: day not in INFINITE),
     "hour": st.times(),
-    "moment": st.datetimes(
-        datetime.min + A_MOMENT, datetime.max - A_MOMENT, timezones=st.just(UTC)
-    ),
+    "moment": st.datetimes(timezones=st.just(UTC)).filter(lambda moment: moment not in INFINITE),
     "token": st.uuids(),
 }
 SAMPLES = st.fixed_dictionaries({name: st.none() | kind for name, kind in KINDS.items()})

@@ -11,10 +11,16 @@ down_revision: str | None = None
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
+MARKS = (
+    "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+    "\u00a0\u00a1\u00ab\u00b7\u00bb\u00bf\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2022"
+    "\u2026\u2039\u203a\u3000\u3001\u3002\u300c\u300d\u300e\u300f\u30fb\uff01\uff08\uff09\uff0c"
+    "\uff0e\uff1a\uff1b\uff1f"
+)
 WORDS = (
-    "to_tsvector('simple'::regconfig, translate((name || ' ') || artist, "
-    r"""'!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', """
-    "'                                '))"
+    "to_tsvector('simple'::regconfig, translate((name || ' ') || artist, '"
+    + MARKS.replace("'", "''")
+    + f"', '{' ' * len(MARKS)}'))"
 )
 
 
