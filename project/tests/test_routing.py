@@ -383,7 +383,7 @@ async def test_middleware_sees_every_answer_whoever_calls_the_handler(router: Ro
     assert Stamp.passed == 7
 
 
-SECRET = "s3cret: SELECT * FROM song -- /work/app.py"
+SECRET = "s3cret: SELECT * FROM song -- /srv/app.py"
 
 
 def failing(router: Router, error: BaseException) -> None:
