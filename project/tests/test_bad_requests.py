@@ -33,7 +33,7 @@ CANARY = "canary"
 PATIENCE = 2.0
 LIMIT = 64 * 1024
 LEAKS = re.compile(
-    r"SELECT|INSERT|UPDATE song|DELETE FROM|\$1|sqlalchemy|asyncpg|pydantic|Traceback|\.py\b|site-packages"
+    r"SELECT|INSERT|UPDATE song|DELETE FROM|\$1|sqlalchemy|asyncpg|pydantic|Traceback|\.py\b|/site-"
     rf"|/tmp/|site-packages|Error\(|{CANARY}"
 )
 
