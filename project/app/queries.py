@@ -103,8 +103,7 @@ class _Reading:
 
     def unknown(self, name: str) -> str:
         """Say that there is no such parameter, and which one was probably meant."""
-        near = get_close_matches(name[:64], [*self.filters, *SCALARS], n=1)
-        return "There is no such parameter" + (f", did you mean `{near[0]}`?" if near else "")
+        return "There is no such parameter" + _hint(name, [*self.filters, *SCALARS])
 
     def take_filter(self, parameter: Parameter, values: list[str]) -> None:
         """Ask that a field has one of the values; an empty one means null where null can be."""
@@ -139,15 +138,9 @@ class _Reading:
         """Ask for an order; the primary key follows in the last field's direction: it is total."""
         keys = [Key(part.removeprefix("-"), part.startswith("-")) for part in value.split(",")]
         names = [key.field for key in keys]
-        if unknown := [
-            name for name in names if name not in self.filters or self.filters[name].comparison
-        ]:
-            near = get_close_matches(
-                unknown[0][:64],
-                [name for name, filter_ in self.filters.items() if not filter_.comparison],
-                n=1,
-            )
-            hint = f", did you mean `{near[0]}`?" if near else ""
+        fields = [name for name, offer in self.filters.items() if offer.comparison == EQUAL]
+        if unknown := [name for name in names if name not in fields]:
+            hint = _hint(unknown[0], fields)
             raise PydanticCustomError(
                 "sort", "Should name public fields, separated by commas{hint}", {"hint": hint}
             )
@@ -172,6 +165,12 @@ class _Reading:
         if value != "exact":
             raise PydanticCustomError("count", "Should be `exact`")
         self.asked.counted = True
+
+
+def _hint(name: str, known: list[str]) -> str:
+    """Ask whether the nearest of the known names was meant, if one is near."""
+    near = get_close_matches(name[:64], known, n=1)
+    return f", did you mean `{near[0]}`?" if near else ""
 
 
 def _field_error(name: str, error: ValueError) -> FieldError:

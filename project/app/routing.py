@@ -114,17 +114,24 @@ class Route(APIRoute):
     @property
     def reads_json(self) -> bool:
         """Return whether the handler takes a JSON body, of whatever type."""
-        found = [part.field_info for part in self.dependant.body_params]
-        return any(isinstance(info, Body) and not isinstance(info, Form) for info in found)
+        return bool(self._json_parts)
 
     @property
     def bodies(self) -> dict[str, type[BaseModel]]:
         """Return the models of the JSON body by the name of the handler's argument."""
+        return {
+            name: annotation
+            for name, annotation in self._json_parts.items()
+            if _is_model(annotation)
+        }
+
+    @property
+    def _json_parts(self) -> dict[str, Any]:
         found = {part.name: part.field_info for part in self.dependant.body_params}
         return {
             name: info.annotation
             for name, info in found.items()
-            if isinstance(info, Body) and not isinstance(info, Form) and _is_model(info.annotation)
+            if isinstance(info, Body) and not isinstance(info, Form)
         }
 
     def _direct(self) -> Handler | None:

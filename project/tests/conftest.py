@@ -359,3 +359,23 @@ def create_database(server: URL, name: str | None, template: str | None = "templ
     """Create a database whose text sorts and folds as everywhere: by code point, by Unicode."""
     locale = "ENCODING UTF8 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'"
     execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" {locale}')
+
+
+def has_server(folder: Path) -> bool:
+    """Tell whether any process of the folder's PostgreSQL lives: each holds this lock."""
+    try:
+        with (folder / "server").open("rb") as server:
+            fcntl.flock(server, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Wait for a condition, for twenty seconds at most."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)

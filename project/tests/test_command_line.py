@@ -20,7 +20,7 @@ from alembic.config import Config
 from sqlalchemy.engine import URL
 
 from app import embedded
-from tests.conftest import PROJECT, Outcome, execute, run_app, spelled
+from tests.conftest import PROJECT, Outcome, execute, has_server, run_app, spelled, wait_until
 
 SECRET = "hush-4711"
 NOWHERE = f"postgresql://me:{SECRET}@127.0.0.1:1/songbook"
@@ -131,25 +131,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-def has_server(folder: Path) -> bool:
-    """Tell whether any process of the folder's PostgreSQL lives: each holds this lock."""
-    try:
-        with (folder / "server").open("rb") as server:
-            fcntl.flock(server, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 @pytest.fixture(scope="session")

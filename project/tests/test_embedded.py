@@ -11,7 +11,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
@@ -21,6 +20,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+
+from tests.conftest import has_server, wait_until
 
 PROJECT = Path(__file__).parents[1]
 PRELUDE = """
@@ -118,28 +119,9 @@ def postmaster(folder: Path) -> int:
     return int((folder / "cluster" / "postmaster.pid").read_text().split()[0])
 
 
-def is_alive(folder: Path) -> bool:
-    """Tell whether any process of the server lives: each holds this lock."""
-    try:
-        with (folder / "server").open("rb") as server:
-            fcntl.flock(server, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
-def wait_until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
-
-
 def kill_server(folder: Path) -> None:
     os.kill(postmaster(folder), signal.SIGKILL)
-    wait_until(lambda: not is_alive(folder))
+    wait_until(lambda: not has_server(folder))
 
 
 @contextmanager
@@ -192,9 +174,9 @@ def copied(folder: Path, copy: Path) -> Path:
 
 def stopped_at_last(folder: Path) -> Iterator[Path]:
     yield folder
-    if is_alive(folder):  # only if the test failed
+    if has_server(folder):  # only if the test failed
         os.kill(postmaster(folder), signal.SIGINT)
-        wait_until(lambda: not is_alive(folder))
+        wait_until(lambda: not has_server(folder))
 
 
 @pytest.fixture
@@ -230,7 +212,7 @@ def test_the_first_process_starts_the_server_and_the_last_one_stops_it(new_folde
     assert postmaster(new_folder) == pid
     assert ask(first, "SELECT current_database()") == ["songbook"]
     end(second)
-    assert not is_alive(new_folder)
+    assert not has_server(new_folder)
     assert not (new_folder / "cluster" / "postmaster.pid").exists()
 
 
@@ -263,7 +245,7 @@ def test_a_killed_user_leaves_a_server_that_the_next_one_joins_and_stops(folder:
 
     with using(folder):
         assert postmaster(folder) == pid
-    assert not is_alive(folder)
+    assert not has_server(folder)
 
 
 def test_a_stale_pid_that_is_now_of_another_process_does_not_prevent_the_start(
@@ -303,9 +285,9 @@ def test_eight_processes_at_once_share_one_server(new_folder: Path) -> None:
 
     assert len({url_of(user) for user in users}) == 1
     for user in users:
-        assert is_alive(new_folder)
+        assert has_server(new_folder)
         end(user)
-    assert not is_alive(new_folder)
+    assert not has_server(new_folder)
     assert (new_folder / "server.log").read_text().count("starting PostgreSQL") == 1
 
 
@@ -343,7 +325,7 @@ sys.stdin.read()
     user.stdin.write("\n")
     user.stdin.flush()
     assert url_of(user) == "detached"
-    assert not is_alive(folder)
+    assert not has_server(folder)
     end(user)
 
 
@@ -358,7 +340,7 @@ def test_ctrl_c_stops_the_server_by_way_of_its_last_user_only(folder: Path) -> N
 
     os.killpg(other.pid, signal.SIGINT)
     other.communicate(timeout=30)
-    assert not is_alive(folder)
+    assert not has_server(folder)
 
 
 def test_a_path_too_long_or_too_odd_for_a_socket_has_it_in_a_private_place(
