@@ -14,13 +14,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.field_errors import field_error
 from app.problems import (
     Conflict,
     Problem,
     Unacceptable,
     Unavailable,
     answer_problem,
-    field_error,
     title_of,
     unacceptable,
 )

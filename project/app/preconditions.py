@@ -10,7 +10,8 @@ from fastapi import Depends
 from sqlmodel import SQLModel
 from starlette.requests import Request
 
-from app.problems import Malformed, PreconditionRequired, field_error
+from app.field_errors import field_error
+from app.problems import Malformed, PreconditionRequired
 from app.routing import guard
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'

@@ -6,25 +6,15 @@ from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.field_errors import FieldError, pointer_to
+
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
-_LONGEST_NAME = 64
 _TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
-
-
-class FieldError(BaseModel):
-    """What is wrong with one field or parameter."""
-
-    pointer: str = Field(
-        description="JSON Pointer (RFC 6901) to the field, or `/` and the name of the parameter."
-    )
-    location: str = Field(description="`body`, `query`, `path` or `header`.")
-    detail: str
-    type: str = Field(description="A stable name of the rule that was broken.")
 
 
 class ProblemDetails(BaseModel):
@@ -72,6 +62,21 @@ class BadCursor(Malformed):
 
     slug = "bad-cursor"
     detail = "The cursor in `after` is not of this list, filters and order: start without it."
+
+
+class Unauthenticated(Problem):
+    """The request does not say, in a way that is believed, who sends it (401)."""
+
+    status, slug = 401, "unauthenticated"
+    detail = "Not authenticated"
+    headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
+
+
+class Forbidden(Problem):
+    """Whoever sends the request may not do this (403)."""
+
+    status, slug = 403, "forbidden"
+    detail = "You may not do this."
 
 
 class NotFound(Problem):
@@ -129,6 +134,13 @@ class PreconditionRequired(Problem):
     detail = "Send the record's ETag in If-Match."
 
 
+class TooManyRequests(Problem):
+    """Too much was asked for in too short a time (429); say in `Retry-After` when to come back."""
+
+    status, slug = 429, "too-many-requests"
+    detail = "Too many requests: try again later."
+
+
 class UriTooLong(Problem):
     """The address exceeds the limit (414)."""
 
@@ -154,17 +166,6 @@ class Unavailable(Problem):
 def title_of(status: int) -> str:
     """Return the reason phrase of a status code (RFC 9110), the same on every version of Python."""
     return _TITLES.get(status) or HTTPStatus(status).phrase
-
-
-def pointer_to(*names: object) -> str:
-    """Return the JSON Pointer of a place in a document; a name of an attacker's length is cut."""
-    parts = (str(name).replace("~", "~0").replace("/", "~1") for name in names)
-    return "".join(f"/{part[:_LONGEST_NAME]}" for part in parts)
-
-
-def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
-    """Describe one unacceptable parameter or field by its name."""
-    return FieldError(pointer=pointer_to(name), location=location, detail=detail, type=kind)
 
 
 def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = None) -> Unacceptable:

@@ -11,9 +11,10 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 from sqlmodel import SQLModel
 
+from app.field_errors import FieldError, field_error
 from app.fields import without_nul
 from app.filters import CONTAINS, EQUAL, Parameter, offered
-from app.problems import MOST_ERRORS, FieldError, Unacceptable, field_error
+from app.problems import MOST_ERRORS, Unacceptable
 from app.records import Record
 from app.words import separated
 

@@ -20,8 +20,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.bodies import StrictRequest, read_body
+from app.field_errors import field_error
 from app.fields import INT8
-from app.problems import NotFound, Unacceptable, field_error
+from app.problems import NotFound, Unacceptable
 
 _DIGITS = re.compile(r"[0-9]+")
 _MOST_DIGITS = 100
