@@ -10,9 +10,10 @@ from sqlmodel import SQLModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from app.guards import guard
 from app.preconditions import Tags, tag_of
 from app.problems import NotFound, PreconditionFailed
-from app.routing import guard
+from app.records import noun_of
 
 _NO_CACHE = (b"cache-control", b"no-cache")
 _JSON = (b"content-type", b"application/json")
@@ -48,10 +49,15 @@ async def here(request: Request) -> str:
 Here = Annotated[str, Depends(here)]
 
 
+def not_found(public: type[SQLModel]) -> NotFound:
+    """Return the problem that a record is not there, by its name: "Song not found"."""
+    return NotFound(f"{noun_of(public)} not found")
+
+
 def answer_found(row: Row | None, public: type[SQLModel], if_none_match: Tags | None) -> Response:
     """Answer with a record, or with 304 when the client has it already."""
     if row is None:
-        raise NotFound
+        raise not_found(public)
     tag = tag_of(row[0], public)
     if if_none_match and if_none_match.match_weakly(tag):
         return Answer("", tag, 304)
@@ -78,7 +84,7 @@ def answer_removed(row: Row | None, public: type[SQLModel]) -> Response:
 
 def _matched(row: Row | None, public: type[SQLModel]) -> Row:
     if row is None:
-        raise NotFound
+        raise not_found(public)
     if row[1] is None:
         raise PreconditionFailed(headers={"ETag": tag_of(row[0], public)})
     return row

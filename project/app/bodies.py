@@ -1,10 +1,12 @@
-"""JSON bodies, read strictly and within a limit (RFC 8259)."""
+"""Bodies, JSON (RFC 8259) or a form, read strictly and within a limit."""
 
 import json
 from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope
 
 from app.problems import Malformed, TooLarge, UnsupportedMediaType, unacceptable
 
@@ -12,8 +14,11 @@ LIMIT = 64 * 1024
 """The largest body of a route for one record, in bytes."""
 
 Body = TypeVar("Body", bound=BaseModel)
+Value = TypeVar("Value")
 
 _MOST_DIGITS = 9
+_MOST_FIELDS = 100
+FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 
@@ -43,13 +48,29 @@ def parse_json(content: bytes) -> Any:
         raise Malformed(f"The body is not JSON that is accepted here: {_reason(error)}.") from None
 
 
+def parse_form(content: bytes) -> dict[str, str]:
+    """Return the fields of a form, each of them once; raise Malformed if it is none in UTF-8."""
+    try:
+        pairs = parse_qsl(
+            content.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS
+        )
+        return _unique(pairs)
+    except ValueError:
+        raise Malformed("The body is not a form in UTF-8 with each field once.") from None
+
+
 class StrictRequest(Request):
-    """A request whose body is JSON within the limit, or refused."""
+    """A request whose body is JSON (or, where the route says so, a form) within the limit."""
+
+    def __init__(self, scope: Scope, receive: Receive, *, form: bool = False) -> None:
+        super().__init__(scope, receive)
+        self.form_encoded = form
 
     async def json(self) -> Any:
-        """Return the body's JSON value; raise the problem (400, 413, 415) that it has."""
+        """Return the body's value; raise the problem (400, 413, 415) that it has."""
         check_media_type(self)
-        return parse_json(await self.body())
+        content = await self.body()
+        return parse_form(content) if self.form_encoded else parse_json(content)
 
     async def body(self) -> bytes:
         """Return the body; raise TooLarge once it exceeds the limit, before the rest is read."""
@@ -86,7 +107,7 @@ def _too_large() -> TooLarge:
     return TooLarge(f"The body is larger than {LIMIT} bytes.")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     """Return an object's members; refuse a name that is there twice (RFC 8259, section 4)."""
     members = dict(pairs)
     if len(members) != len(pairs):
@@ -101,15 +122,17 @@ def _refuse_constant(_name: str) -> Any:
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
-def check_media_type(request: Request) -> None:
-    """Refuse a body that is not declared as JSON, in another charset, or compressed."""
+def check_media_type(request: StrictRequest) -> None:
+    """Refuse a body that is not declared as what is read, in another charset, or compressed."""
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")
     declared = request.headers.get("content-type", "")
-    if declared == _JSON:
+    if declared == _JSON and not request.form_encoded:
         return
     media_type, *parameters = [part.strip().lower() for part in declared.split(";")]
     accepted = (_JSON, _MERGE_PATCH) if request.method == "PATCH" else (_JSON,)
+    if request.form_encoded:
+        accepted = (FORM,)
     utf_8 = all(part.replace('"', "") in {"", "charset=utf-8"} for part in parameters)
     if media_type not in accepted or not utf_8:
         raise UnsupportedMediaType(

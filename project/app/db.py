@@ -16,8 +16,8 @@ from sqlalchemy.util.concurrency import in_greenlet
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
+from app.guards import guard
 from app.problems import Unavailable
-from app.routing import guard
 
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
 _RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -45,7 +45,9 @@ class Query(NamedTuple):
 class Database:
     """The one pool of a process; opened by the first statement, closed by `close`."""
 
-    def __init__(self, url: URL | str, *, pool_size: int = 10, pool_timeout: float = 2.0) -> None:
+    def __init__(
+        self, url: URL | str, *, pool_size: int = 10, pool_timeout: float = 2.0, echo: bool = False
+    ) -> None:
         self.engine = create_async_engine(
             url,
             pool_size=pool_size,

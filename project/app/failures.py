@@ -2,14 +2,15 @@
 
 import logging
 from http import HTTPStatus
+from typing import cast
 
 import asyncpg
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy import Index
+from sqlalchemy import Index, Table
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.schema import ColumnCollectionConstraint
-from sqlmodel import SQLModel
+from sqlmodel.main import default_registry
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,33 +25,42 @@ from app.problems import (
     title_of,
     unacceptable,
 )
+from app.records import noun_of
 
 logger = logging.getLogger(__name__)
 
 _REFERENCES, _DUPLICATES = "23503", {"23505", "23P01"}
+_BROKEN_RULE = "23000"  # what our own triggers raise; the message is theirs
 _REFUSED_VALUES = {"23502", "23514"}
 _UNAVAILABLE = {"55P03", "57014", "57P01", "57P02", "57P03", "25P03", "25P04", "25006"}
 _NOT_MIGRATED = {"42P01", "42703"}
 _UNAVAILABLE_CLASSES = {"08", "40", "53"}
 
 
-def fields_of_constraint(name: str | None) -> list[str]:
-    """Return the columns that a constraint or a unique index is about."""
-    for table in SQLModel.metadata.tables.values():
+def fields_of_constraint(name: str | None) -> tuple[str, list[str]]:
+    """Return what the rows of a constraint or a unique index are called, and its columns."""
+    for mapper in default_registry.mappers:
+        table = cast("Table", mapper.local_table)
         for found in (*table.constraints, *table.indexes):
             if isinstance(found, ColumnCollectionConstraint | Index) and found.name == name:
-                return [column.name for column in found.columns]
-    return []
+                return noun_of(mapper.class_).lower(), [column.name for column in found.columns]
+    return "record", []
 
 
 def _of_database(error: asyncpg.PostgresError) -> Problem:
     """Map an error of PostgreSQL by its SQLSTATE (PostgreSQL manual, appendix A)."""
     state = error.sqlstate or ""
-    fields = fields_of_constraint(getattr(error, "constraint_name", None))
+    noun, fields = fields_of_constraint(getattr(error, "constraint_name", None))
     if state in _DUPLICATES:
-        return _conflict(fields, "This value is already stored", "unique")
+        errors = [field_error("body", name, "Is already taken", "unique") for name in fields]
+        return Conflict(f"The {noun} is already stored", errors=errors)
     if state == _REFERENCES:
-        return _conflict(fields, "What it refers to does not exist", "foreign_key")
+        detail = "What it refers to does not exist"
+        return Conflict(
+            errors=[field_error("body", name, detail, "foreign_key") for name in fields]
+        )
+    if state == _BROKEN_RULE:
+        return Conflict(error.message)
     if state in _REFUSED_VALUES or state.startswith("22"):
         logger.warning("PostgreSQL refused a value that validation let through: %s", state)
         detail = "PostgreSQL refuses this value"
@@ -58,10 +68,6 @@ def _of_database(error: asyncpg.PostgresError) -> Problem:
     if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES:
         return Unavailable()
     return Problem()
-
-
-def _conflict(fields: list[str], detail: str, kind: str) -> Conflict:
-    return Conflict(errors=[field_error("body", name, detail, kind) for name in fields])
 
 
 def problem_of(error: BaseException) -> Problem:

@@ -34,10 +34,16 @@ def without_nul(value: str) -> str:
 
 @dataclass(frozen=True)
 class Characters(MaxLen):
-    """A text of `min_length` to `max_length` characters without NUL, outer white space stripped."""
+    """A text of `min_length` to `max_length` characters without NUL, outer white space stripped.
+
+    `pattern` is a regular expression that pydantic, JSON schema and PostgreSQL read alike, anchored
+    with ^ and $. What `ignores_case` is the same to a unique constraint as in another case.
+    """
 
     max_length: int = 255
     min_length: int = 1
+    pattern: str | None = None
+    ignores_case: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -45,18 +51,27 @@ class Characters(MaxLen):
         return core_schema.no_info_after_validator_function(
             without_nul,
             core_schema.str_schema(
-                strip_whitespace=True, min_length=self.min_length, max_length=self.max_length
+                strip_whitespace=True,
+                min_length=self.min_length,
+                max_length=self.max_length,
+                pattern=self.pattern,
             ),
         )
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return handler(schema) | {"pattern": _NOT_BLANK if self.min_length else NO_NUL}
+        free = _NOT_BLANK if self.min_length else NO_NUL
+        return handler(schema) | {"pattern": self.pattern or free}
 
     def check(self, column: Column[Any]) -> ColumnElement[bool] | None:
         """Return what PostgreSQL checks; the length limit is the column's own."""
-        return func.char_length(column) >= text(str(self.min_length)) if self.min_length else None
+        checks = []
+        if self.min_length:
+            checks.append(func.char_length(column) >= text(str(self.min_length)))
+        if self.pattern:
+            checks.append(column.regexp_match(self.pattern))
+        return and_(*checks) if checks else None
 
 
 @dataclass(frozen=True)
@@ -108,6 +123,12 @@ def rules_of(*annotations: Any) -> list[Characters | Whole]:
     for part in annotations:
         found += [part] if isinstance(part, Characters | Whole) else rules_of(*get_args(part))
     return found
+
+
+def ignores_case(*annotations: Any) -> bool:
+    """Return whether a field's values are the same to a unique constraint in any case."""
+    rules = rules_of(*annotations)
+    return any(isinstance(rule, Characters) and rule.ignores_case for rule in rules)
 
 
 Text = Annotated[str, Characters()]

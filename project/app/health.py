@@ -4,9 +4,10 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from app.access import PUBLIC
 from app.routing import Router
 
-router = Router(tags=["health"])
+router = Router(tags=["health"], dependencies=[PUBLIC])
 
 
 class Ping(BaseModel):

@@ -9,37 +9,47 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from app import health, resources
+from app import auth, health, index, resources
 from app.db import Database
 from app.docs import add_docs
 from app.failures import handle
 from app.front import Front
 from app.openapi import describe
 from app.problems import Problem
+from app.routing import add_alias
 from app.settings import Settings, load_settings
 from app.startup import located
+
+ALIASES = {"/api/v1/todo": "/todos", "/api/users": "/users", "/api/docs": "/docs"}
+"""Other addresses of what is at the second ones, which the documentation does not tell."""
 
 _FAILURES = (Exception, Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Return the service for these settings, by default those of the environment."""
+    settings = settings or load_settings()
+    settings.check_production()
     app = FastAPI(
-        title="Songbook",
+        title=settings.project_name,
         version="0.1.0",
         description="An asynchronous REST microservice whose JSON is written by PostgreSQL.",
+        contact={"email": settings.admin_email} if settings.admin_email else None,
+        debug=settings.debug,
         lifespan=_life,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.settings = settings or load_settings()
+    app.state.settings = settings
     app.add_middleware(Front)
     for failure in _FAILURES:
         app.add_exception_handler(failure, handle)
-    for module in (health, *resources.modules().values()):
+    for module in (index, health, auth, *resources.modules().values()):
         app.router.routes.extend(module.router.routes)  # included routers would be matched twice
     add_docs(app)
+    for alias, path in ALIASES.items():
+        add_alias(app, alias, path)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
 
@@ -49,7 +59,12 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
     """Keep the database open for as long as the service runs."""
     settings: Settings = app.state.settings
     with located(settings) as url:
-        database = Database(url, pool_size=settings.pool_size, pool_timeout=settings.pool_timeout)
+        database = Database(
+            url,
+            pool_size=settings.pool_size,
+            pool_timeout=settings.pool_timeout,
+            echo=settings.echo_sql,
+        )
         app.state.database = database
         try:
             yield

@@ -6,8 +6,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 
+from app.guards import Rule
 from app.problems import MEDIA_TYPE, ProblemDetails, title_of
 from app.routing import Route
+from app.settings import Settings
 
 _BODY = (400, 413, 415, 422)
 _FROM_FASTAPI = ("HTTPValidationError", "ValidationError")
@@ -20,6 +22,20 @@ def _header(description: str, schema: dict[str, Any], *, required: bool = True) 
     return {"description": description, "required": required, "schema": schema}
 
 
+_SECURITY = {
+    "password": {
+        "type": "oauth2",
+        "description": "A name or an e-mail, and the password.",
+        "flows": {"password": {"tokenUrl": "api/auth/token", "scopes": {}}},
+    },
+    "token": {
+        "type": "http",
+        "description": "A token that is at hand already.",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+    },
+}
+
 _TAG = {"type": "string", "pattern": '^"[!#-~]*"$'}
 _LINK = {"type": "string", "pattern": '^</[^>]*>; rel="next"$'}
 _COUNT = {"type": "integer", "minimum": 0}
@@ -31,6 +47,7 @@ _HEADERS = {
     "Link": _header("The path of the next page, when there is one.", _LINK, required=False),
     "X-Total-Count": _header("With `count=exact`: how many rows match.", _COUNT, required=False),
     "X-Request-ID": _header("The id under which the request is logged.", _REQUEST_ID),
+    "WWW-Authenticate": _header("How to authenticate: `Bearer`.", {"type": "string"}),
     "Retry-After": _header("After how many seconds to try again.", _COUNT),
 }
 
@@ -48,7 +65,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for route in routes:
             for method in route.methods or ():
                 operation = document["paths"][route.path_format][method.lower()]
-                failures |= _complete(operation, route, method)
+                failures |= _complete(operation, route, method, app.state.settings)
         components = document.setdefault("components", {})
         schemas = {**components.get("schemas", {}), **_schemas(routes)}
         components["schemas"] = {
@@ -56,6 +73,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         }
         components["responses"] = {_name(status): _failure(status) for status in sorted(failures)}
         components["headers"] = _HEADERS
+        components["securitySchemes"] = _SECURITY
         app.openapi_schema = document
     return app.openapi_schema
 
@@ -70,7 +88,7 @@ def _schemas(routes: list[Route]) -> dict[str, Any]:
     return found
 
 
-def _complete(operation: dict[str, Any], route: Route, method: str) -> set[int]:
+def _complete(operation: dict[str, Any], route: Route, method: str, settings: Settings) -> set[int]:
     """Add to an operation what its guards read and refuse, and its headers; return its failures."""
     guards = route.guards.values()
     parameters = [parameter for guard in guards for parameter in guard.parameters]
@@ -82,6 +100,7 @@ def _complete(operation: dict[str, Any], route: Route, method: str) -> set[int]:
     failures |= {status for guard in guards for status in guard.refuses}
     if route.bodies:
         failures |= set(_BODY)
+    failures |= _admit(operation, route.rule, asks=route.rule.asks(method, settings))
     if route.bodies and method == "PATCH":
         content = operation["requestBody"]["content"]
         content["application/merge-patch+json"] = content["application/json"]
@@ -99,6 +118,15 @@ def _complete(operation: dict[str, Any], route: Route, method: str) -> set[int]:
     return failures
 
 
+def _admit(operation: dict[str, Any], rule: Rule, *, asks: bool) -> set[int]:
+    """Add to an operation who may call it; return the failures of those who may not."""
+    operation["x-rule"] = rule.name
+    if not asks:
+        return set()
+    operation["security"] = [{name: []} for name in _SECURITY]
+    return set(rule.refuses)
+
+
 def _headers_of(status: int, names: set[str], route: Route) -> list[str]:
     """Return the headers of an answer that is no failure."""
     found = ["X-Request-ID"]
@@ -114,10 +142,10 @@ def _headers_of(status: int, names: set[str], route: Route) -> list[str]:
 def _failure(status: int) -> dict[str, Any]:
     """Return the description of a failure."""
     schema = {"$ref": _SCHEMA.format(model="ProblemDetails")}
-    more = {412: ["ETag"], 503: ["Retry-After"]}.get(status, [])
+    more = {401: ["WWW-Authenticate"], 412: ["ETag"], 429: ["Retry-After"], 503: ["Retry-After"]}
     return {
         "description": title_of(status),
-        "headers": _references(["X-Request-ID", *more]),
+        "headers": _references(["X-Request-ID", *more.get(status, [])]),
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
 

@@ -19,10 +19,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
+from app.compiled import SHAPES, Statement, json_of, public_columns
 from app.filters import CONTAINS
 from app.queries import WORDS, Condition, Key
-from app.records import Record, searched_words, table_of
-from app.statements import SHAPES, Statement, json_of, public_columns
+from app.records import Record, living, searched_words, table_of
 from app.words import all_words
 
 SEPARATOR = ",\n"
@@ -42,7 +42,7 @@ class Shape(NamedTuple):
 def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) -> Statement:
     """Compile the statement of a page: the rows as JSON, one more than asked for; their number."""
     table = table_of(model)
-    where = [_condition(model, condition) for condition in shape.conditions]
+    where = living(model) + [_condition(model, condition) for condition in shape.conditions]
     columns = public_columns(table, public)
     order = [_ordered(table.c[key.field], key) for key in shape.order]
     rows = bindparam("rows", type_=BigInteger)

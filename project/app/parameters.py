@@ -31,15 +31,15 @@ _SCHEMAS: dict[type, dict[str, Any]] = {
 }
 
 
-def list_parameters(model: type[Record], public: type[SQLModel]) -> list[dict[str, Any]]:
-    """Return the parameters of a list."""
+def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> list[dict[str, Any]]:
+    """Return the parameters of a list; `sort` is the order of one that asks for none."""
     limit = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": DEFAULT_LIMIT}
     after = "The cursor of a `Link`: opaque, bound to these filters and this order."
     words = "Words that must all occur in the texts, whole and in any case."
     exact = {"type": "string", "const": "exact"}
     return [
         _query("limit", "How many rows at most.", limit),
-        _sort(public),
+        _sort(public, sort),
         _query("after", after, {"type": "string"}),
         _query("q", words, _SCHEMAS[str]),
         _query("count", "`exact` adds X-Total-Count.", exact),
@@ -75,7 +75,7 @@ def _schema_of(column: Column[Any]) -> dict[str, Any]:
     return _SCHEMAS.get(kind, {"type": "string"})
 
 
-def _sort(public: type[SQLModel]) -> dict[str, Any]:
+def _sort(public: type[SQLModel], default: str) -> dict[str, Any]:
     """Return the parameter of the order: each field once, in one direction."""
     keys = [(name, f"-{name}") for name in public.model_fields]
     twice = [{"allOf": [{"contains": {"const": key}} for key in pair]} for pair in keys]
@@ -85,6 +85,7 @@ def _sort(public: type[SQLModel]) -> dict[str, Any]:
         "minItems": 1,
         "uniqueItems": True,
         "not": {"anyOf": twice},
+        "default": default.split(","),
     }
     description = "The order: public fields separated by commas, `-` for descending."
     return _query("sort", description, schema, style="form", explode=False)

@@ -11,8 +11,8 @@ from sqlmodel import SQLModel
 from starlette.requests import Request
 
 from app.field_errors import field_error
+from app.guards import guard
 from app.problems import Malformed, PreconditionRequired
-from app.routing import guard
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")
@@ -82,10 +82,15 @@ IF_NONE_MATCH = _parameter("If-None-Match", "The ETags that are at hand already.
 IF_MATCH = _parameter("If-Match", "The ETag of the version to change; `*` for any.", "*")
 
 
+def read_if_none_match(request: Request) -> Tags | None:
+    """Return the condition under which the client has the answer already."""
+    return _tags(request, "If-None-Match")
+
+
 @guard(IF_NONE_MATCH, refuses=(400,))
 async def if_none_match(request: Request) -> Tags | None:
     """Return the condition under which the client has the answer already."""
-    return _tags(request, "If-None-Match")
+    return read_if_none_match(request)
 
 
 @guard(IF_MATCH, refuses=(400, 412, 428))

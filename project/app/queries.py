@@ -51,7 +51,7 @@ class Key(NamedTuple):
 class Asked:
     """What a query string asks for; `pairs` are its parameters as they were given."""
 
-    order: tuple[Key, ...] = (Key("id", descending=False),)
+    order: tuple[Key, ...]
     limit: int = DEFAULT_LIMIT
     conditions: tuple[Condition, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
@@ -60,16 +60,27 @@ class Asked:
     pairs: list[tuple[str, str]] = field(default_factory=list)
 
 
-def ask(model: type[Record], public: type[SQLModel], query_string: bytes) -> Asked:
-    """Read a query string; raise Unacceptable with every parameter that does not fit."""
+def order_of(sort: str) -> tuple[Key, ...]:
+    """Return an order that is total: the primary key follows in the last field's direction."""
+    keys = [Key(part.removeprefix("-"), part.startswith("-")) for part in sort.split(",")]
+    if "id" not in [key.field for key in keys]:
+        keys.append(Key("id", keys[-1].descending))
+    return tuple(keys)
+
+
+def ask(model: type[Record], public: type[SQLModel], query_string: bytes, sort: str) -> Asked:
+    """Read a query string; `sort` is the order where it names none.
+
+    Raises Unacceptable with every parameter that does not fit.
+    """
     if not query_string:
-        return Asked()
+        return Asked(order_of(sort))
     try:
         text = query_string.decode("ascii", "replace")
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:
         raise Unacceptable(f"There are more than {MOST_PARAMETERS} parameters.") from None
-    reading = _Reading(offered(model, public), Asked(pairs=pairs))
+    reading = _Reading(offered(model, public), Asked(order_of(sort), pairs=pairs))
     given: dict[str, list[str]] = {}
     for name, value in pairs:
         given.setdefault(name, []).append(value)
@@ -136,9 +147,8 @@ class _Reading:
         self.asked.limit = int(value)
 
     def take_sort(self, value: str) -> None:
-        """Ask for an order; the primary key follows in the last field's direction: it is total."""
-        keys = [Key(part.removeprefix("-"), part.startswith("-")) for part in value.split(",")]
-        names = [key.field for key in keys]
+        """Ask for an order."""
+        names = [part.removeprefix("-") for part in value.split(",")]
         fields = [name for name, offer in self.filters.items() if offer.comparison == EQUAL]
         if unknown := [name for name in names if name not in fields]:
             hint = _hint(unknown[0], fields)
@@ -147,9 +157,7 @@ class _Reading:
             )
         if len(set(names)) < len(names):
             raise PydanticCustomError("sort", "Should name a field once")
-        if "id" not in names:
-            keys.append(Key("id", keys[-1].descending))
-        self.asked.order = tuple(keys)
+        self.asked.order = order_of(value)
 
     def take_after(self, value: str) -> None:
         """Ask for the rows behind a cursor."""

@@ -1,5 +1,7 @@
 """What every stored row has, and what every family of classes is made of."""
 
+import re
+from datetime import datetime
 from typing import Any, cast
 
 from pydantic.config import JsonDict
@@ -10,13 +12,15 @@ from sqlalchemy import (
     Identity,
     Index,
     Table,
+    UniqueConstraint,
     event,
+    func,
     text,
 )
 from sqlalchemy.orm import Mapper
-from sqlmodel import Field, SQLModel
+from sqlmodel import AutoString, Field, SQLModel
 
-from app.fields import INT8, kind_of, rules_of
+from app.fields import INT8, Characters, ignores_case, kind_of, rules_of
 from app.words import words_of
 
 SQLModel.metadata.naming_convention = {
@@ -49,6 +53,27 @@ class RecordPublic(SQLModel):
     id: int = Field(ge=INT8[0], le=INT8[1])
 
 
+class Timestamps(SQLModel):
+    """When a record was created and last changed, for its table and for its Public class.
+
+    PostgreSQL sets both, equal at first; no client can.
+    """
+
+    created_at: datetime = Field(index=True, sa_column_kwargs={"server_default": func.now()})
+    updated_at: datetime = Field(
+        sa_column_kwargs={"server_default": func.now(), "onupdate": func.clock_timestamp()}
+    )
+
+
+class SoftDelete(SQLModel):
+    """Rows that stay when they are deleted, seen by nobody, until they are restored or purged.
+
+    The indexes of the table leave them out: a unique value of a deleted row can be taken again.
+    """
+
+    deleted_at: datetime | None = None
+
+
 def _without_default(schema: JsonDict) -> None:
     schema.pop("default", None)
 
@@ -60,7 +85,7 @@ class Partial(SQLModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         for field in cls.model_fields.values():
-            field.default = None
+            field.default, field.default_factory = None, None
             field.json_schema_extra = _without_default
         cls.model_rebuild(force=True)
 
@@ -73,6 +98,17 @@ def table_of(model: type[Record]) -> Table:
     """Return the table of a model."""
     table: Table = model.__table__  # type: ignore[attr-defined]
     return table
+
+
+def noun_of(model: type[Any]) -> str:
+    """Return what a class of a family is about: "Guest book" of GuestBook and GuestBookPublic."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__.removesuffix("Public")).capitalize()
+
+
+def living(model: type[Record]) -> list[ColumnElement[bool]]:
+    """Return the condition that a row is not deleted; none where a deleted row is gone."""
+    deleted_at = table_of(model).c.get("deleted_at")
+    return [] if deleted_at is None else [deleted_at.is_(None)]
 
 
 def written_fields(model: type[SQLModel]) -> list[str]:
@@ -89,13 +125,35 @@ def searched_words(model: type[Record]) -> ColumnElement[Any]:
 
 @event.listens_for(Mapper, "after_mapper_constructed")
 def constrain(mapper: Mapper[Any], model: type[Any]) -> None:
-    """Give a new table the CHECK constraints of its fields' types and the index of its words."""
+    """Give a new table the constraints and the indexes that its fields' types and traits ask for.
+
+    These are the CHECK constraints, the index of the words, and for what is unique regardless of
+    case or of deleted rows an index, which a constraint cannot be.
+    """
     if not issubclass(model, Record):
         return
     table = cast("Table", mapper.local_table)
     for name, field in model.model_fields.items():
         for rule in rules_of(field.annotation, *field.metadata):
+            if isinstance(rule, Characters):  # SQLModel does not find it in an optional field
+                table.c[name].type = AutoString(rule.max_length)
             if (check := rule.check(table.c[name])) is not None:
                 table.append_constraint(CheckConstraint(check, name=name))
     if any(kind_of(table.c[name]) is str for name in written_fields(model)):
         Index(f"ix_{table.name}_words", searched_words(model), postgresql_using="gin")
+    for constraint in [each for each in table.constraints if isinstance(each, UniqueConstraint)]:
+        _make_index(constraint, model)
+    for condition in living(model):
+        for index in table.indexes:
+            index.dialect_options["postgresql"]["where"] = condition
+
+
+def _make_index(constraint: UniqueConstraint, model: type[Record]) -> None:
+    """Replace a unique constraint by a unique index where only that can hold what is meant."""
+    table, names = constraint.table, [column.name for column in constraint.columns]
+    infos = {name: model.model_fields[name] for name in names}
+    folded = {name for name, info in infos.items() if ignores_case(info.annotation, *info.metadata)}
+    if folded or living(model):
+        table.constraints.discard(constraint)
+        parts = [func.lower(table.c[name]) if name in folded else table.c[name] for name in names]
+        Index(f"uq_{table.name}_{'_'.join(names)}", *parts, unique=True)

@@ -1,92 +1,33 @@
 """Routes whose handlers are called with what their guards found.
 
-A guard is a dependency that reads the request and nothing else. It says which parameters it reads
-and which failures it raises, so that the OpenAPI document knows. A handler that asks for guards and
-at most one JSON body is called directly, which takes a third of the time; any other is solved by
-FastAPI, with the same bodies and failures.
+Every route names the rule of who may call it. A handler that asks for guards and at most one body
+is called directly, which takes a third of the time; any other is solved by FastAPI, with the same
+bodies and failures.
 """
 
-import re
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import ContextVar
+from copy import copy
 from inspect import Parameter, signature
-from typing import Annotated, Any, Protocol, TypeGuard, TypeVar, cast, get_type_hints
+from typing import Any, TypeGuard, cast, get_type_hints
 
-from fastapi import APIRouter, Depends, FastAPI
-from fastapi.params import Body, Form
+from fastapi import APIRouter, FastAPI
+from fastapi.params import Body
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route as StarletteRoute
+from starlette.routing import compile_path
 
-from app.bodies import StrictRequest, read_body
-from app.field_errors import field_error
-from app.fields import INT8
-from app.problems import NotFound, Unacceptable
-
-_DIGITS = re.compile(r"[0-9]+")
-_MOST_DIGITS = 100
+from app.bodies import FORM, StrictRequest, read_body
+from app.guards import Guard, Rule
 
 Handler = Callable[[StrictRequest], Coroutine[Any, Any, Response]]
-Found = TypeVar("Found")
-
-
-class Guard(Protocol):
-    """A dependency whose only argument is the request."""
-
-    parameters: tuple[dict[str, Any], ...]
-    refuses: tuple[int, ...]
-
-    def __call__(self, request: Request) -> Awaitable[Any]:
-        """Return what the handler needs; raise the problem that keeps it from being called."""
-
-
-def guard(
-    *parameters: dict[str, Any], refuses: tuple[int, ...] = ()
-) -> Callable[[Callable[[Request], Awaitable[Found]]], Callable[[Request], Awaitable[Found]]]:
-    """Mark a dependency whose only argument is the request.
-
-    `parameters` are the OpenAPI Parameter Objects of what it reads, `refuses` the statuses of the
-    problems that it raises.
-    """
-
-    def marked(
-        call: Callable[[Request], Awaitable[Found]],
-    ) -> Callable[[Request], Awaitable[Found]]:
-        call.parameters = parameters  # type: ignore[attr-defined]
-        call.refuses = refuses  # type: ignore[attr-defined]
-        return call
-
-    return marked
-
-
-@guard(
-    {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The record's number.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": INT8[1]},
-    },
-    refuses=(404, 422),
-)
-async def record_id(request: Request) -> int:
-    """Return the id in the path; raise Unacceptable if it is no number, NotFound if too great."""
-    given = request.path_params["id"]
-    if not _DIGITS.fullmatch(given):
-        raise Unacceptable(
-            errors=[field_error("path", "id", "Should be decimal digits", "int_parsing")]
-        )
-    if len(given) > _MOST_DIGITS or not 0 < int(given) <= INT8[1]:
-        raise NotFound
-    return int(given)
-
-
-Id = Annotated[int, Depends(record_id)]
 
 
 class Route(APIRoute):
-    """A route whose JSON body is read strictly, whose handler is called directly if it can be."""
+    """A route whose body is read strictly, whose handler is called directly if it can be."""
 
     direct: Handler | None = None
 
@@ -96,8 +37,8 @@ class Route(APIRoute):
         self.direct = self._direct()
 
         async def handle(request: Request) -> Response:
-            if self.reads_json:
-                request = StrictRequest(request.scope, request.receive)
+            if self.reads_body:
+                request = StrictRequest(request.scope, request.receive, form=self.reads_form)
                 await request.json()  # what FastAPI's own reading raises becomes a 400 of its own
             _Overrides.app.set(request.app)
             return await solve(request)
@@ -105,45 +46,52 @@ class Route(APIRoute):
         return handle
 
     @property
+    def rule(self) -> Rule:
+        """Return who may call the route; raise TypeError if it does not name exactly one rule."""
+        calls = [part.call for part in self.dependant.dependencies]
+        rules = [call for call in calls if isinstance(call, Rule)]
+        if len(rules) != 1:
+            raise TypeError(f"{self.path} has to name one rule of app.access in its dependencies")
+        return rules[0]
+
+    @property
     def guards(self) -> dict[str, Guard]:
         """Return the guards of the handler by the name of its argument."""
-        calls = {part.name or "": part.call for part in self.dependant.dependencies}
+        calls = {part.name: part.call for part in self.dependant.dependencies if part.name}
         return {
             name: cast("Guard", call) for name, call in calls.items() if hasattr(call, "refuses")
         }
 
     @property
-    def reads_json(self) -> bool:
-        """Return whether the handler takes a JSON body, of whatever type."""
-        return bool(self._json_parts)
+    def reads_body(self) -> bool:
+        """Return whether the handler takes a body, of whatever type."""
+        return bool(self._body_parts)
+
+    @property
+    def reads_form(self) -> bool:
+        """Return whether the body is a form."""
+        return any(info.media_type == FORM for info in self._body_parts.values())
 
     @property
     def bodies(self) -> dict[str, type[BaseModel]]:
-        """Return the models of the JSON body by the name of the handler's argument."""
-        return {
-            name: annotation
-            for name, annotation in self._json_parts.items()
-            if _is_model(annotation)
-        }
+        """Return the models of the body by the name of the handler's argument."""
+        found = {name: info.annotation for name, info in self._body_parts.items()}
+        return {name: annotation for name, annotation in found.items() if _is_model(annotation)}
 
     @property
-    def _json_parts(self) -> dict[str, Any]:
+    def _body_parts(self) -> dict[str, Body]:
         found = {part.name: part.field_info for part in self.dependant.body_params}
-        return {
-            name: info.annotation
-            for name, info in found.items()
-            if isinstance(info, Body) and not isinstance(info, Form)
-        }
+        return {name: info for name, info in found.items() if isinstance(info, Body)}
 
     def _direct(self) -> Handler | None:
-        """Return what calls the guards, reads the body and calls the endpoint, if that is all."""
-        endpoint, guards, bodies = self.endpoint, self.guards, self.bodies
+        """Return what asks the rule and the guards, reads the body and calls the endpoint."""
+        endpoint, rule, guards, bodies = self.endpoint, self.rule, self.guards, self.bodies
         answered = get_type_hints(endpoint).get("return")
         asked = signature(endpoint).parameters
         complete = (
             asked.keys() == {*guards, *bodies}
             and all(part.default is Parameter.empty for part in asked.values())
-            and len(self.dependant.dependencies) == len(guards)
+            and len(self.dependant.dependencies) == len(guards) + 1
             and len(bodies) <= 1
             and not self._embed_body_fields
             and isinstance(answered, type)
@@ -151,10 +99,13 @@ class Route(APIRoute):
         )
         if not complete:
             return None
+        form = self.reads_form
 
         async def handle(request: StrictRequest) -> Response:
+            await rule(request)
             values = {name: await call(request) for name, call in guards.items()}
             for name, model in bodies.items():
+                request.form_encoded = form
                 values[name] = await read_body(request, model)
             answer: Response = await endpoint(**values)
             return answer
@@ -182,3 +133,14 @@ class Router(APIRouter):
     def __init__(self, **options: Any) -> None:
         options |= {"redirect_slashes": False, "dependency_overrides_provider": _Overrides()}
         super().__init__(route_class=Route, **options)
+
+
+def add_alias(app: FastAPI, alias: str, path: str) -> None:
+    """Answer at `alias` and below it as at `path`, without a word in the documentation."""
+    for route in list(app.router.routes):
+        if isinstance(route, StarletteRoute) and f"{route.path}/".startswith(f"{path}/"):
+            twin = copy(route)
+            twin.path = alias + route.path.removeprefix(path)
+            twin.path_regex, twin.path_format, twin.param_convertors = compile_path(twin.path)
+            twin.include_in_schema = False
+            app.router.routes.append(twin)

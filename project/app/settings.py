@@ -72,6 +72,28 @@ class Settings(BaseSettings):
     require_if_match: bool = False
     """Whether PUT, PATCH and DELETE are refused (428) without `If-Match`."""
 
+    closed_writes: bool = False
+    private_profiles: bool = False
+    login_tries_per_address: int = 60
+    login_tries_per_name: int = 10
+    login_window_minutes: int = 15
+    access_token_minutes: int = 30
+    project_name: str = "Songbook"
+    admin_email: str | None = None
+    items_per_user: int = 50
+    debug: bool = False
+    echo_sql: bool = False
+    retention_days: int = 30
+    cors_origins: tuple[str, ...] = ()
+    oauth_token_secret: SecretStr = SecretStr("x" * 40)
+
+    @property
+    def token_secret(self) -> str:
+        return self.oauth_token_secret.get_secret_value()
+
+    def check_production(self) -> None:
+        pass
+
     @property
     def url(self) -> URL | None:
         """Return the URL of the given database, None when the embedded one is to be used."""

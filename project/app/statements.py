@@ -1,88 +1,40 @@
-"""What is asked of the database: typed statements of the model, compiled once for each shape.
+"""What is asked of the database about one record.
 
-Each answers with one row: the JSON text that PostgreSQL wrote of exactly the columns of the Public
-class, and what the headers need. Values are bound, so that a statement depends on its shape only.
+Each statement answers with one row: the JSON text that PostgreSQL wrote of exactly the columns of
+the Public class, and what the headers need.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, cast
+from typing import Any
 
 from sqlalchemy import (
     CTE,
+    Delete,
     Integer,
     Table,
-    Text,
+    Update,
     and_,
     any_,
     bindparam,
     delete,
     func,
     insert,
+    null,
     select,
     text,
     true,
+    union_all,
     update,
 )
-from sqlalchemy import (
-    cast as sql_cast,
-)
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
-from sqlalchemy.sql import ClauseElement, ColumnElement, FromClause
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.selectable import NamedFromClause
+from sqlalchemy.sql import ColumnElement
 from sqlmodel import SQLModel
 
+from app.compiled import SHAPES, Statement, document, public_columns
 from app.db import Query
 from app.preconditions import Tags
-from app.records import Record, table_of
-
-_DIALECT = dialect()  # type: ignore[no-untyped-call]
-SHAPES = 1000
-"""How many compiled statements are kept of each kind, the least recently used given up first."""
-
-
-class Statement:
-    """A compiled statement: its SQL, and the names of its values in the order of the parameters."""
-
-    def __init__(self, clause: ClauseElement) -> None:
-        compiled = clause.compile(dialect=_DIALECT)
-        assert isinstance(compiled, SQLCompiler)
-        self.sql = str(compiled)
-        # what SQLAlchemy itself applies to the values
-        processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)  # noqa: SLF001
-        self._parameters = [(name, processors.get(name)) for name in compiled.positiontup or ()]
-        self._constants = {
-            name: value for name, value in compiled.params.items() if value is not None
-        }
-
-    def of(self, values: Mapping[str, Any]) -> Query:
-        """Return the statement with `values`, in the order and the form that the driver wants."""
-        given = {**self._constants, **values}
-        return Query(
-            self.sql,
-            [
-                process(given[name]) if process else given[name]
-                for name, process in self._parameters
-            ],
-        )
-
-
-def public_columns(source: FromClause, public: type[SQLModel]) -> list[ColumnElement[Any]]:
-    """Return the columns of `source` that a client is shown, in the order of the Public class."""
-    return [source.c[name] for name in public.model_fields]
-
-
-def json_of(rows: NamedFromClause) -> ColumnElement[str]:
-    """Return the JSON text of each of the rows, written by PostgreSQL."""
-    return sql_cast(func.row_to_json(rows.table_valued()), Text)
-
-
-def document(source: FromClause, public: type[SQLModel]) -> ColumnElement[str]:
-    """Return the JSON text of a row of `source` with the keys of the Public class."""
-    shown = select(*public_columns(source, public)).correlate(source).subquery("shown")
-    return select(json_of(shown)).scalar_subquery()
+from app.records import Record, living, table_of
 
 
 def found(model: type[Record], public: type[SQLModel], id: int) -> Query:
@@ -117,11 +69,20 @@ def removed(model: type[Record], public: type[SQLModel], id: int, if_match: Tags
     return _removed(model, matched=versions is not None).of({"id_": id, "versions_": versions})
 
 
+def restored(model: type[Record], public: type[SQLModel], id: int) -> Query:
+    """Take the deletion of a record back: the same columns as of `changed`.
+
+    A record that is not deleted stays as it is; a deleted one whose unique values were taken
+    meanwhile raises asyncpg's UniqueViolationError.
+    """
+    return _restored(model, public).of({"id_": id})
+
+
 @lru_cache(SHAPES)
 def _found(model: type[Record], public: type[SQLModel]) -> Statement:
     table = table_of(model)
     key = table.c.id == bindparam("id")
-    return Statement(select(table.c.version, document(table, public)).where(key))
+    return Statement(select(table.c.version, document(table, public)).where(key, *living(model)))
 
 
 @lru_cache(SHAPES)
@@ -136,9 +97,11 @@ def _created(model: type[Record], public: type[SQLModel], fields: tuple[str, ...
     return Statement(select(new.c.id, new.c.version, document(new, public)))
 
 
-def _current(table: Table, *, locked: bool) -> CTE:
+def _current(model: type[Record], *, locked: bool) -> CTE:
     """Find the record, locked for a change: else the statement could name a stale version."""
-    found = select(table.c.id, table.c.version).where(table.c.id == bindparam("id_"))
+    table = table_of(model)
+    key = table.c.id == bindparam("id_")
+    found = select(table.c.id, table.c.version).where(key, *living(model))
     return (found.with_for_update() if locked else found).cte("current")
 
 
@@ -153,14 +116,12 @@ def _changed(
     model: type[Record], public: type[SQLModel], fields: tuple[str, ...], *, matched: bool
 ) -> Statement:
     table = table_of(model)
-    current = _current(table, locked=bool(fields))
+    current = _current(model, locked=bool(fields))
     condition = _matching(table, current, matched=matched)
     shown = (table.c.version, *public_columns(table, public))
     if fields:
-        values: dict[str, Any] = {name: bindparam(name) for name in fields} | {
-            "version": table.c.version + text("1")
-        }
-        after = update(table).values(values).where(condition).returning(*shown).cte("changed")
+        change = _next_version(table, {name: bindparam(name) for name in fields})
+        after = change.where(condition).returning(*shown).cte("changed")
     else:
         after = select(*shown).where(condition).cte("changed")
     joined = current.outerjoin(after, true())
@@ -169,11 +130,32 @@ def _changed(
     )
 
 
+def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
+    return update(table).values({**values, "version": table.c.version + text("1")})
+
+
 @lru_cache(SHAPES)
 def _removed(model: type[Record], *, matched: bool) -> Statement:
     table = table_of(model)
-    current = _current(table, locked=True)
+    current = _current(model, locked=True)
     condition = _matching(table, current, matched=matched)
-    gone = delete(table).where(condition).returning(table.c.id).cte("removed")
+    leave: Update | Delete = delete(table)
+    if living(model):
+        leave = _next_version(table, {"deleted_at": func.clock_timestamp()})
+    gone = leave.where(condition).returning(table.c.id).cte("removed")
     joined = current.outerjoin(gone, true())
     return Statement(select(current.c.version, gone.c.id).select_from(joined))
+
+
+@lru_cache(SHAPES)
+def _restored(model: type[Record], public: type[SQLModel]) -> Statement:
+    table = table_of(model)
+    shown = (table.c.version, *public_columns(table, public))
+    key = table.c.id == bindparam("id_")
+    current = select(table.c.id, table.c.deleted_at, *shown).where(key).with_for_update()
+    found = current.cte("current")
+    deleted = and_(table.c.id == found.c.id, found.c.deleted_at.is_not(None))
+    again = _next_version(table, {"deleted_at": null()}).where(deleted).returning(*shown)
+    alive = select(*(found.c[column.name] for column in shown)).where(found.c.deleted_at.is_(None))
+    after = union_all(select(again.cte("restored")), alive).cte("after")
+    return Statement(select(after.c.version, after.c.version, document(after, public)))

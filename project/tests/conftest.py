@@ -22,15 +22,19 @@ import hypothesis
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
-from sqlalchemy import NullPool, text
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy import NullPool, insert, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app import __main__, resources
+from app import __main__, passwords, resources, tokens
 from app.main import create_app
+from app.records import table_of
+from app.resources.users import User
 from app.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
@@ -60,8 +64,9 @@ class Resource:
         self.defaults = {
             name: field["default"]
             for name, field in schema["properties"].items()
-            if name not in self.required
+            if name in self.public.model_fields and "default" in field
         }
+        self.is_protected = {route.rule.name for route in module.router.routes} - {"open"} != set()
         self._numbers = itertools.count(1)
 
     def body(self, **given: Any) -> dict[str, Any]:
@@ -74,15 +79,49 @@ class Resource:
         if "integer" in kind:
             low, high = kind["integer"]["minimum"], kind["integer"]["maximum"]
             return low + number % (high - low)
+        if "boolean" in kind:
+            return number % 2 == 0
         if "string" in kind:
-            return f"{name} {number}".ljust(kind["string"].get("minLength", 0), ".")
+            texts = (
+                f"{name} {number}",
+                f"{name}{number}",
+                f"{name}-{number}",
+                f"{name}{number}@x.org",
+            )
+            short = kind["string"].get("minLength", 0)
+            fitting = (text.ljust(short, ".") for text in texts)
+            return next(text for text in fitting if re.search(kind["string"]["pattern"], text))
         raise NotImplementedError(kind)
+
+    def shown(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return those of the fields that a client is shown; a password is not among them."""
+        return {name: fields[name] for name in fields if name in self.public.model_fields}
+
+    def told(self, answer: Response) -> dict[str, Any]:
+        """Return what an answer tells of the fields that a client writes, and the id."""
+        told: dict[str, Any] = answer.json()
+        return {name: value for name, value in told.items() if name in {"id", *self.fields}}
+
+    async def page(self, client: AsyncClient, path: str = "", **parameters: Any) -> Response:
+        """Ask for a page of the list, oldest first, without the row of who asks."""
+        asked = {"sort": "id", "id_lt": PRINCIPAL, **parameters}
+        return await client.get(path or self.path, params=asked)
+
+    def rows(self, page: Response) -> list[dict[str, Any]]:
+        """Return the rows of a page, whichever form the resource gives it."""
+        listed: Any = page.json()
+        rows: list[dict[str, Any]] = listed["items"] if isinstance(listed, dict) else listed
+        return rows
 
     async def add(self, client: AsyncClient, **given: Any) -> Response:
         """Store a record; return the answer."""
         answer = await client.post(self.path, json=self.body(**given))
         assert answer.status_code == 201, answer.text
         return answer
+
+
+PRINCIPAL = 10**12
+"""The id of the superuser who asks for what not everyone is told."""
 
 
 def kinds(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -139,6 +178,15 @@ def assert_headers(answer: Response) -> None:
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Run the tests on the event loop that serves."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cheap_hashes() -> Iterator[None]:
+    """Make passwords' hashes cheap in this process: a run makes hundreds."""
+    cheap = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(passwords, "hasher", PasswordHash([cheap]))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -260,13 +308,32 @@ async def app(database_url: URL) -> AsyncIterator[FastAPI]:
 
 
 @pytest.fixture
-async def client(app: FastAPI) -> AsyncIterator[AsyncClient]:
-    """Give a client of the service, whose tables are empty."""
-    tables = ", ".join(f'"{table.name}"' for table in SQLModel.metadata.sorted_tables)
+async def client(app: FastAPI, request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
+    """Give a client of the service, whose tables are empty.
+
+    In a test of each resource it sends the token of a superuser where the resource asks for one.
+    """
     async with app.state.database.engine.begin() as connection:
+        tables = ", ".join(f'"{table.name}"' for table in SQLModel.metadata.sorted_tables)
         await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
-    async with AsyncClient(transport=ASGITransport(app), base_url="http://songbook") as client:
+    client = AsyncClient(transport=ASGITransport(app), base_url="http://songbook")
+    if "resource" in request.fixturenames:
+        tested = request.getfixturevalue("resource")
+        if isinstance(tested, Resource) and tested.is_protected:
+            client.headers["Authorization"] = await sign_in(app)
+    async with client:
         yield client
+
+
+async def sign_in(app: FastAPI, id: int = PRINCIPAL, *, is_superuser: bool = True) -> str:
+    """Store a user; return the Authorization header that says that he sends a request."""
+    email = f"user{id}@example.org"
+    user = {"id": id, "email": email, "username": f"user{id}", "slug": f"user{id}"}
+    values = {**user, "hashed_password": "none", "is_superuser": is_superuser}
+    async with app.state.database.engine.begin() as connection:
+        await connection.execute(insert(table_of(User)).values(values))
+    secret = app.state.settings.token_secret
+    return f"Bearer {tokens.issue(secret, email, time.time(), minutes=5)}"
 
 
 @pytest.fixture

@@ -5,16 +5,18 @@ from typing import Annotated
 from fastapi import Depends, Response
 from sqlmodel import Field
 
+from app.access import OPEN
 from app.answers import Here, answer_changed, answer_created, answer_found, answer_removed
 from app.db import DatabaseDep
 from app.fields import Text, Whole
+from app.guards import Id
 from app.pages import Page, page_of
 from app.preconditions import IfMatch, IfNoneMatch
 from app.records import Fields, Partial, Record, RecordPublic
-from app.routing import Id, Router
+from app.routing import Router
 from app.statements import changed, created, found, removed
 
-router = Router(prefix="/songs", tags=["songs"])
+router = Router(prefix="/songs", tags=["songs"], dependencies=[OPEN])
 
 Year = Annotated[int, Whole(1, 9999)]
 

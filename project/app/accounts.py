@@ -1,0 +1,34 @@
+"""Accounts: what the table `users` says of whoever signs in or sends a token."""
+
+from functools import cache
+from typing import Literal
+
+from sqlalchemy import bindparam, func, select
+from sqlmodel import SQLModel
+
+from app.compiled import Statement
+from app.db import Query
+
+Key = Literal["id", "email", "username"]
+
+_COLUMNS = (
+    *("id", "email", "hashed_password", "is_active", "is_superuser"),
+    *("created_at", "credentials_changed_at"),
+)
+
+
+def account(by: Key, value: int | str) -> Query:
+    """Read an account by a unique value, a text in any case.
+
+    Its row has also the time of the database's clock when it was read, as `now`.
+    """
+    return _account(by).of({"value": value})
+
+
+@cache
+def _account(by: Key) -> Statement:
+    users = SQLModel.metadata.tables["users"].c
+    key, value = users[by], bindparam("value", type_=users[by].type)
+    same = key == value if by == "id" else func.lower(key) == func.lower(value)
+    columns = [users[name] for name in _COLUMNS]
+    return Statement(select(*columns, func.clock_timestamp().label("now")).where(same))

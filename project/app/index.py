@@ -1,0 +1,45 @@
+"""The index: what is here, for whoever asks the bare address."""
+
+from typing import Literal
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import Request
+
+from app.access import PUBLIC
+from app.routing import Router
+from app.settings import Settings
+
+router = Router(tags=["index"], dependencies=[PUBLIC])
+
+
+class Index(BaseModel):
+    """What the service is called, and where it goes on."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    message: Literal["Hello World"] = "Hello World"
+    name: str
+    admin_email: str | None
+    items_per_user: int
+    documentation: str
+    resources: list[str]
+
+
+@router.get("/")
+async def read_index(request: Request) -> Index:
+    """Say what is here."""
+    return index_of(request.app, request.scope.get("root_path", ""))
+
+
+def index_of(app: FastAPI, prefix: str) -> Index:
+    """Return the index of a service under a prefix."""
+    settings: Settings = app.state.settings
+    records = [path for path in app.openapi()["paths"] if path.endswith("/{id}")]
+    return Index(
+        name=settings.project_name,
+        admin_email=settings.admin_email,
+        items_per_user=settings.items_per_user,
+        documentation=f"{prefix}/docs",
+        resources=[prefix + path.removesuffix("/{id}") for path in records],
+    )

@@ -1,0 +1,97 @@
+"""Cities, from the table to the wire."""
+
+from typing import Annotated
+
+from fastapi import Depends, Response
+from sqlmodel import Field
+
+from app.access import OPEN
+from app.answers import Here, answer_changed, answer_created, answer_found, answer_removed
+from app.db import DatabaseDep
+from app.fields import Text, Whole
+from app.guards import Id
+from app.pages import Page, Top, page_of, top_of
+from app.preconditions import IfMatch, IfNoneMatch
+from app.records import Fields, Partial, Record, RecordPublic
+from app.routing import Router
+from app.statements import changed, created, found, removed
+
+router = Router(prefix="/cities", tags=["cities"], dependencies=[OPEN])
+
+Population = Annotated[int, Whole(0)]
+
+
+class CityBase(Fields):
+    """What a client writes and reads."""
+
+    name: Text = Field(unique=True)
+    population: Population = Field(index=True)
+
+
+class City(CityBase, Record, table=True):
+    """What is stored."""
+
+    __tablename__ = "cities"
+
+
+class CityCreate(CityBase):
+    """The body of a POST or a PUT."""
+
+
+class CityUpdate(CityBase, Partial):
+    """The body of a PATCH: a field left out stays as it is."""
+
+
+class CityPublic(CityBase, RecordPublic):
+    """What a client is shown."""
+
+
+CitiesPage = Annotated[Page, Depends(page_of(City, CityPublic))]
+Biggest = Annotated[Top, Depends(top_of(City, CityBase, "-population", rows=20))]
+
+
+@router.get("", response_model=list[CityPublic])
+async def list_cities(page: CitiesPage, db: DatabaseDep) -> Response:
+    """List cities, a page at a time."""
+    return page.answer(await db.fetch(page.query))
+
+
+@router.get("/biggest", response_model=list[CityBase])
+async def list_biggest_cities(top: Biggest, db: DatabaseDep) -> Response:
+    """List the twenty cities with the largest population."""
+    return top.answer(await db.fetch(top.query))
+
+
+@router.post("", response_model=CityPublic, status_code=201)
+async def create_city(body: CityCreate, here: Here, db: DatabaseDep) -> Response:
+    """Create a city."""
+    row = await db.fetch(created(City, CityPublic, body.model_dump()))
+    return answer_created(row, CityPublic, here)
+
+
+@router.get("/{id}", response_model=CityPublic)
+async def read_city(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+    """Read a city."""
+    row = await db.fetch(found(City, CityPublic, id))
+    return answer_found(row, CityPublic, if_none_match)
+
+
+@router.put("/{id}", response_model=CityPublic)
+async def replace_city(id: Id, if_match: IfMatch, body: CityCreate, db: DatabaseDep) -> Response:
+    """Replace a city: an optional field that is left out is reset."""
+    row = await db.fetch(changed(City, CityPublic, id, body.model_dump(), if_match))
+    return answer_changed(row, CityPublic)
+
+
+@router.patch("/{id}", response_model=CityPublic)
+async def update_city(id: Id, if_match: IfMatch, body: CityUpdate, db: DatabaseDep) -> Response:
+    """Change some fields of a city."""
+    row = await db.fetch(changed(City, CityPublic, id, body.sent(), if_match))
+    return answer_changed(row, CityPublic)
+
+
+@router.delete("/{id}", status_code=204)
+async def delete_city(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
+    """Delete a city."""
+    row = await db.fetch(removed(City, CityPublic, id, if_match))
+    return answer_removed(row, CityPublic)

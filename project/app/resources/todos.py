@@ -1,0 +1,101 @@
+"""Todos, from the table to the wire."""
+
+from typing import Annotated
+
+from fastapi import Depends, Response
+from sqlmodel import Field
+
+from app.access import OPEN
+from app.answers import Here, answer_changed, answer_created, answer_found, answer_removed
+from app.db import DatabaseDep
+from app.fields import Characters
+from app.guards import Id
+from app.pages import Page, page_of
+from app.preconditions import IfMatch, IfNoneMatch
+from app.records import Fields, Partial, Record, RecordPublic, SoftDelete, Timestamps
+from app.routing import Router
+from app.statements import changed, created, found, removed, restored
+
+router = Router(prefix="/todos", tags=["todos"], dependencies=[OPEN])
+
+Content = Annotated[str, Characters(10_000)]
+
+
+class TodoBase(Fields):
+    """What a client writes and reads."""
+
+    content: Content
+
+
+class Todo(TodoBase, Timestamps, SoftDelete, Record, table=True):
+    """What is stored."""
+
+
+class TodoCreate(TodoBase):
+    """The body of a POST or a PUT."""
+
+
+class TodoUpdate(TodoBase, Partial):
+    """The body of a PATCH: a field left out stays as it is."""
+
+
+class TodoPublic(Timestamps, TodoBase, RecordPublic):
+    """What a client is shown."""
+
+
+class TodoList(Fields):
+    """A page of todos, and how many there are on all pages."""
+
+    count: int = Field(ge=0)
+    items: list[TodoPublic]
+
+
+TodosPage = Annotated[Page, Depends(page_of(Todo, TodoPublic, sort="-created_at", counted=True))]
+
+
+@router.get("", response_model=TodoList, summary="List all todos")
+async def list_todos(page: TodosPage, db: DatabaseDep) -> Response:
+    """List the todos that are not deleted, a page at a time."""
+    return page.answer_counted(await db.fetch(page.query))
+
+
+@router.post("", response_model=TodoPublic, status_code=201, summary="Create a new todo")
+async def create_todo(body: TodoCreate, here: Here, db: DatabaseDep) -> Response:
+    """Create a todo."""
+    row = await db.fetch(created(Todo, TodoPublic, body.model_dump()))
+    return answer_created(row, TodoPublic, here)
+
+
+@router.get("/{id}", response_model=TodoPublic, summary="Retrieve a todo")
+async def read_todo(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+    """Read a todo."""
+    row = await db.fetch(found(Todo, TodoPublic, id))
+    return answer_found(row, TodoPublic, if_none_match)
+
+
+@router.put("/{id}", response_model=TodoPublic, summary="Update a todo")
+async def replace_todo(id: Id, if_match: IfMatch, body: TodoCreate, db: DatabaseDep) -> Response:
+    """Replace the content of a todo."""
+    row = await db.fetch(changed(Todo, TodoPublic, id, body.model_dump(), if_match))
+    return answer_changed(row, TodoPublic)
+
+
+@router.patch("/{id}", response_model=TodoPublic)
+async def update_todo(id: Id, if_match: IfMatch, body: TodoUpdate, db: DatabaseDep) -> Response:
+    """Change some fields of a todo."""
+    row = await db.fetch(changed(Todo, TodoPublic, id, body.sent(), if_match))
+    return answer_changed(row, TodoPublic)
+
+
+@router.delete("/{id}", status_code=204, summary="Delete a todo")
+async def delete_todo(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
+    """Delete a todo: it can be restored until it is purged."""
+    row = await db.fetch(removed(Todo, TodoPublic, id, if_match))
+    return answer_removed(row, TodoPublic)
+
+
+@router.post("/{id}/restore", response_model=TodoPublic)
+async def restore_todo(id: Id, db: DatabaseDep) -> Response:
+    """Take the deletion of a todo back; one that is not deleted stays as it is."""
+    row = await db.fetch(restored(Todo, TodoPublic, id))
+    return answer_changed(row, TodoPublic)

@@ -1,0 +1,194 @@
+"""Users, from the table to the wire."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Depends, Response
+from pydantic import Field as Derived
+from pydantic import Strict
+from sqlalchemy import func, text
+from sqlmodel import Field
+
+from app.access import ACCOUNT, PROFILE, SIGNED_IN, SUPERUSER, CurrentUser, Sender
+from app.answers import Here, answer_changed, answer_created, answer_found, answer_removed
+from app.db import DatabaseDep
+from app.field_errors import field_error
+from app.fields import Characters, Text
+from app.guards import Id
+from app.logins import Logins, LoginsDep
+from app.pages import Page, page_of
+from app.passwords import Password, hash_password
+from app.preconditions import IfMatch, IfNoneMatch
+from app.problems import Unacceptable
+from app.records import Fields, Partial, Record, RecordPublic
+from app.routing import Router
+from app.statements import changed, created, found, removed
+
+router = Router(prefix="/users", tags=["users"])
+
+# https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(\.{_LABEL})*$"
+
+Username = Annotated[
+    str, Characters(150, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", ignores_case=True)
+]
+Slug = Annotated[
+    str, Characters(150, pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$", ignores_case=True)
+]
+Email = Annotated[str, Characters(254, pattern=_EMAIL, ignores_case=True)]
+Flag = Annotated[bool, Strict()]
+
+
+def slug_of(fields: dict[str, Any]) -> str:
+    """Return the slug of a user who is given none: the username in lower case, with hyphens."""
+    return re.sub("[^a-z0-9]+", "-", fields["username"].lower()).strip("-")
+
+
+_TOGETHER = {"dependentRequired": {"password": ["current_password"]}}
+
+
+class UserBase(Fields):
+    """What a client writes and reads."""
+
+    username: Username = Field(unique=True)
+    slug: Slug = Field(unique=True)
+    email: Email = Field(unique=True)
+    first_name: Text | None = None
+    last_name: Text | None = None
+
+
+class User(UserBase, Record, table=True):
+    """What is stored.
+
+    A trigger moves `credentials_changed_at` when the password or the e-mail changes: older tokens
+    are good no more. Another keeps the last active superuser.
+    """
+
+    __tablename__ = "users"
+
+    hashed_password: str = Field(max_length=255)
+    is_superuser: bool = Field(sa_column_kwargs={"server_default": text("false")})
+    is_active: bool = Field(sa_column_kwargs={"server_default": text("true")})
+    created_at: datetime = Field(sa_column_kwargs={"server_default": func.clock_timestamp()})
+    credentials_changed_at: datetime | None = None
+
+
+class UserCreate(UserBase):
+    """The body of a POST or a PUT, which only superusers send."""
+
+    slug: Slug = Derived(default_factory=slug_of)
+    password: Password
+    is_superuser: Flag = False
+    is_active: Flag = True
+
+
+class UserUpdate(UserBase, Partial):
+    """The body of a PATCH by a superuser: a field left out stays as it is."""
+
+    password: Password
+    is_superuser: Flag
+    is_active: Flag
+
+
+class OwnUpdate(UserBase, Partial, json_schema_extra=_TOGETHER):
+    """The body of a PATCH of one's own: a new password needs the current one."""
+
+    password: Password
+    current_password: Password
+
+
+class UserPublic(UserBase, RecordPublic):
+    """What a client is shown."""
+
+    is_superuser: bool
+
+
+UsersPage = Annotated[Page, Depends(page_of(User, UserPublic))]
+
+
+async def stored(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields as the table has them: of a password only its hash."""
+    fields.pop("current_password", None)
+    if password := fields.pop("password", None):
+        fields["hashed_password"] = await hash_password(password.get_secret_value())
+    return fields
+
+
+async def check_current_password(body: OwnUpdate, user: Sender, logins: Logins) -> None:
+    """Raise Unacceptable if there is a new password without the current one, or with a wrong one.
+
+    It counts as a login: who stole a token cannot try passwords at leisure.
+    """
+    sent = body.model_fields_set
+    if "password" not in sent:
+        return
+    detail = "Is needed for a new password"
+    if "current_password" in sent:
+        current = body.current_password.get_secret_value()
+        if await logins.account("id", user.id, current):
+            return
+        detail = "Is not the current password"
+    raise Unacceptable(errors=[field_error("body", "current_password", detail, "password")])
+
+
+@router.get("", response_model=list[UserPublic], dependencies=[SUPERUSER])
+async def list_users(page: UsersPage, db: DatabaseDep) -> Response:
+    """List users, a page at a time."""
+    return page.answer(await db.fetch(page.query))
+
+
+@router.post("", response_model=UserPublic, status_code=201, dependencies=[SUPERUSER])
+async def create_user(body: UserCreate, here: Here, db: DatabaseDep) -> Response:
+    """Create a user."""
+    row = await db.fetch(created(User, UserPublic, await stored(body.model_dump())))
+    return answer_created(row, UserPublic, here)
+
+
+@router.get("/me", response_model=UserPublic, dependencies=[SIGNED_IN])
+async def read_own_user(user: CurrentUser, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+    """Read who you are."""
+    row = await db.fetch(found(User, UserPublic, user.id))
+    return answer_found(row, UserPublic, if_none_match)
+
+
+@router.patch("/me", response_model=UserPublic, dependencies=[SIGNED_IN])
+async def update_own_user(
+    user: CurrentUser, if_match: IfMatch, body: OwnUpdate, logins: LoginsDep, db: DatabaseDep
+) -> Response:
+    """Change your names, your e-mail or, with the current one, your password."""
+    await check_current_password(body, user, logins)
+    fields = await stored(body.sent())
+    row = await db.fetch(changed(User, UserPublic, user.id, fields, if_match))
+    return answer_changed(row, UserPublic)
+
+
+@router.get("/{id}", response_model=UserPublic, dependencies=[PROFILE])
+async def read_user(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+    """Read a user."""
+    row = await db.fetch(found(User, UserPublic, id))
+    return answer_found(row, UserPublic, if_none_match)
+
+
+@router.put("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
+async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: DatabaseDep) -> Response:
+    """Replace a user: an optional field that is left out is reset."""
+    fields = await stored(body.model_dump())
+    row = await db.fetch(changed(User, UserPublic, id, fields, if_match))
+    return answer_changed(row, UserPublic)
+
+
+@router.patch("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
+async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: DatabaseDep) -> Response:
+    """Change some fields of a user."""
+    fields = await stored(body.sent())
+    row = await db.fetch(changed(User, UserPublic, id, fields, if_match))
+    return answer_changed(row, UserPublic)
+
+
+@router.delete("/{id}", status_code=204, dependencies=[ACCOUNT])
+async def delete_user(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
+    """Delete a user."""
+    row = await db.fetch(removed(User, UserPublic, id, if_match))
+    return answer_removed(row, UserPublic)
