@@ -121,6 +121,8 @@ async def handle(request: Request, error: Exception) -> Response:
     request_id = request.scope.get("request_id")
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request %s failed%s", request_id, _hint(error), exc_info=error)
+        if request.app.debug:
+            problem.detail = repr(error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         cause = error.__cause__ or error
         logger.warning("request %s: the database cannot answer: %r", request_id, cause)

@@ -1,10 +1,12 @@
 """What every request passes first, and the headers that every answer carries."""
 
 import re
+from collections.abc import Sequence
 from secrets import token_hex
 
 from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute, compile_path
@@ -20,6 +22,8 @@ Methods = dict[str, BaseRoute]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ALWAYS: Headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_CONDITIONS = ("If-Match", "If-None-Match")
 _UNLESS_SAID: Headers = [
     (b"cache-control", b"no-cache"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -35,8 +39,9 @@ class Front:
     goes on to the application.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, origins: Sequence[str] = ()) -> None:
         self.app = app
+        self._inner = _across(self._respond, origins) if origins else self._respond
         self._routes = 0
         self._literal: dict[str, Methods] = {}
         self._templates: dict[str, tuple[re.Pattern[str], Methods]] = {}
@@ -49,17 +54,21 @@ class Front:
         scope = {**scope, "request_id": _request_id(scope["headers"])}
         if scope["path"].endswith("/") and len(scope["path"]) > 1:
             scope["path"] = scope["path"][:-1]
-        outgoing = _Outgoing(scope, send)
+        scope["outgoing"] = _Outgoing(scope, send)
+        await self._inner(scope, receive, scope["outgoing"])
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer of the address, or of what went wrong on the way to it."""
         request = StrictRequest(scope, receive)
         try:
             response = await self._answer(request)
-            await (response or self.app)(scope, receive, outgoing)
+            await (response or self.app)(scope, receive, send)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             response = await handle(request, error)
-            if not outgoing.started:
-                await response(scope, receive, outgoing)
+            if not scope["outgoing"].started:
+                await response(scope, receive, send)
 
     async def _answer(self, request: StrictRequest) -> Response | None:
         """Return the answer of the address, None when the application has to find it."""
@@ -114,6 +123,17 @@ class Front:
                     methods = self._literal.setdefault(path, {})
                 for method in context.methods:
                     methods.setdefault(method, own)
+
+
+def _across(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
+    """Let pages of these origins call the service; never with the cookies of a browser."""
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=_METHODS,
+        allow_headers=["Authorization", "Content-Type", *_CONDITIONS, "X-Request-ID"],
+        expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"],
+    )
 
 
 class _Outgoing:

@@ -42,7 +42,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.settings = settings
-    app.add_middleware(Front)
+    app.add_middleware(Front, origins=settings.cors_origins)
     for failure in _FAILURES:
         app.add_exception_handler(failure, handle)
     for module in (index, health, auth, *resources.modules().values()):
