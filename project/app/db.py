@@ -45,9 +45,12 @@ class Query(NamedTuple):
 class Database:
     """The one pool of a process; opened by the first statement, closed by `close`."""
 
-    def __init__(self, url: URL | str, *, pool_size: int = 10, pool_timeout: float = 2.0) -> None:
+    def __init__(
+        self, url: URL | str, *, pool_size: int = 10, pool_timeout: float = 2.0, echo: bool = False
+    ) -> None:
         self.engine = create_async_engine(
             url,
+            echo=echo,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout,
@@ -64,6 +67,7 @@ class Database:
         self._pool = self.engine.sync_engine.pool
         self._turns = asyncio.Semaphore(pool_size)
         self._pool_timeout = pool_timeout
+        self._echo = echo
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         event.listen(self.engine.sync_engine, "do_connect", _connect)
 
@@ -78,6 +82,8 @@ class Database:
         return await self._fetch(query)
 
     async def _fetch(self, query: Query) -> asyncpg.Record | None:
+        if self._echo:  # the engine does not see what goes to the driver
+            self.engine.sync_engine.logger.info(query.sql)
         lent = await self._lend()
         try:
             row: asyncpg.Record | None = await lent.driver_connection.fetchrow(  # type: ignore[union-attr]
