@@ -8,7 +8,6 @@ from time import monotonic
 from typing import Annotated
 
 import typer
-import uvicorn
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
@@ -16,8 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import DBAPIError
 
-from app import imports, resources
-from app.protocol import Protocol
+from app import imports, listing, resources, serving
 from app.settings import Settings, StartError, load_settings
 from app.startup import SilentError, check_address, check_database, located
 
@@ -30,8 +28,6 @@ cli = typer.Typer(
 )
 _ALEMBIC = Path(__file__).parents[1] / "alembic.ini"
 _ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
-_GRACEFUL_SECONDS = 20
-_KEEP_ALIVE_SECONDS = 75
 
 Host = Annotated[str | None, typer.Option(help="The address to listen on [HOST].")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on [PORT].")]
@@ -52,6 +48,7 @@ def serve(
     """Serve HTTP until Ctrl-C or SIGTERM."""
     given = {"host": host, "port": port, "workers": workers}
     settings = load_settings(**{name: value for name, value in given.items() if value is not None})
+    settings.check_production()
     port = check_address(settings.host, settings.port)
     # uvicorn raises the signal again when it has finished: the exit handlers must still run
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
@@ -64,25 +61,15 @@ def serve(
             if migrate:
                 raise
             print(f"songbook: {error} Until then requests are answered 503.", file=sys.stderr)
-        _run(settings.host, port, settings.workers)
+        _announce(settings.host, port)
+        serving.run(settings, port)
 
 
-def _run(host: str, port: int, workers: int) -> None:
+def _announce(host: str, port: int) -> None:
     name = f"[{host}]" if ":" in host else "localhost" if host in _ANY_OR_LOCAL else host
     address = f"http://{name}:{port}"
     print(f"Songbook is at {address}, its documentation at {address}/docs. Ctrl-C stops it.")
     sys.stdout.flush()
-    uvicorn.run(
-        "app.main:app",
-        host=host,
-        port=port,
-        workers=workers,
-        http=Protocol,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-    )
 
 
 @cli.command()
@@ -116,6 +103,12 @@ def import_file(
                     progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
     left_out = f", {report.bad} left out" if report.bad else ""
     print(f"{report.stored} {resource} stored in {monotonic() - begun:.1f} s{left_out}.")
+
+
+@cli.command("settings")
+def list_settings() -> None:
+    """Print every setting, and where it was written; secrets are kept."""
+    print("\n".join(listing.lines(load_settings())))
 
 
 @cli.command()

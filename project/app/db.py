@@ -50,6 +50,7 @@ class Database:
     ) -> None:
         self.engine = create_async_engine(
             url,
+            echo=echo,
             pool_size=pool_size,
             max_overflow=0,
             pool_timeout=pool_timeout,
@@ -66,6 +67,7 @@ class Database:
         self._pool = self.engine.sync_engine.pool
         self._turns = asyncio.Semaphore(pool_size)
         self._pool_timeout = pool_timeout
+        self._echo = echo
         event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
         event.listen(self.engine.sync_engine, "do_connect", _connect)
 
@@ -80,6 +82,8 @@ class Database:
         return await self._fetch(query)
 
     async def _fetch(self, query: Query) -> asyncpg.Record | None:
+        if self._echo:  # the engine does not see what goes to the driver
+            self.engine.sync_engine.logger.info(query.sql)
         lent = await self._lend()
         try:
             row: asyncpg.Record | None = await lent.driver_connection.fetchrow(  # type: ignore[union-attr]

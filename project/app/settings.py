@@ -1,55 +1,59 @@
-"""Every environment variable that the service reads, typed."""
+"""Every setting of the service, typed."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le
-from pydantic import BeforeValidator, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, PrivateAttr, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+
+from app import sources, token_secrets
+from app.database_urls import composed, normalized
+from app.setting_types import Level, Minutes, Origins, Port, Tries
+from app.sources import StartError
+
+__all__ = ["ALIASES", "ROOT", "Settings", "StartError", "load_settings"]
 
 ROOT = Path(__file__).parents[2]
-_PARAMETERS = {
-    *("host", "port", "user", "password", "database", "passfile", "service", "servicefile"),
-    *("ssl", "direct_tls", "target_session_attrs", "krbsrvname", "gsslib"),
-    "prepared_statement_cache_size",
-}
-
-
-class StartError(Exception):
-    """Why a command cannot do its work: one sentence that says what to do, without secrets."""
-
-
-def _database_url(value: Any) -> Any:
-    """Accept the spellings of a PostgreSQL URL that people have; name asyncpg as the driver."""
-    if value in {None, ""}:
-        return None
-    try:
-        url = make_url(str(value))
-    except (ArgumentError, ValueError):
-        raise ValueError(
-            "is not a database URL: write postgresql+asyncpg://user:password@host:5432/database,"
-            " with special characters percent-encoded"
-        ) from None
-    if url.drivername not in {"postgresql", "postgres", "postgresql+asyncpg"}:
-        raise ValueError("does not name PostgreSQL: begin it with postgresql+asyncpg://")
-    if mode := url.query.get("sslmode"):  # libpq's name of what asyncpg calls ssl
-        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
-    if unknown := sorted(set(url.query) - _PARAMETERS):
-        raise ValueError(f"has parameters that asyncpg does not know: {', '.join(unknown)}")
-    return url.set(drivername="postgresql+asyncpg").render_as_string(hide_password=False)
+ALIASES = {"project_name": "APP_NAME", "echo_sql": "SQLALCHEMY_ECHO"}
+"""What the tutorials call some settings."""
 
 
 class Settings(BaseSettings):
-    """The configuration of one process; every field is an environment variable of the same name."""
+    """The configuration of one process; every field is a variable of the same name."""
 
-    model_config = SettingsConfigDict(
-        env_ignore_empty=True, extra="ignore", hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
 
-    database_url: Annotated[SecretStr | None, BeforeValidator(_database_url)] = None
-    """The PostgreSQL to use; unset: the embedded one in `postgres_data`."""
+    environment: Literal["dev", "qa", "prod"] = "dev"
+    """Which file of `project/config` counts; `prod` also refuses settings that are not safe."""
+
+    project_name: str = "Songbook"
+    """What the service calls itself (also `APP_NAME`)."""
+
+    admin_email: str | None = None
+    """Whom to write to about this service."""
+
+    items_per_user: Annotated[int, Ge(1), Le(1_000_000)] = 50
+    """What the index tells clients."""
+
+    database_url: Annotated[SecretStr | None, BeforeValidator(normalized)] = None
+    """The PostgreSQL to use; unset, and no `PG_…` either: the embedded one in `POSTGRES_DATA`."""
+
+    pg_host: str = "localhost"
+    """Where PostgreSQL is, without `DATABASE_URL`: a host, or the folder of a socket."""
+
+    pg_port: Port = 5432
+    """The port of PostgreSQL, without `DATABASE_URL`."""
+
+    pg_user: str = "postgres"
+    """The role to connect as, without `DATABASE_URL`."""
+
+    pg_password: SecretStr | None = None
+    """The password of the role, of any characters, none encoded; without `DATABASE_URL`."""
+
+    pg_db: str = "postgres"
+    """The database to connect to, without `DATABASE_URL`."""
 
     postgres_data: Path = ROOT / ".data" / "postgres"
     """Where the embedded PostgreSQL keeps its data."""
@@ -72,40 +76,117 @@ class Settings(BaseSettings):
     require_if_match: bool = False
     """Whether PUT, PATCH and DELETE are refused (428) without `If-Match`."""
 
-    closed_writes: bool = False
-    private_profiles: bool = False
-    login_tries_per_address: int = 60
-    login_tries_per_name: int = 10
-    login_window_minutes: int = 15
-    access_token_minutes: int = 30
-    project_name: str = "Songbook"
-    admin_email: str | None = None
-    items_per_user: int = 50
-    debug: bool = False
     echo_sql: bool = False
-    retention_days: int = 30
-    cors_origins: tuple[str, ...] = ()
-    oauth_token_secret: SecretStr = SecretStr("x" * 40)
+    """Whether the log shows every statement, without its values (also `SQLALCHEMY_ECHO`)."""
 
-    @property
-    def token_secret(self) -> str:
-        return self.oauth_token_secret.get_secret_value()
+    log_level: Level = "INFO"
+    """How grave a message has to be for the log."""
 
-    def check_production(self) -> None:
-        pass
+    debug: bool = False
+    """Whether a 500 tells the exception in its detail."""
+
+    oauth_token_secret: SecretStr | None = None
+    """What signs tokens; unset: each start makes a random one, and ends all sessions."""
+
+    access_token_minutes: Minutes = 30
+    """How long a token is good for."""
+
+    login_tries_per_address: Tries = 60
+    """How many logins an address may try in a window."""
+
+    login_tries_per_name: Tries = 10
+    """How many logins an address may try for one name in a window."""
+
+    login_window_minutes: Minutes = 15
+    """How long such a window is."""
+
+    closed_writes: bool = False
+    """Whether only signed-in users may write."""
+
+    private_profiles: bool = False
+    """Whether users see nobody's profile but their own."""
+
+    retention_days: Annotated[int, Ge(0), Le(36500)] = 30
+    """How long a deleted row can be restored, before `purge` removes it."""
+
+    forwarded_allow_ips: str = ""
+    """The proxies whose `X-Forwarded-For` is believed, separated by commas; empty: none."""
+
+    cors_origins: Origins = ()
+    """The origins whose pages may ask, separated by commas; `*` means any."""
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **given: Any) -> None:
+        found = _found(given)
+        super().__init__(**{name: what.text for name, what in found.items()} | given)
+        self._origins = {name: what.origin for name, what in found.items()}
+        self._origins |= dict.fromkeys(given, "argument")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - its name is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        *_others: PydanticBaseSettingsSource,
+        **_more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but what `__init__` found: pydantic does not know where a value was."""
+        return (init_settings,)
+
+    def origin(self, name: str) -> str:
+        """Say where the value of a field was written."""
+        return self._origins.get(name, "default")
 
     @property
     def url(self) -> URL | None:
         """Return the URL of the given database, None when the embedded one is to be used."""
-        return make_url(self.database_url.get_secret_value()) if self.database_url else None
+        if self.database_url:
+            return make_url(self.database_url.get_secret_value())
+        if not any(name.startswith("pg_") for name in self.model_fields_set):
+            return None
+        password = _revealed(self.pg_password)
+        return composed(self.pg_host, self.pg_port, self.pg_user, password, self.pg_db)
+
+    @property
+    def token_secret(self) -> str:
+        """Return the secret that signs tokens; unset, it is random, and the process's own."""
+        return _revealed(self.oauth_token_secret) or token_secrets.RANDOM
+
+    def check_production(self) -> None:
+        """Raise StartError for what production must not have."""
+        if self.environment != "prod":
+            return
+        if fault := token_secrets.weakness(_revealed(self.oauth_token_secret)):
+            advice = "make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
+            raise StartError(f"OAUTH_TOKEN_SECRET {fault}, and this is production: {advice}.")
+        is_debugged = self.log_level == "DEBUG"
+        tells = {"ECHO_SQL": self.echo_sql, "DEBUG": self.debug, "LOG_LEVEL=DEBUG": is_debugged}
+        if name := next((name for name, is_set in tells.items() if is_set), None):
+            raise StartError(f"{name} tells too much, and this is production: leave it out.")
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None
+
+
+def _found(given: dict[str, Any]) -> dict[str, sources.Found]:
+    names = {}
+    for name, field in Settings.model_fields.items():
+        others = (ALIASES[name],) if name in ALIASES else ()
+        is_secret = SecretStr in get_args(field.annotation)
+        names[name] = sources.Names((name.upper(), *others), is_secret=is_secret)
+    return sources.find(names, given.get("environment"))
 
 
 def load_settings(**given: Any) -> Settings:
-    """Read the environment, over which `given` wins; raise StartError for what does not fit."""
+    """Read all that is written, over which `given` wins; raise StartError for what does not fit."""
     try:
         return Settings(**given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
-        name = "_".join(str(part) for part in first["loc"][:1]).upper()
+        name = str(first["loc"][0])
+        found = None if name in given else _found(given).get(name)
+        place = f" (it stands in {found.origin})" if found and found.origin != "environment" else ""
         reason = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-        raise StartError(f"{name} {reason}") from None
+        raise StartError(f"{name.upper()} {reason}{place}") from None

@@ -20,7 +20,7 @@ _MIGRATOR = 8004
 _LOCK = text("SELECT pg_try_advisory_lock(:key)")
 
 
-def configure(connection: Connection | None = None, url: str | None = None) -> None:
+def configure(connection: Connection | None = None, url: URL | str | None = None) -> None:
     """Tell Alembic what the tables should be, CHECK constraints included."""
     resources.modules()
     context.configure(
@@ -62,10 +62,11 @@ if shutil.which("ruff") is None:  # as in the container: a new revision is writt
 logging.basicConfig(level=logging.INFO, format="%(levelname)s [%(name)s] %(message)s")
 logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 
+settings = load_settings()
 if context.is_offline_mode():
-    configure(url="postgresql+asyncpg://")
+    configure(url=settings.url or "postgresql+asyncpg://")
     with context.begin_transaction():
         context.run_migrations()
 else:
-    with located(load_settings()) as database_url:
+    with located(settings) as database_url:
         asyncio.run(migrate_online(database_url))

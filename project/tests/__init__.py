@@ -1,1 +1,5 @@
-"""The tests of the service."""
+"""The tests of the service, from which a developer's project/.env keeps away."""
+
+import os
+
+os.environ["ENV_FILE"] = os.devnull  # before anything reads the settings; processes inherit it

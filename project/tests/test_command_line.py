@@ -3,12 +3,14 @@
 import fcntl
 import os
 import re
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +22,7 @@ from alembic.config import Config
 from sqlalchemy.engine import URL
 
 from app import embedded
+from app.settings import Settings
 from tests.conftest import PROJECT, Outcome, execute, has_server, run_app, spelled, wait_until
 
 SECRET = "hush-4711"
@@ -32,11 +35,14 @@ Command = Callable[..., Outcome]
 class Service:
     """A process that serves, in a session of its own."""
 
-    def __init__(self, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, *arguments: str, program: Sequence[str] = (sys.executable, "-m"), **environment: str
+    ) -> None:
         self.begun = time.monotonic()
-        inherited = {name: text for name, text in os.environ.items() if name != "DATABASE_URL"}
+        ours = Settings.model_fields
+        inherited = {name: text for name, text in os.environ.items() if name.lower() not in ours}
         self.process = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
+            [*program, *arguments],
             cwd=PROJECT,
             env={**inherited, **environment},
             stdout=subprocess.PIPE,
@@ -395,5 +401,229 @@ def test_the_database_of_a_newer_release_is_left_alone(command: Command, migrate
 def test_a_command_line_without_a_command_is_answered_with_help(command: Command) -> None:
     outcome = command()
 
-    for name in ("serve", "migrate", "import"):
+    for name in ("serve", "migrate", "settings", "import"):
         assert name in outcome.printed + "".join(outcome.told)
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({}, "OAUTH_TOKEN_SECRET is missing, "),
+        ({"OAUTH_TOKEN_SECRET": SECRET}, "OAUTH_TOKEN_SECRET is shorter than 32 bytes, "),
+        ({"OAUTH_TOKEN_SECRET": "changeme" * 5}, "OAUTH_TOKEN_SECRET is a placeholder, "),
+        ({"OAUTH_TOKEN_SECRET": "a" * 40}, "OAUTH_TOKEN_SECRET repeats itself, "),
+        ({"ECHO_SQL": "true"}, "ECHO_SQL tells too much, "),
+        ({"DEBUG": "true"}, "DEBUG tells too much, "),
+        ({"LOG_LEVEL": "debug"}, "LOG_LEVEL=DEBUG tells too much, "),
+    ],
+)
+def test_production_does_not_start_with_what_is_not_safe(
+    tmp_path: Path, given: dict[str, str], sentence: str
+) -> None:
+    settings = {"ENVIRONMENT": "prod", "PORT": "0", "POSTGRES_DATA": str(tmp_path / "postgres")}
+    if not sentence.startswith("OAUTH"):
+        settings["OAUTH_TOKEN_SECRET"] = secrets.token_urlsafe(48)
+    ended = run_app("serve", check=False, **settings, **given)
+
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert ended.stderr.startswith(f"songbook: {sentence}and this is production: ")
+    assert ended.stderr.count("\n") == 1
+    assert [text for text in given.values() if len(text) > 5 and text in ended.stderr] == []
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_production_starts_with_a_secret_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text(f"{secrets.token_urlsafe(48)}\n")
+    given = {"ENVIRONMENT": "prod", "OAUTH_TOKEN_SECRET_FILE": str(tmp_path / "secret")}
+
+    with serving(DATABASE_URL=NOWHERE, **given) as service:
+        assert httpx.get(f"{service.address}/ping").status_code == 200
+
+
+def test_migrating_needs_no_secret_of_tokens(command: Command, migrated_url: URL) -> None:
+    given = {"ENVIRONMENT": "prod", "DATABASE_URL": spelled(migrated_url)}
+
+    assert command("migrate", **given).code == 0
+
+
+def test_without_a_secret_all_workers_sign_with_the_same_one() -> None:
+    with serving("--workers", "2", DATABASE_URL=NOWHERE) as service:
+        tasks = Path(f"/proc/{service.process.pid}/task").glob("*/children")
+        workers = [pid for task in tasks for pid in task.read_text().split()]
+        texts = [Path(f"/proc/{pid}/environ").read_bytes() for pid in workers]
+        found = re.findall(rb"OAUTH_TOKEN_SECRET=[^\0]*", b"\0".join(texts))
+
+    assert len(found) >= 2
+    assert len(set(found)) == 1
+    assert len(found[0]) > 60
+
+
+def test_the_settings_in_force_are_listed_with_their_places_and_without_secrets(
+    command: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text(SECRET)
+    (tmp_path / ".env").write_text("PORT=9001\nPG_PASSWORD=hush-4712\nAPP_NAME=My\\nservice\n")
+    given = {
+        "DATABASE_URL": f"postgres://me:{SECRET}@db/foo?password={SECRET}",
+        "ENV_FILE": str(tmp_path / ".env"),
+        "ENVIRONMENT": "qa",
+        "OAUTH_TOKEN_SECRET_FILE": str(tmp_path / "secret"),
+        "CORS_ORIGINS": "http://a, http://b",
+    }
+
+    outcome = command("settings", **given)
+
+    lines = outcome.printed.splitlines()
+    rows = {name: tuple(rest) for name, *rest in (re.split("  +", line) for line in lines)}
+    assert list(rows) == [name.upper() for name in Settings.model_fields]
+    assert rows["DATABASE_URL"] == (
+        "postgresql+asyncpg://me:***@db/foo?password=***",
+        "environment",
+    )
+    assert rows["OAUTH_TOKEN_SECRET"] == ("***", f"file {tmp_path / 'secret'}")
+    assert rows["PG_PASSWORD"] == ("***", str(tmp_path / ".env"))
+    assert rows["PORT"] == ("9001", str(tmp_path / ".env"))
+    assert rows["CLOSED_WRITES"] == ("true", "config/qa.env")
+    assert rows["CORS_ORIGINS"] == ("http://a,http://b", "environment")
+    assert rows["ADMIN_EMAIL"] == ("(none)", "default")
+    assert "hush" not in outcome.printed
+    assert len({line.index(rows[line.split()[0]][1]) for line in lines}) == 1
+
+
+def test_a_url_made_of_parts_is_listed_without_its_password(command: Command) -> None:
+    printed = command("settings", PG_HOST="db", PG_PASSWORD=SECRET, PROJECT_NAME="a\nb").printed
+
+    assert re.search(
+        r"DATABASE_URL +postgresql\+asyncpg://postgres:\*\*\*@db:5432/\S+ +PG_\*", printed
+    )
+    assert re.search(r"PROJECT_NAME +'a\\nb' +environment", printed)
+    assert SECRET not in printed
+
+
+def test_settings_that_do_not_fit_are_not_listed(command: Command) -> None:
+    outcome = command("settings", PORT="abc")
+
+    assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
+    assert outcome.told[0].startswith("songbook: PORT ")
+
+
+def test_the_project_s_own_env_file_is_read_and_a_missing_environment_is_refused(
+    tmp_path: Path,
+) -> None:
+    """In a copy: that file is a developer's, and the others are everybody's."""
+    project = copied_project(tmp_path)
+    (project / ".env").write_text("ENVIRONMENT=prod\nPORT=9001\n")
+    given = {name: text for name, text in os.environ.items() if name != "ENV_FILE"}
+
+    def listed() -> "subprocess.CompletedProcess[str]":
+        asked = [sys.executable, "-m", "app", "settings"]
+        return subprocess.run(
+            asked, cwd=project, env=given, capture_output=True, text=True, check=False
+        )
+
+    printed = listed().stdout
+    assert re.search(r"^PORT +9001 +\.env$", printed, re.MULTILINE)
+    assert re.search(r"^CLOSED_WRITES +true +config/prod\.env$", printed, re.MULTILINE)
+
+    (project / "config" / "prod.env").unlink()
+    assert listed().stderr == (
+        f"songbook: ENVIRONMENT asks for {project}/config/prod.env,"
+        " which cannot be read (No such file or directory).\n"
+    )
+
+
+def copied_project(place: Path) -> Path:
+    """Copy what runs, without what a developer has there."""
+    local = shutil.ignore_patterns("__pycache__", ".*", "tests")
+    return shutil.copytree(PROJECT, place.resolve() / "project", ignore=local)
+
+
+def test_the_log_has_what_is_grave_enough() -> None:
+    with serving(DATABASE_URL=NOWHERE, LOG_LEVEL="warning") as service:
+        end = service.end(signal.SIGTERM)
+
+    assert "Started server process" not in end.told
+
+
+SPEAKING = """
+import asyncio, logging, logging.config, sys
+from sqlalchemy import text
+from app.db import Database, Query
+from app.serving import log_config
+
+async def ask():
+    db = Database(sys.argv[1], pool_size=1, echo=sys.argv[2] == "echo")
+    await db.fetch(Query("SELECT 'by the driver', $1::text", [sys.argv[3]]))
+    async with db.session() as session:
+        await session.execute(text("SELECT 'by the engine', :it"), {"it": sys.argv[3]})
+    await db.close()
+
+logging.config.dictConfig(log_config("INFO"))
+for level in ("debug", "info"):
+    getattr(logging.getLogger("app.songs"), level)(f"told at {level}")
+asyncio.run(ask())
+"""
+
+
+@pytest.mark.parametrize("echo", ["echo", "quiet"])
+def test_the_service_logs_beside_uvicorn_and_statements_only_when_asked(
+    migrated_url: URL, echo: str
+) -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", SPEAKING, spelled(migrated_url), echo, SECRET],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert said.stdout == ""
+    assert said.stderr.count("INFO:     [app.songs] told at info\n") == 1
+    assert "told at debug" not in said.stderr
+    for way in ("driver", "engine"):
+        assert said.stderr.count(f"'by the {way}'") == (1 if echo == "echo" else 0)
+    assert SECRET not in said.stderr
+
+
+def test_the_script_migrates_serves_and_hands_the_signals_on(scratch_url: URL) -> None:
+    service = Service(
+        program=[str(PROJECT / "start.sh")], DATABASE_URL=spelled(scratch_url), PORT="0"
+    )
+    with ended_at_last(service):
+        service.answers(service.said())
+        assert httpx.get(f"{service.address}/songs").json() == []
+        end = service.end(signal.SIGTERM)
+
+    assert end.code in {0, 143}
+    assert "Traceback" not in end.told
+    assert service.is_gone()
+
+
+def test_the_script_takes_the_python_that_has_the_packages(tmp_path: Path) -> None:
+    project, bare = copied_project(tmp_path), tmp_path / "bin"
+    bare.mkdir()
+    for tool in ("sh", "dirname"):
+        (bare / tool).symlink_to(str(shutil.which(tool)))
+
+    def started() -> str:
+        return subprocess.run(
+            [project / "start.sh", "--port", "0"],
+            cwd=tmp_path,
+            env={**os.environ, "PATH": str(bare), "DATABASE_URL": NOWHERE},
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stderr
+
+    for name in ("python", "python3"):  # they have no packages
+        (bare / name).write_text(f'#!/bin/sh\nexec {sys.executable} -IS "$@"\n')
+        (bare / name).chmod(0o755)
+    assert started() == "songbook: no Python here has the packages: run make install.\n"
+
+    (bare / "python").unlink()
+    installed = tmp_path / ".venv" / "bin" / "python"
+    installed.parent.mkdir(parents=True)
+    installed.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    installed.chmod(0o755)
+    assert started().startswith("songbook: no PostgreSQL answers at 127.0.0.1:1: ")

@@ -13,20 +13,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 import yaml  # type: ignore[import-untyped] # the stubs would be for this file alone
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
 
-from app.settings import Settings
+from app.settings import ALIASES, Settings
+from tests.conftest import execute
 
 PROJECT = Path(__file__).parents[1]
 COMPOSE_FILE = PROJECT.parent / "docker-compose.yml"
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
 COMPOSE = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
-SHIPPED = {"alembic.ini", "app", "migrations", "requirements.txt"}
+SHIPPED = {"alembic.ini", "app", "config", "migrations", "requirements.txt"}
 FIELDS = set(Settings.model_fields)
 OF_THE_IMAGE = {"host", "port", "postgres_data"}
+IN_FILES = {"database_url_file", "pg_password_file", "oauth_token_secret_file"}
+NAMES = (FIELDS - OF_THE_IMAGE) | IN_FILES | {name.lower() for name in ALIASES.values()}
 
 in_containers = pytest.mark.timeout(900)
 
@@ -77,7 +83,7 @@ def test_nothing_but_the_service_reaches_the_build() -> None:
 
 
 def test_compose_starts_the_service_after_its_database_and_its_migrations() -> None:
-    assert set(SERVICES) == {"db", "share", "migrate", "web"}
+    assert set(SERVICES) == {"db", "db-test", "share", "migrate", "web"}
     waits = {name: wait["condition"] for name, wait in SERVICES["web"]["depends_on"].items()}
     assert waits == {"db": "service_healthy", "migrate": "service_completed_successfully"}
     assert SERVICES["migrate"]["depends_on"]["db"] == {"condition": "service_healthy"}
@@ -86,6 +92,19 @@ def test_compose_starts_the_service_after_its_database_and_its_migrations() -> N
 
 def test_compose_keeps_the_data_where_postgresql_18_has_them() -> None:
     assert SERVICES["db"]["volumes"] == ["data:/var/lib/postgresql"]
+
+
+def test_the_test_database_is_as_the_other_but_asked_for_private_and_forgetful() -> None:
+    db, test = SERVICES["db"], SERVICES["db-test"]
+    own = {"profiles", "ports", "tmpfs"}
+    assert {key: test[key] for key in set(test) - own} == {
+        key: db[key] for key in set(db) - {"volumes", "restart"}
+    }
+    assert test["profiles"] == ["test"]
+    assert test["ports"] == ["127.0.0.1:${TEST_DB_PORT:-5434}:5432"]
+    assert test["tmpfs"] == ["/var/lib/postgresql"]
+    waits = [name for service in SERVICES.values() for name in service.get("depends_on", {})]
+    assert "db-test" not in waits
 
 
 @pytest.mark.parametrize("name", ["share", "migrate", "web"])
@@ -98,10 +117,20 @@ def test_compose_gives_no_right_that_is_not_needed(name: str) -> None:
     assert ("user" in service) == (name == "share")
 
 
-@pytest.mark.parametrize("name", sorted(FIELDS - OF_THE_IMAGE))
+@pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_setting_can_be_given_to_compose(name: str) -> None:
     assert name.upper() in SERVICES["web"]["environment"]
     assert SERVICES["migrate"]["environment"] == SERVICES["web"]["environment"]
+
+
+def test_compose_decides_nothing_but_where_the_database_is() -> None:
+    given = {name: text for name, text in SERVICES["web"]["environment"].items() if text}
+    assert given == {
+        "PG_HOST": "${PG_HOST:-db}",
+        "PG_DB": "${PG_DB:-foo}",
+        "PG_PASSWORD": "${PG_PASSWORD-postgres}",
+    }
+    assert {name.lower() for name in SERVICES["web"]["environment"]} == NAMES
 
 
 def hindrance() -> str | None:
@@ -145,6 +174,7 @@ class Stack:
     clone: Path
     name: str = field(default_factory=lambda: f"songbook-test-{secrets.token_hex(4)}")
     port: int = field(default_factory=free_port)
+    test_port: int = field(default_factory=free_port)
 
     @property
     def url(self) -> str:
@@ -159,7 +189,8 @@ class Stack:
     def compose(self, *arguments: str, check: bool = True, given: str = "", **more: str) -> str:
         """Run Compose in the clone, whatever settings this run has itself."""
         ours = {"COMPOSE_PROJECT_NAME": self.name, "IMAGE": self.name, "WEB_PORT": str(self.port)}
-        kept = {key: value for key, value in os.environ.items() if key.lower() not in FIELDS}
+        ours["TEST_DB_PORT"] = str(self.test_port)
+        kept = {key: value for key, value in os.environ.items() if key.lower() not in NAMES}
         environment = {**kept, **ours, **more}
         return run(*COMPOSE, *arguments, check=check, input=given, env=environment, cwd=self.clone)
 
@@ -188,7 +219,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     shutil.copy(PROJECT / ".dockerignore", stack.clone / "project")
     (stack.clone / "project" / ".env").write_text("SECRET=of-this-machine\n")
     yield stack
-    stack.compose("down", "-v")
+    stack.compose("--profile", "test", "down", "-v")
     run("docker", "image", "rm", "--force", stack.name)
 
 
@@ -282,3 +313,49 @@ def test_a_wrong_password_is_one_line_that_does_not_repeat_it(stack: Stack) -> N
     (line,) = re.findall(r"^songbook: .*", said, re.MULTILINE)
     assert "password" in line
     assert "Traceback" not in said
+
+
+@in_containers
+def test_the_test_database_starts_on_request_and_forgets_what_it_held(stack: Stack) -> None:
+    stack.up()
+    asked = ("--profile", "test")
+    url = URL.create(
+        "postgresql+asyncpg", "postgres", "postgres", "127.0.0.1", stack.test_port, "foo"
+    )
+    for _ in range(2):
+        assert not is_there(url)
+        stack.compose(*asked, "up", "-d", "db-test")
+        wait_until(lambda: is_there(url))
+        execute(url, "CREATE TABLE kept ()")
+        assert execute(url, "SELECT lower('É') = 'é' AND 'Z' < 'a'") == [(True,)]
+        stack.compose(*asked, "rm", "--stop", "--force", "db-test")
+
+
+def is_there(url: URL) -> bool:
+    try:
+        execute(url, "SELECT 1")
+    except (OSError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        return False
+    return True
+
+
+@in_containers
+def test_production_takes_its_secret_from_a_file_and_does_not_start_without(stack: Stack) -> None:
+    stack.up()
+    serve = ("run", "--rm", "--no-deps", "-T", "web", "python", "-m", "app", "serve")
+    said = stack.compose(*serve, check=False, ENVIRONMENT="prod")
+    assert "songbook: OAUTH_TOKEN_SECRET is missing" in said
+
+    secret = stack.clone / "oauth_token_secret"
+    secret.write_text(f"{secrets.token_urlsafe(48)}\n")
+    secret.chmod(0o644)  # the account of the service has to read it
+    place = f"{secret}:/run/secrets/oauth_token_secret:ro,z"
+    listed = stack.compose(
+        *("run", "--rm", "--no-deps", "-T", "-v", place, "web", "python", "-m", "app", "settings"),
+        ENVIRONMENT="prod",
+        OAUTH_TOKEN_SECRET_FILE="/run/secrets/oauth_token_secret",
+    )
+    assert re.search(r"OAUTH_TOKEN_SECRET +\*{3} +file /run/secrets/oauth_token_secret", listed)
+    assert re.search(r"CLOSED_WRITES +true +config/prod\.env", listed)
+    assert re.search(r"DATABASE_URL +\S+://postgres:\*{3}@db:5432/foo +PG_\*", listed)
+    assert secret.read_text().strip() not in listed

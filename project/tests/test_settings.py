@@ -1,23 +1,60 @@
 """The settings: where they come from, how they are spelled, and what they keep to themselves."""
 
+import ast
+import re
+import secrets
+from collections.abc import Callable
+from io import StringIO
+from itertools import pairwise
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
+from alembic import command as alembic
+from alembic.config import Config
+from annotated_types import Ge, Le
+from dotenv import dotenv_values
 from pydantic import ValidationError
 from sqlalchemy import make_url
+from sqlalchemy.engine import URL
 
-from app.settings import Settings, StartError, load_settings
-from tests.conftest import PROJECT
+from app.listing import spelled
+from app.settings import ALIASES, ROOT, Settings, StartError, load_settings
+from app.token_secrets import weakness
+from tests.conftest import PROJECT, execute
 
 SECRET = "hush-4711"
+SECRET_FIELDS = {"database_url", "pg_password", "oauth_token_secret"}
+DEFAULTS = Settings.model_construct().model_dump()
+CONFIGS = sorted((PROJECT / "config").iterdir())
+DOCUMENTS = [
+    *(ROOT.glob("*.md"), ROOT.glob("docs/**/*"), ROOT.glob("examples/*.md")),
+    *(ROOT.glob("docker-compose*"), ROOT.glob("Makefile"), PROJECT.glob("Dockerfile")),
+    *(PROJECT.glob("config/*"), PROJECT.glob("*.sh")),
+]
+
+Write = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what the machine that runs the tests has set."""
-    for name in Settings.model_fields:
+    names = [*Settings.model_fields, *ALIASES.values(), *(f"{name}_file" for name in SECRET_FIELDS)]
+    for name in names:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
+    """Give what writes lines into a `.env`, the place between config/ and the environment."""
+    path = tmp_path / ".env"
+
+    def write(*lines: str) -> None:
+        path.write_text("".join(f"{line}\n" for line in lines))
+        monkeypatch.setenv("ENV_FILE", str(path))
+
+    return write
 
 
 def refusal(**given: object) -> str:
@@ -54,13 +91,13 @@ def test_an_empty_variable_is_as_none_at_all(monkeypatch: pytest.MonkeyPatch) ->
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), "")
 
-    assert load_settings() == Settings.model_construct()
+    assert load_settings().model_dump() == DEFAULTS
 
 
 def test_a_variable_that_is_none_of_ours_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTS", "many")
 
-    assert load_settings() == Settings.model_construct()
+    assert load_settings().model_dump() == DEFAULTS
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
@@ -135,6 +172,22 @@ def test_the_ssl_mode_of_other_drivers_is_understood() -> None:
         ("pool_timeout", "61", "less than or equal to 60"),
         ("pool_timeout", "nan", "less than or equal to 60"),
         ("require_if_match", "perhaps", "valid boolean"),
+        ("environment", "production", "should be 'dev', 'qa' or 'prod'"),
+        ("environment", "PROD", "should be 'dev', 'qa' or 'prod'"),
+        ("items_per_user", "0", "greater than or equal to 1"),
+        ("items_per_user", "1000001", "less than or equal to 1000000"),
+        ("pg_port", "0", "greater than or equal to 1"),
+        ("log_level", "loud", "should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'"),
+        ("access_token_minutes", "1441", "less than or equal to 1440"),
+        ("login_tries_per_address", "0", "greater than or equal to 1"),
+        ("login_tries_per_name", "0", "greater than or equal to 1"),
+        ("login_window_minutes", "0", "greater than or equal to 1"),
+        ("retention_days", "-1", "greater than or equal to 0"),
+        ("retention_days", "36501", "less than or equal to 36500"),
+        ("cors_origins", "example.org", "should be * or origins like"),
+        ("cors_origins", "https://example.org/", "should be * or origins like"),
+        ("cors_origins", f"https://me:{SECRET}@example.org", "should be * or origins like"),
+        ("cors_origins", "https://example.org https://example.net", "should be * or origins"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named_in_one_line_without_its_value(
@@ -167,3 +220,393 @@ def test_the_password_is_in_no_text_of_the_settings() -> None:
 
     for told in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.url)):
         assert SECRET not in told
+
+
+def test_the_later_place_wins(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def in_force() -> tuple[bool, str]:
+        settings = load_settings()
+        return settings.private_profiles, settings.origin("private_profiles")
+
+    assert in_force() == (False, "config/dev.env")
+    write("ENVIRONMENT=qa")
+    assert in_force() == (True, "config/qa.env")
+    write("ENVIRONMENT=qa", "PRIVATE_PROFILES=no")
+    assert in_force() == (False, str(tmp_path / ".env"))
+    monkeypatch.setenv("PRIVATE_PROFILES", "yes")
+    assert in_force() == (True, "environment")
+    assert load_settings(private_profiles=False).private_profiles is False
+    assert load_settings(private_profiles=False).origin("private_profiles") == "argument"
+
+
+def test_the_process_says_the_last_word_about_its_environment(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("ENVIRONMENT=dev")
+    monkeypatch.setenv("ENVIRONMENT", "prod")
+
+    assert load_settings().environment == "prod"
+    assert load_settings().closed_writes is True
+    assert load_settings(environment="dev").closed_writes is False
+
+
+def test_what_is_empty_in_a_later_place_is_left_to_the_earlier_one(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("PORT=9001", "HOST=", "WORKERS", "CLOSED_WRITES=")
+    monkeypatch.setenv("PORT", "")
+
+    settings = load_settings()
+
+    assert (settings.port, settings.host, settings.workers) == (9001, "127.0.0.1", 1)
+    assert settings.origin("closed_writes") == "config/dev.env"
+
+
+def test_a_file_of_variables_is_read_as_it_stands(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    write("# a comment", "export PROJECT_NAME='a ${HOME} # b'", "nothing of ours = 1", "PORTS=2")
+
+    settings = load_settings()
+
+    assert settings.project_name == "a ${HOME} # b"
+    assert settings.model_dump() == {**DEFAULTS, "project_name": settings.project_name}
+
+
+def test_a_file_of_variables_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing, binary = tmp_path / "missing", tmp_path / "binary"
+    binary.write_bytes(b"PORT=\xff\n")
+
+    for path, reason in [
+        (missing, "cannot be read (No such file or directory)"),
+        (tmp_path, "cannot be read (Is a directory)"),
+        (binary, "is not a text in UTF-8"),
+    ]:
+        monkeypatch.setenv("ENV_FILE", str(path))
+        assert refusal() == f"ENV_FILE asks for {path}, which {reason}."
+
+
+def test_a_setting_that_does_not_fit_is_found_where_it_stands(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("PORT=many")
+    assert refusal().endswith(f" (it stands in {tmp_path / '.env'})")
+
+    monkeypatch.setenv("PORT", "many")
+    assert refusal().endswith("unable to parse string as an integer")
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_the_file_of_an_environment_has_known_names_a_reason_and_no_secret(path: Path) -> None:
+    names = {name.lower() for name in dotenv_values(path)}
+
+    assert names <= set(Settings.model_fields) - SECRET_FIELDS - {"environment"}
+    assert path.read_text().startswith("# ")
+    assert load_settings(environment=path.stem).environment == path.stem
+
+
+def test_every_environment_has_its_file_and_only_that_for_developers_leaves_all_open() -> None:
+    environments = get_args(Settings.model_fields["environment"].annotation)
+
+    assert {path.name for path in CONFIGS} == {f"{name}.env" for name in environments}
+    assert load_settings(environment="dev").model_dump() == DEFAULTS
+    for name in ("qa", "prod"):
+        closed = {"environment": name, "closed_writes": True, "private_profiles": True}
+        assert load_settings(environment=name).model_dump() == DEFAULTS | closed
+
+
+def test_what_the_tutorials_call_a_setting_is_understood(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("PROJECT_NAME=Earlier")
+    monkeypatch.setenv("APP_NAME", "Awesome API")
+    monkeypatch.setenv("SQLALCHEMY_ECHO", "true")
+    monkeypatch.setenv("ADMIN_EMAIL", "admin@example.org")
+    settings = load_settings()
+    assert (settings.project_name, settings.echo_sql) == ("Awesome API", True)
+    assert settings.admin_email == "admin@example.org"
+
+    monkeypatch.setenv("PROJECT_NAME", "Another")
+    assert load_settings().project_name == "Another"
+
+
+@pytest.mark.parametrize(("text", "level"), [("debug", "DEBUG"), ("Warning", "WARNING")])
+def test_a_level_may_be_spelled_as_one_likes(text: str, level: str) -> None:
+    assert load_settings(log_level=text).log_level == level
+
+
+@pytest.mark.parametrize(
+    ("text", "origins"),
+    [
+        ("*", ("*",)),
+        (
+            " https://Example.org , http://localhost:3000,",
+            ("https://example.org", "http://localhost:3000"),
+        ),
+        ("http://[::1]:80", ("http://[::1]:80",)),
+        (",", ()),
+    ],
+)
+def test_origins_are_separated_by_commas(
+    monkeypatch: pytest.MonkeyPatch, text: str, origins: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CORS_ORIGINS", text)
+
+    assert load_settings().cors_origins == origins
+    assert load_settings(cors_origins=origins).cors_origins == origins
+
+
+@pytest.mark.parametrize("name", sorted(SECRET_FIELDS))
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_a_secret_may_stand_in_a_file(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, ending: str
+) -> None:
+    secret = f"postgresql+asyncpg://me:{SECRET}@db/foo" if name == "database_url" else f" {SECRET}"
+    (tmp_path / "secret").write_bytes(f"{secret}{ending}".encode())
+
+    def read() -> tuple[str, str]:
+        settings = load_settings()
+        return getattr(settings, name).get_secret_value(), settings.origin(name)
+
+    write(f"{name.upper()}_FILE={tmp_path / 'secret'}")
+    assert read() == (secret, f"file {tmp_path / 'secret'}")
+    monkeypatch.setenv("ENV_FILE", "/dev/null")
+    monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / "secret"))
+    assert read() == (secret, f"file {tmp_path / 'secret'}")
+
+
+def test_a_file_for_what_is_no_secret_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT_FILE", "/nowhere")
+
+    assert load_settings().model_dump() == DEFAULTS
+
+
+def test_a_secret_and_its_file_in_one_place_are_refused_in_two_the_later_wins(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write("PG_PASSWORD_FILE=/nowhere")
+    monkeypatch.setenv("PG_PASSWORD", SECRET)
+    password = load_settings().pg_password
+    assert password
+    assert password.get_secret_value() == SECRET
+
+    monkeypatch.setenv("PG_PASSWORD_FILE", "/nowhere")
+    assert refusal() == (
+        "PG_PASSWORD and PG_PASSWORD_FILE are both set in environment: leave one out."
+    )
+
+    monkeypatch.setenv("PG_PASSWORD", "")
+    assert refusal() == (
+        "PG_PASSWORD_FILE names /nowhere, which cannot be read (No such file or directory)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"\xff", "is not a text in UTF-8"),
+        (None, "cannot be read (Is a directory)"),
+    ],
+)
+def test_a_file_that_holds_no_secret_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None, reason: str
+) -> None:
+    path = tmp_path / "secret"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    monkeypatch.setenv("DATABASE_URL_FILE", str(path))
+
+    assert refusal() == f"DATABASE_URL_FILE names {path}, which {reason}."
+
+
+def test_a_path_that_no_file_can_have_is_refused(write: Write) -> None:
+    write('PG_PASSWORD_FILE="/nowhere\0"')
+
+    assert refusal().startswith("PG_PASSWORD_FILE names /nowhere")
+
+
+def test_a_url_that_a_file_holds_is_refused_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "url").write_text(f"mysql://me:{SECRET}@db/foo")
+    monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
+
+    assert refusal().startswith("DATABASE_URL does not name PostgreSQL")
+    assert refusal().endswith(f" (it stands in file {tmp_path / 'url'})")
+    assert SECRET not in refusal()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "url"),
+    [
+        ("PG_HOST", "db", "postgresql+asyncpg://postgres@db:5432/postgres"),
+        ("PG_PORT", "5432", "postgresql+asyncpg://postgres@localhost:5432/postgres"),
+        ("PG_USER", "a@b", "postgresql+asyncpg://a%40b@localhost:5432/postgres"),
+        ("PG_PASSWORD", "p%/", "postgresql+asyncpg://postgres:p%25%2F@localhost:5432/postgres"),
+        ("PG_DB", "foo", "postgresql+asyncpg://postgres@localhost:5432/foo"),
+        (
+            "PG_HOST",
+            "/run/my socket",
+            "postgresql+asyncpg://postgres@/postgres?host=/run/my+socket&port=5432",
+        ),
+    ],
+)
+def test_any_part_of_a_url_is_completed(
+    write: Write, monkeypatch: pytest.MonkeyPatch, name: str, text: str, url: str
+) -> None:
+    monkeypatch.setenv(name, text)
+    assert load_settings().url == make_url(url)
+
+    monkeypatch.delenv(name)
+    write(f"{name}='{text}'")
+    assert load_settings().url == make_url(url)
+
+    write(f"{name}='{text}'", "DATABASE_URL=postgres://me@other/foo")
+    assert load_settings().url == make_url("postgresql+asyncpg://me@other/foo")
+
+
+def set_parts(monkeypatch: pytest.MonkeyPatch, url: URL) -> None:
+    """Write the parts of a URL where the tutorial has them."""
+    monkeypatch.setenv("PG_HOST", str(url.query.get("host") or url.host))
+    monkeypatch.setenv("PG_PORT", str(url.query.get("port") or url.port or 5432))
+    monkeypatch.setenv("PG_USER", url.username or "")
+    monkeypatch.setenv("PG_PASSWORD", str(url.password))
+    monkeypatch.setenv("PG_DB", url.database or "")
+
+
+def test_a_password_of_any_characters_connects(
+    guarded_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_parts(monkeypatch, guarded_url)
+
+    url = load_settings().url
+
+    assert url
+    assert set("%@:/?#") < set(str(url.password))
+    assert execute(url, "SELECT current_user") == [(guarded_url.username,)]
+
+
+def test_alembic_takes_the_database_from_the_same_place_online_and_offline(
+    guarded_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*arguments: str, sql: bool = False) -> str:
+        output = StringIO()
+        config = Config(PROJECT / "alembic.ini", stdout=output, output_buffer=output)
+        getattr(alembic, arguments[0])(config, *arguments[1:], **({"sql": True} if sql else {}))
+        return output.getvalue()
+
+    set_parts(monkeypatch, guarded_url)
+    assert "(head)" in run("current")
+    assert "CREATE TABLE song" in run("upgrade", "head", sql=True)
+
+    monkeypatch.setenv("DATABASE_URL", f"mysql://me:{SECRET}@db/foo")
+    for sql in (False, True):
+        with pytest.raises(StartError, match="DATABASE_URL does not name PostgreSQL"):
+            run("upgrade", "head", sql=sql)
+
+
+@pytest.mark.parametrize(
+    ("secret", "fault"),
+    [
+        (None, "is missing"),
+        ("", "is missing"),
+        ("changeme", "is a placeholder"),
+        ("Change-Me" * 8, "is a placeholder"),
+        ("default", "is a placeholder"),
+        ("my-very-s3cure-SECRET-of-forty-characters", "is a placeholder"),
+        ("09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7", "is a placeholder"),
+        ("Zm9vYmFyLWJheg", "is shorter than 32 bytes"),
+        ("0123456789abcdef0123456789abcde", "is shorter than 32 bytes"),
+        ("a" * 64, "repeats itself"),
+        ("0123456789abcdef" * 2, "repeats itself"),
+        ("abbabaababbaabbabaababbaabbabaabab", "repeats itself"),
+        ("ä-16-ö-17-ü-18-ß-19-é-20", "is shorter than 32 bytes"),
+        ("ä-16-ö-17-ü-18-ß-19-é-20-☃-21", None),
+        (secrets.token_urlsafe(48), None),
+        (secrets.token_hex(16), None),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_called_what_it_is(
+    secret: str | None, fault: str | None
+) -> None:
+    assert weakness(secret) == fault
+    settings = load_settings(environment="prod", oauth_token_secret=secret)
+    if fault is None:
+        settings.check_production()
+        return
+    with pytest.raises(StartError) as refused:
+        settings.check_production()
+    assert str(refused.value).startswith(f"OAUTH_TOKEN_SECRET {fault}, and this is production")
+    assert not secret or secret not in str(refused.value)
+
+
+def test_elsewhere_a_short_secret_will_do_and_none_is_a_random_one() -> None:
+    for environment in ("dev", "qa"):
+        settings = load_settings(environment=environment, debug=True, log_level="debug")
+        settings.check_production()
+        assert weakness(settings.token_secret) is None
+        assert settings.token_secret == load_settings().token_secret
+        assert load_settings(oauth_token_secret="short").token_secret == "short"
+
+
+def test_no_document_holds_a_secret_that_production_would_take() -> None:
+    """Whoever copies a line must not end up with what everybody knows."""
+    paths = [path for found in DOCUMENTS for path in found if path.is_file()]
+    texts = "\n".join(path.read_text() for path in paths)
+    shown = re.findall(r"OAUTH_TOKEN_SECRET\s*[=:]\s*[\"']?([^\s\"'`]+)", texts)
+
+    assert len(paths) > 10
+    assert [secret for secret in shown if weakness(secret) is None] == []
+
+
+def test_the_document_lists_every_setting_as_it_is() -> None:
+    document = (ROOT / "docs" / "settings.md").read_text()
+    rows = re.findall(r"^\| `([A-Z_]+)` \|(.*)\|$", document, re.MULTILINE)
+    listed = {name: tuple(cell.strip() for cell in cells.split("|")) for name, cells in rows}
+
+    meant = meanings()
+    assert listed == {
+        name.upper(): (default(name), meant[name], bounds(name)) for name in Settings.model_fields
+    }
+    for alias in ALIASES.values():
+        assert f"`{alias}`" in document
+    for name in SECRET_FIELDS:
+        assert f"`{name.upper()}_FILE`" in document
+
+
+def meanings() -> dict[str, str]:
+    """Return what stands below each field of the class."""
+    tree = ast.parse((PROJECT / "app" / "settings.py").read_text())
+    [body] = [found.body for found in tree.body if isinstance(found, ast.ClassDef)]
+    return {
+        field.target.id: str(below.value.value)
+        for field, below in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
+
+
+def default(name: str) -> str:
+    value = Settings.model_fields[name].default
+    text = str(value.relative_to(ROOT)) if isinstance(value, Path) else spelled(value)
+    return "" if text == "(none)" else f"`{text}`"
+
+
+def bounds(name: str) -> str:
+    field = Settings.model_fields[name]
+    low = [bound.ge for bound in field.metadata if isinstance(bound, Ge)]
+    high = [bound.le for bound in field.metadata if isinstance(bound, Le)]
+    if low:
+        return f"{low[0]} to {high[0]}"
+    if field.annotation is bool:
+        return "`true`, `false`"
+    is_choice = get_origin(field.annotation) is Literal
+    return ", ".join(f"`{choice}`" for choice in get_args(field.annotation)) if is_choice else ""

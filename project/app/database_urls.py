@@ -1,0 +1,49 @@
+"""The URL of a PostgreSQL: as people spell it, made of its parts, and without its password."""
+
+from typing import Any
+
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+_DRIVER = "postgresql+asyncpg"
+_PARAMETERS = {
+    *("host", "port", "user", "password", "database", "passfile", "service", "servicefile"),
+    *("ssl", "direct_tls", "target_session_attrs", "krbsrvname", "gsslib"),
+    "prepared_statement_cache_size",
+}
+_MASK = "***"
+
+
+def normalized(value: Any) -> Any:
+    """Accept the spellings of a PostgreSQL URL that people have; name asyncpg as the driver."""
+    if value in {None, ""}:
+        return None
+    try:
+        url = make_url(str(value))
+    except (ArgumentError, ValueError):
+        raise ValueError(
+            "is not a database URL: write postgresql+asyncpg://user:password@host:5432/database,"
+            " with special characters percent-encoded"
+        ) from None
+    if url.drivername not in {"postgresql", "postgres", _DRIVER}:
+        raise ValueError("does not name PostgreSQL: begin it with postgresql+asyncpg://")
+    if mode := url.query.get("sslmode"):  # libpq's name of what asyncpg calls ssl
+        url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
+    if unknown := sorted(set(url.query) - _PARAMETERS):
+        raise ValueError(f"has parameters that asyncpg does not know: {', '.join(unknown)}")
+    return url.set(drivername=_DRIVER).render_as_string(hide_password=False)
+
+
+def composed(host: str, port: int, user: str, password: str | None, database: str) -> URL:
+    """Make a URL of its parts, in which nothing is encoded; a host with a slash is a socket's."""
+    url = URL.create(_DRIVER, username=user, password=password, database=database)
+    if host.startswith("/"):
+        return url.update_query_dict({"host": host, "port": str(port)})
+    return url.set(host=host, port=port)
+
+
+def masked(url: URL) -> str:
+    """Spell a URL without its password, which may also stand among its parameters."""
+    if "password" in url.query:
+        url = url.difference_update_query(["password"]).update_query_dict({"password": "MASKED"})
+    return url.render_as_string(hide_password=True).replace("password=MASKED", f"password={_MASK}")

@@ -1,0 +1,39 @@
+"""The types of settings whose text has a form of its own; each says what a wrong one should be."""
+
+import re
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from app.database_urls import normalized
+
+_ORIGIN = r"[a-z][a-z\d+.-]*://([\w.-]+|\[[\da-f:.]+\])(:\d+)?"
+
+
+def _in_capitals(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip().lower() for part in value.split(",") if part.strip())
+
+
+def _origin(value: str) -> str:
+    if value != "*" and not re.fullmatch(_ORIGIN, value):
+        raise ValueError(
+            "should be * or origins like https://example.org:8443, with commas between"
+        )
+    return value
+
+
+DatabaseUrl = Annotated[SecretStr, BeforeValidator(normalized)]
+Level = Annotated[
+    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_in_capitals)
+]
+Minutes = Annotated[int, Ge(1), Le(1440)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_listed)]
+Port = Annotated[int, Ge(1), Le(65535)]
+Tries = Annotated[int, Ge(1), Le(1_000_000)]

@@ -1,0 +1,122 @@
+"""Where settings are written: files per environment, `.env`, the process; the later wins."""
+
+import os
+from collections.abc import Mapping
+from io import StringIO
+from pathlib import Path
+from typing import NamedTuple
+
+from dotenv import dotenv_values
+
+PROJECT = Path(__file__).parents[1]
+
+
+class StartError(Exception):
+    """Why a command cannot do its work: one sentence that says what to do, without secrets."""
+
+
+class Found(NamedTuple):
+    """The text of a setting, and where it was written."""
+
+    text: str
+    origin: str
+    is_path: bool = False
+
+
+class Names(NamedTuple):
+    """How a setting is called, the first name winning; whether a file may hold it in its stead."""
+
+    spellings: tuple[str, ...]
+    is_secret: bool
+
+
+class _Layer(NamedTuple):
+    origin: str
+    texts: dict[str, str]
+
+
+def find(fields: Mapping[str, Names], environment: str | None = None) -> dict[str, Found]:
+    """Return what is written of each field; raise StartError for what cannot be read.
+
+    The environment decides which of the files in config/ counts; it may be written itself.
+    """
+    found: dict[str, Found] = {}
+    for layer in _layers(environment):
+        for field, names in fields.items():
+            if written := _written(layer, names):
+                found[field] = written
+    # only now, so that a file which a later layer overrules need not be there
+    return {field: _content(fields[field], written) for field, written in found.items()}
+
+
+def _layers(environment: str | None) -> tuple[_Layer, ...]:
+    process = _Layer("environment", _usable(os.environ))
+    local = _local(process.texts.get("ENV_FILE"))
+    named = [layer.texts.get("ENVIRONMENT") for layer in (process, local)]
+    chosen = environment or named[0] or named[1] or "dev"
+    if chosen not in {"dev", "qa", "prod"}:  # it will be refused by its name
+        return local, process
+    path = PROJECT / "config" / f"{chosen}.env"
+    texts = _usable(_file(path, "ENVIRONMENT"))
+    texts.pop("ENVIRONMENT", None)  # what chose the file cannot be changed by it
+    return _Layer(f"config/{chosen}.env", texts), local, process
+
+
+def _local(given: str | None) -> _Layer:
+    """Read `.env`, if there is one, or what ENV_FILE names."""
+    path = Path(given) if given else PROJECT / ".env"
+    is_there = given is not None or path.exists()
+    return _Layer(given or ".env", _usable(_file(path, "ENV_FILE")) if is_there else {})
+
+
+def _file(path: Path, setting: str) -> dict[str, str | None]:
+    try:
+        return dotenv_values(stream=StringIO(_text(path)), interpolate=False)
+    except ValueError as reason:
+        raise StartError(f"{setting} asks for {path}, which {reason}.") from None
+
+
+def _usable(texts: Mapping[str, str | None]) -> dict[str, str]:
+    """Leave out what is empty; of the spellings of a name, the one in capitals counts."""
+    capitals_last = sorted(texts, key=str.isupper)
+    return {name.upper(): text for name in capitals_last if (text := texts[name])}
+
+
+def _written(layer: _Layer, names: Names) -> Found | None:
+    """Return what a layer says of a setting; of a secret it may name the file that holds it."""
+    direct = [name for name in names.spellings if name in layer.texts]
+    path = layer.texts.get(_of_file(names)) if names.is_secret else None
+    if path and direct:
+        raise StartError(
+            f"{direct[0]} and {_of_file(names)} are both set in {layer.origin}: leave one out."
+        )
+    if path:
+        return Found(path, f"file {path}", is_path=True)
+    return Found(layer.texts[direct[0]], layer.origin) if direct else None
+
+
+def _content(names: Names, found: Found) -> Found:
+    if not found.is_path:
+        return found
+    try:
+        text = _text(Path(found.text)).removesuffix("\n").removesuffix("\r")
+    except ValueError as reason:
+        raise StartError(f"{_of_file(names)} names {found.text}, which {reason}.") from None
+    if not text:
+        raise StartError(f"{_of_file(names)} names {found.text}, which is empty.")
+    return Found(text, found.origin)
+
+
+def _of_file(names: Names) -> str:
+    return f"{names.spellings[0]}_FILE"
+
+
+def _text(path: Path) -> str:
+    """Return what a file holds; raise ValueError that says why it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("is not a text in UTF-8") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ValueError(f"cannot be read ({reason})") from None
