@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from typing import Annotated
@@ -15,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import DBAPIError
 
-from app import imports, listing, resources, serving
+from app import administration, imports, listing, resources, serving
 from app.settings import Settings, StartError, load_settings
 from app.startup import SilentError, check_address, check_database, located
 
@@ -39,6 +40,10 @@ Resource = Annotated[str, typer.Argument(help="What the rows are: songs, …")]
 CsvFile = Annotated[Path, typer.Argument(help="A CSV file whose first line names the columns.")]
 Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out.")]
 SkipBad = Annotated[bool, typer.Option(help="Store the rows that fit.")]
+Username = Annotated[str, typer.Argument(help="The name to sign in with.")]
+Email = Annotated[str, typer.Argument(help="The e-mail, good for signing in as well.")]
+Name = Annotated[str | None, typer.Option(help="May be left out.")]
+Days = Annotated[int | None, typer.Option(min=0, help="How many days ago [RETENTION_DAYS].")]
 
 
 @cli.command()
@@ -89,6 +94,7 @@ def import_file(
     if resource not in modules:
         raise StartError(f"there is no resource {resource}: there are {', '.join(modules)}.")
     classes = resources.family(modules[resource])
+    imports.check_importable(classes.table, classes.create)
     begun, report = monotonic(), imports.Report()
     opened = imports.opened(file, classes.create, ignore or [])
     with opened as source, located(load_settings()) as url:
@@ -103,6 +109,43 @@ def import_file(
                     progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
     left_out = f", {report.bad} left out" if report.bad else ""
     print(f"{report.stored} {resource} stored in {monotonic() - begun:.1f} s{left_out}.")
+
+
+@cli.command()
+def create_superuser(
+    username: Username, email: Email, first_name: Name = None, last_name: Name = None
+) -> None:
+    """Store a superuser, whose password is read from standard input."""
+    names = {"first_name": first_name, "last_name": last_name}
+    given = {"username": username, "email": email, "password": _password(), **names}
+    with located(load_settings()) as url:
+        check_database(url)
+        administration.create_superuser(url, **given)
+    print(f"{username} is a superuser, who signs in at /api/auth/token.")
+
+
+def _password() -> str:
+    """Ask for a password twice, or read the line that is piped in."""
+    if sys.stdin.isatty():
+        asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return asked
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+@cli.command()
+def purge(older_than: Days = None) -> None:
+    """Remove the rows that were deleted long ago; until then they can be restored."""
+    settings = load_settings()
+    age = timedelta(days=settings.retention_days if older_than is None else older_than)
+    with located(settings) as url:
+        check_database(url)
+        with _progress() as progress:
+            task = progress.add_task("Purging", total=None)
+            purged = administration.purge(
+                url, age, lambda name, rows: progress.update(task, description=f"{rows} {name}")
+            )
+    for name, rows in purged.items():
+        print(f"{rows} {name} purged, deleted {age.days} days ago or longer.")
 
 
 @cli.command("settings")

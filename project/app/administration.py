@@ -1,7 +1,6 @@
 """What an operator does on the command line: make the first superuser, purge deleted rows."""
 
 import asyncio
-import json
 from collections.abc import Callable
 from datetime import timedelta
 from functools import cache
@@ -9,13 +8,14 @@ from typing import Any
 
 import asyncpg
 from pydantic import ValidationError
-from sqlalchemy import BigInteger, Interval, bindparam, delete, func, select, text
+from sqlalchemy import BigInteger, Interval, bindparam, delete, func, literal_column, select
 from sqlalchemy.engine import URL
 
 from app import resources
 from app.compiled import Statement
 from app.db import Database
 from app.failures import problem_of
+from app.field_errors import reasons_of
 from app.records import Record, living, table_of
 from app.resources.users import User, UserCreate, UserPublic, stored
 from app.settings import StartError
@@ -24,33 +24,27 @@ from app.statements import created
 _PURGED_AT_ONCE = 1000
 
 
-def create_superuser(url: URL, **given: Any) -> str:
-    """Store a superuser; return what a client would be shown.
-
-    Raises StartError when the fields do not fit or are taken.
-    """
+def create_superuser(url: URL, **given: Any) -> None:
+    """Store a superuser; raise StartError when the fields do not fit or are taken."""
     try:
         user = UserCreate(**given, is_superuser=True)
     except ValidationError as error:
-        errors = error.errors(include_url=False, include_context=False, include_input=False)
-        reasons = "; ".join(f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in errors)
-        raise StartError(f"the user does not fit: {reasons}.") from None
-    return asyncio.run(_store(url, user))
+        raise StartError(f"the user does not fit: {reasons_of(error)}.") from None
+    asyncio.run(_store(url, user))
 
 
-async def _store(url: URL, user: UserCreate) -> str:
+async def _store(url: URL, user: UserCreate) -> None:
     db = Database(url, pool_size=1)
     try:
-        row = await db.fetch(created(User, UserPublic, await stored(user.model_dump())))
+        await db.fetch(created(User, UserPublic, await stored(user.model_dump())))
+    except asyncpg.UndefinedTableError:
+        raise StartError("the table is not there yet: run python -m app migrate.") from None
     except asyncpg.UniqueViolationError as error:
         problem = problem_of(error)
         taken = ", ".join(each.pointer.strip("/") for each in problem.errors)
         raise StartError(f"{problem.detail}: choose another {taken}.") from None
     finally:
         await db.close()
-    assert row is not None, "INSERT … RETURNING gives a row"
-    shown: str = json.loads(row[2])["username"]
-    return shown
 
 
 def purge(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> dict[str, int]:
@@ -93,7 +87,7 @@ def _purging(model: type[Record]) -> Statement:
             table.c.deleted_at <= func.now() - bindparam("age", type_=Interval),
         )
         .order_by(table.c.id)
-        .limit(text(str(_PURGED_AT_ONCE)))
+        .limit(literal_column(str(_PURGED_AT_ONCE)))
         .with_for_update()
         .cte("due")
     )

@@ -1,6 +1,8 @@
 """What is wrong with one field or parameter of a request, and where it is."""
 
-from pydantic import BaseModel, Field
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 _LONGEST_NAME = 64
 
@@ -25,3 +27,16 @@ def pointer_to(*names: object) -> str:
 def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
     """Describe one unacceptable parameter or field by its name."""
     return FieldError(pointer=pointer_to(name), location=location, detail=detail, type=kind)
+
+
+def errors_of(error: ValidationError) -> list[dict[str, Any]]:
+    """Return pydantic's errors without the input; a default that waits for a field is none."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return [dict(each) for each in found if each["type"] != "default_factory_not_called"]
+
+
+def reasons_of(error: ValidationError) -> str:
+    """Say in one line what is wrong, field by field."""
+    return "; ".join(
+        f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in errors_of(error)
+    )

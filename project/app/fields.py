@@ -37,32 +37,40 @@ class Characters(MaxLen):
     """A text of `min_length` to `max_length` characters without NUL, outer white space stripped.
 
     `pattern` is a regular expression that pydantic, JSON schema and PostgreSQL read alike, anchored
-    with ^ and $. What `ignores_case` is the same to a unique constraint as in another case.
+    with ^ and $; `like` is an example that fits, for those whose text does not. What `ignores_case`
+    is the same to a unique constraint as in another case.
     """
 
     max_length: int = 255
     min_length: int = 1
     pattern: str | None = None
+    like: str = ""
     ignores_case: bool = False
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        return core_schema.no_info_after_validator_function(
+        text = core_schema.no_info_after_validator_function(
             without_nul,
             core_schema.str_schema(
-                strip_whitespace=True,
-                min_length=self.min_length,
-                max_length=self.max_length,
-                pattern=self.pattern,
+                strip_whitespace=True, min_length=self.min_length, max_length=self.max_length
             ),
         )
+        if self.pattern is None:
+            return text
+        formed = core_schema.custom_error_schema(
+            core_schema.str_schema(pattern=self.pattern),
+            "string_form",
+            custom_error_message=f"String should be like {self.like}",
+        )
+        return core_schema.chain_schema([text, formed])
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         free = _NOT_BLANK if self.min_length else NO_NUL
-        return handler(schema) | {"pattern": self.pattern or free}
+        example = {"examples": [self.like]} if self.like else {}
+        return handler(schema) | {"pattern": self.pattern or free} | example
 
     def check(self, column: Column[Any]) -> ColumnElement[bool] | None:
         """Return what PostgreSQL checks; the length limit is the column's own."""

@@ -15,7 +15,8 @@ from sqlalchemy.engine import URL
 from sqlmodel import SQLModel
 
 from app.db import Database
-from app.records import Record, table_of
+from app.field_errors import reasons_of
+from app.records import Record, noun_of, table_of
 from app.settings import StartError
 
 MOST_LISTED = 1000
@@ -94,7 +95,7 @@ class Source:
             try:
                 fields = self.model.model_validate(sent).model_dump()
             except ValidationError as error:
-                report.refuse(line, _reasons(error))
+                report.refuse(line, reasons_of(error))
             else:
                 yield tuple(fields.values())
 
@@ -127,6 +128,14 @@ class Source:
             raise StartError(f"{self.path} lacks in its first line the column {names}.")
         if absent:
             raise StartError(f"{self.path} has no column {', '.join(absent)} to ignore.")
+
+
+def check_importable(table: type[Record], model: type[SQLModel]) -> None:
+    """Raise StartError if a table does not store the fields of a body as they are sent."""
+    other = [name for name in model.model_fields if name not in table_of(table).c]
+    if other:
+        why = f"{', '.join(other)} is not stored as it is sent"
+        raise StartError(f"no {noun_of(table).lower()} can be imported, because {why}: POST them.")
 
 
 @contextmanager
@@ -174,9 +183,3 @@ async def _copy(
         raise StartError(f"nothing was stored: {reason}.") from None
     finally:
         await db.close()
-
-
-def _reasons(error: ValidationError) -> str:
-    """Say what is wrong with a row."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in errors)

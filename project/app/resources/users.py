@@ -31,13 +31,11 @@ router = Router(prefix="/users", tags=["users"])
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _EMAIL = rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(\.{_LABEL})*$"
 
-Username = Annotated[
-    str, Characters(150, pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", ignores_case=True)
-]
-Slug = Annotated[
-    str, Characters(150, pattern=r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$", ignores_case=True)
-]
-Email = Annotated[str, Characters(254, pattern=_EMAIL, ignores_case=True)]
+_USERNAME, _SLUG = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$"
+
+Username = Annotated[str, Characters(150, pattern=_USERNAME, like="ada.l", ignores_case=True)]
+Slug = Annotated[str, Characters(150, pattern=_SLUG, like="ada-l", ignores_case=True)]
+Email = Annotated[str, Characters(254, pattern=_EMAIL, like="ada@example.org", ignores_case=True)]
 Flag = Annotated[bool, Strict()]
 
 

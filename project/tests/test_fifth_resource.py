@@ -1,0 +1,88 @@
+"""A resource more is one module and one migration: the whole contract holds for it by itself."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+
+from tests.conftest import PROJECT, spelled
+
+ALBUMS = """
+class AlbumBase(Fields):
+    \"\"\"What a client writes and reads.\"\"\"
+
+    title: Annotated[str, Characters(100, ignores_case=True)] = Field(unique=True)
+    tracks: Annotated[int, Whole(1, 500)] = 10
+    label: Text | None = None
+
+
+class Album(AlbumBase, Timestamps, SoftDelete, Record, table=True):
+    \"\"\"What is stored.\"\"\"
+"""
+
+
+def write_albums(resources: Path) -> None:
+    """Write a resource as the README says: copy songs.py, rename, write the fields."""
+    songs = (resources / "songs.py").read_text()
+    start = songs.index("Year = ")
+    end = songs.index("class SongCreate(")
+    albums = f"{songs[:start]}{ALBUMS.lstrip()}\n\n{songs[end:]}"
+    for old, new in (
+        ("song", "album"),
+        ("Song", "Album"),
+        ("import Text, Whole", "import Characters, Text, Whole"),
+        ("RecordPublic\n", "RecordPublic, SoftDelete, Timestamps\n"),
+        (
+            "class AlbumPublic(AlbumBase, RecordPublic)",
+            "class AlbumPublic(Timestamps, AlbumBase, RecordPublic)",
+        ),
+    ):
+        albums = albums.replace(old, new)
+    (resources / "albums.py").write_text(albums)
+
+
+@pytest.mark.timeout(120)
+def test_a_resource_more_is_one_module_and_one_migration(tmp_path: Path, scratch_url: URL) -> None:
+    caches = shutil.ignore_patterns("__pycache__", ".*", "test_fifth_resource.py")
+    project = shutil.copytree(PROJECT, tmp_path / "project", ignore=caches)
+    (tmp_path / "docs").mkdir()
+    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    environment = {
+        **os.environ,
+        "DATABASE_URL": spelled(scratch_url),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    write_albums(project / "app" / "resources")
+    run("alembic", "upgrade", "head")
+    run("alembic", "revision", "--autogenerate", "-m", "add albums")
+    run("alembic", "upgrade", "head")
+    run("alembic", "check")
+    (tmp_path / "docs" / "openapi.json").write_text(run("app", "openapi"))
+    tested = run("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-k", "albums or Album")
+
+    after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    new = {str(path.relative_to(project)) for path in after.keys() - before.keys()}
+    assert {path: after[path] for path in before} == before
+    assert len(new) == 2
+    assert "app/resources/albums.py" in new
+    assert any(path.startswith("migrations/versions/") for path in new)
+    assert " passed" in tested
+    assert "failed" not in tested
