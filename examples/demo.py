@@ -1,7 +1,7 @@
 """Runs the README's curl session against a service of its own, and compares what it prints.
 
-Usage: `make demo`. The service gets a database of its own, filled with examples/songs.csv; nothing
-of yours is touched. Exits with 1 when an answer differs from the one in the README.
+Usage: `make demo`. The service gets a database of its own, with examples/songs.csv and a superuser;
+nothing of yours is touched. Exits with 1 when an answer differs from the one in the README.
 """
 
 import os
@@ -20,11 +20,16 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = ROOT / "project"
 START_SECONDS = 60
 
+# Of the settings that a user may have, none changes what the README shows.
+_KEPT = ("PATH", "HOME", "TMPDIR", "LANG")
+
 
 def session(document: str) -> list[tuple[str, str]]:
     """Return the commands of a document's console blocks, each with the output that follows it."""
     steps = []
-    for block in re.findall(r"^```console\n(.*?)^```$", document, re.DOTALL | re.MULTILINE):
+    for block in re.findall(
+        r"^```console\n(.*?)^```$", document, re.DOTALL | re.MULTILINE
+    ):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines = step.split("\n")
             last = next(n for n, line in enumerate(lines) if not line.endswith("\\"))
@@ -68,7 +73,9 @@ def run(steps: list[tuple[str, str]], port: int) -> int:
     for command, expected in steps:
         print(f"$ {command}")
         here = command.replace("localhost:8004", f"127.0.0.1:{port}")
-        done = subprocess.run(["sh", "-c", here], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["sh", "-c", here], capture_output=True, text=True, check=False
+        )
         print(done.stdout + done.stderr)
         if done.stdout.strip() != expected.strip() or done.returncode:
             print(f"The README shows:\n{expected}", file=sys.stderr)
@@ -79,12 +86,23 @@ def run(steps: list[tuple[str, str]], port: int) -> int:
 def main() -> None:
     """Load the example data into a new database, and run the session."""
     with tempfile.TemporaryDirectory(prefix="songbook-demo-") as folder:
-        environment = {k: v for k, v in os.environ.items() if k != "DATABASE_URL"}
-        environment["POSTGRES_DATA"] = folder
+        kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+        environment = {**kept, "POSTGRES_DATA": folder, "ENV_FILE": os.devnull}
         with service(environment) as port:
             songs = str(ROOT / "examples" / "songs.csv")
-            load = [sys.executable, "-m", "app", "import", "songs", songs]
-            subprocess.run(load, cwd=PROJECT, env=environment, check=True)
+            for command, typed in (
+                (["import", "songs", songs], ""),
+                (["create-superuser", "ada", "ada@example.org"], "correct horse"),
+            ):
+                app = [sys.executable, "-m", "app", *command]
+                subprocess.run(
+                    app,
+                    cwd=PROJECT,
+                    env=environment,
+                    input=typed,
+                    text=True,
+                    check=True,
+                )
             different = run(session((ROOT / "README.md").read_text()), port)
     if different:
         sys.exit(f"{different} answers differ from the README.")
