@@ -530,8 +530,7 @@ def test_alembic_takes_the_database_from_the_same_place_online_and_offline(
         ("abbabaababbaabbabaababbaabbabaabab", "repeats itself"),
         ("ä-16-ö-17-ü-18-ß-19-é-20", "is shorter than 32 bytes"),
         ("ä-16-ö-17-ü-18-ß-19-é-20-☃-21", None),
-        (secrets.token_urlsafe(48), None),
-        (secrets.token_hex(16), None),
+        ("yW9xJt0rV3nQ_bK8fZ2mGd6LhP4cS7uAeXoRiT1w", None),
     ],
 )
 def test_a_secret_that_can_be_guessed_is_called_what_it_is(
@@ -546,6 +545,11 @@ def test_a_secret_that_can_be_guessed_is_called_what_it_is(
         settings.check_production()
     assert str(refused.value).startswith(f"OAUTH_TOKEN_SECRET {fault}, and this is production")
     assert not secret or secret not in str(refused.value)
+
+
+def test_a_secret_made_at_random_is_good_enough() -> None:
+    for made in (secrets.token_urlsafe(48), secrets.token_hex(16)):
+        assert weakness(made) is None
 
 
 def test_elsewhere_a_short_secret_will_do_and_none_is_a_random_one() -> None:
