@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import DBAPIError
 
-from app import administration, imports, listing, resources, serving
-from app.settings import Settings, StartError, load_settings
+from app import administration, imports, resources, serving
+from app.settings import Settings, StartError, listing, load_settings
 from app.startup import SilentError, check_address, check_database, located
 
 cli = typer.Typer(

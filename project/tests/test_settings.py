@@ -18,9 +18,9 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 
-from app.listing import spelled
 from app.settings import ALIASES, ROOT, Settings, StartError, load_settings
-from app.token_secrets import weakness
+from app.settings.listing import spelled
+from app.settings.token_secrets import weakness
 from tests.conftest import PROJECT, execute
 
 SECRET = "hush-4711"
@@ -588,7 +588,7 @@ def test_the_document_lists_every_setting_as_it_is() -> None:
 
 def meanings() -> dict[str, str]:
     """Return what stands below each field of the class."""
-    tree = ast.parse((PROJECT / "app" / "settings.py").read_text())
+    tree = ast.parse((PROJECT / "app" / "settings" / "__init__.py").read_text())
     [body] = [found.body for found in tree.body if isinstance(found, ast.ClassDef)]
     return {
         field.target.id: str(below.value.value)

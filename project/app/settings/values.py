@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-from app.database_urls import normalized
+from app.settings.urls import normalized
 
 _ORIGIN = r"[a-z][a-z\d+.-]*://([\w.-]+|\[[\da-f:.]+\])(:\d+)?"
 
@@ -29,7 +29,7 @@ def _origin(value: str) -> str:
     return value
 
 
-DatabaseUrl = Annotated[SecretStr, BeforeValidator(normalized)]
+DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(normalized)]
 Level = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_in_capitals)
 ]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from dotenv import dotenv_values
 
-PROJECT = Path(__file__).parents[1]
+PROJECT = Path(__file__).parents[2]
 
 
 class StartError(Exception):

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from app.database_urls import masked
 from app.settings import Settings
+from app.settings.urls import masked
 
 _SECRET = "***"  # noqa: S105 - it stands for one
 _NOTHING = "(none)"

@@ -4,18 +4,18 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from annotated_types import Ge, Le
-from pydantic import BeforeValidator, PrivateAttr, SecretStr, ValidationError
+from pydantic import PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
-from app import sources, token_secrets
-from app.database_urls import composed, normalized
-from app.setting_types import Level, Minutes, Origins, Port, Tries
-from app.sources import StartError
+from app.settings import sources, token_secrets
+from app.settings.sources import StartError
+from app.settings.urls import composed
+from app.settings.values import DatabaseUrl, Level, Minutes, Origins, Port, Tries
 
 __all__ = ["ALIASES", "ROOT", "Settings", "StartError", "load_settings"]
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 ALIASES = {"project_name": "APP_NAME", "echo_sql": "SQLALCHEMY_ECHO"}
 """What the tutorials call some settings."""
 
@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     items_per_user: Annotated[int, Ge(1), Le(1_000_000)] = 50
     """What the index tells clients."""
 
-    database_url: Annotated[SecretStr | None, BeforeValidator(normalized)] = None
+    database_url: DatabaseUrl = None
     """The PostgreSQL to use; unset, and no `PG_…` either: the embedded one in `POSTGRES_DATA`."""
 
     pg_host: str = "localhost"
