@@ -266,7 +266,10 @@ async def test_another_method_of_an_address_is_refused_with_the_methods_that_it_
             answer = await client.request(method, path)
 
             assert set(answer.headers["allow"].split(", ")) == methods, (method, path)
-            assert_problem(answer, 405, "method-not-allowed")
+            if method == "HEAD":
+                assert (answer.status_code, answer.content) == (405, b"")
+            else:
+                assert_problem(answer, 405, "method-not-allowed")
 
 
 async def test_every_method_that_options_tells_is_one_that_is_answered(
@@ -462,7 +465,8 @@ async def test_what_is_no_whole_number_of_the_range_is_refused(
     created = await resource.add(client)
     kind = resource.fields[name]["integer"]
     low, high = kind["minimum"], kind["maximum"]
-    texts = ["true", "false", "[]", "{}", "[1]", "1.5", "1e400", "-1e400", "1e-400", "1e22"]
+    texts = ["true", "false", "[]", "{}", "[1]", "1.5", "1e400", "-1e400", "1e22"]
+    texts += ["1e-400"] if low > 0 else []  # as a double it is 0
     texts += [f"{low - 1}", f"{high + 1}", f"{2**63}", f"{-(2**63) - 1}", "9" * 4300]
     texts += [f'"{low - 1}"', f'"{high + 1}"', f'"{"9" * 4300}"', f'"{"9" * 5000}"']
     strings = ["", " ", "a", "1_000", "1,000", " 5", "5 ", "5\n", "+5", "05", "-0", "5.0", "5e0"]
