@@ -1,0 +1,308 @@
+"""Unique values of rows that are deleted softly: a deleted row keeps its value for nobody."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from asyncpg import UniqueViolationError
+from fastapi import FastAPI
+from sqlalchemy import UniqueConstraint, text
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from app.db import Database, Query
+from app.fields import Characters, Text
+from app.preconditions import Tags
+from app.records import Fields, Record, RecordPublic, SoftDelete
+from app.statements import changed, created, removed, restored
+from tests.conftest import PROJECT, spelled
+
+
+class Apart(SQLModel, registry=registry()):
+    """Keeps the tables of this file out of the service's own."""
+
+
+class ShelfBase(Fields):
+    """Unique by itself, regardless of case, and together."""
+
+    name: Text = Field(unique=True)
+    code: Annotated[str, Characters(20, ignores_case=True)] = Field(unique=True)
+    room: Text
+    place: int
+
+
+class Shelf(ShelfBase, SoftDelete, Record, Apart, table=True):
+    """A table of rows that are deleted softly."""
+
+    __table_args__ = (UniqueConstraint("room", "place"),)
+
+
+class ShelfPublic(ShelfBase, RecordPublic):
+    """What a client is shown."""
+
+
+A = {"name": "A", "code": "Ärger", "room": "cellar", "place": 1}
+B = {"name": "B", "code": "Öl", "room": "attic", "place": 2}
+
+# What another row has of A when it takes one of its unique values, and the index that knows.
+TAKEN = [
+    ({"name": "A"}, "uq_shelf_name"),
+    ({"code": "äRGER"}, "uq_shelf_code"),
+    ({"room": "cellar", "place": 1}, "uq_shelf_room_place"),
+]
+taken = pytest.mark.parametrize(("same", "index"), TAKEN)
+
+
+class Shelves:
+    """The statements about shelves, each run at once."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    async def row(self, query: Query) -> Any:
+        """Return the row of a statement."""
+        return await self.database.fetch(query)
+
+    async def create(self, fields: dict[str, Any]) -> int:
+        """Store a shelf; return its id."""
+        row = await self.row(created(Shelf, ShelfPublic, fields))
+        number: int = row[0]
+        return number
+
+    async def change(self, number: int, fields: dict[str, Any]) -> Any:
+        """Change a shelf; return the row of the statement."""
+        return await self.row(changed(Shelf, ShelfPublic, number, fields, None))
+
+    async def remove(self, number: int) -> Any:
+        """Delete a shelf; return the row of the statement."""
+        return await self.row(removed(Shelf, ShelfPublic, number, Tags("*")))
+
+    async def restore(self, number: int) -> Any:
+        """Restore a shelf; return the row of the statement."""
+        return await self.row(restored(Shelf, ShelfPublic, number))
+
+
+@pytest.fixture
+async def shelves(app: FastAPI) -> AsyncIterator[Shelves]:
+    """Give an empty table of shelves."""
+    database: Database = app.state.database
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Apart.metadata.create_all)
+    yield Shelves(database)
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Apart.metadata.drop_all)
+
+
+async def test_what_is_unique_leaves_deleted_rows_and_where_asked_the_case_out(
+    shelves: Shelves,
+) -> None:
+    async with shelves.database.engine.connect() as connection:
+        query = "SELECT indexname, indexdef FROM pg_indexes WHERE tablename = 'shelf'"
+        found = await connection.execute(text(query))
+        indexes = {row.indexname: row.indexdef for row in found}
+
+    assert {name for name in indexes if name.startswith("uq_")} == {index for _, index in TAKEN}
+    for name, definition in indexes.items():
+        is_of_the_key = not name.startswith(("uq_", "ix_"))
+        assert definition.endswith("WHERE (deleted_at IS NULL)") is not is_of_the_key
+        assert definition.startswith("CREATE UNIQUE") is not name.startswith("ix_")
+    assert "(lower((code)::text))" in indexes["uq_shelf_code"]
+
+
+@taken
+async def test_a_unique_value_is_taken_once_among_the_rows_that_are_there(
+    shelves: Shelves, same: dict[str, Any], index: str
+) -> None:
+    await shelves.create(A)
+    other = await shelves.create(B)
+
+    with pytest.raises(UniqueViolationError) as refused:
+        await shelves.create(B | {"name": "C", "code": "C", "place": 3} | same)
+    assert refused.value.constraint_name == index
+    with pytest.raises(UniqueViolationError) as refused:
+        await shelves.change(other, same)
+    assert refused.value.constraint_name == index
+
+
+@taken
+async def test_the_unique_value_of_a_deleted_row_can_be_taken_again_and_again(
+    shelves: Shelves, same: dict[str, Any], index: str
+) -> None:
+    for _ in range(3):
+        assert await shelves.remove(await shelves.create(A))
+
+    last = await shelves.create(B | same)
+
+    with pytest.raises(UniqueViolationError) as refused:
+        await shelves.create(A)
+    assert refused.value.constraint_name == index
+    assert await shelves.remove(last)
+    assert await shelves.create(A)
+
+
+@taken
+async def test_a_row_is_not_restored_beside_one_that_has_its_unique_value_now(
+    shelves: Shelves, same: dict[str, Any], index: str
+) -> None:
+    first = await shelves.create(A)
+    await shelves.remove(first)
+    second = await shelves.create(B | same)
+
+    with pytest.raises(UniqueViolationError) as refused:
+        await shelves.restore(first)
+    assert refused.value.constraint_name == index
+    assert await shelves.change(first, {"name": "Z"}) is None  # it is as deleted as before
+
+    await shelves.remove(second)
+    assert json.loads((await shelves.restore(first))[2]) == {"id": first, **A}
+    with pytest.raises(UniqueViolationError):
+        await shelves.restore(second)
+
+
+MODULE = '''
+"""Shelves, from the table to the wire."""
+
+from typing import Annotated
+
+from fastapi import Response
+from sqlmodel import Field
+
+from app.access import OPEN
+from app.answers import Here, answer_changed, answer_created, answer_removed
+from app.db import DatabaseDep
+from app.fields import Characters, Text
+from app.guards import Id
+from app.preconditions import IfMatch
+from app.records import Fields, Partial, Record, RecordPublic, SoftDelete
+from app.routing import Router
+from app.statements import changed, created, removed, restored
+
+router = Router(prefix="/shelves", dependencies=[OPEN])
+
+
+class ShelfBase(Fields):
+    name: Text = Field(unique=True)
+    code: Annotated[str, Characters(20, ignores_case=True)] = Field(unique=True)
+
+
+class Shelf(ShelfBase, SoftDelete, Record, table=True):
+    pass
+
+
+class ShelfCreate(ShelfBase):
+    pass
+
+
+class ShelfUpdate(ShelfBase, Partial):
+    pass
+
+
+class ShelfPublic(ShelfBase, RecordPublic):
+    pass
+
+
+@router.post("", response_model=ShelfPublic, status_code=201)
+async def create_shelf(body: ShelfCreate, here: Here, db: DatabaseDep) -> Response:
+    return answer_created(
+        await db.fetch(created(Shelf, ShelfPublic, body.model_dump())), ShelfPublic, here
+    )
+
+
+@router.patch("/{id}", response_model=ShelfPublic)
+async def update_shelf(id: Id, body: ShelfUpdate, db: DatabaseDep) -> Response:
+    row = await db.fetch(changed(Shelf, ShelfPublic, id, body.sent(), None))
+    return answer_changed(row, ShelfPublic)
+
+
+@router.delete("/{id}", status_code=204)
+async def delete_shelf(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
+    return answer_removed(await db.fetch(removed(Shelf, ShelfPublic, id, if_match)), ShelfPublic)
+
+
+@router.post("/{id}/restore", response_model=ShelfPublic)
+async def restore_shelf(id: Id, db: DatabaseDep) -> Response:
+    return answer_changed(await db.fetch(restored(Shelf, ShelfPublic, id)), ShelfPublic)
+'''
+
+SCRIPT = """
+import asyncio, json, sys
+import app.resources
+app.resources.__path__.append(sys.argv[1])
+from httpx import ASGITransport, AsyncClient
+from sqlmodel import SQLModel
+from app.main import app as service
+
+async def ask(asked):
+    transport = ASGITransport(service)
+    async with (
+        service.router.lifespan_context(service),
+        AsyncClient(transport=transport, base_url="http://songbook") as client,
+    ):
+        async with service.state.database.engine.begin() as connection:
+            await connection.run_sync(SQLModel.metadata.create_all)
+        answers = [await client.request(method, url, json=body) for method, url, body in asked]
+    return [[answer.status_code, answer.json() if answer.content else None] for answer in answers]
+
+print(json.dumps(asyncio.run(ask(json.load(sys.stdin)))))
+"""
+
+
+def test_a_conflict_with_a_unique_value_is_told_by_its_field(
+    tmp_path: Path, scratch_url: URL
+) -> None:
+    """In a process of its own, because the table is one of the service's there."""
+    (tmp_path / "shelves.py").write_text(MODULE)
+    asked = [
+        ("POST", "/shelves", {"name": "A", "code": "Ärger"}),
+        ("POST", "/shelves", {"name": "B", "code": "ÄRGER"}),
+        ("POST", "/shelves", {"name": "A", "code": "b"}),
+        ("DELETE", "/shelves/1", None),
+        ("POST", "/shelves", {"name": "B", "code": "ärger"}),
+        ("POST", "/shelves/1/restore", None),
+        ("PATCH", "/shelves/1", {"code": "c"}),
+        ("PATCH", "/shelves/4", {"name": "A", "code": "d"}),
+        ("POST", "/shelves/1/restore", None),
+        ("DELETE", "/shelves/4", None),
+        ("POST", "/shelves/1/restore", None),
+        ("POST", "/shelves/4/restore", None),
+    ]
+    answers = json.loads(
+        subprocess.run(
+            [sys.executable, "-c", SCRIPT, str(tmp_path)],
+            cwd=PROJECT,
+            env={**os.environ, "DATABASE_URL": spelled(scratch_url)},
+            input=json.dumps(asked),
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        ).stdout
+    )
+    told = [
+        (status, [error["pointer"] for error in (body or {}).get("errors", [])])
+        for status, body in answers
+    ]
+
+    assert told == [
+        (201, []),
+        (409, ["/code"]),
+        (409, ["/name"]),
+        (204, []),
+        (201, []),
+        (409, ["/code"]),
+        (404, []),
+        (200, []),
+        (409, ["/name"]),
+        (204, []),
+        (200, []),
+        (409, ["/name"]),
+    ]
+    assert {body["detail"] for status, body in answers if status == 409} == {
+        "The shelf is already stored"
+    }
+    assert answers[-2][1] == {"id": 1, "name": "A", "code": "Ärger"}
