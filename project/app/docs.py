@@ -4,6 +4,7 @@ import re
 from base64 import b64encode
 from functools import cache
 from hashlib import sha256
+from html import escape
 from importlib.resources import files
 
 from fastapi import FastAPI
@@ -37,7 +38,7 @@ def _page(title: str, prefix: str) -> tuple[bytes, str]:
     """Return the page, and the policy that lets nothing but its own scripts run."""
     page = get_swagger_ui_html(
         openapi_url=f"{prefix}/openapi.json",
-        title=title,
+        title=escape(title),
         swagger_js_url=f"{prefix}/docs/assets/swagger-ui-bundle.js",
         swagger_css_url=f"{prefix}/docs/assets/swagger-ui.css",
         swagger_favicon_url=f"{prefix}/docs/assets/favicon.png",

@@ -3,10 +3,14 @@
 import re
 from base64 import b64encode
 from hashlib import sha256
+from html import unescape
 
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+
+from app.main import create_app
+from app.settings import Settings
 
 
 @pytest.mark.parametrize("address", ["/docs", "/docs/"])
@@ -41,3 +45,16 @@ async def test_under_a_prefix_the_page_links_below_it(app: FastAPI) -> None:
 
     assert 'src="/music/docs/assets/' in page.text
     assert "url: '/music/openapi.json'" in page.text
+
+
+async def test_the_name_of_the_service_is_a_text_and_no_markup() -> None:
+    name = "R&D's </title><script>alert(1)</script>"
+    app = create_app(Settings(project_name=name))
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://songbook") as client:
+        page = await client.get("/docs")
+
+    [title] = re.findall("<title>(.*)</title>", page.text)
+    assert unescape(title) == name
+    assert page.text.count("<script>") == 1
+    [allowed] = re.findall(r"script-src ([^;]+);", page.headers["content-security-policy"])
+    assert allowed.count("sha256-") == 1
