@@ -3,6 +3,8 @@
 import asyncio
 import fcntl
 import itertools
+import json
+import logging
 import os
 import re
 import secrets
@@ -38,6 +40,16 @@ from app.resources.users import User
 from app.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
+
+PASSWORD = "correct-horse-battery"
+"""What every password of these tests begins with, so that it is found wherever it leaks."""
+
+SECRETS = re.compile(
+    rf"{PASSWORD}"
+    r"|\$argon2"
+    r"|\beyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
+    r"|://[^\s:@/]*:(?!\*\*\*@)[^\s@/]+@"  # the password of a URL
+)
 
 # The examples of a test share its fixtures, and lay out their own rows; a machine may be busy.
 hypothesis.settings.register_profile(
@@ -76,6 +88,8 @@ class Resource:
     def value(self, name: str) -> Any:
         """Return a value of a field; the types that are not here yet have to be added."""
         kind, number = self.fields[name], next(self._numbers)
+        if kind.get("string", {}).get("format") == "password":
+            return f"{PASSWORD}{number}"
         if "integer" in kind:
             low, high = kind["integer"]["minimum"], kind["integer"]["maximum"]
             return low + number % (high - low)
@@ -159,8 +173,11 @@ def assert_problem(answer: Response, status: int, slug: str | None = None) -> di
     return problem
 
 
-def assert_headers(answer: Response) -> None:
-    """Assert that an answer has the headers that every answer has, each of them once."""
+def assert_headers(answer: Response, cache: str = "no-cache") -> None:
+    """Assert that an answer has the headers that every answer has, each of them once.
+
+    `cache` is what it says to caches when it is no failure.
+    """
     names = [name.lower() for name, _ in answer.headers.raw]
     assert len(set(names)) == len(names)
     assert re.fullmatch("[A-Za-z0-9._-]{1,64}", answer.headers["x-request-id"])
@@ -168,10 +185,67 @@ def assert_headers(answer: Response) -> None:
     assert answer.headers["referrer-policy"] == "no-referrer"
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-    assert answer.headers["cache-control"] == (
-        "no-cache" if answer.status_code < 400 else "no-store"
-    )
+    assert answer.headers["cache-control"] == (cache if answer.status_code < 400 else "no-store")
     assert "server" not in answer.headers
+
+
+def assert_discreet(text: str) -> None:
+    """Assert that what a process tells holds no token, no password, no hash of one."""
+    if found := SECRETS.search(text):
+        lines = text[: found.start()].count("\n")
+        pytest.fail(f"line {lines + 1} tells a secret: {text.splitlines()[lines]}")
+
+
+async def assert_discreet_answer(answer: Response) -> None:
+    """Assert that an answer tells no password and no hash; only a login is given a token."""
+    text = (await answer.aread()).decode(errors="replace")
+    assert "$argon2" not in text
+    assert "hashed_password" not in text
+    assert PASSWORD not in text
+    kind, path = answer.headers.get("content-type", ""), answer.request.url.path
+    if answer.is_success and text and kind == "application/json" and path != "/openapi.json":
+        told = [name for name in names_in(json.loads(text)) if re.search("(?i)password|hash", name)]
+        assert told == []
+
+
+def names_in(value: Any) -> Iterator[str]:
+    """Give the names of all members of all objects in a JSON value."""
+    if isinstance(value, dict):
+        yield from value
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from names_in(part)
+
+
+class Leaks(logging.Handler):
+    """Keeps the records of the log that tell a secret."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.NOTSET)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Look at a record as it would be written, with its traceback."""
+        text = self.format(record)
+        if SECRETS.search(text):
+            self.found.append(text)
+
+
+LEAKS = Leaks()
+
+
+@pytest.fixture(autouse=True)
+def discreet_log() -> Iterator[None]:
+    """Fail the test during which the log, as verbose as it can be, was told a secret."""
+    LEAKS.found.clear()
+    root, ours = logging.getLogger(), logging.getLogger("app")
+    level = ours.level
+    root.addHandler(LEAKS)  # each time anew: some tests configure the logging of their own
+    ours.setLevel(logging.DEBUG)
+    yield
+    ours.setLevel(level)
+    root.removeHandler(LEAKS)
+    assert LEAKS.found == []
 
 
 @pytest.fixture(scope="session")
@@ -316,13 +390,45 @@ async def client(app: FastAPI, request: pytest.FixtureRequest) -> AsyncIterator[
     async with app.state.database.engine.begin() as connection:
         tables = ", ".join(f'"{table.name}"' for table in SQLModel.metadata.sorted_tables)
         await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
-    client = AsyncClient(transport=ASGITransport(app), base_url="http://songbook")
+    client = client_of(app)
     if "resource" in request.fixturenames:
         tested = request.getfixturevalue("resource")
         if isinstance(tested, Resource) and tested.is_protected:
             client.headers["Authorization"] = await sign_in(app)
     async with client:
         yield client
+
+
+async def add_user(superuser: AsyncClient, name: str, **given: Any) -> Response:
+    """Store a user of this name, whose password is the one that all have; return the answer."""
+    user = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
+    answer = await superuser.post("/users", json=user | given)
+    assert answer.status_code == 201, answer.text
+    return answer
+
+
+async def log_in(client: AsyncClient, name: str, password: str = PASSWORD) -> Response:
+    """Ask for a token."""
+    return await client.post("/api/auth/token", data={"username": name, "password": password})
+
+
+async def signed_in(app: FastAPI, name: str, password: str = PASSWORD) -> AsyncClient:
+    """Return a client that sends the token of whoever has this name and this password."""
+    client = client_of(app)
+    answer = await log_in(client, name, password)
+    assert answer.status_code == 200, answer.text
+    client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
+    return client
+
+
+def client_of(app: FastAPI, address: str = "127.0.0.1", **headers: str) -> AsyncClient:
+    """Return a client at an address, whose answers are looked through for secrets."""
+    return AsyncClient(
+        transport=ASGITransport(app, client=(address, 123)),
+        base_url="http://songbook",
+        headers=headers,
+        event_hooks={"response": [assert_discreet_answer]},
+    )
 
 
 async def sign_in(app: FastAPI, id: int = PRINCIPAL, *, is_superuser: bool = True) -> str:
@@ -334,6 +440,16 @@ async def sign_in(app: FastAPI, id: int = PRINCIPAL, *, is_superuser: bool = Tru
         await connection.execute(insert(table_of(User)).values(values))
     secret = app.state.settings.token_secret
     return f"Bearer {tokens.issue(secret, email, time.time(), minutes=5)}"
+
+
+@pytest.fixture
+async def superuser(
+    app: FastAPI,
+    client: AsyncClient,  # noqa: ARG001 - it empties the tables
+) -> AsyncIterator[AsyncClient]:
+    """Give a client that sends the token of a superuser, the only one."""
+    async with client_of(app, Authorization=await sign_in(app)) as superuser:
+        yield superuser
 
 
 @pytest.fixture

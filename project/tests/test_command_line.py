@@ -23,7 +23,16 @@ from sqlalchemy.engine import URL
 
 from app import embedded
 from app.settings import Settings
-from tests.conftest import PROJECT, Outcome, execute, has_server, run_app, spelled, wait_until
+from tests.conftest import (
+    PROJECT,
+    Outcome,
+    assert_discreet,
+    execute,
+    has_server,
+    run_app,
+    spelled,
+    wait_until,
+)
 
 SECRET = "hush-4711"
 NOWHERE = f"postgresql://me:{SECRET}@127.0.0.1:1/songbook"
@@ -89,6 +98,7 @@ class Service:
         else:
             self.process.send_signal(number)
         printed, told = self.process.communicate(timeout=20)
+        assert_discreet(printed + told)
         return End(self.process.returncode, printed, told, time.monotonic() - begun)
 
     def is_gone(self) -> bool:
@@ -126,7 +136,7 @@ def ended_at_last(service: Service) -> Iterator[None]:
         if service.process.returncode is None:
             service.process.terminate()
             try:
-                service.process.communicate(timeout=20)
+                assert_discreet("".join(service.process.communicate(timeout=20)))
             finally:
                 if not service.is_gone():
                     os.killpg(service.process.pid, signal.SIGKILL)
