@@ -33,11 +33,13 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's own handler, given a request whose body is read strictly."""
-        solve = super().get_route_handler()
+        solve, rule = super().get_route_handler(), self.rule
         self.direct = self._direct()
 
         async def handle(request: Request) -> Response:
             if self.reads_body:
+                if rule not in request.app.dependency_overrides:
+                    await rule(request)  # FastAPI would ask it after the body is read
                 request = StrictRequest(request.scope, request.receive, form=self.reads_form)
                 await request.json()  # what FastAPI's own reading raises becomes a 400 of its own
             _Overrides.app.set(request.app)
