@@ -169,9 +169,13 @@ def title_of(status: int) -> str:
 
 
 def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = None) -> Unacceptable:
-    """Turn pydantic's errors into a problem; neither the input nor the context is repeated."""
+    """Turn pydantic's errors into a problem; neither the input nor the context is repeated.
+
+    That a default could not be made of other fields is no error: those that it needs have theirs.
+    """
     found = []
-    for error in islice(errors, MOST_ERRORS):
+    told = (error for error in errors if error["type"] != "default_factory_not_called")
+    for error in islice(told, MOST_ERRORS):
         where, *path = error["loc"] if location is None else (location, *error["loc"])
         detail, kind = error["msg"], error["type"]
         at = pointer_to(*path)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Response
 from pydantic import Field as Derived
 from pydantic import Strict
+from pydantic.config import JsonDict
 from sqlalchemy import func, text
 from sqlmodel import Field
 
@@ -44,7 +45,7 @@ def slug_of(fields: dict[str, Any]) -> str:
     return re.sub("[^a-z0-9]+", "-", fields["username"].lower()).strip("-")
 
 
-_TOGETHER = {"dependentRequired": {"password": ["current_password"]}}
+_TOGETHER: JsonDict = {"dependentRequired": {"password": ["current_password"]}}
 
 
 class UserBase(Fields):
@@ -90,8 +91,10 @@ class UserUpdate(UserBase, Partial):
     is_active: Flag
 
 
-class OwnUpdate(UserBase, Partial, json_schema_extra=_TOGETHER):
+class OwnUpdate(UserBase, Partial):
     """The body of a PATCH of one's own: a new password needs the current one."""
+
+    model_config = {"json_schema_extra": _TOGETHER}  # noqa: RUF012 - read once, by pydantic
 
     password: Password
     current_password: Password
