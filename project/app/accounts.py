@@ -17,18 +17,20 @@ _COLUMNS = (
 )
 
 
-def account(by: Key, value: int | str) -> Query:
+def account(by: Key, value: int | str, *, settled: bool = False) -> Query:
     """Read an account by a unique value, a text in any case.
 
-    Its row has also the time of the database's clock when it was read, as `now`.
+    Its row has also the time of the database's clock when it was read, as `now`. A `settled` one
+    waits for a change that is on its way, so that what is read holds at that time.
     """
-    return _account(by).of({"value": value})
+    return _account(by, settled=settled).of({"value": value})
 
 
 @cache
-def _account(by: Key) -> Statement:
+def _account(by: Key, *, settled: bool) -> Statement:
     users = SQLModel.metadata.tables["users"].c
     key, value = users[by], bindparam("value", type_=users[by].type)
     same = key == value if by == "id" else func.lower(key) == func.lower(value)
     columns = [users[name] for name in _COLUMNS]
-    return Statement(select(*columns, func.clock_timestamp().label("now")).where(same))
+    query = select(*columns, func.clock_timestamp().label("now")).where(same)
+    return Statement(query.with_for_update(read=True) if settled else query)

@@ -38,7 +38,7 @@ class Logins:
             return None
         if rehashed:
             await self._store(row, rehashed)
-        return row
+        return await self._settled(row)
 
     async def _count(self, name: str) -> None:
         keys = login_keys(
@@ -48,6 +48,17 @@ class Logins:
             per_name=self._settings.login_tries_per_name,
         )
         await count_try(self._db, keys, timedelta(minutes=self._settings.login_window_minutes))
+
+    async def _settled(self, row: Row) -> Row | None:
+        """Return the account once any change of it that is on its way is over, if it still holds.
+
+        While the password is changed, what is given for the old one would seem to be of after the
+        change. Only whoever knows the password waits: the time tells nothing.
+        """
+        now = await self._db.fetch(account("id", row["id"], settled=True))
+        if now is None or not now["is_active"]:
+            return None
+        return now if now["credentials_changed_at"] == row["credentials_changed_at"] else None
 
     async def _store(self, row: Row, hashed: str) -> None:
         """Store a better hash of the same password, unless there is another password meanwhile.
