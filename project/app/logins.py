@@ -32,7 +32,8 @@ class Logins:
         Raises TooManyRequests beyond the limit of tries, Unavailable if no hash can be made now.
         """
         row = await self._db.fetch(account(by, value))
-        await self._count(row["email"] if row else str(value))
+        # by the name as it is tried: that an e-mail counts as a name, too, would tell whose it is
+        await self._count(row["email"] if row and by == "id" else str(value))
         right, rehashed = await verify_password(password, row and row["hashed_password"])
         if row is None or not right or not row["is_active"]:
             return None

@@ -273,6 +273,17 @@ async def test_a_window_ends(app: FastAPI, client: AsyncClient, session: AsyncSe
     assert app.state.settings.login_window_minutes == 15
 
 
+async def test_the_limit_tells_nothing_of_the_user(app: FastAPI, superuser: AsyncClient) -> None:
+    """Whoever tries a name has not tried the e-mail that belongs to it, or it would be known."""
+    await add_user(superuser, "jane")
+
+    async with client_of(app) as client:
+        for name in ("jane", "nobody"):
+            for _ in range(10):
+                assert_problem(await log_in(client, name, OTHER), 401)
+            assert_problem(await log_in(client, f"{name}@example.org", OTHER), 401)
+
+
 async def test_beyond_the_limit_no_hash_is_made(
     client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
