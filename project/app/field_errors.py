@@ -1,5 +1,6 @@
 """What is wrong with one field or parameter of a request, and where it is."""
 
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -29,14 +30,12 @@ def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
     return FieldError(pointer=pointer_to(name), location=location, detail=detail, type=kind)
 
 
-def errors_of(error: ValidationError) -> list[dict[str, Any]]:
-    """Return pydantic's errors without the input; a default that waits for a field is none."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return [dict(each) for each in found if each["type"] != "default_factory_not_called"]
+def told(errors: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Give those of pydantic's errors that matter: a default that waits for a field is none."""
+    return (error for error in errors if error["type"] != "default_factory_not_called")
 
 
 def reasons_of(error: ValidationError) -> str:
     """Say in one line what is wrong, field by field."""
-    return "; ".join(
-        f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in errors_of(error)
-    )
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in told(errors))

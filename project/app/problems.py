@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.field_errors import FieldError, pointer_to
+from app.field_errors import FieldError, pointer_to, told
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
@@ -169,13 +169,9 @@ def title_of(status: int) -> str:
 
 
 def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = None) -> Unacceptable:
-    """Turn pydantic's errors into a problem; neither the input nor the context is repeated.
-
-    That a default could not be made of other fields is no error: those that it needs have theirs.
-    """
+    """Turn pydantic's errors into a problem; neither the input nor the context is repeated."""
     found = []
-    told = (error for error in errors if error["type"] != "default_factory_not_called")
-    for error in islice(told, MOST_ERRORS):
+    for error in islice(told(errors), MOST_ERRORS):
         where, *path = error["loc"] if location is None else (location, *error["loc"])
         detail, kind = error["msg"], error["type"]
         at = pointer_to(*path)
