@@ -31,14 +31,15 @@ from sqlalchemy import (
     func,
     select,
     text,
+    true,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlmodel import Field, SQLModel
 
-from app.compiled import Statement
 from app.db import Database
 from app.problems import TooManyRequests
+from app.compiled import Statement
 
 _NOWHERE = "nowhere"
 _SWEPT_AT_ONCE = 10
@@ -85,7 +86,7 @@ async def count_try(db: Database, keys: Mapping[str, int], window: timedelta) ->
     """
     values = {
         "keys": [sha256(key.encode(errors="surrogatepass")).digest() for key in keys],
-        "limits": list(keys.values()),
+        "allowed": list(keys.values()),
         "window": window,
     }
     row = await db.fetch(_counting().of(values))
@@ -109,34 +110,44 @@ def _counting() -> Statement:
     """Return the statement that counts a try; its row has the seconds to wait, or null."""
     tries: Table = LoginTries.__table__  # type: ignore[attr-defined]
     asked = _asked()
-    full = (
-        select(tries.c.since)
-        .join(asked, tries.c.key == asked.c.key)
-        .where(tries.c.tries >= asked.c.limit, ~_is_over(tries.c.since))
-        .cte("full")
-    )
-    counted = _counted(tries, asked, full)
+    reached = _reached(tries, asked)
+    counted = _counted(tries, asked, reached)
     exceeded = (
         select(counted.c.since)
         .join(asked, counted.c.key == asked.c.key)
-        .where(counted.c.tries > asked.c.limit)
+        .where(counted.c.tries > asked.c.allowed)
     )
-    since = union_all(select(full.c.since), exceeded).subquery("exceeded").c.since
+    since = union_all(select(reached.c.since), exceeded).subquery("exceeded").c.since
     left = func.ceil(func.extract("epoch", func.max(since) + _window() - func.now()))
     return Statement(select(cast(left, Integer).label("seconds")).add_cte(_swept(tries, counted)))
 
 
 def _asked() -> CTE:
     """Give the keys and their limits as rows."""
-    rows = func.unnest(_keys(), bindparam("limits", type_=ARRAY(Integer)))
-    named = rows.table_valued(column("key", LargeBinary), column("limit", Integer))
+    rows = func.unnest(_keys(), bindparam("allowed", type_=ARRAY(Integer)))
+    named = rows.table_valued(column("key", LargeBinary), column("allowed", Integer))
     return select(named.render_derived()).cte("asked")
 
 
-def _counted(tries: Table, asked: CTE, full: CTE) -> CTE:
-    """Count the try, in the order of the keys: two logins never wait for each other."""
+def _reached(tries: Table, asked: CTE) -> CTE:
+    """Find the windows whose limit is reached.
+
+    Each key is looked up by itself: with a join, as long as a growing table is not analyzed,
+    PostgreSQL reads all of it.
+    """
+    known = select(tries).where(tries.c.key == asked.c.key).limit(1).lateral("known")
+    return (
+        select(known.c.since)
+        .select_from(asked.join(known, true()))
+        .where(known.c.tries >= asked.c.allowed, ~_is_over(known.c.since))
+        .cte("reached")
+    )
+
+
+def _counted(tries: Table, asked: CTE, reached: CTE) -> CTE:
+    """Count the try, in the order of the keys: of two logins only one waits for the other."""
     over = _is_over(tries.c.since)
-    keys = select(asked.c.key).where(~exists(select(full.c.since))).order_by(asked.c.key)
+    keys = select(asked.c.key).where(~exists(select(reached.c.since))).order_by(asked.c.key)
     return (
         insert(tries)
         .from_select([tries.c.key], keys)
@@ -155,8 +166,8 @@ def _counted(tries: Table, asked: CTE, full: CTE) -> CTE:
 def _swept(tries: Table, counted: CTE) -> CTE:
     """Remove some of the rows whose window is over, so that the table stays small.
 
-    By then all is counted, for which the number of rows has to be asked, not whether there is one:
-    whoever holds a row that is removed would else wait for one that somebody holds.
+    It comes after the counting, by asking for the number of rows counted, which is not known before
+    the last: whoever removed a row first would, while it waits for its own keys, be waited for.
     """
     all_counted = select(func.count()).select_from(counted).scalar_subquery()
     stale = (

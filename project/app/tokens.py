@@ -1,6 +1,6 @@
 """Bearer tokens: JSON Web Tokens (RFC 7519) signed with HS256, strictly read.
 
-Everything that is wrong with one is told in the same words: which check failed is not told.
+Whatever is wrong with one is told in the same words: which check failed is nobody's business.
 """
 
 import re

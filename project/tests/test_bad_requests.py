@@ -497,7 +497,7 @@ class Stored:
     async def hash(self) -> str:
         """Return a hash of all the rows of all the tables."""
         tables = [f'"{table.name}"' for table in SQLModel.metadata.sorted_tables]
-        rows = [f"SELECT string_agg(t::text, ',' ORDER BY id) AS rows FROM {t} t" for t in tables]
+        rows = [f"SELECT string_agg(t::text, ',' ORDER BY t) AS rows FROM {t} t" for t in tables]
         query = (
             f"SELECT md5(string_agg(coalesce(rows, ''), ';')) FROM ({' UNION ALL '.join(rows)}) x"
         )
