@@ -43,7 +43,9 @@ def _page(title: str, prefix: str) -> tuple[bytes, str]:
         swagger_css_url=f"{prefix}/docs/assets/swagger-ui.css",
         swagger_favicon_url=f"{prefix}/docs/assets/favicon.png",
     )
-    body = bytes(page.body)
+    # At an alias, too: the address of tokens in the document is relative to that of the page.
+    home = f"history.replaceState(null, '', '{prefix}/docs' + location.hash);"
+    body = bytes(page.body).replace(b"<script>", f"<script>\n    {home}".encode(), 1)
     digests = [b64encode(sha256(each).digest()).decode() for each in _INLINE_SCRIPT.findall(body)]
     allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
     policy = (

@@ -38,6 +38,18 @@ async def test_the_policy_lets_the_page_run_its_own_script_and_no_other(
     assert allowed == f"'self' 'sha256-{digest}'"
 
 
+async def test_the_page_is_the_same_at_its_alias_and_takes_its_own_address(app: FastAPI) -> None:
+    """What the document refers to is relative to that address, as where to ask for a token."""
+    transport = ASGITransport(app)
+    async with AsyncClient(transport=transport, base_url="http://songbook") as client:
+        page, alias = await client.get("/docs"), await client.get("/api/docs")
+
+    assert (alias.status_code, alias.text) == (200, page.text)
+    assert "history.replaceState(null, '', '/docs' + location.hash);" in page.text
+    flows = app.openapi()["components"]["securitySchemes"]["password"]["flows"]
+    assert flows["password"]["tokenUrl"] == "api/auth/token"
+
+
 async def test_under_a_prefix_the_page_links_below_it(app: FastAPI) -> None:
     transport = ASGITransport(app, root_path="/music")
     async with AsyncClient(transport=transport, base_url="http://songbook") as client:
