@@ -515,6 +515,14 @@ async def test_a_route_without_a_rule_or_with_two_cannot_be_made() -> None:
         Router(dependencies=[SIGNED_IN]).get("/nothing", dependencies=[SIGNED_IN])(read_nothing)
 
 
+async def test_what_is_public_is_named_here(app: FastAPI) -> None:
+    """Whoever opens another address to everyone under all settings has to say so."""
+    public = {(each.method, each.path) for each in operations(app) if each.rule == "public"}
+
+    pages = {(method, path) for method in ("GET", "HEAD") for path in ("/", "/ping")}
+    assert public == {("POST", "/api/auth/token"), *pages}
+
+
 async def test_every_address_but_those_of_the_documentation_has_a_rule(app: FastAPI) -> None:
     named = {row["rule"] for row in TABLE}
     others = [str(getattr(route, "path", "")) for route in app.routes if not hasattr(route, "rule")]

@@ -184,6 +184,7 @@ async def test_a_failed_login_tells_nothing_of_the_user(
         assert (answer.content, answer.headers.raw) == (answers[0].content, answers[0].headers.raw)
 
 
+@pytest.mark.timeout(300)  # six times what it takes where nobody else works
 async def test_a_failed_login_takes_as_long_for_every_user(
     app: FastAPI, superuser: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
