@@ -37,9 +37,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlmodel import Field, SQLModel
 
+from app.compiled import Statement
 from app.db import Database
 from app.problems import TooManyRequests
-from app.compiled import Statement
 
 _NOWHERE = "nowhere"
 _SWEPT_AT_ONCE = 10

@@ -40,6 +40,8 @@ from app.resources.users import User
 from app.settings import Settings
 
 PROJECT = Path(__file__).parents[1]
+HASHER = passwords.hasher
+"""The service's own, before this run puts a cheaper one in its place."""
 
 PASSWORD = "correct-horse-battery"
 """What every password of these tests begins with, so that it is found wherever it leaks."""

@@ -27,6 +27,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import passwords
 from tests.conftest import (
+    HASHER,
     PASSWORD,
     add_user,
     assert_headers,
@@ -40,9 +41,6 @@ from tests.conftest import (
     waiting,
 )
 from tests.test_command_line import Service, serving
-
-HASHER = passwords.hasher
-"""The service's own, before this run put a cheaper one in its place."""
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN = "/api/auth/token"

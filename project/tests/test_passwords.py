@@ -16,7 +16,7 @@ from app import passwords
 from app.passwords import Password, hash_password, verify_password
 from app.problems import Unavailable
 from app.records import Partial
-from tests.conftest import wait_until
+from tests.conftest import HASHER, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -78,7 +78,11 @@ async def hashing(recorder: Recorder, number: int) -> None:
     await asyncio.to_thread(wait_until, lambda: recorder.running == number)
 
 
-async def test_a_hash_has_the_parameters_that_owasp_recommends() -> None:
+async def test_a_hash_has_the_parameters_that_owasp_recommends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passwords, "hasher", HASHER)
+
     stored = await hash_password(RIGHT)
 
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
