@@ -52,7 +52,7 @@ class Front:
             await self.app(scope, receive, send)
             return
         scope = {**scope, "request_id": _request_id(scope["headers"])}
-        if scope["path"].endswith("/") and len(scope["path"]) > 1:
+        if scope["path"].endswith("/") and len(scope["path"]) > 2:  # // is no other /
             scope["path"] = scope["path"][:-1]
         scope["outgoing"] = _Outgoing(scope, send)
         await self._inner(scope, receive, scope["outgoing"])
