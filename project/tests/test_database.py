@@ -15,6 +15,7 @@ from sqlalchemy import Index, NullPool, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
+from app.access import PUBLIC
 from app.db import Database, Query, SessionDep
 from app.main import create_app
 from app.records import table_of
@@ -88,7 +89,7 @@ async def serving(url: URL, **settings: Any) -> AsyncIterator[tuple[AsyncClient,
 
 def by_session() -> Router:
     """Return a router whose handler works with a session."""
-    router = Router()
+    router = Router(dependencies=[PUBLIC])
 
     @router.post("/by-session")
     async def store(body: SongCreate, session: SessionDep) -> int:

@@ -37,14 +37,14 @@ AWKWARD = [
     "𝄞" * 255,
 ]
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
-FREE = {None, NO_NUL, TypeAdapter(Text).json_schema()["pattern"]}
+FREE = {NO_NUL, TypeAdapter(Text).json_schema()["pattern"]}
 
 
 def texts(schema: dict[str, Any], *, stripped: bool) -> st.SearchStrategy[str]:
     """Return all of Unicode that a field takes, or all that fits its pattern."""
     low, high = schema.get("minLength", 0), schema["maxLength"]
-    pattern = schema.get("pattern")
-    if pattern not in FREE:
+    if schema.get("pattern", NO_NUL) not in FREE:
+        pattern: str = schema["pattern"]
         return st.from_regex(pattern, fullmatch=True).filter(lambda text: low <= len(text) <= high)
     awkward = st.sampled_from([text for text in AWKWARD if low <= len(text) <= high])
     any_text = st.text(CHARACTERS, min_size=low, max_size=high) | awkward

@@ -12,11 +12,13 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.access import OPEN, PUBLIC
 from app.db import SessionDep
+from app.guards import Id, guard, record_id
 from app.main import create_app
 from app.preconditions import if_match
 from app.resources.songs import Song
-from app.routing import Id, Router, guard, record_id
+from app.routing import Route, Router
 from app.settings import Settings
 from tests.conftest import assert_headers, assert_problem
 
@@ -42,8 +44,8 @@ def client_of(app: FastAPI) -> AsyncClient:
 
 @pytest.fixture
 def router() -> Router:
-    """Give an empty router."""
-    return Router()
+    """Give an empty router, whose routes are for anyone."""
+    return Router(dependencies=[PUBLIC])
 
 
 entered: list[str] = []
@@ -90,6 +92,32 @@ async def test_a_handler_may_ask_for_all_that_fastapi_gives(router: Router) -> N
     assert (error["location"], error["pointer"]) == ("path", "/id")
 
 
+@pytest.mark.parametrize("rules", [[], [Depends(resource)], [PUBLIC, OPEN], [OPEN, OPEN]])
+def test_a_route_that_does_not_name_one_rule_cannot_be_made(rules: list[Any]) -> None:
+    async def answer() -> Response:
+        """Answer."""
+        return Response()
+
+    with pytest.raises(TypeError, match="/notes has to name one rule"):
+        Router(dependencies=rules).get("/notes")(answer)
+    with pytest.raises(TypeError, match="/notes has to name one rule"):
+        Router().get("/notes", dependencies=rules)(answer)
+
+
+def test_a_route_has_the_rule_that_it_names_or_its_router_does() -> None:
+    async def answer() -> Response:
+        """Answer."""
+        return Response()
+
+    named, inherited = Router(), Router(dependencies=[OPEN])
+    named.get("/notes", dependencies=[PUBLIC])(answer)
+    inherited.get("/notes")(answer)
+
+    routes = [route for router in (named, inherited) for route in router.routes]
+    rules = [route.rule.name for route in routes if isinstance(route, Route)]
+    assert rules == ["public", "open"]
+
+
 def solved(router: Router) -> None:
     """Add a handler that FastAPI solves: it asks for a query parameter beside the body."""
 
@@ -110,7 +138,7 @@ def direct(router: Router) -> None:
 
 def included(router: Router) -> None:
     """Add a handler that would be called directly, by FastAPI's own means."""
-    inner = Router()
+    inner = Router(dependencies=[PUBLIC])
     direct(inner)
     router.include_router(inner)
 
@@ -290,29 +318,29 @@ async def test_what_is_overridden_answers_as_what_is_not(app: FastAPI, client: A
 
 
 async def test_a_literal_path_hides_the_template_with_all_its_methods(router: Router) -> None:
-    @router.put("/cities/{id}")
-    async def replace_city(id: Id) -> Response:
+    @router.put("/places/{id}")
+    async def replace_place(id: Id) -> Response:
         """Answer for one."""
         return Response(f"{id}")
 
-    @router.get("/cities/biggest")
+    @router.get("/places/biggest")
     async def list_biggest() -> Response:
         """Answer for the literal path."""
         return Response("biggest")
 
     async with client_of(service(router)) as client:
-        assert (await client.get("/cities/biggest")).text == "biggest"
-        assert (await client.put("/cities/7")).text == "7"
-        assert_problem(await client.put("/cities/biggest1"), 422)
+        assert (await client.get("/places/biggest")).text == "biggest"
+        assert (await client.put("/places/7")).text == "7"
+        assert_problem(await client.put("/places/biggest1"), 422)
         for path, allow in (
-            ("/cities/biggest", "GET, HEAD, OPTIONS"),
-            ("/cities/7", "OPTIONS, PUT"),
+            ("/places/biggest", "GET, HEAD, OPTIONS"),
+            ("/places/7", "OPTIONS, PUT"),
         ):
             refused = await client.delete(path)
             assert_problem(refused, 405)
             assert refused.headers["allow"] == allow
             assert (await client.options(path)).headers["allow"] == allow
-        assert_problem(await client.put("/cities/biggest"), 405)
+        assert_problem(await client.put("/places/biggest"), 405)
 
 
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
