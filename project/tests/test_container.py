@@ -126,9 +126,7 @@ def test_every_setting_can_be_given_to_compose(name: str) -> None:
 def test_compose_decides_nothing_but_where_the_database_is() -> None:
     given = {name: text for name, text in SERVICES["web"]["environment"].items() if text}
     assert given == {
-        "PG_HOST": "${PG_HOST:-db}",
-        "PG_DB": "${PG_DB:-foo}",
-        "PG_PASSWORD": "${PG_PASSWORD-postgres}",
+        "DATABASE_URL": "${DATABASE_URL-postgresql+asyncpg://postgres:postgres@db:5432/foo}",
     }
     assert {name.lower() for name in SERVICES["web"]["environment"]} == NAMES
 
@@ -357,5 +355,5 @@ def test_production_takes_its_secret_from_a_file_and_does_not_start_without(stac
     )
     assert re.search(r"OAUTH_TOKEN_SECRET +\*{3} +file /run/secrets/oauth_token_secret", listed)
     assert re.search(r"CLOSED_WRITES +true +config/prod\.env", listed)
-    assert re.search(r"DATABASE_URL +\S+://postgres:\*{3}@db:5432/foo +PG_\*", listed)
+    assert re.search(r"DATABASE_URL +\S+://postgres:\*{3}@db:5432/foo +environment", listed)
     assert secret.read_text().strip() not in listed
