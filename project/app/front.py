@@ -33,10 +33,10 @@ _UNLESS_SAID: Headers = [
 class Front:
     """The layer that knows the addresses of the service.
 
-    A path is answered with one trailing slash as without it; HEAD as GET without the body; OPTIONS,
-    and a method that the address does not have, with the complete Allow (RFC 9110, section 9). A
-    literal path hides a template: it has its own methods only. What is not an address of the table
-    goes on to the application.
+    A path is answered with one trailing slash as without it, and so is the prefix of the service;
+    HEAD as GET without the body; OPTIONS, and a method that the address does not have, with the
+    complete Allow (RFC 9110, section 9). A literal path hides a template: it has its own methods
+    only. What is not an address of the table goes on to the application.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str] = ()) -> None:
@@ -52,7 +52,10 @@ class Front:
             await self.app(scope, receive, send)
             return
         scope = {**scope, "request_id": _request_id(scope["headers"])}
-        if scope["path"].endswith("/") and len(scope["path"]) > 2:  # // is no other /
+        path = get_route_path(scope)
+        if not path:
+            scope["path"] += "/"
+        elif path.endswith("/") and path.strip("/"):
             scope["path"] = scope["path"][:-1]
         scope["outgoing"] = _Outgoing(scope, send)
         await self._inner(scope, receive, scope["outgoing"])

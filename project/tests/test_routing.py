@@ -343,6 +343,19 @@ async def test_a_literal_path_hides_the_template_with_all_its_methods(router: Ro
         assert_problem(await client.put("/places/biggest"), 405)
 
 
+@pytest.mark.parametrize("prefix", ["", "/music"])
+async def test_the_index_is_at_the_prefix_of_the_service_with_and_without_a_slash(
+    prefix: str,
+) -> None:
+    transport = ASGITransport(create_app(Settings()), root_path=prefix)
+    async with AsyncClient(transport=transport, base_url="http://songbook") as client:
+        for path in (prefix, f"{prefix}/"):
+            answer = await client.get(f"http://songbook{path}")
+            assert (answer.status_code, answer.json()["message"]) == (200, "Hello World")
+        for path in (f"{prefix}//", f"{prefix}///", f"/{prefix}//"):
+            assert_problem(await client.get(f"http://songbook{path}"), 404, "not-found")
+
+
 @pytest.mark.parametrize("prefix", ["", "/api/v1"])
 async def test_routes_may_be_added_later_and_included_under_a_prefix(
     router: Router, prefix: str
