@@ -47,7 +47,7 @@ class Token(BaseModel):
     token_type: Literal["bearer"] = "bearer"  # noqa: S105
 
 
-@router.post("/token", response_model=Token)
+@router.post("/token", response_model=Token, responses={401: {}})
 async def create_token(
     form: Annotated[Credentials, Body(media_type=FORM)], logins: LoginsDep, settings: SettingsDep
 ) -> Response:

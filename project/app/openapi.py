@@ -5,9 +5,11 @@ from typing import Any, Literal
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
+from sqlmodel.main import default_registry
 
 from app.guards import Rule
 from app.problems import MEDIA_TYPE, ProblemDetails, title_of
+from app.records import Fields, unique_fields
 from app.routing import Route
 from app.settings import Settings
 
@@ -99,7 +101,7 @@ def _complete(operation: dict[str, Any], route: Route, method: str, settings: Se
     failures = {int(status) for status in responses if int(status) >= 400}
     failures |= {status for guard in guards for status in guard.refuses}
     if route.bodies:
-        failures |= set(_BODY)
+        failures |= {*_BODY, *([409] if _may_conflict(route) else ())}
     failures |= _admit(operation, route.rule, asks=route.rule.asks(method, settings))
     if route.bodies and method == "PATCH":
         content = operation["requestBody"]["content"]
@@ -116,6 +118,17 @@ def _complete(operation: dict[str, Any], route: Route, method: str, settings: Se
     }
     operation["responses"] = dict(sorted(responses.items()))
     return failures
+
+
+def _may_conflict(route: Route) -> bool:
+    """Return whether a body writes what has to be unique in the table of its Base class."""
+    for body in route.bodies.values():
+        bases = {base for base in body.__mro__ if issubclass(base, Fields)} - {Fields}
+        for mapper in default_registry.mappers:
+            model = mapper.class_
+            if bases & {*model.__mro__} and unique_fields(model) & body.model_fields.keys():
+                return True
+    return False
 
 
 def _admit(operation: dict[str, Any], rule: Rule, *, asks: bool) -> set[int]:

@@ -117,6 +117,14 @@ def written_fields(model: type[SQLModel]) -> list[str]:
     return [name for name in model.model_fields if any(name in base.model_fields for base in bases)]
 
 
+def unique_fields(model: type[Record]) -> set[str]:
+    """Return the names of the fields whose values, alone or together, no two rows share."""
+    table = table_of(model)
+    found = [index.columns for index in table.indexes if index.unique]
+    found += [each.columns for each in table.constraints if isinstance(each, UniqueConstraint)]
+    return {column.name for columns in found for column in columns}
+
+
 def searched_words(model: type[Record]) -> ColumnElement[Any]:
     """Return the words of all the texts that a client writes."""
     columns = [table_of(model).c[name] for name in written_fields(model)]

@@ -2,23 +2,28 @@
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from threading import Thread
 from typing import Any
 
+import httpx
 import jsonschema_rs
 import pytest
 import uvicorn
+from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 from sqlalchemy.engine import URL
 
+from app import passwords, tokens
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import PROJECT, Resource, spelled
+from tests.conftest import PRINCIPAL, PROJECT, Resource, execute, sign_in, spelled
 
 COMMITTED = PROJECT.parent / "docs" / "openapi.json"
 SCHEMAS = "#/components/schemas/"
@@ -70,6 +75,17 @@ def test_every_operation_and_parameter_is_explained(document: dict[str, Any]) ->
             assert parameter["description"].endswith("."), (path, parameter["name"])
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(names)) == len(names)
+
+
+def test_an_operation_asks_for_a_token_where_its_rule_does(document: dict[str, Any]) -> None:
+    alternatives: list[dict[str, list[str]]] = [{"password": []}, {"token": []}]
+    asking = {"signed-in", "superuser", "profile", "account"}
+
+    for method, path, operation in operations(document):
+        asks = operation["x-rule"] in asking
+        assert asks or operation["x-rule"] in {"public", "open"}
+        assert operation.get("security") == (alternatives if asks else None), (method, path)
+        assert not asks or "401" in operation["responses"], (method, path)
 
 
 def test_every_failure_is_a_problem_of_one_schema(document: dict[str, Any]) -> None:
@@ -127,8 +143,9 @@ def test_the_filters_are_those_of_the_public_fields(
     expected = {"limit", "sort", "after", "q", "count", "If-None-Match"}
     public = document["components"]["schemas"][resource.public.__name__]["properties"]
     for name, schema in public.items():
-        kinds = {kind["type"] for kind in schema.get("anyOf", [schema])}
-        more = ["_contains"] if "string" in kinds else ["_gt", "_gte", "_lt", "_lte"]
+        kinds = {kind.get("format", kind["type"]) for kind in schema.get("anyOf", [schema])}
+        more = ["_contains"] if "string" in kinds else []
+        more += ["_gt", "_gte", "_lt", "_lte"] if kinds & {"integer", "date-time"} else []
         expected |= {name, *(name + comparison for comparison in more)}
 
     described = document["paths"][resource.path]["get"]["parameters"]
@@ -147,69 +164,117 @@ HEADERS = [
     {"If-None-Match": "*"},
     {"Content-Type": "text/plain"},
 ]
+WRONG_PASSWORD = {"password": "x" * 8, "current_password": "y" * 8}
 BODIES = ["{", '{"no_such": 1}', f'"{"x" * 70_000}"']
 
 
 @pytest.fixture
-async def clients(database_url: URL, client: AsyncClient) -> AsyncIterator[list[AsyncClient]]:
-    """Give clients of the service, of one that asks for If-Match, of one without a database."""
-    unreachable = "postgresql://nobody@127.0.0.1:1/nowhere"
+async def clients(
+    database_url: URL, client: AsyncClient, app: FastAPI
+) -> AsyncIterator[dict[str, AsyncClient]]:
+    """Give clients of the service, of others with other settings, and of other people."""
+    url, unreachable = spelled(database_url), "postgresql://nobody@127.0.0.1:1/nowhere"
+    user = {"Authorization": await sign_in(app, PRINCIPAL + 1, is_superuser=False)}
     async with AsyncExitStack() as stack:
-        found = [client]
-        for more in (
-            Settings(database_url=spelled(database_url), require_if_match=True),
-            Settings(database_url=unreachable),
+        found = {"usual": client}
+        for name, settings, headers in (
+            ("strict", Settings(database_url=url, require_if_match=True), client.headers),
+            ("busy", Settings(database_url=url, login_tries_per_name=1), client.headers),
+            ("without a database", Settings(database_url=unreachable), client.headers),
+            ("of another user", Settings(database_url=url), user),
+            ("of nobody", Settings(database_url=url), {}),
         ):
-            app = create_app(more)
+            app = create_app(settings)
             await stack.enter_async_context(app.router.lifespan_context(app))
-            other = AsyncClient(transport=ASGITransport(app), base_url="http://songbook")
-            found.append(await stack.enter_async_context(other))
+            other = AsyncClient(
+                transport=ASGITransport(app), base_url="http://songbook", headers=headers
+            )
+            found[name] = await stack.enter_async_context(other)
         yield found
 
 
-async def test_an_operation_gives_every_status_that_it_declares_and_no_other(
-    clients: list[AsyncClient], document: dict[str, Any], resource: Resource
-) -> None:
-    declared = {
-        (method, path): {int(status) for status in operation["responses"]}
-        for method, path, operation in operations(document)
-        if path.startswith(resource.path)
-    }
-    given: dict[tuple[str, str], set[int]] = {operation: set() for operation in declared}
+class Operations:
+    """The operations of a resource: the statuses that they declare, and those that they give."""
 
-    async def ask(client: AsyncClient, address: str, headers: dict[str, str], body: str) -> None:
-        for method, path in declared:
-            added = await resource.add(clients[0])
-            answer = await client.request(
+    def __init__(self, document: dict[str, Any], resource: Resource, client: AsyncClient) -> None:
+        self.resource = resource
+        self.client = client
+        self.declared: dict[tuple[str, str], set[int]] = {}
+        self.taken: dict[tuple[str, str], set[str]] = {}
+        for method, path, operation in operations(document):
+            if f"{path}/".startswith(f"{resource.path}/"):
+                self.declared[method, path] = {int(status) for status in operation["responses"]}
+                self.taken[method, path] = taken_by(document, operation)
+        self.given: dict[tuple[str, str], set[int]] = {each: set() for each in self.declared}
+
+    async def ask(
+        self,
+        client: AsyncClient | None = None,
+        query: str = "",
+        headers: dict[str, str] | None = None,
+        content: str = "",
+        *,
+        number: str = "",
+        stored: bool = False,
+    ) -> None:
+        """Send a request to each operation: of a record just added, with fields as its schema has.
+
+        `stored`: with those of another record.
+        """
+        for method, path in self.declared:
+            fields, added = self.resource.body(), await self.resource.add(self.client)
+            if stored:
+                await self.resource.add(self.client, **fields)
+            fitting = {name: fields[name] for name in self.taken[method, path] & {*fields}}
+            answer = await (client or self.client).request(
                 method,
-                path.replace("{id}", str(added.json()["id"])) + address,
-                headers={"Content-Type": "application/json", **headers},
-                content=body or json.dumps(resource.body()),
+                path.replace("{id}", number or str(added.json()["id"])) + query,
+                headers={"Content-Type": "application/json", **(headers or {})},
+                content=content or json.dumps(fitting),
             )
-            given[method, path].add(answer.status_code)
+            self.given[method, path].add(answer.status_code)
 
-    for client in clients:
-        await ask(client, "", {}, "")
+
+def taken_by(document: dict[str, Any], operation: dict[str, Any]) -> set[str]:
+    """Return the fields of an operation's body; of one's own not the e-mail: a token names it."""
+    content = operation.get("requestBody", {}).get("content", {})
+    schema = resolved(document, content["application/json"]["schema"]) if content else {}
+    fields = set(schema.get("properties", {}))
+    return fields - {"email", "password"} if "current_password" in fields else fields
+
+
+async def test_an_operation_gives_every_status_that_it_declares_and_no_other(
+    clients: dict[str, AsyncClient], document: dict[str, Any], resource: Resource
+) -> None:
+    asked = Operations(document, resource, clients["usual"])
+
+    await asked.ask(content="{}", number=f"{PRINCIPAL}")  # who is the last superuser, so far
+    for client in clients.values():
+        await asked.ask(client)
     for address in ADDRESSES:
-        await ask(clients[0], address, {}, "")
+        await asked.ask(query=address)
     for headers in HEADERS:
-        await ask(clients[0], "", headers, "")
+        await asked.ask(headers=headers)
     for body in BODIES:
-        await ask(clients[0], "", {}, body)
-    for method, path in declared:
-        for number in ("0", "x") if "{id}" in path else ():
-            answer = await clients[0].request(
-                method, path.replace("{id}", number), json=resource.body()
-            )
-            given[method, path].add(answer.status_code)
+        await asked.ask(content=body)
+    for number in ("0", "x"):
+        await asked.ask(number=number)
+    await asked.ask(stored=True)
+    for _ in range(2):
+        await asked.ask(clients["busy"], content=json.dumps(WRONG_PASSWORD))
 
-    assert given == declared
+    assert asked.given == asked.declared
 
 
 @pytest.fixture
 def address(migrated_url: URL) -> Iterator[str]:
     """Give the address of a service on a database of its own."""
-    app = create_app(Settings(database_url=spelled(migrated_url)))
+    settings = Settings(
+        database_url=spelled(migrated_url),
+        login_tries_per_address=10**6,
+        login_tries_per_name=10**6,
+    )
+    app = create_app(settings)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, server_header=False))
         thread = Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -219,11 +284,31 @@ def address(migrated_url: URL) -> Iterator[str]:
         thread.join(30)
 
 
+@pytest.fixture
+def token(migrated_url: URL) -> str:
+    """Give the token of a superuser whom no request can remove or change so that it ends."""
+    email, password = "superuser@example.org", passwords.hasher.hash("of the superuser")
+    execute(
+        migrated_url,
+        "INSERT INTO users (id, username, slug, email, hashed_password, is_superuser) VALUES"
+        f" ({PRINCIPAL}, 'superuser', 'superuser', '{email}', '{password}', true)",
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF TG_OP = 'DELETE' THEN RAISE integrity_constraint_violation; END IF;"
+        " NEW.username := OLD.username; NEW.email := OLD.email;"
+        " NEW.hashed_password := OLD.hashed_password;"
+        " NEW.is_superuser := true; NEW.is_active := true; RETURN NEW; END $$",
+        "CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON users FOR EACH ROW"
+        f" WHEN (OLD.id = {PRINCIPAL}) EXECUTE FUNCTION keep()",
+    )
+    return tokens.issue(Settings().token_secret, email, time.time(), minutes=5)
+
+
 @pytest.mark.timeout(120)
-def test_schemathesis_finds_nothing(address: str, document: dict[str, Any]) -> None:
+def test_schemathesis_finds_nothing(address: str, document: dict[str, Any], token: str) -> None:
     tried = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json", "--no-color"],
         cwd=PROJECT,
+        env={**os.environ, "SONGBOOK_TOKEN": token},
         capture_output=True,
         text=True,
         timeout=110,
@@ -234,3 +319,5 @@ def test_schemathesis_finds_nothing(address: str, document: dict[str, Any]) -> N
     assert f"Tested: {len(list(operations(document)))}\n" in tried.stdout
     for phase in ("Examples", "Coverage", "Fuzzing", "Stateful"):
         assert f"✅ {phase}\n" in tried.stdout
+    headers = {"Authorization": f"Bearer {token}"}
+    assert httpx.get(f"{address}/users/me", headers=headers).status_code == 200

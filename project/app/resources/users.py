@@ -188,8 +188,8 @@ async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: DatabaseD
     return answer_changed(row, UserPublic)
 
 
-@router.delete("/{id}", status_code=204, dependencies=[ACCOUNT])
+@router.delete("/{id}", status_code=204, dependencies=[ACCOUNT], responses={409: {}})
 async def delete_user(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
-    """Delete a user."""
+    """Delete a user, unless he is the last superuser."""
     row = await db.fetch(removed(User, UserPublic, id, if_match))
     return answer_removed(row, UserPublic)
