@@ -6,6 +6,7 @@ import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -24,6 +25,7 @@ from app.preconditions import revision
 from app.problems import BadCursor
 from app.records import table_of
 from app.resources.songs import Song, SongPublic
+from app.resources.todos import Todo
 from tests.conftest import assert_problem, waiting
 from tests.test_representation import KINDS, SAMPLES, Sample, SamplePublic, database
 
@@ -182,6 +184,69 @@ async def test_a_walk_sees_every_row_that_stays_once_though_others_come_and_go(
     assert [row for row in seen if row in staying] == in_order(staying, order)
     assert seen == in_order(seen, order)
     assert len({row["id"] for row in seen}) == len(seen)
+
+
+# As close to each other as PostgreSQL's moments can be, and as far apart.
+MOMENTS = [
+    datetime(1, 1, 1, microsecond=1, tzinfo=UTC),
+    datetime(2024, 2, 29, 23, 59, 59, 999_998, tzinfo=UTC),
+    datetime(2024, 2, 29, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(2024, 3, 1, tzinfo=UTC),
+    datetime(9999, 12, 31, 23, 59, 59, 999_990, tzinfo=UTC),
+]
+TODOS = st.fixed_dictionaries(
+    {
+        "content": st.sampled_from(["a", "b"]),
+        "created_at": st.sampled_from(MOMENTS),
+        "updated_at": st.sampled_from(MOMENTS),
+        "deleted_at": st.none() | st.sampled_from(MOMENTS),
+    }
+)
+
+
+@settings(max_examples=80)
+@given(
+    todos=st.lists(TODOS, min_size=2, max_size=12),
+    order=st.just([]) | orders(["created_at", "updated_at", "content"]),
+    limit=st.integers(1, 3),
+)
+async def test_a_walk_among_moments_sees_every_row_that_is_not_deleted_once_and_in_order(
+    app: FastAPI, client: AsyncClient, todos: list[Row], order: list[str], limit: int
+) -> None:
+    rows = [{"id": number, **todo} for number, todo in enumerate(todos, 1)]
+    async with app.state.database.engine.begin() as connection:
+        await connection.execute(delete(table_of(Todo)))
+        await connection.execute(insert(table_of(Todo)), rows[1::2] + rows[::2])
+    there = [row for row in rows if row["deleted_at"] is None]
+    asked = [("limit", f"{limit}"), *([("sort", ",".join(order))] if order else [])]
+
+    seen: list[int] = []
+    url: str | None = str(URL("/todos", params=asked))
+    while url:
+        answer = await client.get(url)
+        seen += [todo["id"] for todo in answer.json()["items"]]
+        assert answer.json()["count"] == len(there)
+        url = answer.links.get("next", {}).get("url")
+
+    assert seen == [row["id"] for row in in_order(there, order or ["-created_at"])]
+
+
+async def test_what_arrives_during_a_walk_from_the_newest_on_is_not_seen(
+    client: AsyncClient,
+) -> None:
+    for number in range(5):
+        await client.post("/todos", json={"content": f"{number}"})
+
+    seen: list[int] = []
+    url: str | None = "/todos?limit=2"
+    while url:
+        answer = await client.get(url)
+        seen += [todo["id"] for todo in answer.json()["items"]]
+        url = answer.links.get("next", {}).get("url")
+        await client.post("/todos", json={"content": "new"})
+
+    assert seen == [5, 4, 3, 2, 1]
+    assert answer.json()["count"] == 7
 
 
 @pytest.mark.parametrize("order", ["id", "year", "-year,name", "artist,-year"])
