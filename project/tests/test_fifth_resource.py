@@ -1,6 +1,7 @@
 """A resource more is one module and one migration: the whole contract holds for it by itself."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,15 @@ class Album(AlbumBase, Timestamps, SoftDelete, Record, table=True):
 """
 
 
+CONTRACT = [
+    f"tests/test_{name}.py"
+    for name in (
+        *("access", "contract", "migrations", "openapi", "preconditions", "representation"),
+        "structure",
+    )
+]
+
+
 def write_albums(resources: Path) -> None:
     """Write a resource as the README says: copy songs.py, rename, write the fields."""
     songs = (resources / "songs.py").read_text()
@@ -45,12 +55,22 @@ def write_albums(resources: Path) -> None:
     (resources / "albums.py").write_text(albums)
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files that are not a tool's own."""
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+    return {
+        str(path): (folder / path).read_bytes()
+        for path in paths
+        if not any(part.startswith((".", "__pycache__")) for part in path.parts)
+    }
+
+
 @pytest.mark.timeout(120)
 def test_a_resource_more_is_one_module_and_one_migration(tmp_path: Path, scratch_url: URL) -> None:
     caches = shutil.ignore_patterns("__pycache__", ".*", "test_fifth_resource.py")
     project = shutil.copytree(PROJECT, tmp_path / "project", ignore=caches)
     (tmp_path / "docs").mkdir()
-    before = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
+    before = contents(project)
     environment = {
         **os.environ,
         "DATABASE_URL": spelled(scratch_url),
@@ -76,13 +96,12 @@ def test_a_resource_more_is_one_module_and_one_migration(tmp_path: Path, scratch
     run("alembic", "upgrade", "head")
     run("alembic", "check")
     (tmp_path / "docs" / "openapi.json").write_text(run("app", "openapi"))
-    tested = run("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-k", "albums or Album")
+    tested = run("pytest", "-q", "-n", "2", "-p", "no:cacheprovider", "-k", "albums", *CONTRACT)
 
-    after = {path: path.read_bytes() for path in project.rglob("*") if path.is_file()}
-    new = {str(path.relative_to(project)) for path in after.keys() - before.keys()}
+    after = contents(project)
+    new = after.keys() - before.keys()
     assert {path: after[path] for path in before} == before
     assert len(new) == 2
     assert "app/resources/albums.py" in new
     assert any(path.startswith("migrations/versions/") for path in new)
-    assert " passed" in tested
-    assert "failed" not in tested
+    assert int(re.findall(r"([0-9]+) passed", tested)[-1]) > 150
