@@ -42,6 +42,10 @@ class Query(NamedTuple):
     arguments: list[Any]
 
 
+NOTHING = Query("", [])
+"""A question whose answer is known to be no row: it takes no connection."""
+
+
 class Database:
     """The one pool of a process; opened by the first statement, closed by `close`."""
 
@@ -76,6 +80,8 @@ class Database:
 
         Raises Unavailable when no connection is to be had, and asyncpg's errors as they are.
         """
+        if query is NOTHING:
+            return None
         for _ in range(_ATTEMPTS - 1):
             with suppress(*_RETRIED):
                 return await self._fetch(query)

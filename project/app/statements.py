@@ -1,7 +1,7 @@
 """What is asked of the database about one record.
 
 Each statement answers with one row: the JSON text that PostgreSQL wrote of exactly the columns of
-the Public class, and what the headers need.
+the Public class, and what the headers need. An id of 0 is one that no record has.
 """
 
 from collections.abc import Mapping
@@ -32,14 +32,14 @@ from sqlalchemy.sql import ColumnElement
 from sqlmodel import SQLModel
 
 from app.compiled import SHAPES, Statement, document, public_columns
-from app.db import Query
+from app.db import NOTHING, Query
 from app.preconditions import Tags
 from app.records import Record, living, table_of
 
 
 def found(model: type[Record], public: type[SQLModel], id: int) -> Query:
     """Read a record: its version and its JSON."""
-    return _found(model, public).of({"id": id})
+    return _found(model, public).of({"id": id}) if id else NOTHING
 
 
 def created(model: type[Record], public: type[SQLModel], fields: Mapping[str, Any]) -> Query:
@@ -60,13 +60,14 @@ def changed(
     """
     versions = None if if_match is None or if_match.any else if_match.versions(public)
     statement = _changed(model, public, tuple(fields), matched=versions is not None)
-    return statement.of({**fields, "id_": id, "versions_": versions})
+    return statement.of({**fields, "id_": id, "versions_": versions}) if id else NOTHING
 
 
 def removed(model: type[Record], public: type[SQLModel], id: int, if_match: Tags | None) -> Query:
     """Delete a record: the version before, and the id or null when the record did not match."""
     versions = None if if_match is None or if_match.any else if_match.versions(public)
-    return _removed(model, matched=versions is not None).of({"id_": id, "versions_": versions})
+    statement = _removed(model, matched=versions is not None)
+    return statement.of({"id_": id, "versions_": versions}) if id else NOTHING
 
 
 def restored(model: type[Record], public: type[SQLModel], id: int) -> Query:
@@ -75,7 +76,7 @@ def restored(model: type[Record], public: type[SQLModel], id: int) -> Query:
     A record that is not deleted stays as it is; a deleted one whose unique values were taken
     meanwhile raises asyncpg's UniqueViolationError.
     """
-    return _restored(model, public).of({"id_": id})
+    return _restored(model, public).of({"id_": id}) if id else NOTHING
 
 
 @lru_cache(SHAPES)

@@ -388,6 +388,7 @@ async def test_no_connection_is_needed_to_say_no(url: URL) -> None:
                     "400 cursor": await client.get("/songs?after=x"),
                     "400 tags": await client.delete("/songs/1", headers={"If-Match": "x"}),
                     "404": await client.get("/nowhere"),
+                    "404 id": await client.get("/songs/0"),
                     "405": await client.delete("/songs"),
                     "413": await client.post("/songs", content=b" " * 65_537, headers=json),
                     "415": await client.post("/songs", content=b"{}"),

@@ -23,8 +23,9 @@ NAMES = f"(((({NAME}) || ' ') || coalesce(first_name, '')) || ' ') || coalesce(l
 LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 EMAIL = rf"^[A-Za-z0-9.!#$%&''*+/=?^_`{{|}}~-]+@{LABEL}(\.{LABEL})*$"
 
-# Tokens of before `credentials_changed_at` are good no more. A better hash of the same password is
-# stored without a new version: nobody has to sign in again for it.
+# Tokens of before `credentials_changed_at` are good no more, not even when the user who was
+# deactivated is active again. A better hash of the same password is stored without a new version:
+# nobody has to sign in again for it.
 CREDENTIALS = """
 CREATE FUNCTION users_credentials() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -37,17 +38,22 @@ ON_CREDENTIALS = """
 CREATE TRIGGER users_credentials BEFORE UPDATE ON users FOR EACH ROW
 WHEN (
     NEW.version <> OLD.version
-    AND (NEW.email <> OLD.email OR NEW.hashed_password <> OLD.hashed_password)
+    AND (
+        NEW.email <> OLD.email
+        OR NEW.hashed_password <> OLD.hashed_password
+        OR (OLD.is_active AND NOT NEW.is_active)
+    )
 )
 EXECUTE FUNCTION users_credentials()
 """
 
-# The others are locked: of two superusers who remove each other at once, one stays.
+# One at a time, each seeing what the one before has done: of two superusers who remove each other
+# at once, one stays. Locks on the rows of the others would be a deadlock.
 SUPERUSER = """
 CREATE FUNCTION users_superuser() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM FROM users WHERE is_superuser AND is_active ORDER BY id FOR UPDATE;
-    IF NOT FOUND THEN
+    PERFORM pg_advisory_xact_lock('users'::regclass::oid::bigint);
+    IF NOT EXISTS (SELECT FROM users WHERE is_superuser AND is_active) THEN
         RAISE integrity_constraint_violation USING MESSAGE = 'The last superuser cannot be removed';
     END IF;
     RETURN NULL;
