@@ -596,6 +596,17 @@ async def test_a_deactivated_user_is_out_at_once(
     assert (await superuser.get("/users/1")).status_code == 200
 
 
+async def test_a_user_who_is_active_again_has_to_sign_in_again(
+    app: FastAPI, jane: AsyncClient, superuser: AsyncClient
+) -> None:
+    for is_active in (False, True):
+        changed = await superuser.patch("/users/1", json={"is_active": is_active})
+        assert changed.status_code == 200
+
+    assert not await is_signed_in(jane)
+    assert await is_signed_in(await signed_in(app, "jane"))
+
+
 async def test_a_superuser_who_is_one_no_more_is_refused_from_the_next_request_on(
     app: FastAPI, superuser: AsyncClient
 ) -> None:
