@@ -42,8 +42,7 @@ class Query(NamedTuple):
     arguments: list[Any]
 
 
-NOTHING = Query("", [])
-"""A question whose answer is known to be no row: it takes no connection."""
+NOTHING = Query("", [])  # what is known to have no row: it takes no connection
 
 
 class Database:
