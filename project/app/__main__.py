@@ -43,7 +43,9 @@ SkipBad = Annotated[bool, typer.Option(help="Store the rows that fit.")]
 Username = Annotated[str, typer.Argument(help="The name to sign in with.")]
 Email = Annotated[str, typer.Argument(help="The e-mail, good for signing in as well.")]
 Name = Annotated[str | None, typer.Option(help="May be left out.")]
-Days = Annotated[int | None, typer.Option(min=0, help="How many days ago [RETENTION_DAYS].")]
+Days = Annotated[
+    int | None, typer.Option(min=0, max=36500, help="How many days ago [RETENTION_DAYS].")
+]
 
 
 @cli.command()
@@ -145,7 +147,7 @@ def purge(older_than: Days = None) -> None:
                 url, age, lambda name, rows: progress.update(task, description=f"{rows} {name}")
             )
     for name, rows in purged.items():
-        print(f"{rows} {name} purged, deleted {age.days} days ago or longer.")
+        print(f"{name} purged that were deleted {age.days} days ago or longer: {rows}.")
 
 
 @cli.command("settings")

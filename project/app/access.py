@@ -56,7 +56,7 @@ def _is_outdated(claims: Claims, row: asyncpg.Record) -> bool:
     """Return whether a token is older than the password and the e-mail that it was given for.
 
     Who issues tokens in whole seconds is trusted as to the second in which a user is created; one
-    without `iat` is older than any change.
+    without `iat` is older than any change, and than a user whose e-mail was somebody else's.
     """
     issued, changed = claims.issued_at, row["credentials_changed_at"]
     if issued is None:

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Literal
 
 from sqlalchemy import bindparam, func, select
-from sqlmodel import SQLModel
+from sqlmodel import Field, SQLModel
 
 from app.compiled import Statement
 from app.db import Query
@@ -12,9 +12,20 @@ from app.db import Query
 Key = Literal["id", "email", "username"]
 
 _COLUMNS = (
-    *("id", "email", "hashed_password", "is_active", "is_superuser"),
+    *("id", "version", "email", "hashed_password", "is_active", "is_superuser"),
     *("created_at", "credentials_changed_at"),
 )
+
+
+class GivenUpEmail(SQLModel, table=True):
+    """That somebody had an e-mail once: triggers of the table `users` write and read it.
+
+    The key is a hash: no address is kept.
+    """
+
+    __tablename__ = "given_up_email"
+
+    key: bytes = Field(primary_key=True)
 
 
 def account(by: Key, value: int | str, *, settled: bool = False) -> Query:

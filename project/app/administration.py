@@ -8,7 +8,7 @@ from typing import Any
 
 import asyncpg
 from pydantic import ValidationError
-from sqlalchemy import BigInteger, Interval, bindparam, delete, func, literal_column, select
+from sqlalchemy import Interval, bindparam, delete, func, literal_column, select
 from sqlalchemy.engine import URL
 
 from app import resources
@@ -16,12 +16,14 @@ from app.compiled import Statement
 from app.db import Database
 from app.failures import problem_of
 from app.field_errors import reasons_of
+from app.problems import Unavailable
 from app.records import Record, living, table_of
-from app.resources.users import User, UserCreate, UserPublic, stored
+from app.resources.users import User, UserCreate, UserPublic, with_hash
 from app.settings import StartError
 from app.statements import created
 
 _PURGED_AT_ONCE = 1000
+_NOT_MIGRATED = "the table is not there yet: run python -m app migrate."
 
 
 def create_superuser(url: URL, **given: Any) -> None:
@@ -36,9 +38,9 @@ def create_superuser(url: URL, **given: Any) -> None:
 async def _store(url: URL, user: UserCreate) -> None:
     db = Database(url, pool_size=1)
     try:
-        await db.fetch(created(User, UserPublic, await stored(user.model_dump())))
+        await db.fetch(created(User, UserPublic, await with_hash(user.model_dump())))
     except asyncpg.UndefinedTableError:
-        raise StartError("the table is not there yet: run python -m app migrate.") from None
+        raise StartError(_NOT_MIGRATED) from None
     except asyncpg.UniqueViolationError as error:
         problem = problem_of(error)
         taken = ", ".join(each.pointer.strip("/") for each in problem.errors)
@@ -63,14 +65,17 @@ async def _purge(url: URL, age: timedelta, progress: Callable[[str, int], None])
         for name, module in resources.modules().items():
             model = resources.family(module).table
             if living(model):
-                purged[name] = 0
-                last: int | None = 0
-                while last is not None:
-                    row = await db.fetch(_purging(model).of({"age": age, "last": last}))
+                purged[name], due = 0, 1
+                while due:
+                    row = await db.fetch(_purging(model).of({"age": age}))
                     assert row is not None, "an aggregate gives a row"
-                    last = row[0]
-                    purged[name] += row[1]
+                    due = row["due"]
+                    purged[name] += row["gone"]
                     progress(name, purged[name])
+    except asyncpg.UndefinedTableError:
+        raise StartError(_NOT_MIGRATED) from None
+    except (asyncpg.PostgresError, Unavailable) as error:
+        raise StartError(f"the purge stopped after {purged}: {error}") from None
     finally:
         await db.close()
     return purged
@@ -78,18 +83,20 @@ async def _purge(url: URL, age: timedelta, progress: Callable[[str, int], None])
 
 @cache
 def _purging(model: type[Record]) -> Statement:
-    """Remove the next rows; answer with the last id, null at the end, and their number."""
+    """Remove the next rows: how many were due, and how many of them nobody restored meanwhile."""
     table = table_of(model)
+    late = table.c.deleted_at <= func.now() - bindparam("age", type_=Interval)
     due = (
         select(table.c.id)
-        .where(
-            table.c.id > bindparam("last", type_=BigInteger),
-            table.c.deleted_at <= func.now() - bindparam("age", type_=Interval),
-        )
-        .order_by(table.c.id)
+        .where(late)
+        .order_by(table.c.deleted_at, table.c.id)
         .limit(literal_column(str(_PURGED_AT_ONCE)))
         .with_for_update()
         .cte("due")
     )
-    gone = delete(table).where(table.c.id == due.c.id).returning(table.c.id).cte("gone")
-    return Statement(select(func.max(gone.c.id), func.count()).select_from(gone))
+    gone = delete(table).where(table.c.id == due.c.id, late).returning(table.c.id).cte("gone")
+    numbers = [
+        select(func.count()).select_from(each).scalar_subquery().label(each.name)
+        for each in (due, gone)
+    ]
+    return Statement(select(*numbers))

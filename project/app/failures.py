@@ -125,5 +125,5 @@ async def handle(request: Request, error: Exception) -> Response:
             problem.detail = repr(error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         cause = error.__cause__ or error
-        logger.warning("request %s: the database cannot answer: %r", request_id, cause)
+        logger.warning("request %s cannot be answered now: %r", request_id, cause)
     return answer_problem(problem, request)

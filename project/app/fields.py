@@ -125,6 +125,29 @@ class Whole:
         return and_(*bounds) if bounds else None
 
 
+class TrueOrFalse:
+    """`true` or `false`; either in a string is accepted, as a CSV file has it, and nothing else."""
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(
+            lambda value: (
+                {"true": True, "false": False}.get(value, value)
+                if isinstance(value, str)
+                else value
+            ),
+            core_schema.bool_schema(strict=True),
+        )
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        if handler.mode == "serialization":
+            return {"type": "boolean"}
+        return {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^(true|false)$"}]}
+
+
 def rules_of(*annotations: Any) -> list[Characters | Whole]:
     """Return the rules written in a field's annotation, of an optional field too."""
     found: list[Characters | Whole] = []
@@ -141,6 +164,7 @@ def ignores_case(*annotations: Any) -> bool:
 
 Text = Annotated[str, Characters()]
 Integer = Annotated[int, Whole()]
+Flag = Annotated[bool, TrueOrFalse()]
 
 
 def kind_of(column: Column[Any]) -> type:

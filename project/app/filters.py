@@ -19,6 +19,8 @@ from app.records import Record, table_of
 EQUAL, CONTAINS = "", "_contains"
 ORDERED = ("_gt", "_gte", "_lt", "_lte")
 
+_LONGEST_KEY = 255  # characters, of which a cursor in an address takes up to eight bytes each
+
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
 _MOMENT = TypeAdapter(AwareDatetime)
 _ORDERED_KINDS = {int, float, Decimal, date, datetime, time, timedelta}
@@ -47,6 +49,16 @@ class Parameter(NamedTuple):
     read: Callable[[str], Any]
 
 
+_EXAMPLES: dict[type, str] = {
+    bool: "true or false",
+    float: "1.5",
+    Decimal: "1.5",
+    date: "2026-01-31",
+    datetime: "2026-01-31T12:00:00Z",
+    UUID: "0190163d-8694-739b-aea5-966c26f8ad91",
+}
+
+
 @cache
 def offered(model: type[Record], public: type[SQLModel]) -> dict[str, Parameter]:
     """Return the filters of a list by name: equality on every public field, more by its type."""
@@ -61,6 +73,13 @@ def offered(model: type[Record], public: type[SQLModel]) -> dict[str, Parameter]
                 name, comparison, nullable, kind, reader_of(column)
             )
     return found
+
+
+def sortable(model: type[Record], public: type[SQLModel]) -> list[str]:
+    """Return the public fields that a list can be ordered by: a cursor has to hold their values."""
+    columns = [table_of(model).c[name] for name in public.model_fields]
+    lengths = {column.name: getattr(column.type, "length", None) or 0 for column in columns}
+    return [name for name, length in lengths.items() if length <= _LONGEST_KEY]
 
 
 def reader_of(column: Column[Any]) -> Callable[[str], Any]:
@@ -78,7 +97,8 @@ def reader_of(column: Column[Any]) -> Callable[[str], Any]:
     read: Callable[[str], Any] = TypeAdapter(kind).validate_strings
     if kind is datetime:
         read = _moment
-    return partial(_spelt, re.compile(_SPELLINGS.get(kind, ".*")), read)
+    like = _EXAMPLES.get(kind, "a value of the field's type")
+    return partial(_spelt, re.compile(_SPELLINGS.get(kind, ".*")), read, like)
 
 
 def _whole_number(low: int, high: int, value: str) -> int:
@@ -91,9 +111,9 @@ def _whole_number(low: int, high: int, value: str) -> int:
     return int(value)
 
 
-def _spelt(spelling: re.Pattern[str], read: Callable[[str], Any], value: str) -> Any:
+def _spelt(spelling: re.Pattern[str], read: Callable[[str], Any], like: str, value: str) -> Any:
     if not spelling.fullmatch(value):
-        raise PydanticCustomError("spelling", "Should be a value of the field's type")
+        raise PydanticCustomError("spelling", "Should be like {like}", {"like": like})
     return read(value)
 
 

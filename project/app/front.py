@@ -6,13 +6,13 @@ from secrets import token_hex
 
 from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import BaseRoute, compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.bodies import StrictRequest
+from app.cors import CrossOrigin
 from app.failures import handle
 from app.problems import MethodNotAllowed, NotFound
 from app.routing import Route
@@ -22,8 +22,6 @@ Methods = dict[str, BaseRoute]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _ALWAYS: Headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_CONDITIONS = ("If-Match", "If-None-Match")
 _UNLESS_SAID: Headers = [
     (b"cache-control", b"no-cache"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -41,7 +39,7 @@ class Front:
 
     def __init__(self, app: ASGIApp, origins: Sequence[str] = ()) -> None:
         self.app = app
-        self._inner = _across(self._respond, origins) if origins else self._respond
+        self._inner: ASGIApp = CrossOrigin(self._respond, origins) if origins else self._respond
         self._routes = 0
         self._literal: dict[str, Methods] = {}
         self._templates: dict[str, tuple[re.Pattern[str], Methods]] = {}
@@ -126,17 +124,6 @@ class Front:
                     methods = self._literal.setdefault(path, {})
                 for method in context.methods:
                     methods.setdefault(method, own)
-
-
-def _across(app: ASGIApp, origins: Sequence[str]) -> ASGIApp:
-    """Let pages of these origins call the service; never with the cookies of a browser."""
-    return CORSMiddleware(
-        app,
-        allow_origins=origins,
-        allow_methods=_METHODS,
-        allow_headers=["Authorization", "Content-Type", *_CONDITIONS, "X-Request-ID"],
-        expose_headers=["ETag", "Link", "Location", "Retry-After", "X-Request-ID", "X-Total-Count"],
-    )
 
 
 class _Outgoing:

@@ -9,7 +9,7 @@ from sqlalchemy import BigInteger, Column
 from sqlmodel import SQLModel
 
 from app.fields import INT4, INT8, NO_NUL, kind_of
-from app.filters import CONTAINS, EQUAL, Parameter, offered
+from app.filters import CONTAINS, EQUAL, Parameter, offered, sortable
 from app.queries import DEFAULT_LIMIT, MOST_ROWS, MOST_VALUES
 from app.records import Record, table_of
 
@@ -39,7 +39,7 @@ def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> l
     exact = {"type": "string", "const": "exact"}
     return [
         _query("limit", "How many rows at most.", limit),
-        _sort(public, sort),
+        _sort(sortable(model, public), sort),
         _query("after", after, {"type": "string"}),
         _query("q", words, _SCHEMAS[str]),
         _query("count", "`exact` adds X-Total-Count.", exact),
@@ -75,9 +75,9 @@ def _schema_of(column: Column[Any]) -> dict[str, Any]:
     return _SCHEMAS.get(kind, {"type": "string"})
 
 
-def _sort(public: type[SQLModel], default: str) -> dict[str, Any]:
+def _sort(fields: list[str], default: str) -> dict[str, Any]:
     """Return the parameter of the order: each field once, in one direction."""
-    keys = [(name, f"-{name}") for name in public.model_fields]
+    keys = [(name, f"-{name}") for name in fields]
     twice = [{"allOf": [{"contains": {"const": key}} for key in pair]} for pair in keys]
     schema = {
         "type": "array",

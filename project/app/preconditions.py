@@ -12,7 +12,7 @@ from starlette.requests import Request
 
 from app.field_errors import field_error
 from app.guards import guard
-from app.problems import Malformed, PreconditionRequired
+from app.problems import Malformed, PreconditionFailed, PreconditionRequired
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")
@@ -54,6 +54,17 @@ def revision(public: type[SQLModel]) -> str:
 def tag_of(version: int, public: type[SQLModel]) -> str:
     """Return the strong entity tag of a version of a record."""
     return f'"{revision(public)}-{version}"'
+
+
+def narrowed(if_match: Tags | None, version: int, public: type[SQLModel]) -> Tags:
+    """Return the condition that a record is in this version, which the client's has to allow.
+
+    Raises PreconditionFailed with the version's tag if that does not.
+    """
+    tag = tag_of(version, public)
+    if if_match and not if_match.any and version not in if_match.versions(public):
+        raise PreconditionFailed(headers={"ETag": tag})
+    return Tags(tag)
 
 
 def _parameter(name: str, description: str, example: str) -> dict[str, Any]:

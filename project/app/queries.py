@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 
 from app.field_errors import FieldError, field_error
 from app.fields import without_nul
-from app.filters import CONTAINS, EQUAL, Parameter, offered
+from app.filters import CONTAINS, EQUAL, Parameter, offered, sortable
 from app.problems import MOST_ERRORS, Unacceptable
 from app.records import Record
 from app.words import separated
@@ -80,7 +80,9 @@ def ask(model: type[Record], public: type[SQLModel], query_string: bytes, sort: 
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
     except ValueError:
         raise Unacceptable(f"There are more than {MOST_PARAMETERS} parameters.") from None
-    reading = _Reading(offered(model, public), Asked(order_of(sort), pairs=pairs))
+    reading = _Reading(
+        offered(model, public), sortable(model, public), Asked(order_of(sort), pairs=pairs)
+    )
     given: dict[str, list[str]] = {}
     for name, value in pairs:
         given.setdefault(name, []).append(value)
@@ -97,8 +99,9 @@ def ask(model: type[Record], public: type[SQLModel], query_string: bytes, sort: 
 class _Reading:
     """The reading of one query string."""
 
-    def __init__(self, filters: Mapping[str, Parameter], asked: Asked) -> None:
+    def __init__(self, filters: Mapping[str, Parameter], sortable: list[str], asked: Asked) -> None:
         self.filters = filters
+        self.sortable = sortable
         self.asked = asked
         self.errors: list[FieldError] = []
 
@@ -149,9 +152,8 @@ class _Reading:
     def take_sort(self, value: str) -> None:
         """Ask for an order."""
         names = [part.removeprefix("-") for part in value.split(",")]
-        fields = [name for name, offer in self.filters.items() if offer.comparison == EQUAL]
-        if unknown := [name for name in names if name not in fields]:
-            hint = _hint(unknown[0], fields)
+        if unknown := [name for name in names if name not in self.sortable]:
+            hint = _hint(unknown[0], self.sortable)
             raise PydanticCustomError(
                 "sort", "Should name public fields, separated by commas{hint}", {"hint": hint}
             )

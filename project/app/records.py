@@ -68,7 +68,8 @@ class Timestamps(SQLModel):
 class SoftDelete(SQLModel):
     """Rows that stay when they are deleted, seen by nobody, until they are restored or purged.
 
-    The indexes of the table leave them out: a unique value of a deleted row can be taken again.
+    The indexes of the table leave them out, so that a unique value of a deleted row can be taken
+    again; one has them alone, for the purge.
     """
 
     deleted_at: datetime | None = None
@@ -154,6 +155,8 @@ def constrain(mapper: Mapper[Any], model: type[Any]) -> None:
     for condition in living(model):
         for index in table.indexes:
             index.dialect_options["postgresql"]["where"] = condition
+        due = (table.c.deleted_at, table.c.id)
+        Index(f"ix_{table.name}_deleted_at", *due, postgresql_where=~condition)
 
 
 def _make_index(constraint: UniqueConstraint, model: type[Record]) -> None:

@@ -92,7 +92,9 @@ async def count_try(db: Database, keys: Mapping[str, int], window: timedelta) ->
     row = await db.fetch(_counting().of(values))
     assert row is not None
     if row["seconds"] is not None:
-        raise TooManyRequests(headers={"Retry-After": str(max(1, row["seconds"]))})
+        seconds = max(1, row["seconds"])
+        detail = f"Too many logins: try again in {-(-seconds // 60)} minutes."
+        raise TooManyRequests(detail, headers={"Retry-After": str(seconds)})
 
 
 def _place(address: str | None) -> str:

@@ -107,7 +107,8 @@ def _is_ours(header: dict[str, Any], claims: dict[str, Any]) -> bool:
     """Tell whether what PyJWT leaves open is as it should be."""
     permissions = claims["permissions"]
     return (
-        _is_among(header, _HEADER_TYPES)
+        "crit" not in header
+        and _is_among(header, _HEADER_TYPES)
         and _is_among(claims, _CLAIM_TYPES)
         and all(_is_instant(claims[name]) for name in ("exp", "iat", "nbf") if name in claims)
         and len(claims["sub"]) <= _LONGEST_EMAIL

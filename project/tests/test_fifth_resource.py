@@ -19,6 +19,7 @@ class AlbumBase(Fields):
     title: Annotated[str, Characters(100, ignores_case=True)] = Field(unique=True)
     tracks: Annotated[int, Whole(1, 500)] = 10
     label: Text | None = None
+    live: Flag = False
 
 
 class Album(AlbumBase, Timestamps, SoftDelete, Record, table=True):
@@ -44,7 +45,7 @@ def write_albums(resources: Path) -> None:
     for old, new in (
         ("song", "album"),
         ("Song", "Album"),
-        ("import Text, Whole", "import Characters, Text, Whole"),
+        ("import Text, Whole", "import Characters, Flag, Text, Whole"),
         ("RecordPublic\n", "RecordPublic, SoftDelete, Timestamps\n"),
         (
             "class AlbumPublic(AlbumBase, RecordPublic)",
@@ -96,6 +97,8 @@ def test_a_resource_more_is_one_module_and_one_migration(tmp_path: Path, scratch
     run("alembic", "upgrade", "head")
     run("alembic", "check")
     (tmp_path / "docs" / "openapi.json").write_text(run("app", "openapi"))
+    run("ruff", "check", ".")
+    run("ruff", "format", "--check", ".")
     tested = run("pytest", "-q", "-n", "0", "-p", "no:cacheprovider", "-k", "albums", *CONTRACT)
 
     after = contents(project)

@@ -62,7 +62,7 @@ def values(kinds: dict[str, dict[str, Any]], *, stripped: bool) -> st.SearchStra
         found.append(st.booleans())
     if "integer" in kinds:
         found.append(st.integers(kinds["integer"]["minimum"], kinds["integer"]["maximum"]))
-    elif "string" in kinds:
+    elif "string" in kinds and "boolean" not in kinds:
         found.append(texts(kinds["string"], stripped=stripped))
     return st.one_of(found)
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Response
 from pydantic import Field as Derived
-from pydantic import Strict
 from pydantic.config import JsonDict
 from sqlalchemy import func, text
 from sqlmodel import Field
@@ -15,14 +14,14 @@ from app.access import ACCOUNT, PROFILE, SIGNED_IN, SUPERUSER, CurrentUser, Send
 from app.answers import Here, answer_changed, answer_created, answer_found, answer_removed
 from app.db import DatabaseDep
 from app.field_errors import field_error
-from app.fields import Characters, Text
+from app.fields import Characters, Flag, Text
 from app.guards import Id
 from app.logins import Logins, LoginsDep
 from app.pages import Page, page_of
 from app.passwords import Password, hash_password
-from app.preconditions import IfMatch, IfNoneMatch
+from app.preconditions import IfMatch, IfNoneMatch, Tags, narrowed
 from app.problems import Unacceptable
-from app.records import Fields, Partial, Record, RecordPublic
+from app.records import Fields, Partial, Record, RecordPublic, table_of
 from app.routing import Router
 from app.statements import changed, created, found, removed
 
@@ -37,7 +36,6 @@ _USERNAME, _SLUG = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", r"^[A-Za-z0-9]+([._-][A-Za-
 Username = Annotated[str, Characters(150, pattern=_USERNAME, like="ada.l", ignores_case=True)]
 Slug = Annotated[str, Characters(150, pattern=_SLUG, like="ada-l", ignores_case=True)]
 Email = Annotated[str, Characters(254, pattern=_EMAIL, like="ada@example.org", ignores_case=True)]
-Flag = Annotated[bool, Strict()]
 
 
 def slug_of(fields: dict[str, Any]) -> str:
@@ -109,27 +107,30 @@ class UserPublic(UserBase, RecordPublic):
 UsersPage = Annotated[Page, Depends(page_of(User, UserPublic))]
 
 
-async def stored(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields as the table has them: of a password only its hash."""
-    fields.pop("current_password", None)
-    if password := fields.pop("password", None):
-        fields["hashed_password"] = await hash_password(password.get_secret_value())
-    return fields
+async def with_hash(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields as the table has them: of a password its hash."""
+    hashed = {}
+    if password := fields.get("password"):
+        hashed["hashed_password"] = await hash_password(password.get_secret_value())
+    return hashed | {name: fields[name] for name in fields if name in table_of(User).c}
 
 
-async def check_current_password(body: OwnUpdate, user: Sender, logins: Logins) -> None:
-    """Raise Unacceptable if there is a new password without the current one, or with a wrong one.
+async def condition_of(
+    body: OwnUpdate, user: Sender, logins: Logins, if_match: Tags | None
+) -> Tags | None:
+    """Return the condition of a change of one's own: a password is that of the version checked.
 
-    It counts as a login: who stole a token cannot try passwords at leisure.
+    Raises Unacceptable if there is a new password without the current one, or with a wrong one. It
+    counts as a login: who stole a token cannot try passwords at leisure.
     """
     sent = body.model_fields_set
     if "password" not in sent:
-        return
+        return if_match
     detail = "Is needed for a new password"
     if "current_password" in sent:
         current = body.current_password.get_secret_value()
-        if await logins.account("id", user.id, current):
-            return
+        if account := await logins.account("id", user.id, current):
+            return narrowed(if_match, account["version"], UserPublic)
         detail = "Is not the current password"
     raise Unacceptable(errors=[field_error("body", "current_password", detail, "password")])
 
@@ -143,7 +144,7 @@ async def list_users(page: UsersPage, db: DatabaseDep) -> Response:
 @router.post("", response_model=UserPublic, status_code=201, dependencies=[SUPERUSER])
 async def create_user(body: UserCreate, here: Here, db: DatabaseDep) -> Response:
     """Create a user."""
-    row = await db.fetch(created(User, UserPublic, await stored(body.model_dump())))
+    row = await db.fetch(created(User, UserPublic, await with_hash(body.model_dump())))
     return answer_created(row, UserPublic, here)
 
 
@@ -159,9 +160,9 @@ async def update_own_user(
     user: CurrentUser, if_match: IfMatch, body: OwnUpdate, logins: LoginsDep, db: DatabaseDep
 ) -> Response:
     """Change your names, your e-mail or, with the current one, your password."""
-    await check_current_password(body, user, logins)
-    fields = await stored(body.sent())
-    row = await db.fetch(changed(User, UserPublic, user.id, fields, if_match))
+    condition = await condition_of(body, user, logins, if_match)
+    fields = await with_hash(body.sent())
+    row = await db.fetch(changed(User, UserPublic, user.id, fields, condition))
     return answer_changed(row, UserPublic)
 
 
@@ -175,7 +176,7 @@ async def read_user(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Resp
 @router.put("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
 async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: DatabaseDep) -> Response:
     """Replace a user: an optional field that is left out is reset."""
-    fields = await stored(body.model_dump())
+    fields = await with_hash(body.model_dump())
     row = await db.fetch(changed(User, UserPublic, id, fields, if_match))
     return answer_changed(row, UserPublic)
 
@@ -183,7 +184,7 @@ async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: Database
 @router.patch("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
 async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: DatabaseDep) -> Response:
     """Change some fields of a user."""
-    fields = await stored(body.sent())
+    fields = await with_hash(body.sent())
     row = await db.fetch(changed(User, UserPublic, id, fields, if_match))
     return answer_changed(row, UserPublic)
 

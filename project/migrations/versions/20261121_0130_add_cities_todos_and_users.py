@@ -23,13 +23,15 @@ NAMES = f"(((({NAME}) || ' ') || coalesce(first_name, '')) || ' ') || coalesce(l
 LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 EMAIL = rf"^[A-Za-z0-9.!#$%&''*+/=?^_`{{|}}~-]+@{LABEL}(\.{LABEL})*$"
 
-# Tokens of before `credentials_changed_at` are good no more, not even when the user who was
-# deactivated is active again. A better hash of the same password is stored without a new version:
-# nobody has to sign in again for it.
+# Tokens of before `credentials_changed_at` are good no more, not even when a user who was
+# deactivated is active again. A login may store a better hash of the same password: that ends none.
 CREDENTIALS = """
-CREATE FUNCTION users_credentials() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION users_credentials() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 BEGIN
-    NEW.credentials_changed_at := clock_timestamp();
+    IF current_setting('songbook.rehash', true) IS DISTINCT FROM 'on' THEN
+        NEW.credentials_changed_at := clock_timestamp();
+    END IF;
     RETURN NEW;
 END
 $$
@@ -37,20 +39,51 @@ $$
 ON_CREDENTIALS = """
 CREATE TRIGGER users_credentials BEFORE UPDATE ON users FOR EACH ROW
 WHEN (
-    NEW.version <> OLD.version
-    AND (
-        NEW.email <> OLD.email
-        OR NEW.hashed_password <> OLD.hashed_password
-        OR (OLD.is_active AND NOT NEW.is_active)
-    )
+    NEW.email <> OLD.email
+    OR NEW.hashed_password <> OLD.hashed_password
+    OR (OLD.is_active AND NOT NEW.is_active)
 )
 EXECUTE FUNCTION users_credentials()
+"""
+
+# Whoever gets an e-mail that another user had is not reached by that one's tokens.
+GIVE_UP = """
+CREATE FUNCTION users_give_up() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO given_up_email VALUES (sha256(convert_to(lower(OLD.email), 'UTF8')))
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END
+$$
+"""
+ON_GIVE_UP = """
+CREATE TRIGGER users_give_up AFTER DELETE OR UPDATE OF email ON users FOR EACH ROW
+EXECUTE FUNCTION users_give_up()
+"""
+TAKE_OVER = """
+CREATE FUNCTION users_take_over() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
+BEGIN
+    IF EXISTS (
+        SELECT FROM given_up_email WHERE key = sha256(convert_to(lower(NEW.email), 'UTF8'))
+    ) THEN
+        NEW.credentials_changed_at := clock_timestamp();
+    END IF;
+    RETURN NEW;
+END
+$$
+"""
+ON_TAKE_OVER = """
+CREATE TRIGGER users_take_over BEFORE INSERT ON users FOR EACH ROW
+EXECUTE FUNCTION users_take_over()
 """
 
 # One at a time, each seeing what the one before has done: of two superusers who remove each other
 # at once, one stays. Locks on the rows of the others would be a deadlock.
 SUPERUSER = """
-CREATE FUNCTION users_superuser() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION users_superuser() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock('users'::regclass::oid::bigint);
     IF NOT EXISTS (SELECT FROM users WHERE is_superuser AND is_active) THEN
@@ -70,6 +103,10 @@ CREATE TRIGGER users_superuser_update AFTER UPDATE ON users FOR EACH ROW
 WHEN (OLD.is_superuser AND OLD.is_active AND NOT (NEW.is_superuser AND NEW.is_active))
 EXECUTE FUNCTION users_superuser()
 """
+TRIGGERS = (
+    *(CREDENTIALS, ON_CREDENTIALS, GIVE_UP, ON_GIVE_UP, TAKE_OVER, ON_TAKE_OVER),
+    *(SUPERUSER, ON_DELETE, ON_UPDATE),
+)
 
 
 def words(texts: str) -> list[sa.ColumnElement[str]]:
@@ -120,6 +157,8 @@ def add_todos() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_todo")),
     )
     op.create_index(op.f("ix_todo_created_at"), "todo", ["created_at"], postgresql_where=alive)
+    deleted = sa.text("deleted_at IS NOT NULL")
+    op.create_index("ix_todo_deleted_at", "todo", ["deleted_at", "id"], postgresql_where=deleted)
     op.create_index(
         "ix_todo_words", "todo", words("content"), postgresql_using="gin", postgresql_where=alive
     )
@@ -163,14 +202,19 @@ def add_users() -> None:
     for name in ("username", "slug", "email"):
         lowered = sa.literal_column(f"lower({name})")
         op.create_index(f"uq_users_{name}", "users", [lowered], unique=True)
-    for statement in (CREDENTIALS, ON_CREDENTIALS, SUPERUSER, ON_DELETE, ON_UPDATE):
+    op.create_table(
+        "given_up_email",
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("key", name=op.f("pk_given_up_email")),
+    )
+    for statement in TRIGGERS:
         op.execute(statement)
 
 
 def downgrade() -> None:
     """Go back to the revision before."""
     op.execute("SET LOCAL lock_timeout = '2s'")
-    for table in ("users", "todo", "cities"):
+    for table in ("users", "given_up_email", "todo", "cities"):
         op.drop_table(table)
-    for function in ("users_superuser", "users_credentials"):
-        op.execute(f"DROP FUNCTION {function}")
+    for name in ("superuser", "take_over", "give_up", "credentials"):
+        op.execute(f"DROP FUNCTION users_{name}")
