@@ -41,7 +41,7 @@ def write_albums(resources: Path) -> None:
     songs = (resources / "songs.py").read_text()
     start = songs.index("Year = ")
     end = songs.index("class SongCreate(")
-    albums = f"{songs[:start]}{ALBUMS.lstrip()}\n\n{songs[end:]}"
+    albums = f"{songs[:start]}\n{ALBUMS.lstrip()}\n\n{songs[end:]}"
     for old, new in (
         ("song", "album"),
         ("Song", "Album"),

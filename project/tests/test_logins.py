@@ -231,6 +231,17 @@ async def test_the_eleventh_try_of_a_name_from_an_address_is_refused(
         assert (await log_in(elsewhere, "jane")).status_code == 200
 
 
+async def test_no_spelling_of_a_name_is_a_name_more_to_try(
+    app: FastAPI, superuser: AsyncClient
+) -> None:
+    """PostgreSQL's lower() makes an i of the Turkish letter."""
+    await add_user(superuser, "admin")
+
+    async with client_of(app) as client:
+        assert_problem(await log_in(client, "adm\u0130n"), 401)
+        assert (await log_in(client, "ADMIN")).status_code == 200
+
+
 async def test_the_sixty_first_try_from_an_address_is_refused_whoever_is_tried(
     app: FastAPI, superuser: AsyncClient
 ) -> None:

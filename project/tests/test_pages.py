@@ -207,7 +207,7 @@ TODOS = st.fixed_dictionaries(
 @settings(max_examples=80)
 @given(
     todos=st.lists(TODOS, min_size=2, max_size=12),
-    order=st.just([]) | orders(["created_at", "updated_at", "content"]),
+    order=st.just([]) | orders(["created_at", "updated_at"]),
     limit=st.integers(1, 3),
 )
 async def test_a_walk_among_moments_sees_every_row_that_is_not_deleted_once_and_in_order(

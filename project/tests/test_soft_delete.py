@@ -108,6 +108,7 @@ async def test_what_is_unique_leaves_deleted_rows_and_where_asked_the_case_out(
         indexes = {row.indexname: row.indexdef for row in found}
 
     assert {name for name in indexes if name.startswith("uq_")} == {index for _, index in TAKEN}
+    assert indexes.pop("ix_shelf_deleted_at").endswith("WHERE (deleted_at IS NOT NULL)")
     for name, definition in indexes.items():
         is_of_the_key = not name.startswith(("uq_", "ix_"))
         assert definition.endswith("WHERE (deleted_at IS NULL)") is not is_of_the_key

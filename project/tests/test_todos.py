@@ -292,6 +292,8 @@ async def test_the_newest_todo_comes_first_and_of_one_moment_the_last_id(
 
     assert seen == expected
     oldest = await client.get("/todos?sort=created_at,id")
+    by_content = await client.get("/todos?sort=content")
+    assert_problem(by_content, 422, "validation")  # no address could hold a cursor of it
     assert [todo["id"] for todo in oldest.json()["items"]] == sorted(
         expected, key=lambda number: (number % 4, number)
     )

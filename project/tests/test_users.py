@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.passwords import hash_password
 from app.records import table_of
 from app.resources.users import OwnUpdate, User, UserCreate, UserPublic, UserUpdate
 from tests.conftest import (
@@ -238,7 +239,7 @@ async def test_what_is_not_a_clients_to_say_is_refused_and_nothing_changes(
     assert await row_of(app, 2) is None
 
 
-@pytest.mark.parametrize("value", [1, "true", "yes", None, [], {"$ne": None}])
+@pytest.mark.parametrize("value", [1, "True", "yes", None, [], {"$ne": None}])
 async def test_a_flag_is_true_or_false_and_nothing_like_it(
     app: FastAPI, superuser: AsyncClient, jane: AsyncClient, value: Any
 ) -> None:
@@ -594,6 +595,54 @@ async def test_a_deactivated_user_is_out_at_once(
     assert (await log_in(client_of(app), "jane")).status_code == 401
     assert_problem(await jane.patch("/users/me", json={"first_name": "J"}), 401)
     assert (await superuser.get("/users/1")).status_code == 200
+
+
+async def test_who_gets_an_e_mail_that_another_had_is_not_reached_by_its_tokens_without_a_time(
+    app: FastAPI, superuser: AsyncClient
+) -> None:
+    await add_user(superuser, "jane", email="x@example.org")
+    claims = {"sub": "x@example.org", "permissions": [], "exp": time.time() + 600}
+    headers = {"Authorization": f"Bearer {jwt.encode(claims, app.state.settings.token_secret)}"}
+    async with client_of(app) as old:
+        assert (await old.get("/users/me", headers=headers)).status_code == 200
+        changed = await superuser.patch("/users/1", json={"email": "y@example.org"})
+        assert changed.status_code == 200
+        await add_user(superuser, "root", email="X@example.org", is_superuser=True)
+
+        assert_problem(await old.get("/users/me", headers=headers), 401)
+    assert (await log_in(client_of(app), "root")).status_code == 200
+
+
+async def test_a_reset_password_is_not_undone_by_who_knows_the_old_one(
+    app: FastAPI, jane: AsyncClient, superuser: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reset comes between the check of the current password and the change."""
+    hashed = hash_password
+
+    async def reset_meanwhile(password: str) -> str:
+        monkeypatch.setattr("app.resources.users.hash_password", hashed)
+        reset = await superuser.patch("/users/1", json={"password": f"{PASSWORD} reset"})
+        assert reset.status_code == 200
+        return await hashed(password)
+
+    for condition in ({}, {"If-Match": "*"}):
+        monkeypatch.setattr("app.resources.users.hash_password", reset_meanwhile)
+        body = {"password": f"{PASSWORD} thief", "current_password": PASSWORD}
+        answer = await jane.patch("/users/me", json=body, headers=condition)
+        assert_problem(answer, 412)
+        assert (await log_in(client_of(app), "jane", f"{PASSWORD} thief")).status_code == 401
+        assert (await log_in(client_of(app), "jane", f"{PASSWORD} reset")).status_code == 200
+        await superuser.patch("/users/1", json={"password": PASSWORD})
+        jane = await signed_in(app, "jane")
+
+
+async def test_a_password_that_is_changed_by_sql_ends_tokens_too(
+    app: FastAPI, jane: AsyncClient
+) -> None:
+    async with app.state.database.engine.begin() as connection:
+        await connection.execute(text("UPDATE users SET hashed_password = 'x' WHERE id = 1"))
+
+    assert not await is_signed_in(jane)
 
 
 async def test_a_user_who_is_active_again_has_to_sign_in_again(
