@@ -207,6 +207,43 @@ def test_the_bounds_themselves_are_allowed(port: int) -> None:
     assert load_settings(port=port).port == port
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p@S3cret@host/db",
+        "postgresql://u:p@S3cret:5432/db@host/db",
+        "postgresql://u:p@x?S3cret=1@host/db",
+        "postgresql://u:p?S3cret@host/db",
+        "postgresql://u:p?password=S3cret@host/db",
+        "postgresql://u:hunter@2/S3cret@localhost:5999/d",
+        "postgresql://u@S3cret:p@host/db",
+        "postgresql://u:p@host/db?host=S3cret@other",
+        "postgresql://u:p@host/db?S3cret@=1",
+    ],
+)
+def test_a_url_whose_password_may_end_elsewhere_is_refused_without_any_of_it(url: str) -> None:
+    told = refusal(database_url=url)
+
+    assert told.startswith("DATABASE_URL is not a database URL: write postgresql+asyncpg://")
+    assert told.endswith(", with special characters percent-encoded")
+    assert "S3cret" not in told
+
+
+@pytest.mark.parametrize("query", ["password=p&S3cret=1", "password=p&secret=1", "S3cret=1"])
+def test_an_unknown_parameter_that_may_be_of_a_password_is_not_named(query: str) -> None:
+    told = refusal(database_url=f"postgresql://u@host/db?{query}")
+
+    assert told == "DATABASE_URL has parameters that asyncpg does not know"
+
+
+def test_a_user_and_a_password_among_the_parameters_may_have_an_at_sign() -> None:
+    url = load_settings(database_url="postgresql://host:5432/db?user=a@b&password=c@d").url
+
+    assert url is not None
+    assert (url.host, url.port, url.database) == ("host", 5432, "db")
+    assert url.query == {"user": "a@b", "password": "c@d"}
+
+
 def test_not_even_the_error_itself_holds_the_password() -> None:
     with pytest.raises(ValidationError) as refused:
         Settings(database_url=f"mysql://me:{SECRET}@db/foo")

@@ -1,5 +1,6 @@
 """The URL of a PostgreSQL: as people spell it, made of its parts, and without its password."""
 
+import re
 from typing import Any
 
 from sqlalchemy.engine import URL, make_url
@@ -19,7 +20,7 @@ def normalized(value: Any) -> Any:
     if value in {None, ""}:
         return None
     try:
-        url = make_url(str(value))
+        url = make_url(_unambiguous(str(value)))
     except (ArgumentError, ValueError):
         raise ValueError(
             "is not a database URL: write postgresql+asyncpg://user:password@host:5432/database,"
@@ -30,8 +31,29 @@ def normalized(value: Any) -> Any:
     if mode := url.query.get("sslmode"):  # libpq's name of what asyncpg calls ssl
         url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
     if unknown := sorted(set(url.query) - _PARAMETERS):
-        raise ValueError(f"has parameters that asyncpg does not know: {', '.join(unknown)}")
+        raise ValueError(f"has parameters that asyncpg does not know{_told(unknown, url)}")
     return url.set(drivername=_DRIVER).render_as_string(hide_password=False)
+
+
+def _unambiguous(text: str) -> str:
+    """Return a URL whose one raw `@` ends the password; raise ValueError if it may be within it.
+
+    Otherwise what follows would be taken for a host or a parameter, which messages and logs show.
+    """
+    place, mark, query = text.partition("?")
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    if place.count("@") > 1 or any(
+        "@" in name or ("@" in value and name not in {"user", "password"})
+        for name, _, value in pairs
+    ):
+        raise ValueError
+    return place + mark + query.replace("@", "%40")
+
+
+def _told(unknown: list[str], url: URL) -> str:
+    """Name parameters, unless they may be what follows a raw `&` of a password."""
+    is_plain = all(re.fullmatch("[a-z_]+", name) for name in unknown)
+    return f": {', '.join(unknown)}" if is_plain and "password" not in url.query else ""
 
 
 def composed(host: str, port: int, user: str, password: str | None, database: str) -> URL:
