@@ -304,7 +304,7 @@ def test_a_file_of_variables_is_read_as_it_stands(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    write("# a comment", "export PROJECT_NAME='a ${HOME} # b'", "nothing of ours = 1", "PORTS=2")
+    write("# a comment", "export PROJECT_NAME='a ${HOME} # b'", "nothing_of_ours = 1")
 
     settings = load_settings()
 
@@ -325,6 +325,55 @@ def test_a_file_of_variables_that_cannot_be_read_is_named(
     ]:
         monkeypatch.setenv("ENV_FILE", str(path))
         assert refusal() == f"ENV_FILE asks for {path}, which {reason}."
+
+
+@pytest.mark.parametrize(
+    ("lines", "number"),
+    [
+        (["no setting at all"], 1),
+        (["PORT=9001", "", "# a comment", "", f"'PG_PASSWORD={SECRET}"], 5),
+        ([f'PG_PASSWORD="{SECRET}', "PORT=9001"], 1),
+        (["PROJECT_NAME='two", "lines'", "=", "PORT=9001"], 3),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_named_without_what_it_holds(
+    write: Write, tmp_path: Path, lines: list[str], number: int
+) -> None:
+    write(*lines)
+
+    assert refusal() == (f"{tmp_path / '.env'} cannot be read in line {number}: write NAME=value.")
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("DATABSE_URL", "DATABASE_URL"),
+        ("DATABASE_URI", "DATABASE_URL"),
+        ("database-url", "DATABASE_URL"),
+        ("PG_PASWORD_FILE", "PG_PASSWORD_FILE"),
+        ("PGPASSWORD", "PG_PASSWORD"),
+        ("APPNAME", "APP_NAME"),
+        ("ENVIROMENT", "ENVIRONMENT"),
+        ("ENVFILE", "ENV_FILE"),
+        ("PORTS", "PORT"),
+    ],
+)
+def test_a_name_in_a_file_that_is_nearly_a_setting_is_refused(
+    write: Write, tmp_path: Path, name: str, meant: str
+) -> None:
+    write("HOST=127.0.0.1", f"{name}={SECRET}")
+
+    assert refusal() == (
+        f"{tmp_path / '.env'} has {name}, which is no setting: did you mean {meant}?"
+    )
+
+
+def test_a_name_in_a_file_that_is_of_others_is_ignored(write: Write) -> None:
+    ours = [*Settings.model_fields, *ALIASES.values(), "env_file"]
+    others = ["WEB_PORT", "POSTGRES_DB", "POSTGRES_PASSWORD", "TEST_DATABASE_URL", "PORT_FILE"]
+    write(*(f"{name}=" for name in [*ours, *others, "OAUTH_TOKEN_SECRET_FILE"]))
+
+    assert load_settings().model_dump() == DEFAULTS
 
 
 def test_a_setting_that_does_not_fit_is_found_where_it_stands(

@@ -1,14 +1,16 @@
 """Where settings are written: files per environment, `.env`, the process; the later wins."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from difflib import get_close_matches
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
-from dotenv import dotenv_values
+from dotenv.parser import Binding, parse_stream
 
 PROJECT = Path(__file__).parents[2]
+_OF_OTHERS = {"POSTGRES_DB"}  # is like POSTGRES_DATA, but of the image of PostgreSQL
 
 
 class StartError(Exception):
@@ -40,8 +42,9 @@ def find(fields: Mapping[str, Names], environment: str | None = None) -> dict[st
 
     The environment decides which of the files in config/ counts; it may be written itself.
     """
+    known = {"ENV_FILE", *(name for names in fields.values() for name in _spellings(names))}
     found: dict[str, Found] = {}
-    for layer in _layers(environment):
+    for layer in _layers(environment, known):
         for field, names in fields.items():
             if written := _written(layer, names):
                 found[field] = written
@@ -49,31 +52,57 @@ def find(fields: Mapping[str, Names], environment: str | None = None) -> dict[st
     return {field: _content(fields[field], written) for field, written in found.items()}
 
 
-def _layers(environment: str | None) -> tuple[_Layer, ...]:
+def _spellings(names: Names) -> tuple[str, ...]:
+    return (*names.spellings, _of_file(names)) if names.is_secret else names.spellings
+
+
+def _layers(environment: str | None, known: Collection[str]) -> tuple[_Layer, ...]:
     process = _Layer("environment", _usable(os.environ))
-    local = _local(process.texts.get("ENV_FILE"))
+    local = _local(process.texts.get("ENV_FILE"), known)
     named = [layer.texts.get("ENVIRONMENT") for layer in (process, local)]
     chosen = environment or named[0] or named[1] or "dev"
     if chosen not in {"dev", "qa", "prod"}:  # it will be refused by its name
         return local, process
     path = PROJECT / "config" / f"{chosen}.env"
-    texts = _usable(_file(path, "ENVIRONMENT"))
+    texts = _usable(_file(path, "ENVIRONMENT", known))
     texts.pop("ENVIRONMENT", None)  # what chose the file cannot be changed by it
     return _Layer(f"config/{chosen}.env", texts), local, process
 
 
-def _local(given: str | None) -> _Layer:
+def _local(given: str | None, known: Collection[str]) -> _Layer:
     """Read `.env`, if there is one, or what ENV_FILE names."""
     path = Path(given) if given else PROJECT / ".env"
     is_there = given is not None or path.exists()
-    return _Layer(given or ".env", _usable(_file(path, "ENV_FILE")) if is_there else {})
+    return _Layer(given or ".env", _usable(_file(path, "ENV_FILE", known)) if is_there else {})
 
 
-def _file(path: Path, setting: str) -> dict[str, str | None]:
+def _file(path: Path, setting: str, known: Collection[str]) -> dict[str, str | None]:
+    """Read the lines NAME=value of a file; raise StartError for one that nobody can mean."""
     try:
-        return dotenv_values(stream=StringIO(_text(path)), interpolate=False)
+        lines = [*parse_stream(StringIO(_text(path)))]
     except ValueError as reason:
         raise StartError(f"{setting} asks for {path}, which {reason}.") from None
+    if bad := next((line for line in lines if line.error), None):
+        raise StartError(f"{path} cannot be read in line {_number(bad)}: write NAME=value.")
+    texts = {line.key: line.value for line in lines if line.key is not None}
+    for name in texts:
+        if meant := _meant(name.upper(), known):
+            raise StartError(f"{path} has {name}, which is no setting: did you mean {meant}?")
+    return texts
+
+
+def _number(line: Binding) -> int:
+    """Return the number of a line, to which its parser counts the empty ones before it."""
+    text = line.original.string
+    return line.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+
+
+def _meant(name: str, known: Collection[str]) -> str | None:
+    """Return the setting that a name is nearly; TEST_DATABASE_URL and its like have a meaning."""
+    if name in known or name in _OF_OTHERS:
+        return None
+    near = get_close_matches(name, known, n=1, cutoff=0.8)
+    return near[0] if near and f"_{near[0]}_" not in f"_{name}_" else None
 
 
 def _usable(texts: Mapping[str, str | None]) -> dict[str, str]:
