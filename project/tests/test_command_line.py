@@ -425,6 +425,7 @@ def test_a_command_line_without_a_command_is_answered_with_help(command: Command
         ({"ECHO_SQL": "true"}, "ECHO_SQL tells too much, "),
         ({"DEBUG": "true"}, "DEBUG tells too much, "),
         ({"LOG_LEVEL": "debug"}, "LOG_LEVEL=DEBUG tells too much, "),
+        ({"FORWARDED_ALLOW_IPS": "*"}, "FORWARDED_ALLOW_IPS=* believes everybody, "),
     ],
 )
 def test_production_does_not_start_with_what_is_not_safe(

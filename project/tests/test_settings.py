@@ -17,6 +17,7 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
+from uvicorn.middleware.proxy_headers import _TrustedHosts
 
 from app.settings import ALIASES, ROOT, Settings, StartError, load_settings
 from app.settings.listing import spelled
@@ -188,6 +189,10 @@ def test_the_ssl_mode_of_other_drivers_is_understood() -> None:
         ("cors_origins", "https://example.org/", "should be * or origins like"),
         ("cors_origins", f"https://me:{SECRET}@example.org", "should be * or origins like"),
         ("cors_origins", "https://example.org https://example.net", "should be * or origins"),
+        ("forwarded_allow_ips", "proxy.example.org", "should be * or addresses and networks"),
+        ("forwarded_allow_ips", "10.0.0.7 10.0.0.8", "should be * or addresses and networks"),
+        ("forwarded_allow_ips", "10.0.0.7,*", "should be * or addresses and networks"),
+        ("forwarded_allow_ips", "10.0.0.0/33", "should be * or addresses and networks"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_named_in_one_line_without_its_value(
@@ -444,6 +449,26 @@ def test_origins_are_separated_by_commas(
 
     assert load_settings().cors_origins == origins
     assert load_settings(cors_origins=origins).cors_origins == origins
+
+
+@pytest.mark.parametrize(
+    ("text", "proxies"),
+    [
+        ("*", "*"),
+        (",", ""),
+        (" 10.0.0.7 , ::1,", "10.0.0.7,::1"),
+        ("10.1.2.3/8,fd00::1/64", "10.0.0.0/8,fd00::/64"),
+    ],
+)
+def test_proxies_are_addresses_and_networks_as_uvicorn_reads_them(text: str, proxies: str) -> None:
+    assert load_settings(forwarded_allow_ips=text).forwarded_allow_ips == proxies
+
+
+def test_the_proxies_of_a_network_are_believed_and_nobody_else() -> None:
+    trusted = _TrustedHosts(load_settings(forwarded_allow_ips="10.1.2.3/8").forwarded_allow_ips)
+
+    assert "10.9.9.9" in trusted
+    assert "11.0.0.1" not in trusted
 
 
 @pytest.mark.parametrize("name", sorted(SECRET_FIELDS))

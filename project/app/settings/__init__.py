@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from app.settings import sources, token_secrets
 from app.settings.sources import StartError
 from app.settings.urls import composed
-from app.settings.values import DatabaseUrl, Level, Minutes, Origins, Port, Tries
+from app.settings.values import DatabaseUrl, Level, Minutes, Origins, Port, Proxies, Tries
 
 __all__ = ["ALIASES", "ROOT", "Settings", "StartError", "load_settings"]
 
@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     retention_days: Annotated[int, Ge(0), Le(36500)] = 30
     """How long a deleted row can be restored, before `purge` removes it."""
 
-    forwarded_allow_ips: str = ""
+    forwarded_allow_ips: Proxies = ""
     """The proxies whose `X-Forwarded-For` is believed, separated by commas; empty: none."""
 
     cors_origins: Origins = ()
@@ -164,6 +164,9 @@ class Settings(BaseSettings):
         tells = {"ECHO_SQL": self.echo_sql, "DEBUG": self.debug, "LOG_LEVEL=DEBUG": is_debugged}
         if name := next((name for name, is_set in tells.items() if is_set), None):
             raise StartError(f"{name} tells too much, and this is production: leave it out.")
+        if self.forwarded_allow_ips == "*":
+            fault = "FORWARDED_ALLOW_IPS=* believes everybody, and this is production"
+            raise StartError(f"{fault}: name the proxies.")
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

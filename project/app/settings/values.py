@@ -1,6 +1,7 @@
 """The types of settings whose text has a form of its own; each says what a wrong one should be."""
 
 import re
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
@@ -29,6 +30,24 @@ def _origin(value: str) -> str:
     return value
 
 
+def _proxies(value: str) -> str:
+    """Return addresses and networks as uvicorn reads them, which wants no bits beyond the mask."""
+    if value.strip() == "*":
+        return "*"
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        return ",".join(_proxy(part) for part in parts)
+    except ValueError:
+        raise ValueError(
+            "should be * or addresses and networks like 10.0.0.7 or 10.0.0.0/8, with commas between"
+        ) from None
+
+
+def _proxy(part: str) -> str:
+    network = ip_network(part, strict=False)
+    return str(network) if "/" in part else str(network.network_address)
+
+
 DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(normalized)]
 Level = Annotated[
     Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_in_capitals)
@@ -36,4 +55,5 @@ Level = Annotated[
 Minutes = Annotated[int, Ge(1), Le(1440)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_listed)]
 Port = Annotated[int, Ge(1), Le(65535)]
+Proxies = Annotated[str, AfterValidator(_proxies)]
 Tries = Annotated[int, Ge(1), Le(1_000_000)]
