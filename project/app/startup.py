@@ -60,7 +60,7 @@ async def _connect(url: URL) -> None:
             raise StartError(f"PostgreSQL at {place} {reason}.") from None
         raise SilentError(f"PostgreSQL at {place} takes no connections now.") from None
     except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError):
-        advice = "start it or correct DATABASE_URL"
+        advice = "start it or correct DATABASE_URL or PG_…"
         raise SilentError(f"no PostgreSQL answers at {place}: {advice}.") from None
     finally:
         await db.close()
@@ -69,9 +69,9 @@ async def _connect(url: URL) -> None:
 def _refusal(error: BaseException | None, url: URL) -> str | None:
     """Say why PostgreSQL does not take us in, None when that may pass by itself."""
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return "refuses the user or the password in DATABASE_URL"
+        return "refuses the user or the password of DATABASE_URL or PG_…"
     if isinstance(error, asyncpg.InvalidCatalogNameError):
-        return f"has no database {url.database}: create it or correct DATABASE_URL"
+        return f"has no database {url.database}: create it or correct DATABASE_URL or PG_…"
     return None
 
 

@@ -330,14 +330,17 @@ def test_a_setting_that_does_not_fit_is_one_line(command: Command, tmp_path: Pat
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
-        (NOWHERE, "no PostgreSQL answers at 127.0.0.1:1: start it or correct DATABASE_URL."),
+        (
+            NOWHERE,
+            "no PostgreSQL answers at 127.0.0.1:1: start it or correct DATABASE_URL or PG_….",
+        ),
         (
             f"postgresql://me:{SECRET}@host.invalid/songbook",
-            "no PostgreSQL answers at host.invalid:5432: start it or correct DATABASE_URL.",
+            "no PostgreSQL answers at host.invalid:5432: start it or correct DATABASE_URL or PG_….",
         ),
         (
             f"postgresql://me:{SECRET}@/songbook?host=/nowhere",
-            "no PostgreSQL answers at /nowhere:5432: start it or correct DATABASE_URL.",
+            "no PostgreSQL answers at /nowhere:5432: start it or correct DATABASE_URL or PG_….",
         ),
         (
             f"postgresql://me:{SECRET}@db:port/songbook",
@@ -376,8 +379,10 @@ def test_a_database_that_refuses_us_is_named(command: Command, guarded_url: URL)
 
     assert refused.code == absent.code == 1
     assert len(refused.told) == len(absent.told) == 1
-    assert refused.told[0].endswith("refuses the user or the password in DATABASE_URL.")
-    assert absent.told[0].endswith("has no database nowhere: create it or correct DATABASE_URL.")
+    assert refused.told[0].endswith("refuses the user or the password of DATABASE_URL or PG_….")
+    assert absent.told[0].endswith(
+        "has no database nowhere: create it or correct DATABASE_URL or PG_…."
+    )
     assert SECRET not in refused.told[0]
 
 
@@ -493,7 +498,8 @@ def test_the_settings_in_force_are_listed_with_their_places_and_without_secrets(
         "environment",
     )
     assert rows["OAUTH_TOKEN_SECRET"] == ("***", f"file {tmp_path / 'secret'}")
-    assert rows["PG_PASSWORD"] == ("***", str(tmp_path / ".env"))
+    assert rows["PG_PASSWORD"] == ("***", "unused")
+    assert rows["PG_HOST"] == ("localhost", "unused")
     assert rows["PORT"] == ("9001", str(tmp_path / ".env"))
     assert rows["CLOSED_WRITES"] == ("true", "config/qa.env")
     assert rows["CORS_ORIGINS"] == ("http://a,http://b", "environment")
@@ -502,12 +508,25 @@ def test_the_settings_in_force_are_listed_with_their_places_and_without_secrets(
     assert len({line.index(rows[line.split()[0]][1]) for line in lines}) == 1
 
 
+def test_the_embedded_database_is_listed_as_what_it_is(command: Command, tmp_path: Path) -> None:
+    printed = command("settings", POSTGRES_DATA=str(tmp_path)).printed
+
+    assert re.search(
+        rf"^DATABASE_URL +\(embedded, in {tmp_path}\) +default$", printed, re.MULTILINE
+    )
+    assert re.findall(r"^(PG_\w+) +\S+ +unused$", printed, re.MULTILINE) == [
+        *("PG_HOST", "PG_PORT", "PG_USER", "PG_PASSWORD", "PG_DB")
+    ]
+
+
 def test_a_url_made_of_parts_is_listed_without_its_password(command: Command) -> None:
     printed = command("settings", PG_HOST="db", PG_PASSWORD=SECRET, PROJECT_NAME="a\nb").printed
 
     assert re.search(
         r"DATABASE_URL +postgresql\+asyncpg://postgres:\*\*\*@db:5432/\S+ +PG_\*", printed
     )
+    assert re.search(r"PG_HOST +db +environment", printed)
+    assert re.search(r"PG_PORT +5432 +default", printed)
     assert re.search(r"PROJECT_NAME +'a\\nb' +environment", printed)
     assert SECRET not in printed
 

@@ -13,16 +13,20 @@ _NOTHING = "(none)"
 
 def lines(settings: Settings) -> list[str]:
     """Return each setting: its name, its value, and where that was written."""
-    rows = [
-        (name.upper(), spelled(getattr(settings, name)), settings.origin(name))
-        for name in Settings.model_fields
-    ]
-    if settings.url is not None:
-        origin = settings.origin("database_url") if settings.database_url else "PG_*"
-        place = list(Settings.model_fields).index("database_url")
-        rows[place] = ("DATABASE_URL", _printable(masked(settings.url)), origin)
+    rows = [(name.upper(), *_told(settings, name)) for name in Settings.model_fields]
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     return [f"{name:{names}}  {value:{values}}  {origin}" for name, value, origin in rows]
+
+
+def _told(settings: Settings, name: str) -> tuple[str, str]:
+    """Return the value of a setting and where it was written, or what stands in its stead."""
+    url, origin = settings.url, settings.origin(name)
+    are_parts_used = url is not None and not settings.database_url
+    if name == "database_url":
+        text = f"(embedded, in {settings.postgres_data})" if url is None else masked(url)
+        return _printable(text), "PG_*" if are_parts_used else origin
+    text = spelled(getattr(settings, name))
+    return text, "unused" if name.startswith("pg_") and not are_parts_used else origin
 
 
 def spelled(value: Any) -> str:
