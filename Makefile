@@ -2,6 +2,8 @@
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
+# The document is the same whatever a developer has set.
+OPENAPI = env -i PATH="$$PATH" HOME="$$HOME" ENV_FILE=/dev/null python -m app openapi
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PATH := $(BIN):$(PATH)
 
@@ -38,7 +40,7 @@ check: install ## Check format, lint, types, floors, and that models and migrati
 	cd project && lint-imports
 	unset DATABASE_URL && POSTGRES_DATA=$$(mktemp -d) && export POSTGRES_DATA \
 		&& trap 'rm -rf "$$POSTGRES_DATA"' EXIT && cd project && python -m app migrate && alembic check
-	cd project && python -m app openapi | diff ../docs/openapi.json - || { echo "docs/openapi.json is not what the code says: make openapi"; exit 1; }
+	cd project && $(OPENAPI) | diff ../docs/openapi.json - || { echo "docs/openapi.json is not what the code says: make openapi"; exit 1; }
 
 demo: .venv/service ## Run the README's curl session against a service of its own.
 	python examples/demo.py
@@ -48,7 +50,7 @@ migration: install ## Write a migration of what changed in the models: make migr
 	cd project && alembic upgrade head && alembic revision --autogenerate -m "$(m)"
 
 openapi: .venv/service ## Write docs/openapi.json anew.
-	cd project && python -m app openapi > ../docs/openapi.json
+	cd project && $(OPENAPI) > ../docs/openapi.json
 
 lock: install ## Pin anew what the requirements name, with all that it needs.
 	cd project && for each in requirements requirements-embedded requirements-dev; do \
