@@ -27,9 +27,7 @@ _KEPT = ("PATH", "HOME", "TMPDIR", "LANG")
 def session(document: str) -> list[tuple[str, str]]:
     """Return the commands of a document's console blocks, each with the output that follows it."""
     steps = []
-    for block in re.findall(
-        r"^```console\n(.*?)^```$", document, re.DOTALL | re.MULTILINE
-    ):
+    for block in re.findall(r"^```console\n(.*?)^```$", document, re.DOTALL | re.MULTILINE):
         for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
             lines = step.split("\n")
             last = next(n for n, line in enumerate(lines) if not line.endswith("\\"))
@@ -73,9 +71,7 @@ def run(steps: list[tuple[str, str]], port: int) -> int:
     for command, expected in steps:
         print(f"$ {command}")
         here = command.replace("localhost:8004", f"127.0.0.1:{port}")
-        done = subprocess.run(
-            ["sh", "-c", here], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["sh", "-c", here], capture_output=True, text=True, check=False)
         print(done.stdout + done.stderr)
         if done.stdout.strip() != expected.strip() or done.returncode:
             print(f"The README shows:\n{expected}", file=sys.stderr)
