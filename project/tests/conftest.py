@@ -30,7 +30,6 @@ from sqlalchemy import NullPool, insert, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlmodel import SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app import __main__, passwords, resources, tokens
@@ -383,6 +382,24 @@ async def app(database_url: URL) -> AsyncIterator[FastAPI]:
         yield app
 
 
+# TRUNCATE makes every table and index anew, which takes 31 ms; this takes 2 ms. No trigger objects.
+EMPTY = r"""
+DO $$
+DECLARE found text;
+BEGIN
+    SET LOCAL session_replication_role = replica;
+    FOR found IN SELECT tablename FROM pg_tables
+        WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+        EXECUTE format('DELETE FROM %I', found);
+    END LOOP;
+    FOR found IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP
+        PERFORM setval(found\:\:regclass, 1, false);
+    END LOOP;
+END
+$$
+"""
+
+
 @pytest.fixture
 async def client(app: FastAPI, request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
     """Give a client of the service, whose tables are empty.
@@ -390,8 +407,7 @@ async def client(app: FastAPI, request: pytest.FixtureRequest) -> AsyncIterator[
     In a test of each resource it sends the token of a superuser where the resource asks for one.
     """
     async with app.state.database.engine.begin() as connection:
-        tables = ", ".join(f'"{table.name}"' for table in SQLModel.metadata.sorted_tables)
-        await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
+        await connection.execute(text(EMPTY))
     client = client_of(app)
     if "resource" in request.fixturenames:
         tested = request.getfixturevalue("resource")
