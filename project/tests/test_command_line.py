@@ -434,19 +434,28 @@ def test_a_command_line_without_a_command_is_answered_with_help(command: Command
     ],
 )
 def test_production_does_not_start_with_what_is_not_safe(
-    tmp_path: Path, given: dict[str, str], sentence: str
+    command: Command, tmp_path: Path, given: dict[str, str], sentence: str
 ) -> None:
     settings = {"ENVIRONMENT": "prod", "PORT": "0", "POSTGRES_DATA": str(tmp_path / "postgres")}
     if not sentence.startswith("OAUTH"):
         settings["OAUTH_TOKEN_SECRET"] = secrets.token_urlsafe(48)
-    ended = run_app("serve", check=False, **settings, **given)
+    code, printed, [told] = command("serve", **settings, **given)
 
-    assert ended.returncode == 1
-    assert ended.stdout == ""
-    assert ended.stderr.startswith(f"songbook: {sentence}and this is production: ")
-    assert ended.stderr.count("\n") == 1
-    assert [text for text in given.values() if len(text) > 5 and text in ended.stderr] == []
+    assert (code, printed) == (1, "")
+    assert told.startswith(f"songbook: {sentence}and this is production: ")
+    assert [text for text in given.values() if len(text) > 5 and text in told] == []
     assert not (tmp_path / "postgres").exists()
+
+
+def test_a_process_of_production_without_a_secret_ends_at_once(tmp_path: Path) -> None:
+    settings = {"ENVIRONMENT": "prod", "POSTGRES_DATA": str(tmp_path / "postgres")}
+    ended = run_app("serve", check=False, **settings)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(
+        "songbook: OAUTH_TOKEN_SECRET is missing, and this is production"
+    )
+    assert ended.stderr.count("\n") == 1
 
 
 def test_production_starts_with_a_secret_from_a_file(tmp_path: Path) -> None:
