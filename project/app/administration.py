@@ -13,17 +13,16 @@ from sqlalchemy.engine import URL
 
 from app import resources
 from app.compiled import Statement
-from app.db import Database
 from app.failures import problem_of
 from app.field_errors import reasons_of
 from app.problems import Unavailable
 from app.records import Record, living, table_of
 from app.resources.users import User, UserCreate, UserPublic, with_hash
 from app.settings import StartError
+from app.startup import opened_database
 from app.statements import created
 
 _PURGED_AT_ONCE = 1000
-_NOT_MIGRATED = "the table is not there yet: run python -m app migrate."
 
 
 def create_superuser(url: URL, **given: Any) -> None:
@@ -36,17 +35,14 @@ def create_superuser(url: URL, **given: Any) -> None:
 
 
 async def _store(url: URL, user: UserCreate) -> None:
-    db = Database(url, pool_size=1)
+    fields = await with_hash(user.model_dump())
     try:
-        await db.fetch(created(User, UserPublic, await with_hash(user.model_dump())))
-    except asyncpg.UndefinedTableError:
-        raise StartError(_NOT_MIGRATED) from None
+        async with opened_database(url) as db:
+            await db.fetch(created(User, UserPublic, fields))
     except asyncpg.UniqueViolationError as error:
         problem = problem_of(error)
         taken = ", ".join(each.pointer.strip("/") for each in problem.errors)
         raise StartError(f"{problem.detail}: choose another {taken}.") from None
-    finally:
-        await db.close()
 
 
 def purge(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> dict[str, int]:
@@ -59,25 +55,21 @@ def purge(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> dic
 
 
 async def _purge(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> dict[str, int]:
-    db = Database(url, pool_size=1)
-    purged = {}
+    families = {name: resources.family(each) for name, each in resources.modules().items()}
+    tables = {name: each.table for name, each in families.items() if living(each.table)}
+    purged = dict.fromkeys(tables, 0)
     try:
-        for name, module in resources.modules().items():
-            model = resources.family(module).table
-            if living(model):
-                purged[name], due = 0, 1
+        async with opened_database(url) as db:
+            for name, model in tables.items():
+                due = 1
                 while due:
                     row = await db.fetch(_purging(model).of({"age": age}))
                     assert row is not None, "an aggregate gives a row"
                     due = row["due"]
                     purged[name] += row["gone"]
                     progress(name, purged[name])
-    except asyncpg.UndefinedTableError:
-        raise StartError(_NOT_MIGRATED) from None
     except (asyncpg.PostgresError, Unavailable) as error:
         raise StartError(f"the purge stopped after {purged}: {error}") from None
-    finally:
-        await db.close()
     return purged
 
 

@@ -128,16 +128,15 @@ class Whole:
 class TrueOrFalse:
     """`true` or `false`; either in a string is accepted, as a CSV file has it, and nothing else."""
 
+    @staticmethod
+    def _spelt_out(value: Any) -> Any:
+        return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
-            lambda value: (
-                {"true": True, "false": False}.get(value, value)
-                if isinstance(value, str)
-                else value
-            ),
-            core_schema.bool_schema(strict=True),
+            self._spelt_out, core_schema.bool_schema(strict=True)
         )
 
     def __get_pydantic_json_schema__(

@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from sqlalchemy.engine import URL
 from sqlmodel import SQLModel
 
-from app.db import Database
 from app.field_errors import reasons_of
 from app.records import Record, noun_of, table_of
 from app.settings import StartError
+from app.startup import opened_database
 
 MOST_LISTED = 1000
 _ROWS_BETWEEN_REPORTS = 500
@@ -173,13 +173,9 @@ async def _copy(
             advice = "mend them or add --skip-bad"
             raise StartError(f"{report.bad} rows do not fit, nothing was stored: {advice}.")
 
-    db = Database(url, pool_size=1)
     try:
-        await db.copy(table_of(table).name, list(source.model.model_fields), rows())
-    except asyncpg.UndefinedTableError:
-        raise StartError("the table is not there yet: run python -m app migrate.") from None
+        async with opened_database(url) as db:
+            await db.copy(table_of(table).name, list(source.model.model_fields), rows())
     except asyncpg.PostgresError as error:
         reason = (error.detail or error.message).rstrip(".")
         raise StartError(f"nothing was stored: {reason}.") from None
-    finally:
-        await db.close()

@@ -3,8 +3,8 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import asyncpg
 from sqlalchemy.engine import URL, make_url
@@ -43,6 +43,18 @@ def located(settings: Settings) -> Iterator[URL]:
             embedded.detach(settings.postgres_data)
 
 
+@asynccontextmanager
+async def opened_database(url: URL) -> AsyncIterator[Database]:
+    """Give a database with one connection, for a command; raise StartError if it lacks a table."""
+    db = Database(url, pool_size=1)
+    try:
+        yield db
+    except asyncpg.UndefinedTableError:
+        raise StartError("the table is not there yet: run python -m app migrate.") from None
+    finally:
+        await db.close()
+
+
 def check_database(url: URL) -> None:
     """Connect once; raise StartError if the database refuses us, SilentError if none answers."""
     asyncio.run(_connect(url))
@@ -50,9 +62,8 @@ def check_database(url: URL) -> None:
 
 async def _connect(url: URL) -> None:
     place = f"{url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}"
-    db = Database(url, pool_size=1)
     try:
-        async with db.engine.connect():
+        async with opened_database(url) as db, db.engine.connect():
             pass
     except DBAPIError as error:
         reason = _refusal(error.driver_exception, url)
@@ -62,8 +73,6 @@ async def _connect(url: URL) -> None:
     except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError):
         advice = "start it or correct DATABASE_URL or PG_…"
         raise SilentError(f"no PostgreSQL answers at {place}: {advice}.") from None
-    finally:
-        await db.close()
 
 
 def _refusal(error: BaseException | None, url: URL) -> str | None:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.conftest import PROJECT, execute, spelled
 
-SCRIPT = """
+ASK = """
 import asyncio, contextlib, json, sys
 from alembic.config import main as alembic
 from httpx import ASGITransport, AsyncClient
@@ -30,13 +30,15 @@ async def ask(asked):
         answers = [await client.request(method, url, json=body) for method, url, body in asked]
     return [[answer.status_code, answer.json()] for answer in answers]
 
-for line in ("upgrade head", "revision --autogenerate -m field", "upgrade head", "check"):
+message = sys.argv.pop(1)
+for line in ("upgrade head", f"revision --autogenerate -m {message}", "upgrade head", "check"):
     alembic(line.split())
 with contextlib.suppress(SystemExit):
-    sys.argv[1:] = ["import", "songs", "songs.csv"]
-    __main__.main()
+    if sys.argv[1:]:
+        __main__.main()
 print(json.dumps(asyncio.run(ask(json.load(sys.stdin)))))
 """
+"""Migrates a copy of the project with a new revision, runs a command if any, sends requests."""
 
 BASE = {"name": "Blue Monday", "artist": "New Order"}
 
@@ -61,7 +63,7 @@ class Copy:
         (self.folder / "songs.csv").write_text(rows)
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
         printed = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
+            [sys.executable, "-c", ASK, "field", "import", "songs", "songs.csv"],
             cwd=self.folder,
             env={**os.environ, "DATABASE_URL": spelled(self.url), "PATH": path},
             input=json.dumps(asked),

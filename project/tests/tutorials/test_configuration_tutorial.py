@@ -24,6 +24,7 @@ from app.main import create_app
 from app.settings import Settings, StartError, load_settings
 from tests.conftest import PROJECT, execute, spelled
 from tests.test_command_line import NOWHERE, Service, ended_at_last
+from tests.test_one_class_is_enough import ASK
 
 SONG = {"name": "Midnight Fit", "artist": "Mogwai"}
 SECRET = "8Zq2LrXw5vTn1KdYc7Hs4GfBj9Pm3RaE"
@@ -141,27 +142,6 @@ def test_the_url_is_written_in_one_place_for_the_service_and_for_alembic(
             migrate(offline=offline)
 
 
-SCRIPT = """
-import asyncio, json, sys
-from alembic.config import main as alembic
-from httpx import ASGITransport, AsyncClient
-from app.main import app
-
-async def ask(asked):
-    transport = ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        AsyncClient(transport=transport, base_url="http://songbook") as client,
-    ):
-        answers = [await client.request(method, url, json=body) for method, url, body in asked]
-    return [[answer.status_code, answer.json()] for answer in answers]
-
-for line in ("upgrade head", "revision --autogenerate -m books", "upgrade head", "check"):
-    alembic(line.split())
-print(json.dumps(asyncio.run(ask(json.load(sys.stdin)))))
-"""
-
-
 def test_a_module_that_is_new_needs_no_edit_anywhere(tmp_path: Path, scratch_url: URL) -> None:
     caches = shutil.ignore_patterns("__pycache__", ".*", "tests")
     copy = shutil.copytree(PROJECT, tmp_path / "project", ignore=caches)
@@ -171,7 +151,7 @@ def test_a_module_that_is_new_needs_no_edit_anywhere(tmp_path: Path, scratch_url
     book = {"name": "Stoner", "author": "John Williams"}
 
     printed = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", ASK, "books"],
         cwd=copy,
         env={
             **os.environ,
