@@ -5,18 +5,16 @@ import signal
 import sys
 from datetime import timedelta
 from pathlib import Path
-from time import monotonic
 from typing import Annotated
 
 import typer
 from alembic import command
 from alembic.config import Config
 from alembic.util import CommandError
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import DBAPIError
 
-from app import administration, imports, resources, serving
+from app import administration, file_commands, serving
+from app.progress import progress_bar
 from app.settings import Settings, StartError, listing, load_settings
 from app.startup import SilentError, check_address, check_database, located
 
@@ -36,10 +34,6 @@ Workers = Annotated[int | None, typer.Option(help="How many processes serve [WOR
 Migrate = Annotated[
     bool | None, typer.Option(help="Migrate first; by default only the embedded PostgreSQL.")
 ]
-Resource = Annotated[str, typer.Argument(help="What the rows are: songs, …")]
-CsvFile = Annotated[Path, typer.Argument(help="A CSV file whose first line names the columns.")]
-Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out.")]
-SkipBad = Annotated[bool, typer.Option(help="Store the rows that fit.")]
 Username = Annotated[str, typer.Argument(help="The name to sign in with.")]
 Email = Annotated[str, typer.Argument(help="The e-mail, good for signing in as well.")]
 Name = Annotated[str | None, typer.Option(help="May be left out.")]
@@ -87,30 +81,8 @@ def migrate() -> None:
         _upgrade()
 
 
-@cli.command("import")
-def import_file(
-    resource: Resource, file: CsvFile, ignore: Ignore = None, *, skip_bad: SkipBad = False
-) -> None:
-    """Store the rows of a CSV file: all of them, in one transaction, or none."""
-    modules = resources.modules()
-    if resource not in modules:
-        raise StartError(f"there is no resource {resource}: there are {', '.join(modules)}.")
-    classes = resources.family(modules[resource])
-    imports.check_importable(classes.table, classes.create)
-    begun, report = monotonic(), imports.Report()
-    opened = imports.opened(file, classes.create, ignore or [])
-    with opened as source, located(load_settings()) as url:
-        check_database(url)
-        with _progress() as progress:
-            task = progress.add_task(f"Importing {file.name}", total=source.size)
-            report.progress = lambda: progress.update(task, completed=source.read)
-            try:
-                imports.import_rows(url, classes.table, source, report, skip_bad=skip_bad)
-            finally:
-                for line in report.listed:
-                    progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
-    left_out = f", {report.bad} left out" if report.bad else ""
-    print(f"{report.stored} {resource} stored in {monotonic() - begun:.1f} s{left_out}.")
+cli.command("import")(file_commands.import_rows)
+cli.command("export")(file_commands.export_rows)
 
 
 @cli.command()
@@ -141,13 +113,28 @@ def purge(older_than: Days = None) -> None:
     age = timedelta(days=settings.retention_days if older_than is None else older_than)
     with located(settings) as url:
         check_database(url)
-        with _progress() as progress:
+        with progress_bar() as progress:
             task = progress.add_task("Purging", total=None)
             purged = administration.purge(
                 url, age, lambda name, rows: progress.update(task, description=f"{rows} {name}")
             )
     for name, rows in purged.items():
         print(f"{name} purged that were deleted {age.days} days ago or longer: {rows}.")
+
+
+@cli.command()
+def expire_keys() -> None:
+    """Remove the idempotency keys that are older than KEY_HOURS; run it every hour or so."""
+    settings = load_settings()
+    age = timedelta(hours=settings.key_hours)
+    with located(settings) as url:
+        check_database(url)
+        with progress_bar() as progress:
+            task = progress.add_task("Expiring", total=None)
+            expired = administration.expire_keys(
+                url, age, lambda name, rows: progress.update(task, description=f"{rows} {name}")
+            )
+    print(f"keys expired that were sent {settings.key_hours} hours ago or longer: {expired}.")
 
 
 @cli.command("settings")
@@ -162,18 +149,6 @@ def openapi() -> None:
     from app.main import create_app  # noqa: PLC0415 - it reads the environment when it is imported
 
     print(json.dumps(create_app(Settings()).openapi(), indent=2))
-
-
-def _progress() -> Progress:
-    """Return a progress bar that is gone when the work is done."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _upgrade() -> None:

@@ -1,28 +1,29 @@
-"""What an operator does on the command line: make the first superuser, purge deleted rows."""
+"""What an operator does on the command line: make the first superuser, remove what is past."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Any
 
 import asyncpg
 from pydantic import ValidationError
-from sqlalchemy import Interval, bindparam, delete, func, literal_column, select
+from sqlalchemy import Column, Interval, Table, bindparam, delete, func, literal_column, select
 from sqlalchemy.engine import URL
+from sqlmodel import SQLModel
 
 from app import resources
 from app.compiled import Statement
 from app.failures import problem_of
 from app.field_errors import reasons_of
 from app.problems import Unavailable
-from app.records import Record, living, table_of
+from app.records import living, table_of
 from app.resources.users import User, UserCreate, UserPublic, with_hash
 from app.settings import StartError
 from app.startup import opened_database
 from app.statements import created
 
-_PURGED_AT_ONCE = 1000
+_REMOVED_AT_ONCE = 1000
 
 
 def create_superuser(url: URL, **given: Any) -> None:
@@ -51,42 +52,60 @@ def purge(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> dic
     It goes a thousand rows at a time, each time committed; `progress` is told of each. What is
     restored meanwhile stays.
     """
-    return asyncio.run(_purge(url, age, progress))
-
-
-async def _purge(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> dict[str, int]:
     families = {name: resources.family(each) for name, each in resources.modules().items()}
-    tables = {name: each.table for name, each in families.items() if living(each.table)}
-    purged = dict.fromkeys(tables, 0)
+    models = {name: each.table for name, each in families.items() if living(each.table)}
+    moments = {name: table_of(model).c.deleted_at for name, model in models.items()}
+    return asyncio.run(_remove(url, moments, age, progress))
+
+
+def expire_keys(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> int:
+    """Remove the idempotency keys that are older than `age`; return how many, as `purge` does."""
+    created_at = SQLModel.metadata.tables["idempotency"].c.created_at
+    return asyncio.run(_remove(url, {"keys": created_at}, age, progress))["keys"]
+
+
+async def _remove(
+    url: URL,
+    moments: Mapping[str, Column[Any]],
+    age: timedelta,
+    progress: Callable[[str, int], None],
+) -> dict[str, int]:
+    removed = dict.fromkeys(moments, 0)
     try:
         async with opened_database(url) as db:
-            for name, model in tables.items():
+            for name, moment in moments.items():
                 due = 1
                 while due:
-                    row = await db.fetch(_purging(model).of({"age": age}))
+                    row = await db.fetch(_removing(moment).of({"age": age}))
                     assert row is not None, "an aggregate gives a row"
                     due = row["due"]
-                    purged[name] += row["gone"]
-                    progress(name, purged[name])
+                    removed[name] += row["gone"]
+                    progress(name, removed[name])
     except (asyncpg.PostgresError, Unavailable) as error:
-        raise StartError(f"the purge stopped after {purged}: {error}") from None
-    return purged
+        raise StartError(f"the removal stopped after {removed}: {error}") from None
+    return removed
 
 
 @cache
-def _purging(model: type[Record]) -> Statement:
-    """Remove the next rows: how many were due, and how many of them nobody restored meanwhile."""
-    table = table_of(model)
-    late = table.c.deleted_at <= func.now() - bindparam("age", type_=Interval)
+def _removing(moment: Column[Any]) -> Statement:
+    """Remove the next rows whose moment is past: how many were due, and how many still were then.
+
+    Of those a client may change one meanwhile, as by restoring it.
+    """
+    table = moment.table
+    assert isinstance(table, Table)
+    late = moment <= func.now() - bindparam("age", type_=Interval)
+    keys = [*table.primary_key]
     due = (
-        select(table.c.id)
+        select(*keys)
         .where(late)
-        .order_by(table.c.deleted_at, table.c.id)
-        .limit(literal_column(str(_PURGED_AT_ONCE)))
+        .order_by(moment, *keys)
+        .limit(literal_column(str(_REMOVED_AT_ONCE)))
         .with_for_update()
         .cte("due")
     )
-    gone = delete(table).where(table.c.id == due.c.id, late).returning(table.c.id).cte("gone")
+    same = [key == due.c[key.name] for key in keys]
+    gone = delete(table).where(*same, late).returning(keys[0]).cte("gone")
     numbers = [
         select(func.count()).select_from(each).scalar_subquery().label(each.name)
         for each in (due, gone)

@@ -1,6 +1,8 @@
 """Bodies, JSON (RFC 8259) or a form, read strictly and within a limit."""
 
 import json
+from collections.abc import Sequence
+from hashlib import sha256
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -36,16 +38,26 @@ async def read_body(request: "StrictRequest", model: type[Body]) -> Body:
 def parse_json(content: bytes) -> Any:
     """Return the value of a JSON text; raise Malformed with the reason why it is none."""
     try:
-        return _DECODER.decode(content.decode("utf-8"))
+        return decode_json(content.decode("utf-8"))
     except UnicodeDecodeError:
         raise Malformed("The body is not UTF-8.") from None
+    except NotJson as error:
+        raise Malformed(f"The body {error}.") from None
+
+
+def decode_json(text: str) -> Any:
+    """Return the value of a JSON text; raise NotJson if it is none, or none that all read alike."""
+    try:
+        return _DECODER.decode(text)
     except RecursionError:
-        raise Malformed("The body's JSON is nested too deeply.") from None
+        raise NotJson("is JSON that is nested too deeply") from None
     except json.JSONDecodeError as error:
-        detail = f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
-        raise Malformed(detail) from None
-    except ValueError as error:
-        raise Malformed(f"The body is not JSON that is accepted here: {_reason(error)}.") from None
+        place = f"line {error.lineno}, column {error.colno}"
+        raise NotJson(f"is not JSON: {error.msg} at {place}") from None
+    except NotJson:
+        raise
+    except ValueError:
+        raise NotJson("is not JSON that is accepted here: a number has too many digits") from None
 
 
 def parse_form(content: bytes) -> dict[str, str]:
@@ -59,12 +71,19 @@ def parse_form(content: bytes) -> dict[str, str]:
         raise Malformed("The body is not a form in UTF-8 with each field once.") from None
 
 
+class NotJson(ValueError):
+    """A text is not JSON, or has a meaning that no two readers agree on; says what it is."""
+
+
 class StrictRequest(Request):
     """A request whose body is JSON (or, where the route says so, a form) within the limit."""
 
     def __init__(self, scope: Scope, receive: Receive, *, form: bool = False) -> None:
         super().__init__(scope, receive)
         self.form_encoded = form
+        self.digested: bytes | None = None
+        self.others: tuple[str, ...] = ()
+        """The media types that the route takes besides, in another way."""
 
     async def json(self) -> Any:
         """Return the body's value; raise the problem (400, 413, 415) that it has."""
@@ -77,6 +96,12 @@ class StrictRequest(Request):
         if not hasattr(self, "_body"):
             self._body = await self._read()
         return self._body
+
+    async def digest(self) -> bytes:
+        """Return the SHA-256 of the body, which somebody else may have read in parts."""
+        if self.digested is None:
+            self.digested = sha256(await self.body()).digest()
+        return self.digested
 
     async def _read(self) -> bytes:
         declared = self.headers.get("content-length", "0")
@@ -95,14 +120,6 @@ class StrictRequest(Request):
         return content
 
 
-class _NotAccepted(ValueError):
-    """A JSON text with a meaning that no two readers agree on."""
-
-
-def _reason(error: ValueError) -> str:
-    return str(error) if isinstance(error, _NotAccepted) else "a number has too many digits"
-
-
 def _too_large() -> TooLarge:
     return TooLarge(f"The body is larger than {LIMIT} bytes.")
 
@@ -111,30 +128,48 @@ def _unique(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     """Return an object's members; refuse a name that is there twice (RFC 8259, section 4)."""
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise _NotAccepted("a name occurs twice in an object")
+        raise NotJson("is not JSON that is accepted here: a name occurs twice in an object")
     return members
 
 
 def _refuse_constant(_name: str) -> Any:
-    raise _NotAccepted("NaN and Infinity are no numbers of JSON")
+    why = "NaN and Infinity are no numbers of JSON"
+    raise NotJson(f"is not JSON that is accepted here: {why}")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)
 
 
+def media_type_of(request: Request) -> str:
+    """Return the media type that a body is declared as, in lower case and without parameters."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def check_media_type(request: StrictRequest) -> None:
     """Refuse a body that is not declared as what is read, in another charset, or compressed."""
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
-    declared = request.headers.get("content-type", "")
-    if declared == _JSON and not request.form_encoded:
+    check_encoding(request)
+    if request.headers.get("content-type") == _JSON and not request.form_encoded:
         return
-    media_type, *parameters = [part.strip().lower() for part in declared.split(";")]
     accepted = (_JSON, _MERGE_PATCH) if request.method == "PATCH" else (_JSON,)
     if request.form_encoded:
         accepted = (FORM,)
-    utf_8 = all(part.replace('"', "") in {"", "charset=utf-8"} for part in parameters)
-    if media_type not in accepted or not utf_8:
-        raise UnsupportedMediaType(
-            f"Send the body as Content-Type: {' or '.join(accepted)}, in UTF-8."
-        )
+    if media_type_of(request) not in accepted:
+        raise _unsupported(accepted + request.others)
+
+
+def check_encoding(request: Request, *harmless: str) -> None:
+    """Refuse a body that is compressed, or whose Content-Type has parameters with a meaning.
+
+    A charset of UTF-8 has none, and neither has what is `harmless`.
+    """
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
+    media_type, *parameters = request.headers.get("content-type", "").lower().split(";")
+    spelled = {part.strip().replace('"', "") for part in parameters}
+    if not spelled <= {"", "charset=utf-8", *harmless}:
+        raise _unsupported([media_type.strip()])
+
+
+def _unsupported(accepted: Sequence[str]) -> UnsupportedMediaType:
+    named = " or ".join(accepted)
+    return UnsupportedMediaType(f"Send the body as Content-Type: {named}, in UTF-8.")

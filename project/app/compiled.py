@@ -18,7 +18,7 @@ from sqlmodel import SQLModel
 
 from app.db import Query
 
-_DIALECT = dialect()  # type: ignore[no-untyped-call]
+DIALECT = dialect()  # type: ignore[no-untyped-call]
 SHAPES = 1000
 """How many compiled statements are kept of each kind, the least recently used given up first."""
 
@@ -27,7 +27,7 @@ class Statement:
     """A compiled statement: its SQL, and the names of its values in the order of the parameters."""
 
     def __init__(self, clause: ClauseElement) -> None:
-        compiled = clause.compile(dialect=_DIALECT)
+        compiled = clause.compile(dialect=DIALECT)
         assert isinstance(compiled, SQLCompiler)
         self.sql = str(compiled)
         # what SQLAlchemy itself applies to the values

@@ -1,38 +1,29 @@
-"""The database: one pool, single statements, and sessions for work of several statements."""
+"""The database: one pool, single statements, and connections for work of several statements."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import asyncpg
 from fastapi import Depends
-from sqlalchemy import event
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DisconnectionError, MissingGreenlet
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.pool import PoolProxiedConnection
-from sqlalchemy.util.concurrency import in_greenlet
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
+from app.engine import engine_of
 from app.guards import guard
 from app.problems import Unavailable
 
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
-_RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-_ATTEMPTS = 3
+RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+ATTEMPTS = 3
 
-_SERVER_SETTINGS = {
-    "application_name": "songbook",
-    "timezone": "UTC",
-    "lock_timeout": "2s",
-    "statement_timeout": "5s",
-    "idle_in_transaction_session_timeout": "10s",
-}
-_CONNECT_SECONDS = 5
-_COMMAND_SECONDS = 6
-_COPY_SECONDS = 24 * 3600
+# The next connection may reach the new primary; and one that was left between the parts of a
+# statement keeps its locks until it is used again.
+GIVEN_UP = (asyncpg.ReadOnlySQLTransactionError, asyncio.CancelledError, TimeoutError)
 
 
 class Query(NamedTuple):
@@ -45,34 +36,33 @@ class Query(NamedTuple):
 NOTHING = Query("", [])  # what is known to have no row: it takes no connection
 
 
+class Executor(Protocol):
+    """What runs the statement of a handler: the database, or the transaction of a write."""
+
+    async def fetch(self, query: Query) -> asyncpg.Record | None:
+        """Run one statement; return its row."""
+
+
 class Database:
     """The one pool of a process; opened by the first statement, closed by `close`."""
 
     def __init__(
-        self, url: URL | str, *, pool_size: int = 10, pool_timeout: float = 2.0, echo: bool = False
+        self,
+        url: URL | str,
+        *,
+        pool_size: int = 10,
+        pool_timeout: float = 2.0,
+        bulk_at_once: int = 4,
+        bulk_seconds: float = 3600.0,
+        echo: bool = False,
     ) -> None:
-        self.engine = create_async_engine(
-            url,
-            echo=echo,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=pool_timeout,
-            pool_recycle=1800,
-            pool_use_lifo=True,
-            pool_reset_on_return=None,
-            hide_parameters=True,
-            connect_args={
-                "timeout": _CONNECT_SECONDS,
-                "command_timeout": _COMMAND_SECONDS,
-                "server_settings": _SERVER_SETTINGS,
-            },
-        )
+        self.engine = engine_of(url, pool_size=pool_size, pool_timeout=pool_timeout, echo=echo)
         self._pool = self.engine.sync_engine.pool
         self._turns = asyncio.Semaphore(pool_size)
-        self._pool_timeout = pool_timeout
+        self._bulk_turns = asyncio.Semaphore(min(bulk_at_once, pool_size // 2 or 1))
+        self.pool_timeout = pool_timeout
+        self.bulk_seconds = bulk_seconds
         self._echo = echo
-        event.listen(self.engine.sync_engine, "checkout", _refuse_closed)
-        event.listen(self.engine.sync_engine, "do_connect", _connect)
 
     async def fetch(self, query: Query) -> asyncpg.Record | None:
         """Run one statement in one round trip, committed when this returns; return its row.
@@ -81,22 +71,16 @@ class Database:
         """
         if query is NOTHING:
             return None
-        for _ in range(_ATTEMPTS - 1):
-            with suppress(*_RETRIED):
+        for _ in range(ATTEMPTS - 1):
+            with suppress(*RETRIED):
                 return await self._fetch(query)
         return await self._fetch(query)
 
     async def _fetch(self, query: Query) -> asyncpg.Record | None:
-        if self._echo:  # the engine does not see what goes to the driver
-            self.engine.sync_engine.logger.info(query.sql)
         lent = await self._lend()
         try:
-            row: asyncpg.Record | None = await lent.driver_connection.fetchrow(  # type: ignore[union-attr]
-                query.sql, *query.arguments
-            )
-        except (asyncpg.ReadOnlySQLTransactionError, asyncio.CancelledError, TimeoutError):
-            # The next connection may reach the new primary; and one that was left between the
-            # parts of a statement keeps its locks until it is used again.
+            row = await self.run(lent.driver_connection, query)
+        except GIVEN_UP:
             lent.invalidate()
             raise
         else:
@@ -104,11 +88,25 @@ class Database:
         finally:
             self._take_back(lent)
 
+    async def run(
+        self, driver: asyncpg.Connection, query: Query, seconds: float | None = None
+    ) -> asyncpg.Record | None:
+        """Run one statement on a connection that was lent, for at most `seconds`; return its row.
+
+        Raises asyncpg's errors as they are.
+        """
+        if self._echo:  # the engine does not see what goes to the driver
+            self.engine.sync_engine.logger.info(query.sql)
+        row: asyncpg.Record | None = await driver.fetchrow(
+            query.sql, *query.arguments, timeout=seconds
+        )
+        return row
+
     async def _lend(self) -> PoolProxiedConnection:
         """Lend a connection outside any transaction; wait for it at most `pool_timeout`."""
         if self._turns.locked():
             try:
-                await asyncio.wait_for(self._turns.acquire(), self._pool_timeout)
+                await asyncio.wait_for(self._turns.acquire(), self.pool_timeout)
             except TimeoutError as error:
                 raise Unavailable from error
         else:
@@ -140,20 +138,37 @@ class Database:
         except Exception as error:
             raise Unavailable from error
 
-    async def copy(
-        self, table: str, columns: Sequence[str], rows: AsyncIterable[Sequence[Any]]
-    ) -> None:
-        """Copy rows into a table, all of them or, when anything is raised on the way, none."""
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Lend the driver's connection, outside any transaction, for work of several statements.
+
+        One that is left inside a transaction is given up, and so is what was done in it. Raises
+        Unavailable when no connection is to be had.
+        """
         lent = await self._lend()
-        driver: asyncpg.Connection = lent.driver_connection
         try:
-            async with driver.transaction():
-                await driver.execute("SET LOCAL statement_timeout = 0")
-                await driver.copy_records_to_table(
-                    table, columns=columns, records=rows, timeout=_COPY_SECONDS
-                )
+            yield lent.driver_connection
+        except GIVEN_UP:
+            lent.invalidate()
+            raise
         finally:
             self._take_back(lent)
+
+    @asynccontextmanager
+    async def bulk(self, seconds: float) -> AsyncIterator[asyncpg.Connection]:
+        """Lend a connection for a COPY, when it is its turn: some are left for everybody else.
+
+        Raises Unavailable after waiting for `seconds`.
+        """
+        try:
+            await asyncio.wait_for(self._bulk_turns.acquire(), seconds)
+        except TimeoutError as error:
+            raise Unavailable("Too many imports and exports are under way: try again.") from error
+        try:
+            async with self.connection() as driver:
+                yield driver
+        finally:
+            self._bulk_turns.release()
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
@@ -164,23 +179,6 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
-
-
-def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
-    """Refuse a connection that broke while idle, or that came back inside a transaction."""
-    driver = connection.driver_connection
-    if driver.is_closed() or driver.is_in_transaction():
-        raise DisconnectionError
-
-
-def _connect(dialect: Any, _record: object, arguments: Any, options: dict[str, Any]) -> Any:
-    """Connect; where nothing can wait, refuse to before a coroutine is made that none awaits."""
-    if not in_greenlet():
-        raise MissingGreenlet
-    try:
-        return dialect.connect(*arguments, **options)
-    except OSError as error:
-        raise Unavailable from error
 
 
 @guard(refuses=(503,))

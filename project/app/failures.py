@@ -16,15 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.field_errors import field_error
-from app.problems import (
-    Conflict,
-    Problem,
-    Unacceptable,
-    Unavailable,
-    answer_problem,
-    title_of,
-    unacceptable,
-)
+from app.problem_details import answer_problem, title_of
+from app.problems import Conflict, Problem, Unacceptable, Unavailable, unacceptable
 from app.records import noun_of
 
 logger = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """What is wrong with one field or parameter of a request, and where it is."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -28,6 +29,18 @@ def pointer_to(*names: object) -> str:
 def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
     """Describe one unacceptable parameter or field by its name."""
     return FieldError(pointer=pointer_to(name), location=location, detail=detail, type=kind)
+
+
+def faults_of(errors: Iterable[FieldError]) -> str:
+    """Say in one line what is wrong, each with its name: "artist is missing; year is no field"."""
+    named = ((error.pointer.removeprefix("/"), error.detail) for error in errors)
+    return "; ".join(f"{name} {detail[:1].lower()}{detail[1:]}" for name, detail in named)
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """Ask whether the nearest of the known names was meant, if one is near."""
+    near = get_close_matches(name[:_LONGEST_NAME], known, n=1)
+    return f", did you mean `{near[0]}`?" if near else ""
 
 
 def told(errors: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:

@@ -6,6 +6,7 @@ schema promises, how long the column is and which CHECK constraint PostgreSQL ho
 
 import re
 from dataclasses import dataclass
+from types import NoneType
 from typing import Annotated, Any, get_args
 
 from annotated_types import MaxLen
@@ -164,6 +165,11 @@ def ignores_case(*annotations: Any) -> bool:
 Text = Annotated[str, Characters()]
 Integer = Annotated[int, Whole()]
 Flag = Annotated[bool, TrueOrFalse()]
+
+
+def can_be_null(annotation: Any) -> bool:
+    """Return whether a field of this type may be null."""
+    return NoneType in get_args(annotation)
 
 
 def kind_of(column: Column[Any]) -> type:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol, TypeVar
 
 from fastapi import Depends
 from starlette.requests import Request
+from starlette.responses import Response
 
 from app.field_errors import field_error
 from app.fields import INT8
@@ -49,6 +50,31 @@ def guard(
         return call
 
     return marked
+
+
+class Alternative:
+    """Another body that a route takes, told by its media type: a dependency of the route."""
+
+    media_types: tuple[str, ...]
+    parameters: tuple[dict[str, Any], ...] = ()
+    refuses: tuple[int, ...] = ()
+
+    async def answer(self, request: Request) -> Response:
+        """Read the body, and answer in the place of the handler."""
+        raise NotImplementedError
+
+    async def __call__(self, request: Request) -> None:
+        """Do nothing: FastAPI calls it before the handler of the route's own body."""
+
+
+class Ending(Protocol):
+    """What a guard began for a handler and left in the request's scope as `write`."""
+
+    async def concluded(self, answer: Response) -> Response:
+        """End it well; return the answer that the client gets."""
+
+    async def failed(self, error: BaseException) -> Response:
+        """End it badly; return an answer all the same, or raise the error."""
 
 
 class Rule:

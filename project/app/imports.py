@@ -1,181 +1,178 @@
-"""Rows from a CSV file into a table: every row validated, all of them in one transaction."""
+"""Many rows in one body: validated while they come, stored together when all of them are there."""
 
 import asyncio
-import csv
-import io
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, BinaryIO
+import re
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from functools import partial
+from hashlib import sha256
+from typing import Any, Literal, cast
 
 import asyncpg
-from pydantic import ValidationError
-from sqlalchemy.engine import URL
+from fastapi import Depends
 from sqlmodel import SQLModel
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 
-from app.field_errors import reasons_of
-from app.records import Record, noun_of, table_of
-from app.settings import StartError
-from app.startup import opened_database
+from app.bodies import StrictRequest, check_encoding, media_type_of
+from app.copying import OnConflict, copy_in
+from app.csv_feeds import CsvFeed
+from app.db import Database
+from app.failures import problem_of
+from app.feeds import Feed, NdjsonFeed
+from app.formats import CSV, JSON, NDJSON
+from app.guards import Alternative
+from app.idempotency import read_key
+from app.options import DRY_RUN, option, read_options
+from app.problems import Conflict, TooLarge, TooSlow, Unacceptable
+from app.records import Record, natural_key
+from app.reports import ImportReport
+from app.spools import Spool
+from app.writes import begin_write
 
-MOST_LISTED = 1000
-_ROWS_BETWEEN_REPORTS = 500
+FEEDS: dict[str, type[Feed]] = {CSV: CsvFeed, NDJSON: NdjsonFeed}
+PIECE = 64 * 1024
+"""How many bytes are read at once, at least, if they are there."""
 
+OnError = Literal["abort", "skip"]
 
-@dataclass
-class Report:
-    """What an import did."""
+_ON_ERROR = option(
+    "on_error", "Of many rows: `skip` stores those that fit, though others do not.", "abort", "skip"
+)
+_ON_CONFLICT = option(
+    "on_conflict",
+    "Of many rows: `skip` passes over those that are there already, `update` replaces them.",
+    *("abort", "skip", "update"),
+)
+_IGNORE = option("ignore", "Of many rows: a column to leave out; may be repeated.", many=True)
 
-    stored: int = 0
-    bad: int = 0
-    reasons: list[str] = field(default_factory=list)
-    """The first of the rows that do not fit, each by its line and the reason."""
+_MOST_DIGITS = 15
+_COPIED_LINE = re.compile(r"\bline ([0-9]+)")
 
-    progress: Callable[[], None] = lambda: None
-    """Called now and then while rows are stored."""
-
-    @property
-    def listed(self) -> list[str]:
-        """Return the rows that were refused, one a line."""
-        more = self.bad - len(self.reasons)
-        return [*self.reasons, *([f"and {more} more"] if more else [])]
-
-    def refuse(self, line: int, reason: str) -> None:
-        """Note a row that does not fit."""
-        self.bad += 1
-        if len(self.reasons) < MOST_LISTED:
-            self.reasons.append(f"line {line}: {reason}")
-
-
-class Source:
-    """A CSV file (RFC 4180, UTF-8) whose header names fields of a resource."""
-
-    def __init__(
-        self, path: Path, file: BinaryIO, model: type[SQLModel], ignored: Sequence[str]
-    ) -> None:
-        self._bytes = file
-        self.path = path
-        self.size = path.stat().st_size
-        self.model = model
-        self._reader = csv.reader(
-            io.TextIOWrapper(self._bytes, "utf-8-sig", newline=""), strict=True
-        )
-        self._header = self._next() or []
-        self._check_header(ignored)
-        self._ignored = set(ignored)
-
-    @property
-    def read(self) -> int:
-        """Return how many bytes were read so far."""
-        return self._bytes.tell() if self._bytes.seekable() else 0
-
-    def rows(self, report: Report) -> Iterator[tuple[Any, ...]]:
-        """Give the rows that fit, in the order of the fields; note the others in the report."""
-        optional = {
-            name for name, info in self.model.model_fields.items() if not info.is_required()
-        }
-        while True:
-            line = self._reader.line_num + 1
-            values = self._next()
-            if values is None:
-                return
-            if len(values) != len(self._header):
-                if values:
-                    report.refuse(
-                        line, f"has {len(values)} values where the header names {len(self._header)}"
-                    )
-                continue
-            row = {
-                name: value
-                for name, value in zip(self._header, values, strict=True)
-                if name not in self._ignored
-            }
-            sent = {name: value for name, value in row.items() if value or name not in optional}
-            try:
-                fields = self.model.model_validate(sent).model_dump()
-            except ValidationError as error:
-                report.refuse(line, reasons_of(error))
-            else:
-                yield tuple(fields.values())
-
-    def _next(self) -> list[str] | None:
-        """Return the next record, None at the end; raise StartError if it is no CSV in UTF-8."""
-        try:
-            return next(self._reader, None)
-        except (UnicodeDecodeError, csv.Error) as error:
-            reason = "not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
-            raise StartError(
-                f"{self.path}, about line {self._reader.line_num + 1}: {reason}."
-            ) from None
-
-    def _check_header(self, ignored: Sequence[str]) -> None:
-        """Refuse columns that are unknown, missing or there twice, by name."""
-        fields = self.model.model_fields
-        required = [name for name, info in fields.items() if info.is_required()]
-        doubled = {name for name in self._header if self._header.count(name) > 1}
-        unknown = [name for name in self._header if name not in fields and name not in ignored]
-        missing = [name for name in required if name not in self._header]
-        absent = [name for name in ignored if name not in self._header]
-        if doubled:
-            raise StartError(f"{self.path} names the column {', '.join(sorted(doubled))} twice.")
-        if unknown:
-            hint = " ".join(f"--ignore {name}" for name in unknown)
-            names = ", ".join(unknown)
-            raise StartError(f"{self.path} has columns that are no fields: {names}. Add {hint}.")
-        if missing:
-            names = ", ".join(missing)
-            raise StartError(f"{self.path} lacks in its first line the column {names}.")
-        if absent:
-            raise StartError(f"{self.path} has no column {', '.join(absent)} to ignore.")
+# One for all: the requests of others are never further away than a piece of one import.
+_thread = ThreadPoolExecutor(1, thread_name_prefix="import")
 
 
-def check_importable(table: type[Record], model: type[SQLModel]) -> None:
-    """Raise StartError if a table does not store the fields of a body as they are sent."""
-    other = [name for name in model.model_fields if name not in table_of(table).c]
-    if other:
-        why = f"{', '.join(other)} is not stored as it is sent"
-        raise StartError(f"no {noun_of(table).lower()} can be imported, because {why}: POST them.")
+class Imports(Alternative):
+    """The body of a POST that has many rows, each of them as the model has it."""
+
+    media_types = (CSV, NDJSON)
+    refuses = (400, 408, 409, 413, 415, 422, 503, 507)
+
+    def __init__(self, table: type[Record], model: type[SQLModel]) -> None:
+        self._table = table
+        self._model = model
+        self.parameters = (_ON_ERROR, *([_ON_CONFLICT] if natural_key(table) else ()), _IGNORE)
+
+    async def answer(self, request: Request) -> Response:
+        """Store the rows; answer with what became of them."""
+        assert isinstance(request, StrictRequest)
+        check_encoding(request, "header=present")
+        given = read_options(request.scope["query_string"], (DRY_RUN, *self.parameters))
+        is_tried = given.get("dry_run") == ["true"]
+        write = begin_write(request, read_key(request), dry_run=is_tried)
+        with closing(self._spool(request, given)) as spool:
+            await _receive(request, spool)
+            report = kept(spool)
+            if spool.tally.good:
+                seconds = request.app.state.settings.bulk_seconds
+                driver = await write.begin(bulk_seconds=seconds)
+                on_conflict = cast("OnConflict", given.get("on_conflict", ["abort"])[0])
+                db: Database = request.app.state.database
+                report = await store(db, driver, self._table, spool, on_conflict)
+        return Response(report.model_dump_json(), 201 if report.stored else 200, media_type=JSON)
+
+    def _spool(self, request: StrictRequest, given: dict[str, list[str]]) -> Spool:
+        settings = request.app.state.settings
+        feed = FEEDS[media_type_of(request)]
+        rows = feed(self._model, given.get("ignore", []), settings.import_line)
+        skips = given.get("on_error") == ["skip"]
+        return Spool(rows, settings.import_bytes, keeps_good=skips)
 
 
-@contextmanager
-def opened(path: Path, model: type[SQLModel], ignored: Sequence[str]) -> Iterator[Source]:
-    """Open a CSV file; raise StartError when it cannot be read or its header does not fit."""
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise StartError(f"{path} cannot be read: {error.strerror}.") from None
-    with file:
-        yield Source(path, file, model, ignored)
+def imports_of(table: type[Record], model: type[SQLModel]) -> Any:
+    """Return the dependency of a route that lets it take many rows, as CSV and as NDJSON."""
+    return Depends(Imports(table, model))
 
 
-def import_rows(
-    url: URL, table: type[Record], source: Source, report: Report, *, skip_bad: bool
-) -> None:
-    """Copy the rows of a file into a table, in one transaction; note in the report what is done.
+def kept(spool: Spool) -> ImportReport:
+    """Return the report of rows that were read; raise Unacceptable if none can be stored."""
+    tally = spool.tally
+    if tally.refused and not (spool.keeps_good and tally.good):
+        number = f"{tally.refused} of {tally.read} rows"
+        advice = "" if spool.keeps_good else ": mend them, or leave them out with `on_error=skip`"
+        detail = f"{number} do not fit, and nothing was stored{advice}."
+        raise Unacceptable(detail, report=tally.report(given_up=True))
+    return tally.report()
 
-    Raises StartError, with nothing stored, when rows do not fit and are not to be left out, and
-    when the database refuses them.
+
+async def store(
+    db: Database,
+    driver: asyncpg.Connection,
+    table: type[Record],
+    spool: Spool,
+    on_conflict: OnConflict,
+) -> ImportReport:
+    """Store the rows of a spool in the transaction of a connection; return the report.
+
+    Raises Conflict, with the line, when a row is there already; TimeoutError, and asyncpg's errors
+    as they are.
     """
-    asyncio.run(_copy(url, table, source, report, skip_bad=skip_bad))
-
-
-async def _copy(
-    url: URL, table: type[Record], source: Source, report: Report, *, skip_bad: bool
-) -> None:
-    async def rows() -> AsyncIterator[tuple[Any, ...]]:
-        for row in source.rows(report):
-            report.stored += 1
-            if report.stored % _ROWS_BETWEEN_REPORTS == 0:
-                report.progress()
-            yield row
-        if report.bad and not skip_bad:
-            advice = "mend them or add --skip-bad"
-            raise StartError(f"{report.bad} rows do not fit, nothing was stored: {advice}.")
-
+    rows = spool.rewind()
     try:
-        async with opened_database(url) as db:
-            await db.copy(table_of(table).name, list(source.model.model_fields), rows())
-    except asyncpg.PostgresError as error:
-        reason = (error.detail or error.message).rstrip(".")
-        raise StartError(f"nothing was stored: {reason}.") from None
+        stored = await copy_in(db, driver, table, spool.columns, rows, on_conflict)
+    except asyncpg.IntegrityConstraintViolationError as error:
+        raise _conflict(error, spool) from None
+    return spool.tally.report(stored)
+
+
+def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
+    """Return the problem of a row that PostgreSQL refuses, by the line that it begins on."""
+    problem = problem_of(error)
+    copied = _COPIED_LINE.search(error.context or "")
+    if not isinstance(problem, Conflict) or copied is None:
+        return problem
+    line, first = spool.line_of(int(copied[1])), next(iter(problem.errors))
+    spool.tally.refuse(line, problem.detail, first.type, first.pointer)
+    report = spool.tally.report(given_up=True)
+    detail = f"Line {line}: {problem.detail}, and nothing was stored."
+    return Conflict(detail, errors=problem.errors, report=report)
+
+
+async def _receive(request: StrictRequest, spool: Spool) -> None:
+    """Read the body into a spool; keep what tells it from all others."""
+    settings, digest = request.app.state.settings, sha256()
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(settings.bulk_seconds):
+            async for piece, is_last in _pieces(request, settings.import_bytes):
+                digest.update(piece)
+                await loop.run_in_executor(_thread, partial(spool.take, piece, is_last=is_last))
+    except TimeoutError:
+        raise TooSlow(f"The body did not come within {settings.bulk_seconds} seconds.") from None
+    request.digested = digest.digest()
+
+
+async def _pieces(request: StrictRequest, most: int) -> AsyncIterator[tuple[bytes, bool]]:
+    """Give the body in pieces, and whether each is the last; raise TooLarge beyond `most` bytes."""
+    declared = request.headers.get("content-length", "0")
+    if len(declared) > _MOST_DIGITS or int(declared) > most:
+        raise _too_large(most)
+    read, piece, is_last = 0, b"", False
+    while not is_last:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        body = message.get("body", b"")
+        read, piece = read + len(body), piece + body
+        if read > most:
+            raise _too_large(most)
+        is_last = not message.get("more_body", False)
+        if is_last or len(piece) >= PIECE:
+            yield piece, is_last
+            piece = b""
+
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {most} bytes.")

@@ -63,6 +63,8 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
             url,
             pool_size=settings.pool_size,
             pool_timeout=settings.pool_timeout,
+            bulk_at_once=settings.bulk_at_once,
+            bulk_seconds=settings.bulk_seconds,
             echo=settings.echo_sql,
         )
         app.state.database = database

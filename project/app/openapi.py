@@ -7,9 +7,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
 from sqlmodel.main import default_registry
 
-from app.guards import Rule
-from app.problems import MEDIA_TYPE, ProblemDetails, title_of
+from app.guards import Alternative, Guard, Rule
+from app.openapi_rows import add_exports, add_imports, add_tries
+from app.problem_details import MEDIA_TYPE, ProblemDetails, title_of
 from app.records import Fields, unique_fields
+from app.reports import ImportReport
 from app.routing import Route
 from app.settings import Settings
 
@@ -49,6 +51,13 @@ _HEADERS = {
     "Link": _header("The path of the next page, when there is one.", _LINK, required=False),
     "X-Total-Count": _header("With `count=exact`: how many rows match.", _COUNT, required=False),
     "X-Request-ID": _header("The id under which the request is logged.", _REQUEST_ID),
+    "Idempotency-Replayed": _header(
+        "`true`: the request was done before, and this was its answer.",
+        {"type": "string", "const": "true"},
+    ),
+    "Vary": _header(
+        "Which header of the request decides on the format.", {"type": "string", "const": "Accept"}
+    ),
     "WWW-Authenticate": _header("How to authenticate: `Bearer`.", {"type": "string"}),
     "Retry-After": _header("After how many seconds to try again.", _COUNT),
 }
@@ -84,7 +93,11 @@ def _schemas(routes: list[Route]) -> dict[str, Any]:
     """Return the schemas of all bodies as pydantic writes them; FastAPI makes floats of bounds."""
     read: list[_Use] = [("validation", body) for route in routes for body in route.bodies.values()]
     written: list[_Use] = [("serialization", route.response_model) for route in routes]
-    uses = [*read, *written, ("serialization", ProblemDetails)]
+    uses = [
+        *read,
+        *written,
+        *[("serialization", model) for model in (ProblemDetails, ImportReport)],
+    ]
     adapters = [(mode, mode, TypeAdapter[Any](model)) for mode, model in uses if model]
     found: dict[str, Any] = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMA)[1]["$defs"]
     return found
@@ -92,25 +105,23 @@ def _schemas(routes: list[Route]) -> dict[str, Any]:
 
 def _complete(operation: dict[str, Any], route: Route, method: str, settings: Settings) -> set[int]:
     """Add to an operation what its guards read and refuse, and its headers; return its failures."""
-    guards = route.guards.values()
+    guards: list[Guard | Alternative] = [*route.guards.values()]
+    if route.alternative:
+        guards.append(route.alternative)
     parameters = [parameter for guard in guards for parameter in guard.parameters]
     if parameters:
         operation["parameters"] = parameters + operation.get("parameters", [])
     operation["operationId"] = route.name
+    names = {parameter["name"] for parameter in parameters}
+    _add_formats(operation, route, method, names)
     responses: dict[str, dict[str, Any]] = operation["responses"]
     failures = {int(status) for status in responses if int(status) >= 400}
     failures |= {status for guard in guards for status in guard.refuses}
     if route.bodies:
         failures |= {*_BODY, *([409] if _may_conflict(route) else ())}
     failures |= _admit(operation, route.rule, asks=route.rule.asks(method, settings))
-    if route.bodies and method == "PATCH":
-        content = operation["requestBody"]["content"]
-        content["application/merge-patch+json"] = content["application/json"]
-    names = {parameter["name"] for parameter in parameters}
-    if "If-None-Match" in names:
-        responses["304"] = {"description": "The client has this answer already."}
     for status, response in responses.items():
-        response["headers"] = _references(_headers_of(int(status), names, route))
+        response["headers"] = _headers_of(int(status), names, route)
         for content in response.get("content", {}).values():
             content["schema"].pop("title", None)
     responses |= {
@@ -118,6 +129,21 @@ def _complete(operation: dict[str, Any], route: Route, method: str, settings: Se
     }
     operation["responses"] = dict(sorted(responses.items()))
     return failures
+
+
+def _add_formats(operation: dict[str, Any], route: Route, method: str, names: set[str]) -> None:
+    """Add to an operation the other formats of its body and its answers."""
+    if route.alternative:
+        add_imports(operation, route.alternative.media_types)
+    if "limit" in names:
+        add_exports(operation)
+    if "dry_run" in names:
+        add_tries(operation, method)
+    if route.bodies and method == "PATCH":
+        content = operation["requestBody"]["content"]
+        content["application/merge-patch+json"] = content["application/json"]
+    if "If-None-Match" in names:
+        operation["responses"]["304"] = {"description": "The client has this answer already."}
 
 
 def _may_conflict(route: Route) -> bool:
@@ -140,16 +166,23 @@ def _admit(operation: dict[str, Any], rule: Rule, *, asks: bool) -> set[int]:
     return set(rule.refuses)
 
 
-def _headers_of(status: int, names: set[str], route: Route) -> list[str]:
+def _headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
     """Return the headers of an answer that is no failure."""
-    found = ["X-Request-ID"]
-    if status != 204 and route.response_model and "db" in route.guards:
-        found.append("ETag")
+    is_tagged = status != 204 and route.response_model and "db" in route.guards
+    # one that is tried, one of many rows, and a file have neither a tag nor an address
+    is_one = status == 304 or (status == 201 and not route.alternative)
+    is_one |= not names & {"dry_run", "limit"}
+    always = ["X-Request-ID"]
+    sometimes: list[str] = []
+    if is_tagged:
+        (always if is_one else sometimes).append("ETag")
     if status == 201:
-        found.append("Location")
+        (always if is_one else sometimes).append("Location")
     if status in {200, 304} and "limit" in names:
-        found += ["Link", "X-Total-Count"]
-    return found
+        always += ["Link", "X-Total-Count", "Vary"]
+    if "Idempotency-Key" in names:
+        sometimes.append("Idempotency-Replayed")
+    return _references(always) | {name: _HEADERS[name] | {"required": False} for name in sometimes}
 
 
 def _failure(status: int) -> dict[str, Any]:

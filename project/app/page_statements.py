@@ -6,13 +6,17 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     BigInteger,
+    BindParameter,
     ColumnElement,
+    Subquery,
     any_,
     bindparam,
+    case,
     func,
     literal_column,
     or_,
     select,
+    text,
     tuple_,
     union_all,
 )
@@ -20,6 +24,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
 from app.compiled import SHAPES, Statement, json_of, public_columns
+from app.fields import kind_of
 from app.filters import CONTAINS
 from app.queries import WORDS, Condition, Key
 from app.records import Record, living, searched_words, table_of
@@ -27,6 +32,10 @@ from app.words import all_words
 
 SEPARATOR = ",\n"
 """What stands between two rows: PostgreSQL escapes a text's line ends, so it is nowhere else."""
+
+
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = "^[-=+@\t\r]"
 
 
 class Shape(NamedTuple):
@@ -38,29 +47,74 @@ class Shape(NamedTuple):
     counted: bool
 
 
+class Writing(NamedTuple):
+    """How an export writes its rows.
+
+    Each is an object, or values; `escaped`: texts that a spreadsheet would take for a formula begin
+    with an apostrophe; `limited`: there is a most number of rows.
+    """
+
+    as_values: bool
+    escaped: bool
+    limited: bool
+
+
 @lru_cache(SHAPES)
 def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) -> Statement:
     """Compile the statement of a page: the rows as JSON, one more than asked for; their number."""
-    table = table_of(model)
-    where = living(model) + [_condition(model, condition) for condition in shape.conditions]
-    columns = public_columns(table, public)
-    order = [_ordered(table.c[key.field], key) for key in shape.order]
-    rows = bindparam("rows", type_=BigInteger)
-    ranges = [[]] if shape.after is None else list(_ranges(model, shape.order, shape.after))
-    branches = [
-        select(*columns).where(*where, *beyond).order_by(*order).limit(rows)
-        for beyond in ranges or [[literal_column("false")]]
-    ]
-    shown = branches[0].subquery("shown")
-    if len(branches) > 1:
-        union = union_all(*branches).subquery("ranges")
-        outer = [_ordered(union.c[key.field], key) for key in shape.order]
-        shown = select(union).order_by(*outer).limit(rows).subquery("shown")
+    table, where = table_of(model), _where(model, shape)
+    shown = _rows(model, public, shape, bindparam("rows", type_=BigInteger))
     document = func.string_agg(json_of(shown), literal_column("E',\\n'"))
     counts: list[ColumnElement[int]] = [func.count()]
     if shape.counted:
         counts.append(select(func.count()).select_from(table).where(*where).scalar_subquery())
     return Statement(select(document, *counts).select_from(shown))
+
+
+@lru_cache(SHAPES)
+def export_statement(
+    model: type[Record], public: type[SQLModel], shape: Shape, written: Writing
+) -> Statement:
+    """Compile the statement of all rows: each as JSON, or its values as JSON would spell them."""
+    rows = bindparam("rows", type_=BigInteger) if written.limited else None
+    shown = _rows(model, public, shape, rows)
+    if not written.as_values:
+        return Statement(select(json_of(shown)).select_from(shown))
+    kinds = {name: kind_of(table_of(model).c[name]) for name in public.model_fields}
+    return Statement(select(*(_spelled(shown.c[name], kinds[name], written) for name in kinds)))
+
+
+def _spelled(column: ColumnElement[Any], kind: type, written: Writing) -> ColumnElement[Any]:
+    """Return the value of a column as JSON spells it, without the quotes of a text."""
+    if kind is str and written.escaped:
+        marked = literal_column("''''").concat(column)
+        return case((column.regexp_match(_FORMULA), marked), else_=column).label(column.name)
+    if kind in {str, int}:
+        return column
+    return func.to_json(column).op("#>>")(text("'{}'")).label(column.name)
+
+
+def _where(model: type[Record], shape: Shape) -> list[ColumnElement[bool]]:
+    return living(model) + [_condition(model, condition) for condition in shape.conditions]
+
+
+def _rows(
+    model: type[Record], public: type[SQLModel], shape: Shape, rows: BindParameter[int] | None
+) -> Subquery:
+    """Return the rows of a shape in their order, at most `rows` of them."""
+    table = table_of(model)
+    where, columns = _where(model, shape), public_columns(table, public)
+    order = [_ordered(table.c[key.field], key) for key in shape.order]
+    ranges = [[]] if shape.after is None else list(_ranges(model, shape.order, shape.after))
+    branches = [
+        select(*columns).where(*where, *beyond).order_by(*order).limit(rows)
+        for beyond in ranges or [[literal_column("false")]]
+    ]
+    if len(branches) == 1:
+        return branches[0].subquery("shown")
+    union = union_all(*branches).subquery("ranges")
+    outer = [_ordered(union.c[key.field], key) for key in shape.order]
+    return select(union).order_by(*outer).limit(rows).subquery("shown")
 
 
 def _ordered(column: ColumnElement[Any], key: Key) -> ColumnElement[Any]:

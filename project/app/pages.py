@@ -1,9 +1,12 @@
-"""A page of a list: the rows behind a cursor, in a total order, at a cost that no depth raises."""
+"""A page of a list: the rows behind a cursor, in a total order, at a cost that no depth raises.
+
+A list that is asked for as CSV or NDJSON has one page, with all rows: an export.
+"""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote, urlencode
 
 from asyncpg import Record as Row
@@ -12,95 +15,79 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.answers import Answer
-from app.cursors import decode_cursor, encode_cursor
-from app.db import Query
+from app.cursors import encode_cursor
+from app.db import Database, Query
+from app.exports import ENDINGS, Export
 from app.field_errors import field_error
-from app.filters import offered
+from app.formats import JSON, preferred
 from app.guards import guard
 from app.page_statements import SEPARATOR, Shape, page_statement
 from app.parameters import list_parameters
-from app.preconditions import IF_NONE_MATCH, Tags, read_if_none_match, revision
-from app.problems import BadCursor, Unacceptable
-from app.queries import ask, order_of
-from app.records import Record, table_of
+from app.preconditions import IF_NONE_MATCH, Tags, read_if_none_match
+from app.problems import Unacceptable
+from app.queries import order_of
+from app.records import Record
+from app.selections import Selection
 
 
-class Page:
-    """One page of a list, asked for by one request.
+class Page(Protocol):
+    """What one request asks of a list: a page, or an export."""
 
-    `counted` tells the number of all rows whether or not the request asks for it; `sort` is the
-    order where it asks for none.
+    async def answer(self, db: Database) -> Response:
+        """Answer with the rows."""
+
+
+class JsonPage(Page):
+    """One page of a list.
+
+    `counted` answers with the number of all rows, whether or not the request asks for it.
     """
 
-    def __init__(
-        self,
-        model: type[Record],
-        public: type[SQLModel],
-        request: Request,
-        sort: str,
-        *,
-        counted: bool,
-    ) -> None:
-        self.asked = ask(model, public, request.scope["query_string"], sort)
-        self.path = request.scope["path"]
-        self.if_none_match = read_if_none_match(request)
-        self.bound_to = self._bound_to(model, public)
-        cursor = self._cursor(model, public)
-        after = None if cursor is None else tuple(value is not None for value in cursor)
-        asked = self.asked
-        shape = Shape(asked.conditions, asked.order, after, counted or asked.counted)
-        values = {f"k{place}": value for place, value in enumerate(cursor or ())}
-        values |= {**asked.values, "rows": asked.limit + 1}
-        self.query: Query = page_statement(model, public, shape).of(values)
+    def __init__(self, selection: Selection, request: Request, *, counted: bool) -> None:
+        self._selection = selection
+        self._path = request.scope["path"]
+        self._if_none_match = read_if_none_match(request)
+        self._counted = counted
+        self._query = selection.page(counted=counted)
 
-    def answer(self, row: Row | None) -> Response:
-        """Answer with an array of the rows, and the address of the next page."""
-        return self._answer(row, "[%s]")
+    async def answer(self, db: Database) -> Response:
+        """Answer with an array of the rows, and the address of the next page.
 
-    def answer_counted(self, row: Row | None) -> Response:
-        """Answer with `count`, the number of all rows on all pages, and `items`, the rows."""
-        assert row is not None, "an aggregate gives a row"
-        return self._answer(row, f'{{"count":{row[2]},"items":[%s]}}')
-
-    def _answer(self, row: Row | None, form: str) -> Response:
+        A counted page is an object: `count`, the number of all rows on all pages, and `items`.
+        """
+        row = await db.fetch(self._query)
         assert row is not None, "an aggregate gives a row"
         content, rows = row[0] or "", row[1]
-        headers = {}
-        if rows > self.asked.limit:
+        headers = {"vary": "Accept"}
+        if rows > self._selection.limit:
             content = content.rpartition(SEPARATOR)[0]
             headers["link"] = f'<{self._next(content.rpartition(SEPARATOR)[2])}>; rel="next"'
-        if self.asked.counted:
+        if self._selection.asked.counted:
             headers["x-total-count"] = str(row[2])
-        return _answer_page(form % content, headers, self.if_none_match)
-
-    def _bound_to(self, model: type[Record], public: type[SQLModel]) -> str:
-        """Return what a cursor belongs to: the list, its filters and its order."""
-        filters = sorted(
-            pair for pair in self.asked.pairs if pair[0] not in {"limit", "after", "count", "sort"}
-        )
-        return json.dumps([table_of(model).name, revision(public), self.asked.order, filters])
+        shown = f'{{"count":{row[2]},"items":[{content}]}}' if self._counted else f"[{content}]"
+        return _answer_page(shown, headers, self._if_none_match)
 
     def _next(self, last_row: str) -> str:
         """Return the address of the page behind a row, in the terms that the client used."""
         row = json.loads(last_row, parse_float=str)
-        values = [_as_asked(row[key.field]) for key in self.asked.order]
-        pairs = [pair for pair in self.asked.pairs if pair[0] != "after"]
-        pairs.append(("after", encode_cursor(values, self.bound_to)))
-        return f"{quote(self.path)}?{urlencode(pairs, safe=',')}"
+        asked = self._selection.asked
+        values = [_as_asked(row[key.field]) for key in asked.order]
+        pairs = [pair for pair in asked.pairs if pair[0] != "after"]
+        pairs.append(("after", encode_cursor(values, self._selection.bound_to)))
+        return f"{quote(self._path)}?{urlencode(pairs, safe=',')}"
 
-    def _cursor(self, model: type[Record], public: type[SQLModel]) -> list[Any] | None:
-        """Return the values of the last row seen; raise BadCursor if they are not of this list."""
-        if self.asked.after is None:
-            return None
-        filters = offered(model, public)
-        values = decode_cursor(self.asked.after, self.bound_to)
-        try:
-            return [
-                None if value is None else filters[key.field].read(value)
-                for key, value in zip(self.asked.order, values, strict=True)
-            ]
-        except ValueError:  # somebody made the cursor himself
-            raise BadCursor from None
+
+class ExportPage(Page):
+    """All rows of a list, as one file."""
+
+    def __init__(self, selection: Selection, media_type: str, name: str) -> None:
+        self._query = selection.export(media_type)
+        self._media_type = media_type
+        self._name = name
+
+    async def answer(self, db: Database) -> Response:
+        """Answer with the rows while they are read."""
+        return Export(db, self._query, self._media_type, self._name)
 
 
 def page_of(
@@ -110,7 +97,11 @@ def page_of(
 
     @guard(*list_parameters(model, public, sort), IF_NONE_MATCH, refuses=(400, 422))
     async def page(request: Request) -> Page:
-        return Page(model, public, request, sort, counted=counted)
+        selection = Selection(model, public, request.scope["query_string"], sort)
+        media_type = preferred(request.headers.get("accept", "*/*"), (JSON, *ENDINGS))
+        if media_type == JSON:
+            return JsonPage(selection, request, counted=counted)
+        return ExportPage(selection, media_type, request.scope["path"].rpartition("/")[2])
 
     return page
 

@@ -1,32 +1,13 @@
-"""Every failure as one shape: problem details (RFC 9457), whoever raised it."""
+"""Every failure that a client is told about, as an exception of its own."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from http import HTTPStatus
 from itertools import islice
 from typing import Any
-from urllib.parse import quote
-
-from pydantic import BaseModel
-from starlette.requests import Request
-from starlette.responses import Response
 
 from app.field_errors import FieldError, pointer_to, told
+from app.reports import ImportReport
 
-MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 20
-_TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
-
-
-class ProblemDetails(BaseModel):
-    """The body of every failure (RFC 9457)."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    request_id: str
-    errors: list[FieldError] = []
 
 
 class Problem(Exception):
@@ -43,9 +24,11 @@ class Problem(Exception):
         *,
         errors: Sequence[FieldError] = (),
         headers: Mapping[str, str] | None = None,
+        report: ImportReport | None = None,
     ) -> None:
         self.detail = detail or self.detail
         self.errors = errors
+        self.report = report
         self.headers = headers or self.headers
         super().__init__(self.detail)
 
@@ -93,11 +76,26 @@ class MethodNotAllowed(Problem):
     detail = "This address does not answer this method: see the Allow header."
 
 
+class TooSlow(Problem):
+    """The body did not come in time (408)."""
+
+    status, slug = 408, "too-slow"
+    headers: Mapping[str, str] = {"Connection": "close"}
+
+
 class Conflict(Problem):
     """What is stored stands in the way (409)."""
 
     status, slug = 409, "conflict"
     detail = "This conflicts with what is stored."
+
+
+class KeyInUse(Conflict):
+    """A request with the same Idempotency-Key is still being answered (409)."""
+
+    slug = "idempotency-key-in-use"
+    detail = "A request with this Idempotency-Key is still under way: try again."
+    headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 class PreconditionFailed(Problem):
@@ -125,6 +123,13 @@ class Unacceptable(Problem):
 
     status, slug = 422, "validation"
     detail = "The request does not fit the schema."
+
+
+class KeyReused(Unacceptable):
+    """The Idempotency-Key is that of another request (422)."""
+
+    slug = "idempotency-key-reused"
+    detail = "This Idempotency-Key was sent with another request: make a new key for each."
 
 
 class PreconditionRequired(Problem):
@@ -155,17 +160,19 @@ class HeadTooLarge(Problem):
     detail = "The request's line and headers are too large."
 
 
+class InsufficientStorage(Problem):
+    """There is no room for the body (507)."""
+
+    status, slug = 507, "insufficient-storage"
+    detail = "There is no room for the body at the moment: nothing was stored."
+
+
 class Unavailable(Problem):
     """The database cannot answer now (503)."""
 
     status, slug = 503, "unavailable"
     detail = "The database cannot answer at the moment: try again."
     headers: Mapping[str, str] = {"Retry-After": "1"}
-
-
-def title_of(status: int) -> str:
-    """Return the reason phrase of a status code (RFC 9110), the same on every version of Python."""
-    return _TITLES.get(status) or HTTPStatus(status).phrase
 
 
 def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = None) -> Unacceptable:
@@ -177,24 +184,3 @@ def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = Non
         at = pointer_to(*path)
         found.append(FieldError(pointer=at, location=str(where), detail=detail, type=kind))
     return Unacceptable(errors=found)
-
-
-def details_of(problem: Problem, path: str, request_id: str) -> ProblemDetails:
-    """Return the body that tells a client of a problem at a path."""
-    return ProblemDetails(
-        type=f"/problems/{problem.slug}",
-        title=title_of(problem.status),
-        status=problem.status,
-        detail=problem.detail,
-        instance=quote(path),
-        request_id=request_id,
-        errors=list(problem.errors),
-    )
-
-
-def answer_problem(problem: Problem, request: Request) -> Response:
-    """Return the answer that tells a client of a problem."""
-    body = details_of(problem, request.scope["path"], request.scope.get("request_id", ""))
-    content = body.model_dump_json(exclude_defaults=True, ensure_ascii=True)
-    headers = {"Cache-Control": "no-store", **problem.headers}
-    return Response(content, problem.status, headers, MEDIA_TYPE)

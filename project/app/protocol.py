@@ -4,7 +4,8 @@ from secrets import token_hex
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app.problems import HeadTooLarge, Malformed, Problem, UriTooLong, details_of
+from app.problem_details import details_of
+from app.problems import HeadTooLarge, Malformed, Problem, UriTooLong
 
 HEAD_LIMIT = 64 * 1024
 """The most bytes of a request's line and headers."""

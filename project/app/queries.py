@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -11,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 from sqlmodel import SQLModel
 
-from app.field_errors import FieldError, field_error
+from app.field_errors import FieldError, did_you_mean, field_error
 from app.fields import without_nul
 from app.filters import CONTAINS, EQUAL, Parameter, offered, sortable
 from app.problems import MOST_ERRORS, Unacceptable
@@ -24,7 +23,7 @@ MOST_VALUES = 100
 MOST_PARAMETERS = 1000
 
 WORDS = "words"
-SCALARS = ("limit", "sort", "after", "q", "count")
+SCALARS = ("limit", "sort", "after", "q", "count", "escape")
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _LIKE = re.compile(r"[%_\\]")
@@ -52,11 +51,12 @@ class Asked:
     """What a query string asks for; `pairs` are its parameters as they were given."""
 
     order: tuple[Key, ...]
-    limit: int = DEFAULT_LIMIT
+    limit: int | None = None
     conditions: tuple[Condition, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
     after: str | None = None
     counted: bool = False
+    escaped: bool = False
     pairs: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -118,7 +118,7 @@ class _Reading:
 
     def unknown(self, name: str) -> str:
         """Say that there is no such parameter, and which one was probably meant."""
-        return "There is no such parameter" + _hint(name, [*self.filters, *SCALARS])
+        return "There is no such parameter" + did_you_mean(name, [*self.filters, *SCALARS])
 
     def take_filter(self, parameter: Parameter, values: list[str]) -> None:
         """Ask that a field has one of the values; an empty one means null where null can be."""
@@ -153,7 +153,7 @@ class _Reading:
         """Ask for an order."""
         names = [part.removeprefix("-") for part in value.split(",")]
         if unknown := [name for name in names if name not in self.sortable]:
-            hint = _hint(unknown[0], self.sortable)
+            hint = did_you_mean(unknown[0], self.sortable)
             raise PydanticCustomError(
                 "sort", "Should name public fields, separated by commas{hint}", {"hint": hint}
             )
@@ -177,11 +177,11 @@ class _Reading:
             raise PydanticCustomError("count", "Should be `exact`")
         self.asked.counted = True
 
-
-def _hint(name: str, known: list[str]) -> str:
-    """Ask whether the nearest of the known names was meant, if one is near."""
-    near = get_close_matches(name[:64], known, n=1)
-    return f", did you mean `{near[0]}`?" if near else ""
+    def take_escape(self, value: str) -> None:
+        """Ask that no text is taken for a formula by a spreadsheet."""
+        if value != "formulas":
+            raise PydanticCustomError("escape", "Should be `formulas`")
+        self.asked.escaped = True
 
 
 def _field_error(name: str, error: ValueError) -> FieldError:

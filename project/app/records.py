@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from pydantic.config import JsonDict
 from sqlalchemy import (
@@ -124,6 +124,29 @@ def unique_fields(model: type[Record]) -> set[str]:
     found = [index.columns for index in table.indexes if index.unique]
     found += [each.columns for each in table.constraints if isinstance(each, UniqueConstraint)]
     return {column.name for columns in found for column in columns}
+
+
+class NaturalKey(NamedTuple):
+    """What tells a record from all others beside its id: of the living ones, where some are not."""
+
+    parts: list[ColumnElement[Any]]
+    where: ColumnElement[bool] | None
+
+
+def natural_key(model: type[Record]) -> NaturalKey | None:
+    """Return what no two rows share, None if there is no such thing, or more than one."""
+    table = table_of(model)
+    found = [
+        NaturalKey(
+            cast("list[ColumnElement[Any]]", [*index.expressions]),
+            index.dialect_options["postgresql"]["where"],
+        )
+        for index in table.indexes
+        if index.unique
+    ]
+    unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+    found += [NaturalKey([*each.columns], None) for each in unique]
+    return found[0] if len(found) == 1 else None
 
 
 def searched_words(model: type[Record]) -> ColumnElement[Any]:

@@ -5,7 +5,7 @@ is called directly, which takes a third of the time; any other is solved by Fast
 bodies and failures.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
 from copy import copy
 from inspect import Parameter, signature
@@ -20,8 +20,8 @@ from starlette.responses import Response
 from starlette.routing import Route as StarletteRoute
 from starlette.routing import compile_path
 
-from app.bodies import FORM, StrictRequest, read_body
-from app.guards import Guard, Rule
+from app.bodies import FORM, StrictRequest, media_type_of, read_body
+from app.guards import Alternative, Ending, Guard, Rule
 
 Handler = Callable[[StrictRequest], Coroutine[Any, Any, Response]]
 
@@ -30,20 +30,25 @@ class Route(APIRoute):
     """A route whose body is read strictly, whose handler is called directly if it can be."""
 
     direct: Handler | None = None
+    canonical: str
+    """The path of the route itself, also of one that answers at an alias of it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's own handler, given a request whose body is read strictly."""
         solve, rule = super().get_route_handler(), self.rule
+        self.canonical = self.path
         self.direct = self._direct()
 
         async def handle(request: Request) -> Response:
+            request = StrictRequest(request.scope, request.receive, form=self.reads_form)
             if self.reads_body:
                 if rule not in request.app.dependency_overrides:
                     await rule(request)  # FastAPI would ask it after the body is read
-                request = StrictRequest(request.scope, request.receive, form=self.reads_form)
+                if other := self.other_body(request):
+                    return await _ended(request, other.answer(request))
                 await request.json()  # what FastAPI's own reading raises becomes a 400 of its own
             _Overrides.app.set(request.app)
-            return await solve(request)
+            return await _ended(request, solve(request))
 
         return handle
 
@@ -63,6 +68,20 @@ class Route(APIRoute):
         return {
             name: cast("Guard", call) for name, call in calls.items() if hasattr(call, "refuses")
         }
+
+    @property
+    def alternative(self) -> Alternative | None:
+        """Return the other body that the route takes, if it does."""
+        calls = [part.call for part in self.dependant.dependencies]
+        return next((call for call in calls if isinstance(call, Alternative)), None)
+
+    def other_body(self, request: StrictRequest) -> Alternative | None:
+        """Return what reads the body of a request if that is not the route's own."""
+        other = self.alternative
+        if other is None:
+            return None
+        request.others = other.media_types
+        return other if media_type_of(request) in other.media_types else None
 
     @property
     def reads_body(self) -> bool:
@@ -88,12 +107,13 @@ class Route(APIRoute):
     def _direct(self) -> Handler | None:
         """Return what asks the rule and the guards, reads the body and calls the endpoint."""
         endpoint, rule, guards, bodies = self.endpoint, self.rule, self.guards, self.bodies
+        other = self.alternative
         answered = get_type_hints(endpoint).get("return")
         asked = signature(endpoint).parameters
         complete = (
             asked.keys() == {*guards, *bodies}
             and all(part.default is Parameter.empty for part in asked.values())
-            and len(self.dependant.dependencies) == len(guards) + 1
+            and len(self.dependant.dependencies) == len(guards) + 1 + (other is not None)
             and len(bodies) <= 1
             and not self._embed_body_fields
             and isinstance(answered, type)
@@ -105,14 +125,28 @@ class Route(APIRoute):
 
         async def handle(request: StrictRequest) -> Response:
             await rule(request)
+            if other and self.other_body(request):
+                return await _ended(request, other.answer(request))
             values = {name: await call(request) for name, call in guards.items()}
             for name, model in bodies.items():
                 request.form_encoded = form
                 values[name] = await read_body(request, model)
-            answer: Response = await endpoint(**values)
-            return answer
+            return await _ended(request, endpoint(**values))
 
         return handle
+
+
+async def _ended(request: Request, answering: Awaitable[Response]) -> Response:
+    """Return the answer when what a guard began for the handler has ended, well or badly."""
+    try:
+        answer = await answering
+    except BaseException as error:
+        begun: Ending | None = request.scope.get("write")
+        if begun is None:
+            raise
+        return await begun.failed(error)
+    begun = request.scope.get("write")
+    return await begun.concluded(answer) if begun else answer
 
 
 def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:

@@ -5,6 +5,7 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import asyncpg
 from sqlalchemy.engine import URL, make_url
@@ -44,9 +45,9 @@ def located(settings: Settings) -> Iterator[URL]:
 
 
 @asynccontextmanager
-async def opened_database(url: URL) -> AsyncIterator[Database]:
+async def opened_database(url: URL, **options: Any) -> AsyncIterator[Database]:
     """Give a database with one connection, for a command; raise StartError if it lacks a table."""
-    db = Database(url, pool_size=1)
+    db = Database(url, pool_size=1, **options)
     try:
         yield db
     except asyncpg.UndefinedTableError:

@@ -10,11 +10,13 @@ from app.answers import Here, answer_changed, answer_created, answer_found, answ
 from app.db import DatabaseDep
 from app.fields import Text, Whole
 from app.guards import Id
+from app.imports import imports_of
 from app.pages import Page, Top, page_of, top_of
 from app.preconditions import IfMatch, IfNoneMatch
 from app.records import Fields, Partial, Record, RecordPublic
 from app.routing import Router
 from app.statements import changed, created, found, removed
+from app.writes import OnceDep, WriteDep
 
 router = Router(prefix="/cities", tags=["cities"], dependencies=[OPEN])
 
@@ -49,11 +51,13 @@ class CityPublic(CityBase, RecordPublic):
 CitiesPage = Annotated[Page, Depends(page_of(City, CityPublic))]
 Biggest = Annotated[Top, Depends(top_of(City, CityBase, "-population", rows=20))]
 
+IMPORTS = imports_of(City, CityCreate)
+
 
 @router.get("", response_model=list[CityPublic])
 async def list_cities(page: CitiesPage, db: DatabaseDep) -> Response:
     """List cities, a page at a time."""
-    return page.answer(await db.fetch(page.query))
+    return await page.answer(db)
 
 
 @router.get("/biggest", response_model=list[CityBase])
@@ -62,8 +66,8 @@ async def list_biggest_cities(top: Biggest, db: DatabaseDep) -> Response:
     return top.answer(await db.fetch(top.query))
 
 
-@router.post("", response_model=CityPublic, status_code=201)
-async def create_city(body: CityCreate, here: Here, db: DatabaseDep) -> Response:
+@router.post("", response_model=CityPublic, status_code=201, dependencies=[IMPORTS])
+async def create_city(body: CityCreate, here: Here, db: OnceDep) -> Response:
     """Create a city."""
     row = await db.fetch(created(City, CityPublic, body.model_dump()))
     return answer_created(row, CityPublic, here)
@@ -77,21 +81,21 @@ async def read_city(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Resp
 
 
 @router.put("/{id}", response_model=CityPublic)
-async def replace_city(id: Id, if_match: IfMatch, body: CityCreate, db: DatabaseDep) -> Response:
+async def replace_city(id: Id, if_match: IfMatch, body: CityCreate, db: WriteDep) -> Response:
     """Replace a city: an optional field that is left out is reset."""
     row = await db.fetch(changed(City, CityPublic, id, body.model_dump(), if_match))
     return answer_changed(row, CityPublic)
 
 
 @router.patch("/{id}", response_model=CityPublic)
-async def update_city(id: Id, if_match: IfMatch, body: CityUpdate, db: DatabaseDep) -> Response:
+async def update_city(id: Id, if_match: IfMatch, body: CityUpdate, db: OnceDep) -> Response:
     """Change some fields of a city."""
     row = await db.fetch(changed(City, CityPublic, id, body.sent(), if_match))
     return answer_changed(row, CityPublic)
 
 
 @router.delete("/{id}", status_code=204)
-async def delete_city(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
+async def delete_city(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a city."""
     row = await db.fetch(removed(City, CityPublic, id, if_match))
     return answer_removed(row, CityPublic)

@@ -10,11 +10,13 @@ from app.answers import Here, answer_changed, answer_created, answer_found, answ
 from app.db import DatabaseDep
 from app.fields import Text, Whole
 from app.guards import Id
+from app.imports import imports_of
 from app.pages import Page, page_of
 from app.preconditions import IfMatch, IfNoneMatch
 from app.records import Fields, Partial, Record, RecordPublic
 from app.routing import Router
 from app.statements import changed, created, found, removed
+from app.writes import OnceDep, WriteDep
 
 router = Router(prefix="/songs", tags=["songs"], dependencies=[OPEN])
 
@@ -47,15 +49,17 @@ class SongPublic(SongBase, RecordPublic):
 
 SongsPage = Annotated[Page, Depends(page_of(Song, SongPublic))]
 
+IMPORTS = imports_of(Song, SongCreate)
+
 
 @router.get("", response_model=list[SongPublic])
 async def list_songs(page: SongsPage, db: DatabaseDep) -> Response:
     """List songs, a page at a time."""
-    return page.answer(await db.fetch(page.query))
+    return await page.answer(db)
 
 
-@router.post("", response_model=SongPublic, status_code=201)
-async def create_song(body: SongCreate, here: Here, db: DatabaseDep) -> Response:
+@router.post("", response_model=SongPublic, status_code=201, dependencies=[IMPORTS])
+async def create_song(body: SongCreate, here: Here, db: OnceDep) -> Response:
     """Create a song."""
     row = await db.fetch(created(Song, SongPublic, body.model_dump()))
     return answer_created(row, SongPublic, here)
@@ -69,21 +73,21 @@ async def read_song(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Resp
 
 
 @router.put("/{id}", response_model=SongPublic)
-async def replace_song(id: Id, if_match: IfMatch, body: SongCreate, db: DatabaseDep) -> Response:
+async def replace_song(id: Id, if_match: IfMatch, body: SongCreate, db: WriteDep) -> Response:
     """Replace a song: an optional field that is left out is reset."""
     row = await db.fetch(changed(Song, SongPublic, id, body.model_dump(), if_match))
     return answer_changed(row, SongPublic)
 
 
 @router.patch("/{id}", response_model=SongPublic)
-async def update_song(id: Id, if_match: IfMatch, body: SongUpdate, db: DatabaseDep) -> Response:
+async def update_song(id: Id, if_match: IfMatch, body: SongUpdate, db: OnceDep) -> Response:
     """Change some fields of a song."""
     row = await db.fetch(changed(Song, SongPublic, id, body.sent(), if_match))
     return answer_changed(row, SongPublic)
 
 
 @router.delete("/{id}", status_code=204)
-async def delete_song(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
+async def delete_song(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a song."""
     row = await db.fetch(removed(Song, SongPublic, id, if_match))
     return answer_removed(row, SongPublic)

@@ -10,11 +10,13 @@ from app.answers import Here, answer_changed, answer_created, answer_found, answ
 from app.db import DatabaseDep
 from app.fields import Characters
 from app.guards import Id
+from app.imports import imports_of
 from app.pages import Page, page_of
 from app.preconditions import IfMatch, IfNoneMatch
 from app.records import Fields, Partial, Record, RecordPublic, SoftDelete, Timestamps
 from app.routing import Router
 from app.statements import changed, created, found, removed, restored
+from app.writes import OnceDep, WriteDep
 
 router = Router(prefix="/todos", tags=["todos"], dependencies=[OPEN])
 
@@ -52,15 +54,23 @@ class TodoList(Fields):
 
 TodosPage = Annotated[Page, Depends(page_of(Todo, TodoPublic, sort="-created_at", counted=True))]
 
+IMPORTS = imports_of(Todo, TodoCreate)
+
 
 @router.get("", response_model=TodoList, summary="List all todos")
 async def list_todos(page: TodosPage, db: DatabaseDep) -> Response:
     """List the todos that are not deleted, a page at a time."""
-    return page.answer_counted(await db.fetch(page.query))
+    return await page.answer(db)
 
 
-@router.post("", response_model=TodoPublic, status_code=201, summary="Create a new todo")
-async def create_todo(body: TodoCreate, here: Here, db: DatabaseDep) -> Response:
+@router.post(
+    "",
+    response_model=TodoPublic,
+    status_code=201,
+    dependencies=[IMPORTS],
+    summary="Create a new todo",
+)
+async def create_todo(body: TodoCreate, here: Here, db: OnceDep) -> Response:
     """Create a todo."""
     row = await db.fetch(created(Todo, TodoPublic, body.model_dump()))
     return answer_created(row, TodoPublic, here)
@@ -74,28 +84,28 @@ async def read_todo(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Resp
 
 
 @router.put("/{id}", response_model=TodoPublic, summary="Update a todo")
-async def replace_todo(id: Id, if_match: IfMatch, body: TodoCreate, db: DatabaseDep) -> Response:
+async def replace_todo(id: Id, if_match: IfMatch, body: TodoCreate, db: WriteDep) -> Response:
     """Replace the content of a todo."""
     row = await db.fetch(changed(Todo, TodoPublic, id, body.model_dump(), if_match))
     return answer_changed(row, TodoPublic)
 
 
 @router.patch("/{id}", response_model=TodoPublic)
-async def update_todo(id: Id, if_match: IfMatch, body: TodoUpdate, db: DatabaseDep) -> Response:
+async def update_todo(id: Id, if_match: IfMatch, body: TodoUpdate, db: OnceDep) -> Response:
     """Change some fields of a todo."""
     row = await db.fetch(changed(Todo, TodoPublic, id, body.sent(), if_match))
     return answer_changed(row, TodoPublic)
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a todo")
-async def delete_todo(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
+async def delete_todo(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a todo: it can be restored until it is purged."""
     row = await db.fetch(removed(Todo, TodoPublic, id, if_match))
     return answer_removed(row, TodoPublic)
 
 
 @router.post("/{id}/restore", response_model=TodoPublic)
-async def restore_todo(id: Id, db: DatabaseDep) -> Response:
+async def restore_todo(id: Id, db: OnceDep) -> Response:
     """Take the deletion of a todo back; one that is not deleted stays as it is."""
     row = await db.fetch(restored(Todo, TodoPublic, id))
     return answer_changed(row, TodoPublic)

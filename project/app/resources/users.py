@@ -24,6 +24,7 @@ from app.problems import Unacceptable
 from app.records import Fields, Partial, Record, RecordPublic, table_of
 from app.routing import Router
 from app.statements import changed, created, found, removed
+from app.writes import OnceDep, WriteDep
 
 router = Router(prefix="/users", tags=["users"])
 
@@ -138,11 +139,11 @@ async def condition_of(
 @router.get("", response_model=list[UserPublic], dependencies=[SUPERUSER])
 async def list_users(page: UsersPage, db: DatabaseDep) -> Response:
     """List users, a page at a time."""
-    return page.answer(await db.fetch(page.query))
+    return await page.answer(db)
 
 
 @router.post("", response_model=UserPublic, status_code=201, dependencies=[SUPERUSER])
-async def create_user(body: UserCreate, here: Here, db: DatabaseDep) -> Response:
+async def create_user(body: UserCreate, here: Here, db: OnceDep) -> Response:
     """Create a user."""
     row = await db.fetch(created(User, UserPublic, await with_hash(body.model_dump())))
     return answer_created(row, UserPublic, here)
@@ -157,7 +158,7 @@ async def read_own_user(user: CurrentUser, if_none_match: IfNoneMatch, db: Datab
 
 @router.patch("/me", response_model=UserPublic, dependencies=[SIGNED_IN])
 async def update_own_user(
-    user: CurrentUser, if_match: IfMatch, body: OwnUpdate, logins: LoginsDep, db: DatabaseDep
+    user: CurrentUser, if_match: IfMatch, body: OwnUpdate, logins: LoginsDep, db: OnceDep
 ) -> Response:
     """Change your names, your e-mail or, with the current one, your password."""
     condition = await condition_of(body, user, logins, if_match)
@@ -174,7 +175,7 @@ async def read_user(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Resp
 
 
 @router.put("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
-async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: DatabaseDep) -> Response:
+async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: WriteDep) -> Response:
     """Replace a user: an optional field that is left out is reset."""
     fields = await with_hash(body.model_dump())
     row = await db.fetch(changed(User, UserPublic, id, fields, if_match))
@@ -182,7 +183,7 @@ async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: Database
 
 
 @router.patch("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
-async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: DatabaseDep) -> Response:
+async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: OnceDep) -> Response:
     """Change some fields of a user."""
     fields = await with_hash(body.sent())
     row = await db.fetch(changed(User, UserPublic, id, fields, if_match))
@@ -190,7 +191,7 @@ async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: DatabaseD
 
 
 @router.delete("/{id}", status_code=204, dependencies=[ACCOUNT], responses={409: {}})
-async def delete_user(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
+async def delete_user(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a user, unless he is the last superuser."""
     row = await db.fetch(removed(User, UserPublic, id, if_match))
     return answer_removed(row, UserPublic)

@@ -8,7 +8,7 @@ from pydantic import PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
-from app.settings import sources, token_secrets
+from app.settings import production, sources, token_secrets
 from app.settings.sources import StartError
 from app.settings.urls import composed
 from app.settings.values import DatabaseUrl, Level, Minutes, Origins, Port, Proxies, Tries
@@ -72,6 +72,21 @@ class Settings(BaseSettings):
 
     pool_timeout: Annotated[float, Ge(0.1), Le(60)] = 2.0
     """Seconds that a request waits for a connection before it is answered 503."""
+
+    bulk_at_once: Annotated[int, Ge(1), Le(1000)] = 4
+    """How many imports and exports use a connection at a time, of at most half of `POOL_SIZE`."""
+
+    bulk_seconds: Annotated[float, Ge(1), Le(86400)] = 3600.0
+    """Seconds that an import may take to come, and to be stored, and an export to be sent."""
+
+    import_bytes: Annotated[int, Ge(1024), Le(2**40)] = 2**30
+    """How many bytes an import may have, and its rows on disk until all are there."""
+
+    import_line: Annotated[int, Ge(1024), Le(2**20)] = 65536
+    """How many characters a row of an import may have."""
+
+    key_hours: Annotated[int, Ge(24), Le(8760)] = 24
+    """How long an `Idempotency-Key` is known, before `expire-keys` removes it."""
 
     require_if_match: bool = False
     """Whether PUT, PATCH and DELETE are refused (428) without `If-Match`."""
@@ -155,18 +170,8 @@ class Settings(BaseSettings):
 
     def check_production(self) -> None:
         """Raise StartError for what production must not have."""
-        if self.environment != "prod":
-            return
-        if fault := token_secrets.weakness(_revealed(self.oauth_token_secret)):
-            advice = "make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
-            raise StartError(f"OAUTH_TOKEN_SECRET {fault}, and this is production: {advice}.")
-        is_debugged = self.log_level == "DEBUG"
-        tells = {"ECHO_SQL": self.echo_sql, "DEBUG": self.debug, "LOG_LEVEL=DEBUG": is_debugged}
-        if name := next((name for name, is_set in tells.items() if is_set), None):
-            raise StartError(f"{name} tells too much, and this is production: leave it out.")
-        if self.forwarded_allow_ips == "*":
-            fault = "FORWARDED_ALLOW_IPS=* believes everybody, and this is production"
-            raise StartError(f"{fault}: name the proxies.")
+        if self.environment == "prod":
+            production.check(self, _revealed(self.oauth_token_secret))
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

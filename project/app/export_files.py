@@ -1,0 +1,92 @@
+"""Files with the rows of a resource, written on the command line as the service writes answers."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import asyncpg
+from sqlalchemy.engine import URL
+from sqlmodel import SQLModel
+
+from app.copying import copy_out
+from app.field_errors import faults_of
+from app.problems import Problem
+from app.records import Record
+from app.selections import Selection
+from app.settings import Settings, StartError
+from app.startup import opened_database
+
+Progress = Callable[[int, int], None]
+
+
+class Rows(NamedTuple):
+    """The rows of a resource that a query string asks for, in a format."""
+
+    table: type[Record]
+    public: type[SQLModel]
+    media_type: str
+    query: str = ""
+
+
+def export_file(
+    url: URL, rows: Rows, path: Path | None, settings: Settings, progress: Progress
+) -> int:
+    """Write rows to a file, or to standard output; return how many there were.
+
+    The file appears, or is replaced, when it is complete. `progress` is told how many of how many
+    rows are written. Raises StartError.
+    """
+    try:
+        selection = Selection(rows.table, rows.public, rows.query.encode(), "id")
+        selection.export(rows.media_type)
+        with _created(path) as file:
+            return asyncio.run(_write(url, selection, rows.media_type, settings, file, progress))
+    except Problem as problem:
+        reason = f"{faults_of(problem.errors)}." if problem.errors else problem.detail
+        raise StartError(f"nothing was exported: {reason}") from None
+    except asyncpg.PostgresError as error:
+        raise StartError(f"nothing was exported: {error.message}.") from None
+
+
+async def _write(
+    url: URL,
+    selection: Selection,
+    media_type: str,
+    settings: Settings,
+    file: BinaryIO,
+    progress: Progress,
+) -> int:
+    written = 0
+    async with opened_database(url, bulk_seconds=settings.bulk_seconds) as db:
+        counted = await db.fetch(selection.count())
+        assert counted is not None, "an aggregate gives a row"
+        total: int = counted[2]
+
+        async def sink(piece: bytes) -> None:
+            nonlocal written
+            file.write(piece)
+            written += piece.count(b"\n")
+            progress(min(written, total), total)
+
+        return await copy_out(db, selection.export(media_type), media_type, sink)
+
+
+@contextmanager
+def _created(path: Path | None) -> Iterator[BinaryIO]:
+    """Give a file that takes its name, and another's place, when all is written."""
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+        return
+    part = path.with_name(f"{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise StartError(f"{path} cannot be written: {error.strerror}.") from None
+    finally:
+        part.unlink(missing_ok=True)

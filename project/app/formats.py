@@ -1,0 +1,35 @@
+"""The formats of many rows at once, and which of them a client would rather have."""
+
+import re
+from collections.abc import Sequence
+
+JSON = "application/json"
+CSV = "text/csv"
+NDJSON = "application/x-ndjson"
+
+_QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
+
+
+def preferred(accept: str, offered: Sequence[str]) -> str:
+    """Return the one of the media types that an Accept header asks for (RFC 9110, section 12.5.1).
+
+    Of several that are as good, and where none is acceptable, it is the first.
+    """
+    ranges = [_range(part) for part in accept.split(",") if part.strip()]
+    return max(offered, key=lambda media_type: _quality(media_type, ranges))
+
+
+def _range(part: str) -> tuple[str, float]:
+    """Return a media range, without its parameters, and how good it is."""
+    media_range, *parameters = [each.strip().lower() for each in part.split(";")]
+    weights = [match[1] for each in parameters if (match := _QUALITY.fullmatch(each))]
+    return media_range, float(weights[0]) if weights else 1.0
+
+
+def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
+    """Return how good a media type is, by the most specific range that it is in."""
+    for wanted in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
+        found = [quality for media_range, quality in ranges if media_range == wanted]
+        if found:
+            return max(found)
+    return 0.0

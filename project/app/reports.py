@@ -1,0 +1,82 @@
+"""What became of the rows of an import."""
+
+from collections.abc import Sequence
+
+from pydantic import BaseModel, Field, ValidationError
+
+from app.field_errors import pointer_to, told
+
+MOST_REFUSALS = 100
+
+_MESSAGES = {"string_unicode": "Is not UTF-8"}
+"""What pydantic says for people who read another file than it."""
+
+
+class Refusal(BaseModel):
+    """Why a row was refused."""
+
+    line: int = Field(description="The line on which the row begins, the first being 1.", ge=1)
+    pointer: str = Field(description="JSON Pointer (RFC 6901) to the field; empty: all of the row.")
+    detail: str
+    type: str = Field(description="A stable name of the rule that was broken.")
+
+
+class ImportReport(BaseModel):
+    """What became of the rows: each was stored, skipped or refused, or all were given up."""
+
+    read: int = Field(ge=0)
+    stored: int = Field(description="How many are in the table now.", ge=0)
+    skipped: int = Field(
+        description="With `on_conflict`: how many were there already, or come again later.", ge=0
+    )
+    refused: int = Field(ge=0)
+    refusals: list[Refusal] = Field(
+        description=f"The first {MOST_REFUSALS} reasons.", max_length=MOST_REFUSALS
+    )
+
+
+class Tally:
+    """Counts the rows of an import as they are read."""
+
+    def __init__(self) -> None:
+        self.read = 0
+        self.refused = 0
+        self.refusals: list[Refusal] = []
+
+    @property
+    def good(self) -> int:
+        """Return how many rows fit."""
+        return self.read - self.refused
+
+    def refuse(self, line: int, detail: str, kind: str, pointer: str = "") -> None:
+        """Count a row that is none, or cannot be stored."""
+        self._refuse([Refusal(line=line, pointer=pointer, detail=detail, type=kind)])
+
+    def refuse_fields(self, line: int, error: ValidationError) -> None:
+        """Count a row some of whose fields do not fit."""
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        self._refuse(
+            [
+                Refusal(
+                    line=line,
+                    pointer=pointer_to(*each["loc"]),
+                    detail=_MESSAGES.get(each["type"], each["msg"]),
+                    type=each["type"],
+                )
+                for each in told(errors)
+            ]
+        )
+
+    def report(self, stored: int = 0, *, given_up: bool = False) -> ImportReport:
+        """Return the report when so many rows were stored, or when all were given up."""
+        return ImportReport(
+            read=self.read,
+            stored=stored,
+            skipped=0 if given_up else self.good - stored,
+            refused=self.refused,
+            refusals=self.refusals,
+        )
+
+    def _refuse(self, reasons: Sequence[Refusal]) -> None:
+        self.refused += 1
+        self.refusals += reasons[: MOST_REFUSALS - len(self.refusals)]
