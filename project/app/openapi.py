@@ -8,6 +8,7 @@ from pydantic import TypeAdapter
 from sqlmodel.main import default_registry
 
 from app.guards import Alternative, Guard, Rule
+from app.openapi_headers import HEADERS, headers_of, references
 from app.openapi_rows import add_exports, add_imports, add_tries
 from app.problem_details import MEDIA_TYPE, ProblemDetails, title_of
 from app.records import Fields, unique_fields
@@ -22,10 +23,6 @@ _SCHEMA = "#/components/schemas/{model}"
 _Use = tuple[Literal["validation", "serialization"], Any]
 
 
-def _header(description: str, schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
-    return {"description": description, "required": required, "schema": schema}
-
-
 _SECURITY = {
     "password": {
         "type": "oauth2",
@@ -38,28 +35,6 @@ _SECURITY = {
         "scheme": "bearer",
         "bearerFormat": "JWT",
     },
-}
-
-_TAG = {"type": "string", "pattern": '^"[!#-~]*"$'}
-_LINK = {"type": "string", "pattern": '^</[^>]*>; rel="next"$'}
-_COUNT = {"type": "integer", "minimum": 0}
-_REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
-
-_HEADERS = {
-    "ETag": _header("The entity tag of this answer; with 412 that of the record as it is.", _TAG),
-    "Location": _header("The path of what was created.", {"type": "string", "pattern": "^/"}),
-    "Link": _header("The path of the next page, when there is one.", _LINK, required=False),
-    "X-Total-Count": _header("With `count=exact`: how many rows match.", _COUNT, required=False),
-    "X-Request-ID": _header("The id under which the request is logged.", _REQUEST_ID),
-    "Idempotency-Replayed": _header(
-        "`true`: the request was done before, and this was its answer.",
-        {"type": "string", "const": "true"},
-    ),
-    "Vary": _header(
-        "Which header of the request decides on the format.", {"type": "string", "const": "Accept"}
-    ),
-    "WWW-Authenticate": _header("How to authenticate: `Bearer`.", {"type": "string"}),
-    "Retry-After": _header("After how many seconds to try again.", _COUNT),
 }
 
 
@@ -83,7 +58,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
             name: schemas[name] for name in sorted(schemas) if name not in _FROM_FASTAPI
         }
         components["responses"] = {_name(status): _failure(status) for status in sorted(failures)}
-        components["headers"] = _HEADERS
+        components["headers"] = HEADERS
         components["securitySchemes"] = _SECURITY
         app.openapi_schema = document
     return app.openapi_schema
@@ -121,7 +96,7 @@ def _complete(operation: dict[str, Any], route: Route, method: str, settings: Se
         failures |= {*_BODY, *([409] if _may_conflict(route) else ())}
     failures |= _admit(operation, route.rule, asks=route.rule.asks(method, settings))
     for status, response in responses.items():
-        response["headers"] = _headers_of(int(status), names, route)
+        response["headers"] = headers_of(int(status), names, route)
         for content in response.get("content", {}).values():
             content["schema"].pop("title", None)
     responses |= {
@@ -166,39 +141,16 @@ def _admit(operation: dict[str, Any], rule: Rule, *, asks: bool) -> set[int]:
     return set(rule.refuses)
 
 
-def _headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
-    """Return the headers of an answer that is no failure."""
-    is_tagged = status != 204 and route.response_model and "db" in route.guards
-    # one that is tried, one of many rows, and a file have neither a tag nor an address
-    is_one = status == 304 or (status == 201 and not route.alternative)
-    is_one |= not names & {"dry_run", "limit"}
-    always = ["X-Request-ID"]
-    sometimes: list[str] = []
-    if is_tagged:
-        (always if is_one else sometimes).append("ETag")
-    if status == 201:
-        (always if is_one else sometimes).append("Location")
-    if status in {200, 304} and "limit" in names:
-        always += ["Link", "X-Total-Count", "Vary"]
-    if "Idempotency-Key" in names:
-        sometimes.append("Idempotency-Replayed")
-    return _references(always) | {name: _HEADERS[name] | {"required": False} for name in sometimes}
-
-
 def _failure(status: int) -> dict[str, Any]:
     """Return the description of a failure."""
     schema = {"$ref": _SCHEMA.format(model="ProblemDetails")}
     more = {401: ["WWW-Authenticate"], 412: ["ETag"], 429: ["Retry-After"], 503: ["Retry-After"]}
     return {
         "description": title_of(status),
-        "headers": _references(["X-Request-ID", *more.get(status, [])]),
+        "headers": references(["X-Request-ID", *more.get(status, [])]),
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
 
 
 def _name(status: int) -> str:
     return title_of(status).replace(" ", "")
-
-
-def _references(headers: list[str]) -> dict[str, Any]:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
