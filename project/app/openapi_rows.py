@@ -19,7 +19,11 @@ def add_exports(operation: dict[str, Any]) -> None:
 
 def add_imports(operation: dict[str, Any], media_types: tuple[str, ...]) -> None:
     """Let the body of a POST have many rows, and its answer tell what became of them."""
-    operation["requestBody"]["content"] |= {each: _text(each) for each in media_types}
+    body = operation["requestBody"]["content"]
+    one = body[JSON]["schema"]
+    for media_type in media_types:
+        described = {"type": "array", "items": one, "description": _TEXTS[media_type]}
+        body[media_type] = {"schema": described}
     content = operation["responses"]["201"]["content"][JSON]
     content["schema"] = {"anyOf": [content["schema"], _REPORT]}
     operation["responses"]["201"]["description"] = "The record, or what became of many rows"

@@ -4,7 +4,7 @@ import errno
 import json
 from array import array
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
@@ -74,10 +74,10 @@ class Spool:
         return self.rows
 
     def close(self) -> None:
-        """Remove the file."""
-        with _room():
-            self.rows.close()
-            self._lines.close()
+        """Remove the file; what a full disk has not taken of it is of no account any more."""
+        for file in (self.rows, self._lines):
+            with suppress(OSError):
+                file.close()
 
     def _write(self, content: bytes, lines: "array[int]") -> None:
         with _room():

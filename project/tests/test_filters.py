@@ -34,9 +34,9 @@ from app.db import Database
 from app.filters import reader_of
 from app.records import table_of
 from app.resources.songs import Song
+from app.selections import Selection
 from app.statements import created
 from tests.conftest import assert_problem
-from tests.test_pages import page_of_samples
 from tests.test_representation import CHARACTERS, SAMPLES, Sample, SamplePublic, database
 
 __all__ = ["database"]
@@ -409,8 +409,8 @@ async def test_a_value_copied_from_an_answer_finds_its_row(
             quote(as_copied(value)),
             quote(as_copied(value), safe="+:" if name == "moment" else ""),
         ):
-            query = page_of_samples(f"{name}={escaped}").query
-            found = await database.fetch(query)
+            selection = Selection(Sample, SamplePublic, f"{name}={escaped}".encode(), "id")
+            found = await database.fetch(selection.page(counted=False))
             assert found
             assert found[1] == 1, f"{name}={escaped}"
 

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import os
+import resource as resource_limits
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from hashlib import sha256
 from threading import Thread
 from typing import Any
 
@@ -18,7 +20,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
+from sqlalchemy import insert
 from sqlalchemy.engine import URL
+from sqlmodel import SQLModel
 
 from app import passwords, tokens
 from app.main import create_app
@@ -162,13 +166,14 @@ def longest(schema: dict[str, Any]) -> int:
 
 
 # What is wrong with a request, one thing at a time; much of it means nothing to most operations.
-ADDRESSES = ["", "?after=x", "?no_such=1"]
+ADDRESSES = ["", "?after=x", "?no_such=1", "?dry_run=true"]
 HEADERS = [
     {"If-Match": "x"},
     {"If-Match": '"x"'},
     {"If-None-Match": "x"},
     {"If-None-Match": "*"},
     {"Content-Type": "text/plain"},
+    {"Idempotency-Key": ""},
 ]
 WRONG_PASSWORD = {"password": "x" * 8, "current_password": "y" * 8}
 BODIES = ["{", '{"no_such": 1}', f'"{"x" * 70_000}"']
@@ -187,6 +192,7 @@ async def clients(
             ("strict", Settings(database_url=url, require_if_match=True), client.headers),
             ("busy", Settings(database_url=url, login_tries_per_name=1), client.headers),
             ("without a database", Settings(database_url=unreachable), client.headers),
+            ("impatient", Settings(database_url=url, bulk_seconds=1), client.headers),
             ("of another user", Settings(database_url=url), user),
             ("of nobody", Settings(database_url=url), {}),
         ):
@@ -207,10 +213,14 @@ class Operations:
         self.client = client
         self.declared: dict[tuple[str, str], set[int]] = {}
         self.taken: dict[tuple[str, str], set[str]] = {}
+        self.keyed: list[tuple[str, str]] = []
         for method, path, operation in operations(document):
             if f"{path}/".startswith(f"{resource.path}/"):
                 self.declared[method, path] = {int(status) for status in operation["responses"]}
                 self.taken[method, path] = taken_by(document, operation)
+                parameters = {each["name"] for each in operation.get("parameters", [])}
+                if "Idempotency-Key" in parameters:
+                    self.keyed.append((method, path))
         self.given: dict[tuple[str, str], set[int]] = {each: set() for each in self.declared}
 
     async def ask(
@@ -240,6 +250,58 @@ class Operations:
             )
             self.given[method, path].add(answer.status_code)
 
+    async def ask_again(self, key: str) -> None:
+        """Send to each operation that knows keys one that is in use, all at once: each waits."""
+        added = (await self.resource.add(self.client)).json()["id"]
+        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
+        fields = self.resource.body()
+
+        async def ask(method: str, path: str) -> None:
+            fitting = {name: fields[name] for name in self.taken[method, path] & {*fields}}
+            answer = await self.client.request(
+                method, path.replace("{id}", str(added)), json=fitting, headers=headers
+            )
+            self.given[method, path].add(answer.status_code)
+
+        await asyncio.gather(*(ask(*operation) for operation in self.keyed))
+
+    async def send_rows(self, client: AsyncClient, content: AsyncIterator[bytes] | bytes) -> None:
+        """Send many rows, if the resource takes them."""
+        create = ("POST", self.resource.path)
+        if 408 in self.declared[create]:
+            headers = {"Content-Type": "application/x-ndjson"}
+            answer = await client.post(self.resource.path, content=content, headers=headers)
+            self.given[create].add(answer.status_code)
+
+
+async def unending() -> AsyncIterator[bytes]:
+    """Give the beginning of a body, and nothing more."""
+    yield b"{"
+    await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def holding(app: FastAPI, key: str) -> AsyncIterator[None]:
+    """Have a key in use by a request that is still being answered, whoever sent it."""
+    async with app.state.database.engine.connect() as connection:
+        for principal in (0, PRINCIPAL):
+            values = {"principal": principal, "key": sha256(key.encode()).digest()}
+            table = SQLModel.metadata.tables["idempotency"]
+            await connection.execute(insert(table).values(**values, fingerprint=b""))
+        yield
+        await connection.rollback()
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """Let no file of this process grow."""
+    soft, hard = resource_limits.getrlimit(resource_limits.RLIMIT_FSIZE)
+    resource_limits.setrlimit(resource_limits.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource_limits.setrlimit(resource_limits.RLIMIT_FSIZE, (soft, hard))
+
 
 def taken_by(document: dict[str, Any], operation: dict[str, Any]) -> set[str]:
     """Return the fields of an operation's body; of one's own not the e-mail: a token names it."""
@@ -250,7 +312,7 @@ def taken_by(document: dict[str, Any], operation: dict[str, Any]) -> set[str]:
 
 
 async def test_an_operation_gives_every_status_that_it_declares_and_no_other(
-    clients: dict[str, AsyncClient], document: dict[str, Any], resource: Resource
+    app: FastAPI, clients: dict[str, AsyncClient], document: dict[str, Any], resource: Resource
 ) -> None:
     asked = Operations(document, resource, clients["usual"])
 
@@ -268,6 +330,12 @@ async def test_an_operation_gives_every_status_that_it_declares_and_no_other(
     await asked.ask(stored=True)
     for _ in range(2):
         await asked.ask(clients["busy"], content=json.dumps(WRONG_PASSWORD))
+    async with holding(app, "held"):
+        await asyncio.gather(
+            asked.ask_again("held"), asked.send_rows(clients["impatient"], unending())
+        )
+    with full_disk():
+        await asked.send_rows(clients["usual"], json.dumps(resource.body()).encode())
 
     assert asked.given == asked.declared
 

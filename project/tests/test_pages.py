@@ -19,13 +19,14 @@ from sqlalchemy import delete, insert, text
 from starlette.requests import Request
 
 from app.cursors import decode_cursor, encode_cursor
-from app.db import Database
-from app.pages import Page
+from app.db import Database, Query
+from app.pages import JsonPage
 from app.preconditions import revision
 from app.problems import BadCursor
 from app.records import table_of
 from app.resources.songs import Song, SongPublic
 from app.resources.todos import Todo
+from app.selections import Selection
 from tests.conftest import assert_problem, waiting
 from tests.test_representation import KINDS, SAMPLES, Sample, SamplePublic, database
 
@@ -485,14 +486,10 @@ async def test_a_cursor_that_somebody_made_himself_never_breaks_the_service(
     assert_problem(answer, 400, "bad-cursor")
 
 
-def page_of_samples(query: str) -> Page:
-    scope = {
-        "type": "http",
-        "path": "/samples",
-        "query_string": query.encode(),
-        "headers": [],
-    }
-    return Page(Sample, SamplePublic, Request(scope), "id", counted=False)
+def page_of_samples(query: str) -> JsonPage:
+    scope = {"type": "http", "path": "/samples", "headers": []}
+    selection = Selection(Sample, SamplePublic, query.encode(), "id")
+    return JsonPage(selection, Request(scope), counted=False)
 
 
 @settings(max_examples=60)
@@ -512,8 +509,7 @@ async def test_every_kind_of_field_can_be_walked_along(
     seen: list[int] = []
     following: str | None = f"sort={','.join(order)}&limit=1"
     while following:
-        page = page_of_samples(following)
-        answer = page.answer(await database.fetch(page.query))
+        answer = await page_of_samples(following).answer(database)
         seen += [row["id"] for row in json.loads(bytes(answer.body))]
         link = answer.headers.get("link", "")
         following = link.removeprefix("</samples?").partition(">")[0]
@@ -549,7 +545,7 @@ async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cur
             await driver.execute(f"CREATE INDEX ix_deep ON song ({indexed}); ANALYZE song")
             page = page_at(order, {"year": year, "name": "n500", "id": "25000"})
             [plan] = await driver.fetchval(
-                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {page.query.sql}", *page.query.arguments
+                f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {page.sql}", *page.arguments
             )
             await driver.execute("DROP INDEX ix_deep")
             top = plan["Plan"]
@@ -563,17 +559,13 @@ async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cur
             assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 60, order
 
 
-def page_at(order: str, row: dict[str, str | None]) -> Page:
-    """Return the page of ten songs behind a row, as a client would ask for it."""
-
-    def asked(query: str) -> Page:
-        scope = {"type": "http", "path": "/songs", "query_string": query.encode(), "headers": []}
-        return Page(Song, SongPublic, Request(scope), "id", counted=False)
-
+def page_at(order: str, row: dict[str, str | None]) -> Query:
+    """Return the query of the ten songs behind a row, as a client would ask for them."""
     query = f"sort={order}&limit=10"
-    first = asked(query)
+    first = Selection(Song, SongPublic, query.encode(), "id")
     values = [row[key.field] for key in first.asked.order]
-    return asked(f"{query}&after={encode_cursor(values, first.bound_to)}")
+    after = f"{query}&after={encode_cursor(values, first.bound_to)}"
+    return Selection(Song, SongPublic, after.encode(), "id").page(counted=False)
 
 
 def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -13,13 +13,12 @@ from httpx import AsyncClient, Response
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
-from starlette.requests import Request
 
 from app.administration import purge
 from app.cursors import encode_cursor
-from app.db import Database
-from app.pages import Page
+from app.db import Database, Query
 from app.resources.todos import Todo, TodoPublic
+from app.selections import Selection
 from tests.conftest import assert_headers, assert_problem, waiting
 
 METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE"]
@@ -362,7 +361,7 @@ async def test_the_list_of_many_todos_most_of_them_deleted_reads_the_partial_ind
     )
     partial = {name for name, definition in indexes if "WHERE (deleted_at IS NULL)" in definition}
     assert partial == {"ix_todo_created_at", "ix_todo_words"}
-    after = encode_cursor(["2024-01-05T00:00:00+00:00", "5760"], page_of_todos("").bound_to)
+    after = encode_cursor(["2024-01-05T00:00:00+00:00", "5760"], Selection(Todo, TodoPublic, b"", "-created_at").bound_to)
     async with database.engine.connect() as reader:
         driver: Any = (await reader.get_raw_connection()).driver_connection
         await driver.execute("ANALYZE todo")
@@ -373,20 +372,19 @@ async def test_the_list_of_many_todos_most_of_them_deleted_reads_the_partial_ind
         ):
             page = page_of_todos(query)
             [plan] = await driver.fetchval(
-                f"EXPLAIN (ANALYZE, FORMAT JSON) {page.query.sql}", *page.query.arguments
+                f"EXPLAIN (ANALYZE, FORMAT JSON) {page.sql}", *page.arguments
             )
             read = list(nodes_of_rows(plan["Plan"]))
             assert index in [node.get("Index Name") for node in read], query
             assert all(node["Actual Rows"] <= 200 for node in read), query
             assert "Seq Scan" not in [node["Node Type"] for node in read]
-            row = await driver.fetchrow(page.query.sql, *page.query.arguments)
+            row = await driver.fetchrow(page.sql, *page.arguments)
             assert row[1:] == ((1, 1) if "q=" in query else (101, 2000))
 
 
-def page_of_todos(query: str) -> Page:
-    """Return the page of the list that a query string asks for."""
-    scope = {"type": "http", "path": "/todos", "query_string": query.encode(), "headers": []}
-    return Page(Todo, TodoPublic, Request(scope), "-created_at", counted=True)
+def page_of_todos(query: str) -> Query:
+    """Return the query of the page of the list that a query string asks for."""
+    return Selection(Todo, TodoPublic, query.encode(), "-created_at").page(counted=True)
 
 
 def nodes_of_rows(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
