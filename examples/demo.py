@@ -1,7 +1,7 @@
-"""Runs the README's curl session against a service of its own, and compares what it prints.
+"""Runs the documents' curl sessions against a service of its own, and compares what they print.
 
 Usage: `make demo`. The service gets a database of its own, with examples/songs.csv and a superuser;
-nothing of yours is touched. Exits with 1 when an answer differs from the one in the README.
+nothing of yours is touched. Exits with 1 when an answer differs from the one in the document.
 """
 
 import os
@@ -65,23 +65,28 @@ def _wait_for(url: str, server: subprocess.Popen[bytes]) -> None:
     sys.exit(f"The service did not answer within {START_SECONDS} s.")
 
 
-def run(steps: list[tuple[str, str]], port: int) -> int:
-    """Run the commands against the service on `port`; return how many answers differ."""
+def run(document: Path, port: int, folder: str) -> int:
+    """Run a document's commands against the service on `port`; return how many answers differ."""
     different = 0
-    for command, expected in steps:
+    for command, expected in session(document.read_text()):
         print(f"$ {command}")
         here = command.replace("localhost:8004", f"127.0.0.1:{port}")
-        done = subprocess.run(["sh", "-c", here], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["sh", "-c", here], capture_output=True, text=True, check=False, cwd=folder
+        )
         print(done.stdout + done.stderr)
         if done.stdout.strip() != expected.strip() or done.returncode:
-            print(f"The README shows:\n{expected}", file=sys.stderr)
+            print(f"{document.name} shows:\n{expected}", file=sys.stderr)
             different += 1
     return different
 
 
 def main() -> None:
-    """Load the example data into a new database, and run the session."""
-    with tempfile.TemporaryDirectory(prefix="songbook-demo-") as folder:
+    """Load the example data into a new database, and run the sessions."""
+    with (
+        tempfile.TemporaryDirectory(prefix="songbook-demo-") as folder,
+        tempfile.TemporaryDirectory(prefix="songbook-files-") as files,
+    ):
         kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
         environment = {**kept, "POSTGRES_DATA": folder, "ENV_FILE": os.devnull}
         with service(environment) as port:
@@ -99,10 +104,11 @@ def main() -> None:
                     text=True,
                     check=True,
                 )
-            different = run(session((ROOT / "README.md").read_text()), port)
+            documents = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+            different = sum(run(document, port, files) for document in documents)
     if different:
-        sys.exit(f"{different} answers differ from the README.")
-    print("Every answer is the README's.")
+        sys.exit(f"{different} answers differ from the documents.")
+    print("Every answer is the one of the document.")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from app.copying import copy_out
 from app.db import Database, Query
 from app.formats import CSV, NDJSON
 
+_STALLED_SECONDS = 60  # who takes nothing for so long is cut off: others wait for the connection
 ENDINGS = {CSV: "csv", NDJSON: "ndjson"}
 """How a file of a format is called."""
 
@@ -57,7 +58,8 @@ class Export(Response):
             head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             self.raw_headers = []
             await send(head)
-        await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+        async with asyncio.timeout(_STALLED_SECONDS):
+            await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
 
 
 async def _left(receive: Receive) -> None:

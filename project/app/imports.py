@@ -48,7 +48,7 @@ _ON_CONFLICT = option(
 _IGNORE = option("ignore", "Of many rows: a column to leave out; may be repeated.", many=True)
 
 _MOST_DIGITS = 15
-_COPIED_LINE = re.compile(r"\bline ([0-9]+)")
+_COPIED_LINE = re.compile(r"COPY [^,]+, [^0-9]*([0-9]+)")  # in whatever language
 
 # One for all: the requests of others are never further away than a piece of one import.
 _thread = ThreadPoolExecutor(1, thread_name_prefix="import")
@@ -76,8 +76,7 @@ class Imports(Alternative):
             await _receive(request, spool)
             report = kept(spool)
             if spool.tally.good:
-                seconds = request.app.state.settings.bulk_seconds
-                driver = await write.begin(bulk_seconds=seconds)
+                driver = await write.begin(bulk=True)
                 on_conflict = cast("OnConflict", given.get("on_conflict", ["abort"])[0])
                 db: Database = request.app.state.database
                 report = await store(db, driver, self._table, spool, on_conflict)

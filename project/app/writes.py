@@ -19,6 +19,7 @@ from app.options import DRY_RUN, read_options
 from app.problems import Problem
 
 _LEFT_OUT = {b"location", b"etag", b"content-length"}
+_TURN_SECONDS = 30  # for a turn of a COPY whose rows are all here
 _BEGIN = "BEGIN"
 _BEGIN_WITH_KEY = "BEGIN; SET LOCAL lock_timeout = '1s'"
 
@@ -56,14 +57,11 @@ class Write:
                 await self._leave(error)
         return await self._db.run(await self.begin(), query)
 
-    async def begin(self, bulk_seconds: float | None = None) -> asyncpg.Connection:
-        """Return the connection of the transaction, which has the key.
-
-        With `bulk_seconds` it is one for a COPY, which may take that long.
-        """
+    async def begin(self, *, bulk: bool = False) -> asyncpg.Connection:
+        """Return the connection of the transaction, which has the key; `bulk`: one for a COPY."""
         if self._driver is None:
-            self._seconds = bulk_seconds
-            lent = self._db.bulk(bulk_seconds) if bulk_seconds else self._db.connection()
+            self._seconds = self._db.bulk_seconds if bulk else None
+            lent = self._db.bulk(_TURN_SECONDS) if bulk else self._db.connection()
             driver = await self._lent.enter_async_context(lent)
             self._driver = driver
             await driver.execute(_BEGIN_WITH_KEY if self._key else _BEGIN)

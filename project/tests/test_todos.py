@@ -361,7 +361,8 @@ async def test_the_list_of_many_todos_most_of_them_deleted_reads_the_partial_ind
     )
     partial = {name for name, definition in indexes if "WHERE (deleted_at IS NULL)" in definition}
     assert partial == {"ix_todo_created_at", "ix_todo_words"}
-    after = encode_cursor(["2024-01-05T00:00:00+00:00", "5760"], Selection(Todo, TodoPublic, b"", "-created_at").bound_to)
+    bound_to = Selection(Todo, TodoPublic, b"", "-created_at").bound_to
+    after = encode_cursor(["2024-01-05T00:00:00+00:00", "5760"], bound_to)
     async with database.engine.connect() as reader:
         driver: Any = (await reader.get_raw_connection()).driver_connection
         await driver.execute("ANALYZE todo")
