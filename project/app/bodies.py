@@ -1,7 +1,7 @@
 """Bodies, JSON (RFC 8259) or a form, read strictly and within a limit."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from hashlib import sha256
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl
@@ -18,7 +18,7 @@ LIMIT = 64 * 1024
 Body = TypeVar("Body", bound=BaseModel)
 Value = TypeVar("Value")
 
-_MOST_DIGITS = 9
+_MOST_DIGITS = 15
 _MOST_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
@@ -94,7 +94,7 @@ class StrictRequest(Request):
     async def body(self) -> bytes:
         """Return the body; raise TooLarge once it exceeds the limit, before the rest is read."""
         if not hasattr(self, "_body"):
-            self._body = await self._read()
+            self._body = b"".join([piece async for piece in self.pieces(LIMIT)])
         return self._body
 
     async def digest(self) -> bytes:
@@ -103,25 +103,31 @@ class StrictRequest(Request):
             self.digested = sha256(await self.body()).digest()
         return self.digested
 
-    async def _read(self) -> bytes:
+    @property
+    def is_read(self) -> bool:
+        """Return whether all of the body was read, so that it has a digest."""
+        return self.digested is not None or hasattr(self, "_body")
+
+    async def pieces(self, most: int) -> AsyncIterator[bytes]:
+        """Give the body as it comes; raise TooLarge once it exceeds `most` bytes."""
         declared = self.headers.get("content-length", "0")
-        if len(declared) > _MOST_DIGITS or int(declared) > LIMIT:
-            raise _too_large()
-        content = b""
-        more = True
+        if len(declared) > _MOST_DIGITS or int(declared) > most:
+            raise _too_large(most)
+        read, more = 0, True
         while more:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            content += message.get("body", b"")
-            if len(content) > LIMIT:
-                raise _too_large()
+            piece: bytes = message.get("body", b"")
+            read += len(piece)
+            if read > most:
+                raise _too_large(most)
             more = message.get("more_body", False)
-        return content
+            yield piece
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(f"The body is larger than {LIMIT} bytes.")
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {most} bytes.")
 
 
 def _unique(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
@@ -147,29 +153,22 @@ def media_type_of(request: Request) -> str:
 
 def check_media_type(request: StrictRequest) -> None:
     """Refuse a body that is not declared as what is read, in another charset, or compressed."""
-    check_encoding(request)
-    if request.headers.get("content-type") == _JSON and not request.form_encoded:
-        return
     accepted = (_JSON, _MERGE_PATCH) if request.method == "PATCH" else (_JSON,)
-    if request.form_encoded:
-        accepted = (FORM,)
-    if media_type_of(request) not in accepted:
-        raise _unsupported(accepted + request.others)
+    check_declared(request, (FORM,) if request.form_encoded else (*accepted, *request.others))
 
 
-def check_encoding(request: Request, *harmless: str) -> None:
-    """Refuse a body that is compressed, or whose Content-Type has parameters with a meaning.
+def check_declared(request: Request, accepted: Sequence[str], *harmless: str) -> None:
+    """Refuse a body of none of these media types, that is compressed, or in another charset.
 
-    A charset of UTF-8 has none, and neither has what is `harmless`.
+    Of the parameters of its Content-Type, a charset of UTF-8 and what is `harmless` say nothing.
     """
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise UnsupportedMediaType("Send the body without a Content-Encoding.")
-    media_type, *parameters = request.headers.get("content-type", "").lower().split(";")
-    spelled = {part.strip().replace('"', "") for part in parameters}
-    if not spelled <= {"", "charset=utf-8", *harmless}:
-        raise _unsupported([media_type.strip()])
-
-
-def _unsupported(accepted: Sequence[str]) -> UnsupportedMediaType:
-    named = " or ".join(accepted)
-    return UnsupportedMediaType(f"Send the body as Content-Type: {named}, in UTF-8.")
+    declared = request.headers.get("content-type", "")
+    if declared in accepted:
+        return
+    media_type, *parameters = [part.strip().lower() for part in declared.split(";")]
+    spelled = {part.replace('"', "") for part in parameters}
+    if media_type not in accepted or not spelled <= {"", "charset=utf-8", *harmless}:
+        named = " or ".join(accepted)
+        raise UnsupportedMediaType(f"Send the body as Content-Type: {named}, in UTF-8.")

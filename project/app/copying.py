@@ -92,9 +92,10 @@ def _number(done: str) -> int:
 
 
 async def _lift_timeout(driver: asyncpg.Connection, seconds: float) -> None:
-    """Let the statements of a transaction take that long, each."""
-    setting = "SELECT set_config('statement_timeout', $1, true)"
-    await driver.execute(setting, f"{seconds * 1000:.0f}")
+    """Let the statements of a transaction take that long, each, and who reads what they send."""
+    setting = "SELECT set_config(name, $1, true) FROM unnest($2::text[]) AS name"
+    names = ["statement_timeout", "idle_in_transaction_session_timeout"]
+    await driver.execute(setting, f"{seconds * 1000:.0f}", names)
 
 
 @cache

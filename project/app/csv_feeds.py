@@ -1,7 +1,10 @@
 """Rows of a CSV text that comes in pieces (RFC 4180)."""
 
 import csv
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlmodel import SQLModel
@@ -10,6 +13,8 @@ from app.feeds import LONGEST_LINE, Fault, Feed, Rows
 from app.field_errors import did_you_mean, field_error
 from app.fields import can_be_null
 from app.problems import MOST_ERRORS, Malformed, Unacceptable
+
+_NO_UTF_8 = re.compile("[\udc80-\udcff]")
 
 csv.field_size_limit(LONGEST_LINE)  # the lines have a limit of their own
 
@@ -31,7 +36,8 @@ class CsvFeed(Feed):
         self._lines.extend(self.lines(piece, is_last=is_last), is_last=is_last)
         for nth, values in self._records():
             if self._header is None:
-                self._header = _checked(values, self.model, self.ignored)
+                if values:  # the lines before it are blank
+                    self._header = _checked(values, self.model, self.ignored)
             elif len(values) == len(self._header):
                 yield self.line + nth + 1, self._row(values)
             elif values:  # a blank line has none
@@ -116,15 +122,17 @@ class _Lines:
 
 def _checked(header: list[str], model: type[SQLModel], ignored: set[str]) -> list[str]:
     """Return a header; raise Unacceptable if columns are unknown, missing or there twice."""
-    fields = model.model_fields
+    if any(_NO_UTF_8.search(name) for name in header):
+        raise Malformed("The first line is not UTF-8.")
+    fields, numbers = model.model_fields, Counter(header)
     required = [name for name, info in fields.items() if info.is_required()]
-    unknown = [name for name in header if name not in fields and name not in ignored]
-    faults = {name: f"Is no field{did_you_mean(name, [*fields])}" for name in unknown}
-    faults |= {name: "Is there twice" for name in header if header.count(name) > 1}
-    faults |= {name: "Is missing" for name in required if name not in header}
-    faults |= {name: "Is not there to be ignored" for name in ignored if name not in header}
+    unknown = [name for name in numbers if name not in fields and name not in ignored]
+    faults = {name: f"Is no field{did_you_mean(name, [*fields])}" for name in unknown[:MOST_ERRORS]}
+    faults |= {name: "Is there twice" for name, number in numbers.items() if number > 1}
+    faults |= {name: "Is missing" for name in required if name not in numbers}
+    faults |= dict.fromkeys(sorted(ignored - numbers.keys()), "Is not there to be ignored")
     if faults:
-        found = [*faults.items()][:MOST_ERRORS]
+        found = islice(faults.items(), MOST_ERRORS)
         errors = [field_error("body", name, why, "column") for name, why in found]
         advice = "name the fields in the first line, and leave others out with `ignore`"
         raise Unacceptable(f"The columns do not fit: {advice}.", errors=errors)

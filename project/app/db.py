@@ -88,18 +88,14 @@ class Database:
         finally:
             self._take_back(lent)
 
-    async def run(
-        self, driver: asyncpg.Connection, query: Query, seconds: float | None = None
-    ) -> asyncpg.Record | None:
-        """Run one statement on a connection that was lent, for at most `seconds`; return its row.
+    async def run(self, driver: asyncpg.Connection, query: Query) -> asyncpg.Record | None:
+        """Run one statement on a connection that was lent; return its row.
 
         Raises asyncpg's errors as they are.
         """
         if self._echo:  # the engine does not see what goes to the driver
             self.engine.sync_engine.logger.info(query.sql)
-        row: asyncpg.Record | None = await driver.fetchrow(
-            query.sql, *query.arguments, timeout=seconds
-        )
+        row: asyncpg.Record | None = await driver.fetchrow(query.sql, *query.arguments)
         return row
 
     async def _lend(self) -> PoolProxiedConnection:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sqlalchemy import event
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError, MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util.concurrency import in_greenlet
@@ -37,11 +37,21 @@ def engine_of(url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool
             "timeout": _CONNECT_SECONDS,
             "command_timeout": _COMMAND_SECONDS,
             "server_settings": _SERVER_SETTINGS,
+            **_cache_of(make_url(url)),
         },
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "do_connect", _connect)
     return engine
+
+
+def _cache_of(url: URL) -> dict[str, int]:
+    """Return how many prepared statements the driver keeps: as many as SQLAlchemy, by the URL.
+
+    None, that is, where a pooler may give each transaction another connection.
+    """
+    size = url.query.get("prepared_statement_cache_size")
+    return {} if size is None else {"statement_cache_size": int(str(size))}
 
 
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:

@@ -3,8 +3,9 @@
 import asyncio
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import BinaryIO, NamedTuple
 
 import asyncpg
@@ -12,6 +13,7 @@ from sqlalchemy.engine import URL
 from sqlmodel import SQLModel
 
 from app.copying import copy_out
+from app.db import Database
 from app.field_errors import faults_of
 from app.problems import Problem
 from app.records import Record
@@ -19,7 +21,7 @@ from app.selections import Selection
 from app.settings import Settings, StartError
 from app.startup import opened_database
 
-Progress = Callable[[int, int], None]
+Progress = Callable[[int, int | None], None]
 
 
 class Rows(NamedTuple):
@@ -32,12 +34,12 @@ class Rows(NamedTuple):
 
 
 def export_file(
-    url: URL, rows: Rows, path: Path | None, settings: Settings, progress: Progress
+    url: URL, rows: Rows, path: Path | None, settings: Settings, progress: Progress | None
 ) -> int:
     """Write rows to a file, or to standard output; return how many there were.
 
-    The file appears, or is replaced, when it is complete. `progress` is told how many of how many
-    rows are written. Raises StartError.
+    The file appears, or is replaced, when it is complete. `progress`, if anybody wants to know, is
+    told how many of how many rows are written. Raises StartError.
     """
     try:
         selection = Selection(rows.table, rows.public, rows.query.encode(), "id")
@@ -47,8 +49,8 @@ def export_file(
     except Problem as problem:
         reason = f"{faults_of(problem.errors)}." if problem.errors else problem.detail
         raise StartError(f"nothing was exported: {reason}") from None
-    except asyncpg.PostgresError as error:
-        raise StartError(f"nothing was exported: {error.message}.") from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        raise StartError(f"nothing was exported: {error or 'it took too long'}.") from None
 
 
 async def _write(
@@ -57,36 +59,54 @@ async def _write(
     media_type: str,
     settings: Settings,
     file: BinaryIO,
-    progress: Progress,
+    progress: Progress | None,
 ) -> int:
-    written = 0
+    written, total = 0, None
     async with opened_database(url, bulk_seconds=settings.bulk_seconds) as db:
-        counted = await db.fetch(selection.count())
-        assert counted is not None, "an aggregate gives a row"
-        total: int = counted[2]
+        if progress:
+            total = await _number(db, selection)
 
         async def sink(piece: bytes) -> None:
             nonlocal written
             file.write(piece)
             written += piece.count(b"\n")
-            progress(min(written, total), total)
+            if progress:
+                progress(written, total)
 
         return await copy_out(db, selection.export(media_type), media_type, sink)
 
 
+async def _number(db: Database, selection: Selection) -> int | None:
+    """Return how many rows there are, None if it takes too long to count them."""
+    with suppress(asyncpg.PostgresError, TimeoutError):
+        row = await db.fetch(selection.count())
+        assert row is not None, "an aggregate gives a row"
+        return int(row[2])
+    return None
+
+
 @contextmanager
 def _created(path: Path | None) -> Iterator[BinaryIO]:
-    """Give a file that takes its name, and another's place, when all is written."""
+    """Give a file that takes its name, and another's place, when all is written.
+
+    What is no file, as a device or a pipe, is written to as it is.
+    """
     if path is None:
         yield sys.stdout.buffer
         sys.stdout.flush()
         return
-    part = path.with_name(f"{path.name}.part")
+    path = part = path.resolve()
+    if path.is_file() or not path.exists():
+        part = path.with_name(f".{path.name}.{token_hex(4)}.part")
     try:
         with part.open("wb") as file:
             yield file
-        part.replace(path)
+        if part != path:
+            part.replace(path)
     except OSError as error:
+        if isinstance(error, TimeoutError):  # of the database
+            raise
         raise StartError(f"{path} cannot be written: {error.strerror}.") from None
     finally:
-        part.unlink(missing_ok=True)
+        if part != path:
+            part.unlink(missing_ok=True)

@@ -9,11 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.copying import copy_out
 from app.db import Database, Query
-from app.formats import CSV, NDJSON
-
-_STALLED_SECONDS = 60  # who takes nothing for so long is cut off: others wait for the connection
-ENDINGS = {CSV: "csv", NDJSON: "ndjson"}
-"""How a file of a format is called."""
+from app.formats import ENDINGS, STALLED_SECONDS
 
 
 class Export(Response):
@@ -58,8 +54,11 @@ class Export(Response):
             head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             self.raw_headers = []
             await send(head)
-        async with asyncio.timeout(_STALLED_SECONDS):
-            await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+        try:
+            async with asyncio.timeout(STALLED_SECONDS):  # others wait for the connection
+                await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+        except TimeoutError:
+            raise ClientDisconnect from None
 
 
 async def _left(receive: Receive) -> None:

@@ -22,8 +22,9 @@ class FieldError(BaseModel):
 
 def pointer_to(*names: object) -> str:
     """Return the JSON Pointer of a place in a document; a name of an attacker's length is cut."""
-    parts = (str(name).replace("~", "~0").replace("/", "~1") for name in names)
-    return "".join(f"/{part[:_LONGEST_NAME]}" for part in parts)
+    parts = (str(name).replace("~", "~0").replace("/", "~1")[:_LONGEST_NAME] for name in names)
+    # what is no text, as half of a surrogate pair, could not be written in an answer
+    return "".join(f"/{part.encode(errors='replace').decode()}" for part in parts)
 
 
 def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
@@ -32,9 +33,9 @@ def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
 
 
 def faults_of(errors: Iterable[FieldError]) -> str:
-    """Say in one line what is wrong, each with its name: "artist is missing; year is no field"."""
+    """Say in one line what is wrong, each with its name: "artist: is missing; id: is no field"."""
     named = ((error.pointer.removeprefix("/"), error.detail) for error in errors)
-    return "; ".join(f"{name} {detail[:1].lower()}{detail[1:]}" for name, detail in named)
+    return "; ".join(f"{name}: {detail[:1].lower()}{detail[1:]}" for name, detail in named)
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

@@ -10,8 +10,7 @@ import typer
 
 from app import export_files, import_files, resources
 from app.copying import OnConflict
-from app.exports import ENDINGS
-from app.formats import CSV, NDJSON
+from app.formats import CSV, ENDINGS, NDJSON
 from app.imports import OnError
 from app.progress import progress_bar
 from app.reports import ImportReport
@@ -88,13 +87,12 @@ def export_rows(
         check_database(url)
         with progress_bar() as progress:
             task = progress.add_task(f"Exporting {resource}", total=None)
-            number = export_files.export_file(
-                url,
-                rows,
-                file,
-                settings,
-                lambda n, of: progress.update(task, completed=n, total=of),
-            )
+
+            def advance(number: int, total: int | None) -> None:
+                progress.update(task, completed=number, total=total)
+
+            told = None if progress.disable else advance
+            number = export_files.export_file(url, rows, file, settings, told)
     done = f"{number} {resource} exported in {monotonic() - begun:.1f} s."
     print(done, file=sys.stdout if file else sys.stderr)
 

@@ -7,6 +7,12 @@ JSON = "application/json"
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 
+ENDINGS = {CSV: "csv", NDJSON: "ndjson"}
+"""How a file of a format is called."""
+
+STALLED_SECONDS = 60
+"""How long a client may take nothing of a long answer, or send nothing of a long body."""
+
 _QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 
 

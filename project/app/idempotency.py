@@ -3,39 +3,32 @@
 https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 """
 
+import asyncio
 import hmac
 import re
-from datetime import datetime
-from functools import cache
 from hashlib import sha256
-from typing import Any
+from weakref import WeakValueDictionary
 
 import asyncpg
-from sqlalchemy import (
-    BigInteger,
-    LargeBinary,
-    SmallInteger,
-    bindparam,
-    func,
-    select,
-    text,
-    update,
-)
-from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlmodel import Field, SQLModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from app.bodies import StrictRequest
-from app.compiled import Statement
+from app.bodies import StrictRequest, media_type_of
 from app.db import Database, Query
 from app.field_errors import field_error
+from app.idempotency_keys import claiming, finding, keeping
 from app.problems import KeyInUse, KeyReused, Malformed
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 NOBODY = 0
 """The principal of all requests that do not have to say who sends them."""
+
+WAIT_SECONDS = 1.0
+"""How long a request waits for another one with its key."""
+
+# The requests of this process that have a key, or wait for it: they take no connection to wait.
+_turns: WeakValueDictionary[tuple[int, int, bytes], asyncio.Lock] = WeakValueDictionary()
 
 IDEMPOTENCY_KEY = {
     "name": HEADER,
@@ -53,26 +46,6 @@ _LONGEST = 255
 _NOT_STORED = {b"content-length"}  # Starlette writes it anew
 
 
-class IdempotencyKey(SQLModel, table=True):
-    """What was answered to a request with a key: until it is, nobody else sees the row.
-
-    The key is a hash of the client's. The fingerprint is keyed by the client's: without it nobody
-    can try which body it is of, as that of a password.
-    """
-
-    __tablename__ = "idempotency"
-
-    principal: int = Field(
-        primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False}
-    )
-    key: bytes = Field(primary_key=True)
-    fingerprint: bytes
-    status: int | None = Field(default=None, sa_type=SmallInteger)
-    headers: dict[str, str] | None = Field(default=None, sa_type=JSONB)
-    body: bytes | None = None
-    created_at: datetime = Field(index=True, sa_column_kwargs={"server_default": func.now()})
-
-
 class Key:
     """The key of one request: its sender's, and bound to the request."""
 
@@ -80,19 +53,38 @@ class Key:
         self._given = given.encode()
         self._request = request
         user = request.scope.get("user")  # whom the rule of the route asked for, if it did
-        self._place = {
-            "principal": NOBODY if user is None else user.id,
-            "key": sha256(self._given).digest(),
-        }
+        principal, key = NOBODY if user is None else user.id, sha256(self._given).digest()
+        self._place = {"principal": principal, "key": key}
+        turn = (id(request.app.state.database), principal, key)
+        self._turn = _turns.setdefault(turn, asyncio.Lock())
+        self._has_turn = False
+
+    async def wait(self) -> None:
+        """Wait, without a connection, until no other request of this process has the key.
+
+        The body is read, too. Raises KeyInUse after a second.
+        """
+        await self._request.digest()
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise KeyInUse from None
+        self._has_turn = True
+
+    def leave(self) -> None:
+        """Let the next request of this process have the key."""
+        if self._has_turn:
+            self._turn.release()
+            self._has_turn = False
 
     async def claim(self, db: Database, driver: asyncpg.Connection) -> Response | None:
         """Take the key for this transaction; return the answer that is stored, if it was taken.
 
-        While another transaction holds it, this waits for the lock_timeout, and raises KeyInUse;
-        it raises KeyReused if the key is that of another request.
+        While a transaction of another process holds it, this waits for the lock_timeout, and raises
+        KeyInUse; it raises KeyReused if the key is that of another request.
         """
-        fingerprint = await self._fingerprint()
-        claim = _claim().of({**self._place, "fingerprint": fingerprint})
+        claim = claiming().of({**self._place, "fingerprint": await self._fingerprint()})
         try:
             if await db.run(driver, claim):
                 return None
@@ -103,8 +95,11 @@ class Key:
         raise KeyInUse  # it was removed between the two statements
 
     async def find(self, db: Database) -> Response | None:
-        """Return the answer that is stored, if there is one; raise KeyReused as `claim` does."""
-        return await self._answer(await db.fetch(self._found))
+        """Return the answer that is stored, if there is one, to a request that was read.
+
+        Raises KeyReused as `claim` does.
+        """
+        return await self._answer(await db.fetch(self._found)) if self._request.is_read else None
 
     async def keep(self, db: Database, driver: asyncpg.Connection, answer: Response) -> None:
         """Store an answer in the transaction that has the key."""
@@ -114,11 +109,11 @@ class Key:
             if name not in _NOT_STORED
         }
         values = {"status": answer.status_code, "headers": headers, "body": bytes(answer.body)}
-        await db.run(driver, _keep().of({**values, **self._place}))
+        await db.run(driver, keeping().of({**values, **self._place}))
 
     @property
     def _found(self) -> Query:
-        return _find().of(self._place)
+        return finding().of(self._place)
 
     async def _answer(self, row: asyncpg.Record | None) -> Response | None:
         if row is None:
@@ -130,13 +125,14 @@ class Key:
         return Response(row["body"], row["status"], headers)
 
     async def _fingerprint(self) -> bytes:
-        """Return what no other request has: of its method, its address and its body."""
+        """Return what no other request has: of its method, its address, and its body as what."""
         scope = self._request.scope
         path = scope["route"].canonical.format(**self._request.path_params)
         parts = (
             scope["method"].encode(),
             path.encode(),
             scope["query_string"],
+            media_type_of(self._request).encode(),
             await self._request.digest(),
         )
         return hmac.digest(self._given, b"\0".join(parts), "sha256")
@@ -156,33 +152,3 @@ def read_key(request: Request) -> str | None:
             return lines[0]
     detail = f"Should be one string of 1 to {_LONGEST} visible ASCII characters"
     raise Malformed(errors=[field_error("header", HEADER, detail, "idempotency_key")])
-
-
-def _same() -> Any:
-    table = SQLModel.metadata.tables[IdempotencyKey.__tablename__]
-    return table, (
-        table.c.principal == bindparam("principal", type_=BigInteger),
-        table.c.key == bindparam("key", type_=LargeBinary),
-    )
-
-
-@cache
-def _claim() -> Statement:
-    table, _ = _same()
-    names = ("principal", "key", "fingerprint")
-    new = insert(table).values({name: bindparam(name) for name in names})
-    return Statement(new.on_conflict_do_nothing().returning(text("true")))
-
-
-@cache
-def _find() -> Statement:
-    table, same = _same()
-    columns = (table.c.fingerprint, table.c.status, table.c.headers, table.c.body)
-    return Statement(select(*columns).where(*same))
-
-
-@cache
-def _keep() -> Statement:
-    table, same = _same()
-    names = ("status", "headers", "body")
-    return Statement(update(table).where(*same).values({n: bindparam(n) for n in names}))

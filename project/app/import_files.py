@@ -12,9 +12,9 @@ from sqlmodel import SQLModel
 
 from app.copying import OnConflict
 from app.field_errors import faults_of
-from app.imports import FEEDS, PIECE, kept, store
+from app.imports import FEEDS, PIECE, kept, store, unstored
 from app.problems import Problem
-from app.records import Record, natural_key, noun_of, table_of
+from app.records import Record, natural_key, noun_of
 from app.reports import ImportReport
 from app.settings import Settings, StartError
 from app.spools import Spool
@@ -37,8 +37,8 @@ class Source(NamedTuple):
 
     def _check(self) -> None:
         """Raise StartError if rows of this resource cannot be stored so."""
-        columns, noun = table_of(self.table).c, noun_of(self.table).lower()
-        if other := [name for name in self.model.model_fields if name not in columns]:
+        noun = noun_of(self.table).lower()
+        if other := unstored(self.table, self.model):
             why = f"{', '.join(other)} is not stored as it is sent"
             raise StartError(f"no {noun} can be imported, because {why}: POST them.")
         if self.on_conflict != "abort" and natural_key(self.table) is None:
@@ -70,7 +70,7 @@ class Source(NamedTuple):
                 while piece := file.read(PIECE):
                     spool.take(piece)
                     progress(len(piece))
-                spool.take(b"", is_last=True)
+                spool.finish(b"")
                 report = kept(spool)
                 return (
                     asyncio.run(self._store(url, settings, spool)) if spool.tally.good else report
@@ -110,6 +110,9 @@ def _told(source: Source) -> Iterator[None]:
     except asyncpg.PostgresError as error:
         reason = (error.detail or error.message).rstrip(".")
         raise StartError(f"nothing was stored: {reason}.") from None
+    except (asyncpg.InterfaceError, OSError) as error:
+        reason = f"the database did not answer in time ({error!r})"
+        raise StartError(f"{reason}: look what is stored.") from None
 
 
 def _sentence(source: Source, problem: Problem) -> str:
@@ -117,6 +120,6 @@ def _sentence(source: Source, problem: Problem) -> str:
     assert report is not None
     if problem.status == 409:
         advice = " Add --on-conflict skip or update." if natural_key(source.table) else ""
-        return f"nothing was stored: {problem.detail}{advice}"
+        return f"{problem.detail}{advice}"
     advice = "" if source.skips_errors else ": mend them or add --on-error skip"
     return f"{report.refused} rows do not fit, nothing was stored{advice}."

@@ -2,34 +2,32 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
 from hashlib import sha256
 from typing import Any, Literal, cast
 
 import asyncpg
 from fastapi import Depends
 from sqlmodel import SQLModel
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from app.bodies import StrictRequest, check_encoding, media_type_of
+from app.bodies import StrictRequest, check_declared, media_type_of
 from app.copying import OnConflict, copy_in
 from app.csv_feeds import CsvFeed
 from app.db import Database
 from app.failures import problem_of
 from app.feeds import Feed, NdjsonFeed
-from app.formats import CSV, JSON, NDJSON
+from app.formats import CSV, JSON, NDJSON, STALLED_SECONDS
 from app.guards import Alternative
 from app.idempotency import read_key
 from app.options import DRY_RUN, option, read_options
-from app.problems import Conflict, TooLarge, TooSlow, Unacceptable
-from app.records import Record, natural_key
+from app.problems import Conflict, TooSlow, Unacceptable, Unavailable
+from app.records import Record, natural_key, table_of
 from app.reports import ImportReport
 from app.spools import Spool
-from app.writes import begin_write
+from app.writes import Write, begin_write
 
 FEEDS: dict[str, type[Feed]] = {CSV: CsvFeed, NDJSON: NdjsonFeed}
 PIECE = 64 * 1024
@@ -47,8 +45,10 @@ _ON_CONFLICT = option(
 )
 _IGNORE = option("ignore", "Of many rows: a column to leave out; may be repeated.", many=True)
 
-_MOST_DIGITS = 15
 _COPIED_LINE = re.compile(r"COPY [^,]+, [^0-9]*([0-9]+)")  # in whatever language
+
+# Each has files on disk, and a sender who may take his time.
+_uploads = asyncio.Semaphore(64)
 
 # One for all: the requests of others are never further away than a piece of one import.
 _thread = ThreadPoolExecutor(1, thread_name_prefix="import")
@@ -61,6 +61,10 @@ class Imports(Alternative):
     refuses = (400, 408, 409, 413, 415, 422, 503, 507)
 
     def __init__(self, table: type[Record], model: type[SQLModel]) -> None:
+        if unstored(table, model):
+            raise TypeError(
+                f"{model.__name__} has fields that are no columns: it is not for imports"
+            )
         self._table = table
         self._model = model
         self.parameters = (_ON_ERROR, *([_ON_CONFLICT] if natural_key(table) else ()), _IGNORE)
@@ -68,10 +72,18 @@ class Imports(Alternative):
     async def answer(self, request: Request) -> Response:
         """Store the rows; answer with what became of them."""
         assert isinstance(request, StrictRequest)
-        check_encoding(request, "header=present")
+        check_declared(request, (JSON, *self.media_types), "header=present")
         given = read_options(request.scope["query_string"], (DRY_RUN, *self.parameters))
         is_tried = given.get("dry_run") == ["true"]
         write = begin_write(request, read_key(request), dry_run=is_tried)
+        if _uploads.locked():
+            raise Unavailable("Too many imports are under way: try again.")
+        async with _uploads:
+            return await self._store(request, given, write)
+
+    async def _store(
+        self, request: StrictRequest, given: dict[str, list[str]], write: Write
+    ) -> Response:
         with closing(self._spool(request, given)) as spool:
             await _receive(request, spool)
             report = kept(spool)
@@ -88,6 +100,11 @@ class Imports(Alternative):
         rows = feed(self._model, given.get("ignore", []), settings.import_line)
         skips = given.get("on_error") == ["skip"]
         return Spool(rows, settings.import_bytes, keeps_good=skips)
+
+
+def unstored(table: type[Record], model: type[SQLModel]) -> list[str]:
+    """Return the fields of a body that its table does not store as they are sent."""
+    return [name for name in model.model_fields if name not in table_of(table).c]
 
 
 def imports_of(table: type[Record], model: type[SQLModel]) -> Any:
@@ -132,46 +149,32 @@ def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
     copied = _COPIED_LINE.search(error.context or "")
     if not isinstance(problem, Conflict) or copied is None:
         return problem
-    line, first = spool.line_of(int(copied[1])), next(iter(problem.errors))
-    spool.tally.refuse(line, problem.detail, first.type, first.pointer)
+    line, first = spool.line_of(int(copied[1])), next(iter(problem.errors), None)
+    told = (first.type, first.pointer) if first else (problem.slug,)
+    spool.tally.refuse(line, problem.detail, *told)
     report = spool.tally.report(given_up=True)
     detail = f"Line {line}: {problem.detail}, and nothing was stored."
     return Conflict(detail, errors=problem.errors, report=report)
 
 
 async def _receive(request: StrictRequest, spool: Spool) -> None:
-    """Read the body into a spool; keep what tells it from all others."""
+    """Read the body into a spool; keep its digest.
+
+    Raises TooSlow when it does not come in time, or nothing of it for too long.
+    """
     settings, digest = request.app.state.settings, sha256()
     loop = asyncio.get_running_loop()
+    gathered, deadline = bytearray(), loop.time() + settings.bulk_seconds
     try:
-        async with asyncio.timeout(settings.bulk_seconds):
-            async for piece, is_last in _pieces(request, settings.import_bytes):
+        async with asyncio.timeout_at(deadline) as patience:
+            async for piece in request.pieces(settings.import_bytes):
+                patience.reschedule(min(deadline, loop.time() + STALLED_SECONDS))
                 digest.update(piece)
-                await loop.run_in_executor(_thread, partial(spool.take, piece, is_last=is_last))
+                gathered += piece
+                if len(gathered) >= PIECE:
+                    await loop.run_in_executor(_thread, spool.take, bytes(gathered))
+                    gathered.clear()
+            await loop.run_in_executor(_thread, spool.finish, bytes(gathered))
     except TimeoutError:
-        raise TooSlow(f"The body did not come within {settings.bulk_seconds} seconds.") from None
+        raise TooSlow from None
     request.digested = digest.digest()
-
-
-async def _pieces(request: StrictRequest, most: int) -> AsyncIterator[tuple[bytes, bool]]:
-    """Give the body in pieces, and whether each is the last; raise TooLarge beyond `most` bytes."""
-    declared = request.headers.get("content-length", "0")
-    if len(declared) > _MOST_DIGITS or int(declared) > most:
-        raise _too_large(most)
-    read, piece, is_last = 0, b"", False
-    while not is_last:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        body = message.get("body", b"")
-        read, piece = read + len(body), piece + body
-        if read > most:
-            raise _too_large(most)
-        is_last = not message.get("more_body", False)
-        if is_last or len(piece) >= PIECE:
-            yield piece, is_last
-            piece = b""
-
-
-def _too_large(most: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {most} bytes.")

@@ -145,9 +145,12 @@ def _failure(status: int) -> dict[str, Any]:
     """Return the description of a failure."""
     schema = {"$ref": _SCHEMA.format(model="ProblemDetails")}
     more = {401: ["WWW-Authenticate"], 412: ["ETag"], 429: ["Retry-After"], 503: ["Retry-After"]}
+    headers = references(["X-Request-ID", *more.get(status, [])])
+    if status == 409:  # of a key that is in use
+        headers["Retry-After"] = HEADERS["Retry-After"] | {"required": False}
     return {
         "description": title_of(status),
-        "headers": references(["X-Request-ID", *more.get(status, [])]),
+        "headers": headers,
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
 

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from app.exports import ENDINGS
-from app.formats import CSV, JSON, NDJSON
+from app.formats import CSV, ENDINGS, JSON, NDJSON
 
 _TEXTS = {
     CSV: "A line with the names of the fields, then a line for each row (RFC 4180).",

@@ -17,9 +17,9 @@ from starlette.responses import Response
 from app.answers import Answer
 from app.cursors import encode_cursor
 from app.db import Database, Query
-from app.exports import ENDINGS, Export
+from app.exports import Export
 from app.field_errors import field_error
-from app.formats import JSON, preferred
+from app.formats import ENDINGS, JSON, preferred
 from app.guards import guard
 from app.page_statements import SEPARATOR, Shape, page_statement
 from app.parameters import list_parameters
@@ -98,7 +98,7 @@ def page_of(
     @guard(*list_parameters(model, public, sort), IF_NONE_MATCH, refuses=(400, 422))
     async def page(request: Request) -> Page:
         selection = Selection(model, public, request.scope["query_string"], sort)
-        media_type = preferred(request.headers.get("accept", "*/*"), (JSON, *ENDINGS))
+        media_type = preferred(",".join(request.headers.getlist("accept")), (JSON, *ENDINGS))
         if media_type == JSON:
             return JsonPage(selection, request, counted=counted)
         return ExportPage(selection, media_type, request.scope["path"].rpartition("/")[2])

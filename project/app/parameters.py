@@ -37,12 +37,15 @@ def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> l
     after = "The cursor of a `Link`: opaque, bound to these filters and this order."
     words = "Words that must all occur in the texts, whole and in any case."
     exact = {"type": "string", "const": "exact"}
+    formulas = {"type": "string", "const": "formulas"}
+    marked = "Of CSV: `formulas` has an apostrophe before what a spreadsheet would run."
     return [
-        _query("limit", "How many rows at most.", limit),
+        _query("limit", "How many rows at most; of CSV and NDJSON all, if it is left out.", limit),
         _sort(sortable(model, public), sort),
         _query("after", after, {"type": "string"}),
         _query("q", words, _SCHEMAS[str]),
-        _query("count", "`exact` adds X-Total-Count.", exact),
+        _query("count", "Of JSON: `exact` adds X-Total-Count.", exact),
+        _query("escape", marked, formulas),
         *(
             _filter(name, parameter, table_of(model).c[parameter.field])
             for name, parameter in offered(model, public).items()

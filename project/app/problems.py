@@ -80,6 +80,7 @@ class TooSlow(Problem):
     """The body did not come in time (408)."""
 
     status, slug = 408, "too-slow"
+    detail = "The body did not come in time."
     headers: Mapping[str, str] = {"Connection": "close"}
 
 

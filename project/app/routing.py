@@ -35,7 +35,7 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's own handler, given a request whose body is read strictly."""
-        solve, rule = super().get_route_handler(), self.rule
+        solve, rule, other = super().get_route_handler(), self.rule, self.alternative
         self.canonical = self.path
         self.direct = self._direct()
 
@@ -44,7 +44,7 @@ class Route(APIRoute):
             if self.reads_body:
                 if rule not in request.app.dependency_overrides:
                     await rule(request)  # FastAPI would ask it after the body is read
-                if other := self.other_body(request):
+                if other and _takes(other, request):
                     return await _ended(request, other.answer(request))
                 await request.json()  # what FastAPI's own reading raises becomes a 400 of its own
             _Overrides.app.set(request.app)
@@ -74,14 +74,6 @@ class Route(APIRoute):
         """Return the other body that the route takes, if it does."""
         calls = [part.call for part in self.dependant.dependencies]
         return next((call for call in calls if isinstance(call, Alternative)), None)
-
-    def other_body(self, request: StrictRequest) -> Alternative | None:
-        """Return what reads the body of a request if that is not the route's own."""
-        other = self.alternative
-        if other is None:
-            return None
-        request.others = other.media_types
-        return other if media_type_of(request) in other.media_types else None
 
     @property
     def reads_body(self) -> bool:
@@ -125,7 +117,7 @@ class Route(APIRoute):
 
         async def handle(request: StrictRequest) -> Response:
             await rule(request)
-            if other and self.other_body(request):
+            if other and _takes(other, request):
                 return await _ended(request, other.answer(request))
             values = {name: await call(request) for name, call in guards.items()}
             for name, model in bodies.items():
@@ -134,6 +126,12 @@ class Route(APIRoute):
             return await _ended(request, endpoint(**values))
 
         return handle
+
+
+def _takes(other: Alternative, request: StrictRequest) -> bool:
+    """Return whether the body is for the alternative; a refusal will name its media types, too."""
+    request.others = other.media_types
+    return media_type_of(request) in other.media_types
 
 
 async def _ended(request: Request, answering: Awaitable[Response]) -> Response:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from app.feeds import Fault, Feed
-from app.problems import InsufficientStorage, TooLarge
+from app.problems import InsufficientStorage, TooLarge, Unavailable
 from app.reports import Tally
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -22,8 +22,8 @@ class Spool:
     """A temporary file with rows as COPY's text format has them, in the order of `columns`.
 
     Every row is validated as a body of the model would be. Without `keeps_good` one that is refused
-    keeps all others out: they are counted, and no more of them is kept. The file is at most
-    `size` bytes long; it has no name, and is gone when it is closed.
+    keeps all the rest out: they are counted, and no more of them is kept. Beyond `size` bytes there
+    is an end. The file has no name, and is gone when it is closed.
     """
 
     def __init__(self, feed: Feed, size: int, *, keeps_good: bool) -> None:
@@ -37,11 +37,18 @@ class Spool:
             self.rows: BinaryIO = TemporaryFile()  # noqa: SIM115 - it is closed by `close`
             self._lines: BinaryIO = TemporaryFile()  # noqa: SIM115
 
-    def take(self, piece: bytes, *, is_last: bool = False) -> None:
-        """Read a piece of the text.
+    def take(self, piece: bytes) -> None:
+        """Read a piece of the text, after which others come.
 
         Raises InsufficientStorage, TooLarge, and what the feed raises.
         """
+        self._read(piece, is_last=False)
+
+    def finish(self, piece: bytes) -> None:
+        """Read the last piece of the text, as `take` does."""
+        self._read(piece, is_last=True)
+
+    def _read(self, piece: bytes, *, is_last: bool) -> None:
         written: list[str] = []
         lines = array("I")
         for line, row in self._feed.rows(piece, is_last=is_last):
@@ -83,7 +90,7 @@ class Spool:
         with _room():
             self.rows.write(content)
             lines.tofile(self._lines)
-            if self.rows.tell() > self._size:
+            if self.rows.tell() + self._lines.tell() > self._size:
                 raise TooLarge(f"The rows take more than {self._size} bytes.")
 
 
@@ -94,7 +101,7 @@ def _room() -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise InsufficientStorage from error
-        raise
+        raise Unavailable("No file can be written at the moment: try again.") from error
 
 
 def _spelled(value: Any) -> str:

@@ -14,14 +14,14 @@ from starlette.responses import Response
 from app.bodies import StrictRequest
 from app.db import ATTEMPTS, GIVEN_UP, NOTHING, RETRIED, Database, Executor, Query
 from app.guards import guard
-from app.idempotency import IDEMPOTENCY_KEY, Key, read_key
+from app.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, Key, read_key
 from app.options import DRY_RUN, read_options
 from app.problems import Problem
 
 _LEFT_OUT = {b"location", b"etag", b"content-length"}
 _TURN_SECONDS = 30  # for a turn of a COPY whose rows are all here
 _BEGIN = "BEGIN"
-_BEGIN_WITH_KEY = "BEGIN; SET LOCAL lock_timeout = '1s'"
+_BEGIN_WITH_KEY = f"BEGIN; SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"
 
 
 class Write:
@@ -60,6 +60,8 @@ class Write:
     async def begin(self, *, bulk: bool = False) -> asyncpg.Connection:
         """Return the connection of the transaction, which has the key; `bulk`: one for a COPY."""
         if self._driver is None:
+            if self._key:
+                await self._key.wait()
             self._seconds = self._db.bulk_seconds if bulk else None
             lent = self._db.bulk(_TURN_SECONDS) if bulk else self._db.connection()
             driver = await self._lent.enter_async_context(lent)
@@ -106,11 +108,13 @@ class Write:
     async def _leave(self, error: BaseException | None) -> None:
         """Give the connection back, in no transaction."""
         driver, self._driver = self._driver, None
-        if driver is not None and not isinstance(error, GIVEN_UP):
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-                if driver.is_in_transaction():
-                    await driver.execute("ROLLBACK")
-        await self._lent.__aexit__(type(error) if error else None, error, None)
+        try:
+            if driver is not None and not isinstance(error, GIVEN_UP):
+                await _roll_back(driver)
+        finally:
+            await self._lent.__aexit__(type(error) if error else None, error, None)
+            if self._key:
+                self._key.leave()
 
 
 class _Replayed(Exception):
@@ -119,6 +123,13 @@ class _Replayed(Exception):
     def __init__(self, answer: Response) -> None:
         super().__init__()
         self.answer = answer
+
+
+async def _roll_back(driver: asyncpg.Connection) -> None:
+    """End a transaction that is not ended; a connection that cannot do that is given up later."""
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        if driver.is_in_transaction():
+            await driver.execute("ROLLBACK")
 
 
 def _tried(answer: Response) -> Response:

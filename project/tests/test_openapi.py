@@ -144,7 +144,7 @@ def test_a_change_may_leave_every_field_out_and_none_has_a_default(
 def test_the_filters_are_those_of_the_public_fields(
     document: dict[str, Any], resource: Resource
 ) -> None:
-    expected = {"limit", "sort", "after", "q", "count", "If-None-Match"}
+    expected = {"limit", "sort", "after", "q", "count", "escape", "If-None-Match"}
     public = document["components"]["schemas"][resource.public.__name__]["properties"]
     for name, schema in public.items():
         kinds = {kind.get("format", kind["type"]) for kind in schema.get("anyOf", [schema])}
