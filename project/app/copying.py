@@ -46,16 +46,20 @@ async def copy_out(
     TimeoutError, and asyncpg's errors as they are.
     """
     async with db.bulk(db.pool_timeout) as driver:
-        await driver.execute("BEGIN READ ONLY")
-        await _lift_timeout(driver, db.bulk_seconds)
-        copied = await driver.copy_from_query(
-            query.sql,
-            *query.arguments,
-            output=sink,
-            timeout=db.bulk_seconds,
-            **_WRITTEN[media_type],
-        )
-        await driver.execute("COMMIT")
+        try:
+            await driver.execute("BEGIN READ ONLY")
+            await _lift_timeout(driver, db.bulk_seconds)
+            copied = await driver.copy_from_query(
+                query.sql,
+                *query.arguments,
+                output=sink,
+                timeout=db.bulk_seconds,
+                **_WRITTEN[media_type],
+            )
+            await driver.execute("COMMIT")
+        except BaseException:
+            driver.terminate()  # or the rest of the rows would be waited for
+            raise
         return _number(copied)
 
 

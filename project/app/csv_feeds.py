@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlmodel import SQLModel
 
-from app.feeds import LONGEST_LINE, Fault, Feed, Rows
+from app.feeds import LONGEST_LINE, Fault, Feed, Rows, length_of
 from app.field_errors import did_you_mean, field_error
 from app.fields import can_be_null
 from app.problems import MOST_ERRORS, Malformed, Unacceptable
@@ -109,9 +109,8 @@ class _Lines:
 
     def length_from(self, start: int) -> int:
         """Return how many characters the lines from one on have that were read."""
-        if self.place == start + 1:
-            return len(self._lines[start])
-        return sum(map(len, self._lines[start : self.place]))
+        *first, last = self._lines[start : self.place] or [""]
+        return sum(map(len, first)) + length_of(last)
 
     def forget(self) -> int:
         """Let go of the lines that were read; return how many they were."""

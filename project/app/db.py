@@ -23,7 +23,12 @@ ATTEMPTS = 3
 
 # The next connection may reach the new primary; and one that was left between the parts of a
 # statement keeps its locks until it is used again.
-GIVEN_UP = (asyncpg.ReadOnlySQLTransactionError, asyncio.CancelledError, TimeoutError)
+GIVEN_UP = (
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InternalClientError,  # as when PostgreSQL has said its last word
+    asyncio.CancelledError,
+    TimeoutError,
+)
 
 
 class Query(NamedTuple):

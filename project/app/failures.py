@@ -80,6 +80,7 @@ def problem_of(error: BaseException) -> Problem:
         case (
             DBAPIError()
             | asyncpg.InterfaceError()
+            | asyncpg.InternalClientError()
             | PoolTimeout()
             | ConnectionError()
             | TimeoutError()

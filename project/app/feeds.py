@@ -60,13 +60,18 @@ class Feed:
         lines = io.StringIO(text, newline="").readlines()
         # the other half of a line end may be in the next piece
         self._rest = "" if is_last or not lines or lines[-1].endswith("\n") else lines.pop()
-        if len(self._rest) > self.longest:
+        if len(self._rest) > self.longest + 1:  # which may be a part of a line end
             raise self.too_long(len(lines))
         return lines
 
     def too_long(self, nth: int) -> TooLarge:
         """Return the problem that the row of the `nth` line in hand is too long."""
         return TooLarge(f"Line {self.line + nth + 1} is longer than {self.longest} characters.")
+
+
+def length_of(line: str) -> int:
+    """Return how many characters a line has before its end."""
+    return len(line.rstrip("\r\n"))
 
 
 class NdjsonFeed(Feed):
@@ -76,7 +81,7 @@ class NdjsonFeed(Feed):
         """Give the rows that end in a piece."""
         lines = self.lines(piece, is_last=is_last)
         for nth, line in enumerate(lines):
-            if len(line) > self.longest:
+            if length_of(line) > self.longest:
                 raise self.too_long(nth)
             if text := line.strip():
                 yield self.line + nth + 1, self._row(text)

@@ -7,6 +7,8 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 _LONGEST_NAME = 64
+_PREDICATES = ("Is ", "Should ", "Was ")
+"""How a detail begins that reads on from the name of its field."""
 
 
 class FieldError(BaseModel):
@@ -33,9 +35,12 @@ def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
 
 
 def faults_of(errors: Iterable[FieldError]) -> str:
-    """Say in one line what is wrong, each with its name: "artist: is missing; id: is no field"."""
+    """Say in one line what is wrong, each with its name: "artist is missing; id is no field"."""
     named = ((error.pointer.removeprefix("/"), error.detail) for error in errors)
-    return "; ".join(f"{name}: {detail[:1].lower()}{detail[1:]}" for name, detail in named)
+    return "; ".join(
+        f"{name}{' ' if detail.startswith(_PREDICATES) else ': '}{detail[:1].lower()}{detail[1:]}"
+        for name, detail in named
+    )
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:

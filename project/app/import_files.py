@@ -107,6 +107,8 @@ def _told(source: Source) -> Iterator[None]:
         faults = faults_of(problem.errors)
         sentence = f"{faults}. Leave columns out with --ignore." if faults else problem.detail
         raise StartError(f"{source.path}: {sentence}") from None
+    except asyncpg.QueryCanceledError:
+        raise StartError("nothing was stored: it was not done in time (BULK_SECONDS).") from None
     except asyncpg.PostgresError as error:
         reason = (error.detail or error.message).rstrip(".")
         raise StartError(f"nothing was stored: {reason}.") from None

@@ -112,7 +112,8 @@ class Write:
             if driver is not None and not isinstance(error, GIVEN_UP):
                 await _roll_back(driver)
         finally:
-            await self._lent.__aexit__(type(error) if error else None, error, None)
+            kind, traceback = (type(error), error.__traceback__) if error else (None, None)
+            await self._lent.__aexit__(kind, error, traceback)
             if self._key:
                 self._key.leave()
 
