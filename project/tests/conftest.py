@@ -160,7 +160,7 @@ def assert_problem(answer: Response, status: int, slug: str | None = None) -> di
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["cache-control"] == "no-store"
     problem: dict[str, Any] = answer.json()
-    assert set(problem) - {"errors"} == {
+    assert set(problem) - {"errors", "report"} == {
         "type",
         "title",
         "status",

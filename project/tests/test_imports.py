@@ -1,30 +1,42 @@
-"""`python -m app import songs FILE.csv`: every row checked, all of them stored or none."""
+"""`python -m app import RESOURCE FILE`: every row checked, all of them stored or none."""
 
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.conftest import PROJECT, Outcome, execute, run_app, spelled
+from tests.conftest import PROJECT, Outcome, execute, spelled, wait_until
 
 EXAMPLES = PROJECT.parent / "examples" / "songs.csv"
 HEADER = "name,artist,year\n"
-
+CITIES = "name,population\nOslo,700000\nRome,2800000\n"
+# A row of this name takes its time, amid the others.
+SLOW = """
+CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        IF NEW.name = 'slow' THEN PERFORM pg_sleep(30); END IF;
+        RETURN NEW;
+    END
+$$
+"""
+WAIT = "CREATE TRIGGER wait BEFORE INSERT ON song FOR EACH ROW EXECUTE FUNCTION wait()"
+ASLEEP = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE 'COPY%'"
 
 Load = Callable[..., Outcome]
 
 
 @pytest.fixture
 def songs(database_url: URL) -> URL:
-    """Give the URL of a database without songs."""
-    execute(database_url, "TRUNCATE song RESTART IDENTITY")
+    """Give the URL of a database without songs, and without cities."""
+    execute(database_url, "TRUNCATE song, cities RESTART IDENTITY")
     return database_url
 
 
@@ -32,8 +44,10 @@ def songs(database_url: URL) -> URL:
 def load(tmp_path: Path, command: Callable[..., Outcome]) -> Load:
     """Give the command for a file of this content; what it says of the file says it of FILE."""
 
-    def run(url: URL, content: str | bytes, *options: str, resource: str = "songs") -> Outcome:
-        file = tmp_path / "songs.csv"
+    def run(
+        url: URL, content: str | bytes, *options: str, resource: str = "songs", suffix: str = "csv"
+    ) -> Outcome:
+        file = tmp_path / f"{resource}.{suffix}"
         file.write_bytes(content.encode() if isinstance(content, str) else content)
         outcome = command("import", resource, str(file), *options, DATABASE_URL=spelled(url))
         return outcome._replace(told=[line.replace(str(file), "FILE") for line in outcome.told])
@@ -46,11 +60,15 @@ def stored(url: URL) -> list[tuple[str, str, int | None]]:
     return [(name, artist, year) for name, artist, year in rows]
 
 
-def test_the_example_songs_are_loaded_whole(songs: URL) -> None:
-    done = run_app("import", "songs", str(EXAMPLES), DATABASE_URL=spelled(songs))
+def cities(url: URL) -> list[tuple[Any, ...]]:
+    return execute(url, "SELECT name, population, version FROM cities ORDER BY id")
 
-    assert re.fullmatch(r"15738 songs stored in \d+\.\d s\.\n", done.stdout)
-    assert done.stderr == ""
+
+def test_the_example_songs_are_loaded_whole(command: Callable[..., Outcome], songs: URL) -> None:
+    outcome = command("import", "songs", str(EXAMPLES), DATABASE_URL=spelled(songs))
+
+    assert re.fullmatch(r"15738 songs stored in \d+\.\d s\.\n", outcome.printed)
+    assert (outcome.code, outcome.told) == (0, [])
     assert execute(songs, "SELECT count(*), count(year), min(version) FROM song") == [
         (15738, 15738 - 6544, 1)
     ]
@@ -75,28 +93,66 @@ def test_what_spreadsheets_make_of_a_file_is_understood(load: Load, songs: URL) 
     ]
 
 
-def test_a_header_alone_is_a_file_without_songs(load: Load, songs: URL) -> None:
-    assert load(songs, HEADER).printed.startswith("0 songs stored in ")
+def test_blank_lines_before_the_names_are_passed_over(load: Load, songs: URL) -> None:
+    outcome = load(songs, "\n\r\n" + HEADER + "a,b,\nc,d,x\n", "--on-error", "skip")
+
+    assert outcome.told == ["line 5: year: Input should be a valid integer"]
+    assert stored(songs) == [("a", "b", None)]
+
+
+@pytest.mark.parametrize("suffix", ["ndjson", "jsonl", "NDJSON"])
+def test_a_file_of_json_lines_is_told_by_its_name(load: Load, songs: URL, suffix: str) -> None:
+    content = '{"name":"Hurt","artist":"Beck, \\"x\\"","year":"1994"}\n\n{"artist":"b","name":"a"}'
+
+    assert load(songs, content, suffix=suffix).code == 0
+    assert stored(songs) == [("Hurt", 'Beck, "x"', 1994), ("a", "b", None)]
+
+
+def test_the_format_that_is_asked_for_counts_more_than_the_name(load: Load, songs: URL) -> None:
+    assert load(songs, '{"name":"a","artist":"b"}', "--format", "ndjson").code == 0
+    assert load(songs, HEADER + "c,d,\n", "--format", "csv", suffix="ndjson").code == 0
+    assert stored(songs) == [("a", "b", None), ("c", "d", None)]
+
+
+def test_rows_may_come_through_a_pipe(command: Callable[..., Outcome], songs: URL) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b'{"name":"a","artist":"b"}\n' * 1000)
+    os.close(writing)
+
+    asked = ("songs", f"/dev/fd/{reading}", "--format", "ndjson")
+    outcome = command("import", *asked, DATABASE_URL=spelled(songs))
+    os.close(reading)
+
+    assert (outcome.code, outcome.told) == (0, [])
+    assert re.fullmatch(r"1000 songs stored in \d+\.\d s\.\n", outcome.printed)
+    assert execute(songs, "SELECT count(*) FROM song") == [(1000,)]
+
+
+@pytest.mark.parametrize(("content", "suffix"), [(HEADER, "csv"), ("", "ndjson")])
+def test_a_file_without_rows_stores_none(load: Load, songs: URL, content: str, suffix: str) -> None:
+    assert load(songs, content, suffix=suffix).printed.startswith("0 songs stored in ")
     assert stored(songs) == []
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
+        ("name,artist,year,source\nHurt,Johnny Cash,2002,538\n", "FILE: source is no field. "),
+        ("name,artist,id\na,b,7\n", "FILE: id is no field. Leave columns out with --ignore."),
+        ("name,artist,yaer\na,b,7\n", "FILE: yaer is no field, did you mean `year`?"),
+        ("name,year\nHurt,2002\n", "FILE: artist is missing."),
+        ("Hurt,Johnny Cash,2002\n", "FILE: Hurt is no field; Johnny Cash is no field; 2002 is no"),
+        ("name,artist,name\na,b,c\n", "FILE: name is there twice."),
+        ("", "FILE: name is missing; artist is missing."),
+        ("\n\n", "FILE: name is missing; artist is missing."),
+        (b"n\xffme,name,artist\na,b,c\n", "FILE: The first line is not UTF-8."),
         (
-            "name,artist,year,source\nHurt,Johnny Cash,2002,538\n",
-            "FILE has columns that are no fields: source. Add --ignore source.",
+            HEADER + '"a,b,\nc,d,\n',
+            "FILE: The CSV cannot be read from line 2 on: unexpected end of data.",
         ),
-        ("name,artist,id\na,b,7\n", "FILE has columns that are no fields: id. Add --ignore id."),
-        ("name,year\nHurt,2002\n", "FILE lacks in its first line the column artist."),
-        ("Hurt,Johnny Cash,2002\n", "FILE has columns that are no fields: Hurt, Johnny Cash, 2002"),
-        ("name,artist,name\na,b,c\n", "FILE names the column name twice."),
-        ("", "FILE lacks in its first line the column name, artist."),
-        ("\n" + HEADER + "a,b,\n", "FILE lacks in its first line the column name, artist."),
-        (HEADER + '"a,b,\nc,d,\n', "FILE, about line 4: unexpected end of data."),
-        (HEADER + '"a"b,c,\n', "FILE, about line 3: "),
-        (HEADER.encode() + "Né,b,\n".encode("latin-1"), "FILE, about line 1: not UTF-8."),
-        ((HEADER + "a,b,\n").encode("utf-16"), "FILE, about line 1: not UTF-8."),
+        (HEADER + '"a"b,c,\n', "FILE: The CSV cannot be read from line 2 on: "),
+        ((HEADER + "a,b,\n").encode("utf-16"), "FILE: The body is UTF-16: send it in UTF-8."),
+        (HEADER + f"{'a' * 70_000},b,\n", "FILE: Line 2 is longer than 65536 characters."),
     ],
 )
 def test_a_file_that_is_no_table_of_songs_is_refused_in_one_line(
@@ -114,10 +170,17 @@ def test_a_file_that_is_no_table_of_songs_is_refused_in_one_line(
 def test_bytes_that_are_no_utf_8_late_in_a_long_file_leave_nothing_behind(
     load: Load, songs: URL
 ) -> None:
-    outcome = load(songs, HEADER.encode() + b"a,b,\n" * 10_000 + b"\xff,b,\n")
+    content = HEADER.encode() + b"a,b,\n" * 10_000 + b"\xff,b,\n" + "é,Né,\n".encode("latin-1")
 
-    assert outcome.code == 1
-    assert re.fullmatch(r"songbook: FILE, about line \d+: not UTF-8\.", outcome.told[-1])
+    outcome = load(songs, content)
+
+    assert (outcome.code, outcome.printed) == (1, "")
+    assert outcome.told == [
+        "line 10002: name: Is not UTF-8",
+        "line 10003: name: Is not UTF-8",
+        "line 10003: artist: Is not UTF-8",
+        "songbook: 2 rows do not fit, nothing was stored: mend them or add --on-error skip.",
+    ]
     assert stored(songs) == []
 
 
@@ -140,6 +203,15 @@ def test_a_resource_that_is_none_is_answered_with_those_there_are(load: Load, so
     assert "songs" in outcome.told[0].removeprefix("songbook: there is no resource sogns")
 
 
+def test_users_are_not_imported_because_their_passwords_are_hashed(load: Load, songs: URL) -> None:
+    content = "username,email,password\nada,ada@example.org,correct-horse-battery\n"
+
+    outcome = load(songs, content, resource="users")
+
+    assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
+    assert outcome.told[0].startswith("songbook: no user can be imported, because password is not")
+
+
 FAULTY = (
     "name,artist,year,source\n"
     "Hurt,Johnny Cash,2002,538\n"
@@ -154,7 +226,7 @@ FAULTY = (
 REASONS = [
     "line 3: year: Input should be a valid integer",
     "line 5: name: String should have at least 1 character",
-    "line 8: has 2 values where the header names 4",
+    "line 8: The row has 2 values where the header names 4",
     "line 9: name: String should not contain NUL (U+0000)",
     "line 10: year: Input should be greater than or equal to 1",
 ]
@@ -169,45 +241,155 @@ def test_rows_that_do_not_fit_are_listed_by_line_and_nothing_is_stored(
     assert outcome.printed == ""
     assert outcome.told == [
         *REASONS,
-        "songbook: 5 rows do not fit, nothing was stored: mend them or add --skip-bad.",
+        "songbook: 5 rows do not fit, nothing was stored: mend them or add --on-error skip.",
     ]
     assert stored(songs) == []
 
 
 def test_rows_that_do_not_fit_are_left_out_when_that_is_asked_for(load: Load, songs: URL) -> None:
-    outcome = load(songs, FAULTY, "--ignore", "source", "--skip-bad")
+    outcome = load(songs, FAULTY, "--ignore", "source", "--on-error", "skip")
 
     assert outcome.code == 0
     assert outcome.told == REASONS
-    assert re.fullmatch(r"2 songs stored in \d+\.\d s, 5 left out\.\n", outcome.printed)
+    assert re.fullmatch(r"2 songs stored in \d+\.\d s, 5 refused\.\n", outcome.printed)
     assert stored(songs) == [("Hurt", "Johnny Cash", 2002), ("Levon", "Elton John", 1071)]
+
+
+def test_nothing_is_stored_where_no_row_fits_whatever_is_asked_for(load: Load, songs: URL) -> None:
+    outcome = load(songs, HEADER + "a,b,c\n", "--on-error", "skip")
+
+    assert (outcome.code, outcome.printed) == (1, "")
+    assert outcome.told == [
+        "line 2: year: Input should be a valid integer",
+        "songbook: 1 rows do not fit, nothing was stored.",
+    ]
+
+
+def test_what_is_tried_dry_is_told_in_full_and_not_stored(load: Load, songs: URL) -> None:
+    outcome = load(songs, FAULTY, "--ignore", "source", "--on-error", "skip", "--dry-run")
+
+    assert (outcome.code, outcome.told) == (0, REASONS)
+    assert re.fullmatch(r"2 songs would be stored in \d+\.\d s, 5 refused\.\n", outcome.printed)
+    assert stored(songs) == []
+    assert load(songs, FAULTY, "--ignore", "source", "--dry-run").code == 1
 
 
 def test_a_long_list_of_rows_that_do_not_fit_is_cut(load: Load, songs: URL) -> None:
     outcome = load(songs, HEADER + "a,b,c\n" * 1002)
 
-    assert outcome.told[999:] == [
-        "line 1001: year: Input should be a valid integer",
-        "and 2 more",
-        "songbook: 1002 rows do not fit, nothing was stored: mend them or add --skip-bad.",
+    assert outcome.told[99:] == [
+        "line 101: year: Input should be a valid integer",
+        "and 902 more",
+        "songbook: 1002 rows do not fit, nothing was stored: mend them or add --on-error skip.",
+    ]
+
+
+def test_json_lines_that_do_not_fit_are_listed_by_line(load: Load, songs: URL) -> None:
+    content = '{"name":"a","artist":"b"}\n{"name":1,"artist":"b","c":2}\n[]\n{"name":\n'
+
+    outcome = load(songs, content, suffix="ndjson")
+
+    assert (outcome.code, outcome.printed) == (1, "")
+    assert outcome.told == [
+        "line 2: name: Input should be a valid string",
+        "line 2: c: Extra inputs are not permitted",
+        "line 3: The line is not an object",
+        "line 4: The line is not JSON: Expecting value at column 9",
+        "songbook: 3 rows do not fit, nothing was stored: mend them or add --on-error skip.",
     ]
 
 
 def test_a_column_to_ignore_must_be_there(load: Load, songs: URL) -> None:
     outcome = load(songs, HEADER, "--ignore", "source")
 
-    assert outcome.told == ["songbook: FILE has no column source to ignore."]
+    assert len(outcome.told) == 1
+    assert outcome.told[0].startswith("songbook: FILE: source is not there to be ignored.")
 
 
-def test_a_duplicate_leaves_nothing_behind_and_is_named(load: Load, migrated_url: URL) -> None:
+def test_several_columns_can_be_ignored(load: Load, songs: URL) -> None:
+    content = "id,name,artist,,year\n7,a,b,x,1999\n"
+
+    assert load(songs, content, "--ignore", "id", "--ignore", "").code == 0
+    assert stored(songs) == [("a", "b", 1999)]
+
+
+def test_a_duplicate_leaves_nothing_behind_and_is_named(load: Load, songs: URL) -> None:
+    content = CITIES + '"a\nb",1\nOslo,3\n'
+
+    outcome = load(songs, content, resource="cities")
+
+    assert (outcome.code, outcome.printed) == (1, "")
+    assert outcome.told[0] == "line 6: name: The city is already stored"
+    assert "Line 6: The city is already stored, and nothing was stored." in outcome.told[1]
+    assert outcome.told[1].endswith(" Add --on-conflict skip or update.")
+    assert len(outcome.told) == 2
+    assert cities(songs) == []
+
+
+def test_a_duplicate_under_a_rule_that_only_the_database_knows_is_told_by_its_line(
+    load: Load, migrated_url: URL
+) -> None:
     execute(migrated_url, "CREATE UNIQUE INDEX uq_song_name ON song (name)")
 
     outcome = load(migrated_url, HEADER + "Hurt,Johnny Cash,\nLoser,Beck,\nHurt,NIN,\n")
 
-    assert outcome.code == 1
-    assert outcome.told == [
-        "songbook: nothing was stored: Key (name)=(Hurt) already exists.",
-    ]
+    assert outcome == (
+        *(1, ""),
+        [
+            "line 4: The record is already stored",
+            "songbook: Line 4: The record is already stored, and nothing was stored.",
+        ],
+    )
+    assert stored(migrated_url) == []
+
+
+def test_rows_that_are_there_already_are_skipped_or_replaced_when_that_is_asked_for(
+    load: Load, songs: URL
+) -> None:
+    load(songs, CITIES, resource="cities")
+    content = "name,population\nOslo,1\nRome,2800000\nLima,5\nLima,6\n"
+
+    skipped = load(songs, content, "--on-conflict", "skip", "--dry-run", resource="cities")
+    assert re.fullmatch(r"1 cities would be stored in \S+ s, 3 skipped\.\n", skipped.printed)
+    assert cities(songs) == [("Oslo", 700_000, 1), ("Rome", 2_800_000, 1)]
+
+    replaced = load(songs, content, "--on-conflict", "update", resource="cities")
+    assert re.fullmatch(r"2 cities stored in \d+\.\d s, 2 skipped\.\n", replaced.printed)
+    assert cities(songs) == [("Oslo", 1, 2), ("Rome", 2_800_000, 1), ("Lima", 6, 1)]
+
+
+def test_what_has_no_key_cannot_be_there_already(load: Load, songs: URL) -> None:
+    outcome = load(songs, HEADER + "a,b,\n", "--on-conflict", "update")
+
+    assert outcome == (1, "", ["songbook: a song has no key but its id: leave out --on-conflict."])
+
+
+@pytest.mark.parametrize("option", ["--on-error", "--on-conflict", "--format"])
+def test_what_an_option_can_be_is_told_with_the_options(
+    load: Load, songs: URL, option: str
+) -> None:
+    outcome = load(songs, HEADER + "a,b,\n", option, "sikp")
+
+    assert outcome.code == 2
+    assert "sikp" in "".join(outcome.told)
+    assert stored(songs) == []
+
+
+def test_rows_that_take_too_much_disk_or_time_are_not_stored(
+    load: Load, migrated_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute(migrated_url, SLOW, WAIT)
+    monkeypatch.setenv("BULK_SECONDS", "1")
+    late = load(migrated_url, HEADER + "a,b,\nslow,b,\n")
+    monkeypatch.setenv("IMPORT_BYTES", "1024")
+    large = load(migrated_url, HEADER + "a,b,\n" * 1000)
+
+    for outcome, sentence in (
+        (late, "in time"),
+        (large, "songbook: FILE: The rows take more than 1024 bytes."),
+    ):
+        assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
+        assert sentence in outcome.told[0]
     assert stored(migrated_url) == []
 
 
@@ -231,31 +413,47 @@ def test_the_progress_is_for_the_eyes_and_the_report_for_the_pipe(
     assert re.fullmatch(r"2000 songs stored in \d+\.\d s\.\n", outcome.printed)
 
 
-def test_ctrl_c_in_the_middle_stores_nothing(songs: URL, tmp_path: Path) -> None:
-    file = tmp_path / "songs.csv"
-    file.write_text(HEADER + "Hurt,Johnny Cash,2002\n" * 500_000)
-    underway = (
-        "SELECT tuples_processed > 1000 FROM pg_stat_progress_copy"
-        " WHERE datname = current_database()"
-    )
+@contextmanager
+def importing(url: URL, file: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Import a file of songs in a process of its own."""
     with subprocess.Popen(
         [sys.executable, "-m", "app", "import", "songs", str(file)],
         cwd=PROJECT,
-        env={**os.environ, "DATABASE_URL": spelled(songs)},
+        env={**os.environ, "DATABASE_URL": spelled(url)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as loading:
+    ) as process:
         try:
-            deadline = time.monotonic() + 30
-            while execute(songs, underway) != [(True,)]:
-                assert loading.poll() is None
-                assert time.monotonic() < deadline, "waited in vain"
-                time.sleep(0.02)
-            loading.send_signal(signal.SIGINT)
-            report, told = loading.communicate(timeout=30)
+            yield process
         finally:
-            loading.kill()
+            process.kill()
 
-    assert (loading.returncode, report, told) == (130, "", "")
-    assert execute(songs, "SELECT count(*) FROM song") == [(0,)]
+
+def assert_interrupted(process: "subprocess.Popen[str]", url: URL) -> None:
+    """Press Ctrl-C; assert that the process ends without a word, and has stored nothing."""
+    process.send_signal(signal.SIGINT)
+    report, told = process.communicate(timeout=20)
+
+    assert (process.returncode, report, told) == (130, "", "")
+    assert execute(url, "SELECT count(*) FROM song") == [(0,)]
+
+
+def test_ctrl_c_while_rows_are_stored_stores_nothing(migrated_url: URL, tmp_path: Path) -> None:
+    execute(migrated_url, SLOW, WAIT)
+    file = tmp_path / "songs.csv"
+    file.write_text(HEADER + "Hurt,Johnny Cash,2002\n" * 5000 + "slow,b,\n" + "c,d,\n" * 5000)
+
+    with importing(migrated_url, file) as process:
+        wait_until(lambda: execute(migrated_url, ASLEEP) or process.poll())
+        assert_interrupted(process, migrated_url)
+
+
+def test_ctrl_c_while_a_file_is_read_stores_nothing(songs: URL, tmp_path: Path) -> None:
+    pipe = tmp_path / "songs.csv"
+    os.mkfifo(pipe)
+
+    with importing(songs, pipe) as process, pipe.open("w") as rows:
+        rows.write(HEADER + "Hurt,Johnny Cash,2002\n" * 20_000)  # more than a pipe holds
+        rows.flush()
+        assert_interrupted(process, songs)

@@ -1,0 +1,403 @@
+"""Many rows in one body: each checked as a body of its own, all of them stored or none."""
+
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import pytest
+from httpx import AsyncClient, Response
+
+from app import resources
+from app.imports import PIECE
+from app.routing import Route
+from tests.conftest import RESOURCES, Resource, assert_headers, assert_problem
+from tests.test_contract import NAUGHTY, TEXTS
+
+CSV, NDJSON = "text/csv", "application/x-ndjson"
+FILES = {
+    CSV: b"name,artist,year\na,b,1\nc,d,\n",
+    NDJSON: b'{"name":"a","artist":"b","year":1}\n{"name":"c","artist":"d","year":null}\n',
+}
+FAULTY = (
+    b"name,artist,year\r\n"
+    b"Hurt,Johnny Cash,2002\r\n"
+    b'"Bullfrog\nBlues",Rory Gallagher,SONGFACTS.COM\r\n'
+    b" ,Afrissippi,\r\n"
+    b"\r\n"
+    b"Levon,Elton John,1071\r\n"
+    b"Loser,Beck\r\n"
+    b"N\0L,\xff,0\r\n"
+)
+REFUSALS = [
+    (3, "/year", "int_parsing"),
+    (5, "/name", "string_too_short"),
+    (8, "", "columns"),
+    (9, "/name", "string_nul"),
+    (9, "/artist", "string_unicode"),
+    (9, "/year", "greater_than_equal"),
+]
+each_format = pytest.mark.parametrize("kind", [CSV, NDJSON])
+
+
+def takes_many(resource: Resource) -> bool:
+    routes = resources.modules()[resource.name].router.routes
+    return any(isinstance(route, Route) and route.alternative for route in routes)
+
+
+IMPORTABLE = [each for each in RESOURCES if takes_many(each)]
+IMPORTABLE_TEXTS = [
+    each for each in TEXTS if isinstance(each.values[0], Resource) and takes_many(each.values[0])
+]
+
+
+@pytest.fixture(params=IMPORTABLE, ids=lambda resource: resource.name)
+def resource(request: pytest.FixtureRequest) -> Resource:
+    """Give each resource that takes many rows in one body."""
+    found: Resource = request.param
+    return found
+
+
+def written(rows: Sequence[dict[str, Any]], kind: str) -> bytes:
+    """Return rows in a format, as any other program would write them."""
+    if kind == NDJSON:
+        return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, rows[0].keys())
+    writer.writeheader()
+    writer.writerows(rows)  # None becomes nothing, as COPY writes it
+    return file.getvalue().encode()
+
+
+async def send(
+    client: AsyncClient,
+    content: bytes | AsyncIterator[bytes],
+    query: str = "",
+    *,
+    path: str = "/songs",
+    kind: str = CSV,
+    **headers: str,
+) -> Response:
+    """Send many rows."""
+    sent = {"Content-Type": kind, **headers}
+    return await client.post(f"{path}{query}", content=content, headers=sent)
+
+
+def report_of(answer: Response, status: int = 201) -> dict[str, Any]:
+    """Assert the status of an answer that has a report; return that."""
+    assert answer.status_code == status, answer.text
+    assert_headers(answer)
+    if status < 300:
+        assert answer.headers["content-type"] == "application/json"
+        assert "location" not in answer.headers
+        report: dict[str, Any] = answer.json()
+    else:
+        report = assert_problem(answer, status)["report"]
+    assert list(report) == ["read", "stored", "skipped", "refused", "refusals"]
+    return report
+
+
+def counts(report: dict[str, Any]) -> tuple[int, int, int, int]:
+    """Return how many rows were read, stored, skipped and refused."""
+    read, stored, skipped, refused, _ = report.values()
+    return read, stored, skipped, refused
+
+
+def refusals(report: dict[str, Any]) -> list[tuple[int, str, str]]:
+    """Return where the refused rows are, and which rules they broke."""
+    assert all(each["detail"] for each in report["refusals"])
+    return [(each["line"], each["pointer"], each["type"]) for each in report["refusals"]]
+
+
+async def songs(client: AsyncClient) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = (await client.get("/songs?limit=1000")).json()
+    return listed
+
+
+@each_format
+async def test_many_rows_are_stored_in_their_order(
+    client: AsyncClient, resource: Resource, kind: str
+) -> None:
+    rows = [resource.body() for _ in range(7)]
+
+    answer = await send(client, written(rows, kind), path=resource.path, kind=kind)
+    listed = resource.rows(await resource.page(client))
+
+    assert counts(report_of(answer)) == (7, 7, 0, 0)
+    assert [row["id"] for row in listed] == list(range(1, 8))
+    assert [{name: row[name] for name in resource.fields} for row in listed] == rows
+    read = await client.get(f"{resource.path}/1")
+    assert (read.status_code, read.json()) == (200, listed[0])
+
+
+@each_format
+async def test_a_field_left_out_of_many_rows_has_its_default(
+    client: AsyncClient, resource: Resource, kind: str
+) -> None:
+    rows = [{name: resource.value(name) for name in resource.required} for _ in range(2)]
+
+    answer = await send(client, written(rows, kind), path=resource.path, kind=kind)
+
+    report_of(answer)
+    for row, found in zip(rows, resource.rows(await resource.page(client)), strict=True):
+        assert {**row, **resource.defaults}.items() <= found.items()
+
+
+@each_format
+@pytest.mark.parametrize(("resource", "name"), IMPORTABLE_TEXTS)
+async def test_a_text_among_many_comes_back_as_it_was_sent(
+    client: AsyncClient, resource: Resource, name: str, kind: str
+) -> None:
+    longest = resource.fields[name]["string"].get("maxLength", 255)
+    of_copy = ["\\.", "\\N", "\\b\\t", "a\\\nb", "a\tb\\", "\\x41", "NULL", "a\vb", '"",""', "#,"]
+    texts = [text[:longest] for text in (*NAUGHTY, *of_copy)]
+    rows = [resource.body(**{name: text}) for text in texts]
+
+    report_of(await send(client, written(rows, kind), path=resource.path, kind=kind))
+
+    listed = resource.rows(await resource.page(client, limit=1000))
+    assert [row[name] for row in listed] == texts
+
+
+JUDGED: list[Any] = [
+    *(None, True, False, 1, 1.5, 2021.0, 1e400, -1, 0, 2**31, 2**63, [], {}, ["a"], "", " ", "a"),
+    *("1_000", " 5 ", "+5", "2021", "true", "True", "null", "a\0b", " b ", "\ud800", "x" * 10_001),
+]
+
+
+async def test_a_value_is_judged_as_in_a_body_of_its_own(
+    client: AsyncClient, resource: Resource
+) -> None:
+    for name in (*resource.fields, "unknown"):
+        rows = [resource.body(**{name: value}) for value in JUDGED]
+        content = written(rows, NDJSON)
+        tried = await send(
+            client, content, "?on_error=skip&dry_run=true", path=resource.path, kind=NDJSON
+        )
+        alone = [
+            await client.post(
+                f"{resource.path}?dry_run=true",
+                content=line,
+                headers={"Content-Type": "application/json"},
+            )
+            for line in content.splitlines()
+        ]
+
+        expected = [
+            (line, error["pointer"], error["type"])
+            for line, answer in enumerate(alone, 1)
+            if answer.status_code == 422
+            for error in answer.json()["errors"]
+        ]
+        found = refusals(report_of(tried, tried.status_code))
+        infinite = {line for line, answer in enumerate(alone, 1) if answer.status_code == 400}
+        assert [each for each in found if each[0] not in infinite] == expected
+        assert infinite <= {line for line, _, _ in found}
+        assert {answer.status_code for answer in alone} <= {200, 400, 422}
+
+
+async def test_rows_that_do_not_fit_are_told_by_line_and_nothing_is_stored(
+    client: AsyncClient,
+) -> None:
+    answer = await send(client, FAULTY)
+
+    report = report_of(answer, 422)
+    assert counts(report) == (6, 0, 0, 4)
+    assert refusals(report) == REFUSALS
+    assert answer.json()["type"] == "/problems/validation"
+    assert answer.json()["detail"].startswith("4 of 6 rows do not fit, and nothing was stored: ")
+    assert await songs(client) == []
+
+
+async def test_rows_that_fit_are_stored_when_that_is_asked_for(client: AsyncClient) -> None:
+    report = report_of(await send(client, FAULTY, "?on_error=skip"))
+
+    assert counts(report) == (6, 2, 0, 4)
+    assert refusals(report) == REFUSALS
+    assert [song["name"] for song in await songs(client)] == ["Hurt", "Levon"]
+
+
+@each_format
+async def test_no_row_that_fits_is_a_refusal_whatever_is_asked_for(
+    client: AsyncClient, kind: str
+) -> None:
+    content = written([{"name": "", "artist": ""}] * 3, kind)
+
+    report = report_of(await send(client, content, "?on_error=skip", kind=kind), 422)
+
+    assert counts(report) == (3, 0, 0, 3)
+
+
+LINES = [
+    (b'{"name":"a","artist":"b"}', None),
+    (b'{"name":"a","artist":"b"', ("", "json")),
+    (b'{"name":"a","artist":"b"} x', ("", "json")),
+    (b'{"name":"a","artist":"b"}{}', ("", "json")),
+    (b"name,artist", ("", "json")),
+    (b'{"name":"a","name":"a","artist":"b"}', ("", "json")),
+    (b'{"name":"a","artist":"b","year":NaN}', ("", "json")),
+    (b'{"name":"a","artist":"b","year":-Infinity}', ("", "json")),
+    (b'{"name":"a","artist":"b","year":' + b"9" * 5000 + b"}", ("", "json")),
+    (b"[" * 60_000, ("", "json")),
+    (b"\xff", ("", "json")),
+    (b"[]", ("", "object")),
+    (b'["a","b"]', ("", "object")),
+    (b'"a"', ("", "object")),
+    (b"null", ("", "object")),
+    (b'{"name":"a","artist":"b","yaer":1}', ("/yaer", "extra_forbidden")),
+    (b'{"name":"a","artist":"b","id":1}', ("/id", "extra_forbidden")),
+    (b'{"name":"a"}', ("/artist", "missing")),
+    (b'{"name":"\\ud800","artist":"b"}', ("/name", "string_unicode")),
+    (b'{"name":"a","artist":"\\udc00\\ud83d"}', ("/artist", "string_unicode")),
+    (b'{"name":"a","artist":"\xff"}', ("/artist", "string_unicode")),
+    (b'{"name":"a","artist":"\xed\xa0\x80"}', ("/artist", "string_unicode")),
+    (b'{"name":"a","artist":"b","\xff":1}', ("", "string_unicode")),
+    (b'{"name":"a","artist":"b","\\ud800":1}', ("", "string_unicode")),
+    (b'{"name":"a\\u0000","artist":"b"}', ("/name", "string_nul")),
+    (b' \t{"artist":"b","name":"\\ud83c\\udfb8"}\t', None),
+]
+
+
+async def test_each_line_of_ndjson_is_an_object_on_its_own(client: AsyncClient) -> None:
+    content = b"\n\r\n".join(line for line, _ in LINES)
+
+    report = report_of(await send(client, content, "?on_error=skip", kind=NDJSON))
+
+    assert refusals(report) == [
+        (2 * nth + 1, *fault) for nth, (_, fault) in enumerate(LINES) if fault
+    ]
+    assert counts(report) == (len(LINES), 2, 0, len(LINES) - 2)
+    assert [song["name"] for song in await songs(client)] == ["a", "🎸"]
+
+
+async def test_only_the_first_hundred_refusals_are_told(client: AsyncClient) -> None:
+    rows = b"a,b,c\n" * 99 + b" , ,\n" + b"a,b,c\n" * 900
+
+    report = report_of(await send(client, b"name,artist,year\n" + rows), 422)
+
+    assert counts(report) == (1000, 0, 0, 1000)
+    assert refusals(report) == [
+        *((line, "/year", "int_parsing") for line in range(2, 101)),
+        (101, "/name", "string_too_short"),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64])
+async def test_a_body_may_come_in_pieces_of_any_size(client: AsyncClient, size: int) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(FAULTY), size):
+            yield FAULTY[at : at + size]
+
+    report = report_of(await send(client, pieces(), "?on_error=skip"))
+
+    assert refusals(report) == REFUSALS
+
+
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 5 * PIECE])
+async def test_a_body_of_many_pieces_is_one_text(client: AsyncClient, size: int) -> None:
+    rows = b"".join(b'"n\n%d",\xc3\xa9,%d\r\n' % (at, at) for at in range(10_100))
+    content = b"name,artist,year\n" + rows
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(content), size):
+            yield content[at : at + size]
+
+    report = report_of(await send(client, pieces(), "?on_error=skip&dry_run=true"), 200)
+
+    assert counts(report) == (10_100, 9_999, 0, 101)
+    assert refusals(report) == [
+        (2, "/year", "greater_than_equal"),
+        *((2 * year + 2, "/year", "less_than_equal") for year in range(10_000, 10_099)),
+    ]
+
+
+HEADERS = [
+    (b"", {"/name", "/artist"}),
+    (b"\n\r\n\r", {"/name", "/artist"}),
+    (b"\n\na,artist\n", {"/a", "/name"}),
+    (b"a,b,1\n", {"/a", "/b", "/1", "/name", "/artist"}),
+    (b"name\na\n", {"/artist"}),
+    (b"name;artist\na;b\n", {"/name;artist", "/name", "/artist"}),
+    (b"name,artist,nmae\na,b,c\n", {"/nmae"}),
+    (b"Name,artist\na,b\n", {"/Name", "/name"}),
+    (b"name, artist\na,b\n", {"/ artist", "/artist"}),
+    (b"name,artist,id\na,b,7\n", {"/id"}),
+    (b"name,artist,version\na,b,7\n", {"/version"}),
+    (b"name,artist,\na,b,\n", {"/"}),
+    (b"name,artist,name\na,b,c\n", {"/name"}),
+    (b"name,artist,x,x\na,b,c,d\n", {"/x"}),
+    (b"name,artist," + b"x" * 1000 + b"\na,b,c\n", {"/" + "x" * 64}),
+]
+
+
+@pytest.mark.parametrize(("content", "pointers"), HEADERS)
+async def test_a_header_that_does_not_fit_is_refused(
+    client: AsyncClient, content: bytes, pointers: set[str]
+) -> None:
+    for query in ("", "?on_error=skip"):
+        problem = assert_problem(await send(client, content, query), 422, "validation")
+
+        assert {error["pointer"] for error in problem["errors"]} == pointers
+        assert {(error["location"], error["type"]) for error in problem["errors"]} == {
+            ("body", "column")
+        }
+    assert await songs(client) == []
+
+
+async def test_a_column_whose_name_is_no_utf_8_is_refused(client: AsyncClient) -> None:
+    for query in ("", "?ignore=%FF"):
+        problem = assert_problem(await send(client, b"name,artist,\xff\na,b,c\n", query), 400)
+        assert problem["detail"] == "The first line is not UTF-8."
+
+
+async def test_a_column_that_is_misspelt_is_told_what_was_meant(client: AsyncClient) -> None:
+    answer = await send(client, b"name,artist,yaer\na,b,1\n")
+
+    [error] = assert_problem(answer, 422)["errors"]
+    assert error["detail"] == "Is no field, did you mean `year`?"
+
+
+async def test_columns_are_left_out_on_request_and_have_to_be_there(client: AsyncClient) -> None:
+    content = b"id,name,artist,,source\n7,a,b,c,d\n"
+
+    kept = await send(client, content, "?ignore=source&ignore=id&ignore=")
+    absent = await send(client, content, "?ignore=source&ignore=id&ignore=&ignore=year")
+    lines = b'{"id":7,"name":"c","artist":"d"}\n{"name":"e","artist":"f","x":1}\n'
+    of_lines = await send(client, lines, "?ignore=id&ignore=x", kind=NDJSON)
+
+    assert counts(report_of(kept)) == (1, 1, 0, 0)
+    assert [error["pointer"] for error in assert_problem(absent, 422)["errors"]] == ["/year"]
+    assert counts(report_of(of_lines)) == (2, 2, 0, 0)
+    assert [(song["id"], song["name"]) for song in await songs(client)] == [
+        (1, "a"),
+        (2, "c"),
+        (3, "e"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b'name,artist\na,b\n"c,d\ne,f\n', 3),
+        (b'name,artist\n"a"b,c\n', 2),
+        (b'name,artist\n"a\n\n",b\n\n"c" ,d\n', 6),
+        (b'"name,artist\n', 1),
+    ],
+)
+async def test_quotes_that_make_no_sense_are_malformed(
+    client: AsyncClient, content: bytes, line: int
+) -> None:
+    for query in ("", "?on_error=skip"):
+        problem = assert_problem(await send(client, content, query), 400, "malformed")
+        assert problem["detail"].startswith(f"The CSV cannot be read from line {line} on: ")
+    assert await songs(client) == []
+
+
+async def test_utf_16_is_refused_by_its_mark(client: AsyncClient) -> None:
+    for encoding in ("utf-16", "utf-32"):
+        for kind in (CSV, NDJSON):
+            problem = assert_problem(
+                await send(client, FILES[kind].decode().encode(encoding), kind=kind), 400
+            )
+            assert "UTF-16" in problem["detail"]

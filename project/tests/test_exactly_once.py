@@ -1,0 +1,310 @@
+"""What is acknowledged is stored, and stored once: real processes, killed while they work."""
+
+import asyncio
+import os
+import subprocess
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from httpx import AsyncClient, Response
+from sqlalchemy import text
+
+from tests.conftest import execute
+from tests.faults import FAREWELL, Cluster, History, Phoenix, Verdict, between
+from tests.test_command_line import migrated_folder
+from tests.test_database import beside
+from tests.test_database import serving as serving_here
+from tests.test_keys_under_way import are_held, held
+
+__all__ = ["migrated_folder"]
+
+LONG = os.environ.get("FAULT_TESTS") == "1"
+CUTS = 2000 if LONG else 200
+GROWTH = 1000 if LONG else 60
+"""How many songs are acknowledged between two faults, at least."""
+
+CLEAN = Verdict([], [], [], [])
+ROWS_OF_AN_IMPORT = 20
+
+in_long_storms = pytest.mark.skipif(not LONG, reason="takes minutes: ask with FAULT_TESTS=1")
+
+Fault = Callable[[Cluster, Phoenix], None]
+
+
+@pytest.fixture(scope="module")
+def cluster(migrated_folder: Path) -> Iterator[Cluster]:
+    """Give a durable PostgreSQL of these tests' own, which may be killed."""
+    with tempfile.TemporaryDirectory() as place:
+        copy = Path(place).resolve() / "postgres"
+        subprocess.run(["cp", "-Rp", str(migrated_folder), str(copy)], check=True)
+        cluster = Cluster(copy.parent)
+        yield cluster
+        cluster.stop()
+
+
+@pytest.fixture(scope="module")
+def service(cluster: Cluster) -> Iterator[Phoenix]:
+    """Give a service on it, which may be killed."""
+    service = Phoenix(cluster.door_url)
+    yield service
+    service.end()
+
+
+@pytest.fixture
+async def client(cluster: Cluster, service: Phoenix) -> AsyncIterator[AsyncClient]:
+    """Give a client of the service, whose tables are empty."""
+    execute(cluster.url, "TRUNCATE song, cities, idempotency")
+    async with AsyncClient(base_url=service.address, timeout=20) as client:
+        yield client
+
+
+async def attempt(client: AsyncClient, **request: Any) -> Response | None:
+    """Send a request; return the answer if it says what became of it, None if not."""
+    try:
+        answer = await client.request(**request)
+    except httpx.TransportError:
+        return None
+    if answer.status_code == 503 or "idempotency-key-in-use" in answer.text:
+        return None
+    assert answer.is_success, answer.text
+    return answer
+
+
+async def insist(client: AsyncClient, **request: Any) -> Response:
+    """Send a request until an answer says what became of it."""
+    pause = 0.01
+    while True:
+        if answer := await attempt(client, **request):
+            return answer
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, 0.3)
+
+
+def song(name: str) -> dict[str, str]:
+    """Return the body of a song."""
+    return {"name": name, "artist": "The Faults"}
+
+
+def of_songs(names: list[str]) -> dict[str, Any]:
+    """Return the request that stores songs under a key: one as JSON, several as CSV."""
+    request: dict[str, Any] = {"method": "POST", "url": "/songs"}
+    keyed = {"Idempotency-Key": names[0]}
+    if len(names) == 1:
+        return request | {"json": song(names[0]), "headers": keyed}
+    content = "name,artist\n" + "".join(f"{name},The Faults\n" for name in names)
+    return request | {"content": content, "headers": keyed | {"Content-Type": "text/csv"}}
+
+
+async def store_and_read(client: AsyncClient, history: History) -> None:
+    """Store a song, whatever it takes, and look whether it is there."""
+    [name] = names = history.new()
+    stored = await insist(client, **of_songs(names))
+    history.tell(names, stored.json()["id"])
+    read = await attempt(client, method="GET", url=stored.headers["location"])
+    assert read is None or read.json() == stored.json(), f"{name} is something else"
+
+
+async def store_without_a_key(client: AsyncClient, history: History) -> None:
+    """Store a song, or not: nobody knows when no answer comes."""
+    [name] = names = history.new()
+    if stored := await attempt(client, method="POST", url="/songs", json=song(name)):
+        history.tell(names, stored.json()["id"])
+    else:
+        await asyncio.sleep(0.05)
+
+
+async def store_many(client: AsyncClient, history: History) -> None:
+    """Store some songs at once, whatever it takes."""
+    names = history.new(ROWS_OF_AN_IMPORT)
+    report = await insist(client, **of_songs(names))
+    assert report.json()["stored"] == len(names)
+    history.tell(names)
+
+
+@asynccontextmanager
+async def load(client: AsyncClient) -> AsyncIterator[History]:
+    """Let many clients write until the block ends; what they have begun they bring to its end."""
+    history, is_over = History(), asyncio.Event()
+    kinds = [store_and_read] * 16 + [store_without_a_key] * 4 + [store_many] * 4
+
+    async def work(write: Callable[[AsyncClient, History], Coroutine[Any, Any, None]]) -> None:
+        while not is_over.is_set():
+            await write(client, history)
+
+    clients = [asyncio.create_task(work(kind)) for kind in kinds]
+    try:
+        yield history
+        is_over.set()
+        async with asyncio.timeout(20):
+            await asyncio.gather(*clients)
+    finally:
+        for each in clients:
+            each.cancel()
+
+
+def rows_of(cluster: Cluster) -> list[tuple[int, str]]:
+    """Return the ids and names of all songs, as PostgreSQL tells them."""
+    return [(row[0], row[1]) for row in execute(cluster.url, "SELECT id, name FROM song")]
+
+
+async def listed(client: AsyncClient) -> list[tuple[int, str]]:
+    """Return the ids and names of all songs, as the service tells them."""
+    rows: list[tuple[int, str]] = []
+    url: str | None = "/songs?limit=1000"
+    while url:
+        page = await client.get(url)
+        rows += [(row["id"], row["name"]) for row in page.json()]
+        url = page.links.get("next", {}).get("url")
+    return rows
+
+
+def end_backends(cluster: Cluster, _service: Phoenix) -> None:
+    """End all connections of the service to PostgreSQL."""
+    cluster.end_backends()
+
+
+def kill_postgresql(cluster: Cluster, _service: Phoenix) -> None:
+    """Kill PostgreSQL, and start it again."""
+    cluster.kill()
+    cluster.start()
+
+
+def kill_service(_cluster: Cluster, service: Phoenix) -> None:
+    """Kill the service, and start it again."""
+    service.kill()
+    service.start()
+
+
+FAULTS = [end_backends, kill_postgresql, kill_service]
+
+
+async def assert_exactly_once(
+    cluster: Cluster, service: Phoenix, client: AsyncClient, faults: list[Fault]
+) -> None:
+    """Assert that under a load and these faults nothing is lost, doubled or made up."""
+    async with load(client) as history:
+        for fault in faults:
+            await history.growth(GROWTH)
+            await asyncio.to_thread(fault, cluster, service)
+        await history.growth(GROWTH)
+
+    rows = await asyncio.to_thread(rows_of, cluster)
+    assert history.verdict(rows) == CLEAN
+    assert sorted(await listed(client)) == sorted(rows)
+    print(f"{len(history.told)} songs were acknowledged, {len(rows)} are stored")
+
+
+async def test_what_is_acknowledged_survives_whatever_is_killed_and_is_there_once(
+    cluster: Cluster, service: Phoenix, client: AsyncClient
+) -> None:
+    await assert_exactly_once(cluster, service, client, FAULTS)
+
+
+@in_long_storms
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_what_is_acknowledged_survives_the_same_again_and_again(
+    cluster: Cluster, service: Phoenix, client: AsyncClient, fault: Fault
+) -> None:
+    await assert_exactly_once(cluster, service, client, [fault] * 20)
+
+
+async def test_a_commit_whose_answer_is_lost_is_found_by_its_key(
+    cluster: Cluster, client: AsyncClient
+) -> None:
+    history, turns = History(), asyncio.Semaphore(16)
+    await asyncio.to_thread(cluster.end_backends)
+
+    async def store_twice(names: list[str]) -> Response:
+        """Store songs twice under a key, and lose the first answer; return the second."""
+        request = of_songs(names)
+        async with turns:
+            lost = await client.request(**request)
+            assert lost.status_code == 503, lost.text
+            return await client.request(**request)
+
+    async with between(cluster, cuts_commits=True) as proxy:
+        single = [history.new() for _ in range(CUTS)]
+        many = [history.new(ROWS_OF_AN_IMPORT) for _ in range(CUTS // 20)]
+        answers = await asyncio.gather(*(store_twice(names) for names in single + many))
+        assert proxy.cuts == len(answers)
+        await asyncio.to_thread(cluster.end_backends)
+
+    for names, answer in zip(single + many, answers, strict=True):
+        assert answer.status_code == 201, answer.text
+        assert answer.headers["idempotency-replayed"] == "true"
+        history.tell(names, answer.json().get("id"))
+    assert history.asked == set(history.told)
+    assert history.verdict(rows_of(cluster)) == CLEAN
+
+
+async def test_a_process_that_dies_before_it_commits_leaves_nothing_and_the_next_one_stores(
+    cluster: Cluster, service: Phoenix, client: AsyncClient
+) -> None:
+    requests = [of_songs(["one"]), of_songs(["two", "three"])]
+    async with beside(cluster.url) as other:
+        async with held(cluster.url) as holding:
+            sent = [asyncio.create_task(attempt(client, **request)) for request in requests]
+            await are_held(holding, len(requests))
+            await asyncio.to_thread(service.kill)
+            assert await asyncio.gather(*sent) == [None, None]
+            assert await other.scalar(text("SELECT count(*) FROM song")) == 0
+        await asyncio.to_thread(service.start)
+        for request in requests:
+            answer = await insist(client, **request)
+            assert answer.status_code == 201
+            assert "idempotency-replayed" not in answer.headers
+        await other.execute(text("DROP FUNCTION refuse CASCADE"))
+
+    assert sorted(name for _, name in rows_of(cluster)) == ["one", "three", "two"]
+
+
+async def test_what_is_created_is_seen_at_once_by_another_process(
+    cluster: Cluster, client: AsyncClient
+) -> None:
+    history = History()
+    async with serving_here(cluster.url) as (other, _):
+
+        async def store_and_see(names: list[str]) -> None:
+            """Store songs through one process, and see them through the other."""
+            stored = await client.request(**of_songs(names))
+            assert stored.status_code == 201, stored.text
+            if len(names) == 1:
+                seen = await other.get(stored.headers["location"])
+                assert (seen.status_code, seen.json()) == (200, stored.json())
+                assert seen.headers["etag"] == stored.headers["etag"]
+            for name in names[-1:]:
+                assert len((await other.get("/songs", params={"name": name})).json()) == 1
+
+        names = [history.new(ROWS_OF_AN_IMPORT if nth % 10 == 0 else 1) for nth in range(100)]
+        await asyncio.gather(*(store_and_see(each) for each in names))
+
+
+async def test_the_last_words_of_postgresql_are_no_bug(cluster: Cluster) -> None:
+    async with between(cluster) as proxy, serving_here(cluster.door_url, pool_size=1) as (here, _):
+        for turns in range(20):
+            assert (await here.get("/songs")).status_code in {200, 503}
+            proxy.say(FAREWELL)
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            answer = await here.post("/songs", json=song("last words"))
+            assert answer.status_code in {201, 503}, answer.text
+
+
+def test_a_history_that_does_not_agree_with_what_is_stored_is_seen() -> None:
+    history = History()
+    a, b, c, d = history.new(4)
+    for nth, name in enumerate((a, b, c), 1):
+        history.tell([name], nth)
+
+    agreeing = [(1, a), (2, b), (3, c)]
+    assert history.verdict(agreeing) == history.verdict([*agreeing, (4, d)]) == CLEAN
+    assert history.verdict(agreeing[1:]) == CLEAN._replace(lost=[a])
+    assert history.verdict([*agreeing, (4, a)]).duplicate == [a]
+    assert history.verdict([*agreeing, (4, "e")]) == CLEAN._replace(phantom=["e"])
+    assert history.verdict([(1, a), (3, b), (2, c)]) == CLEAN._replace(wrong_id=[b, c])

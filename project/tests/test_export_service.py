@@ -1,0 +1,228 @@
+"""Exports out of a process that serves: who reads slowly, who leaves, and what fails amid them."""
+
+import asyncio
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPResponse, IncompleteRead
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy.engine import URL
+from starlette.types import Message
+
+from app.main import create_app
+from app.settings import Settings
+from tests.conftest import execute, spelled, wait_until
+from tests.test_bad_requests import head, read
+from tests.test_import_service import POOL_SIZE, Process, on_linux, process
+
+CSV, NDJSON = "Accept: text/csv", "Accept: application/x-ndjson"
+AT_ONCE = POOL_SIZE // 2
+ROWS = 200_000
+# Far more than the buffers between a process and a slow client hold.
+LAY_OUT = (
+    "INSERT INTO song (name, artist) SELECT 'n' || i || repeat('x', 100), 'b'"
+    f" FROM generate_series(1, {ROWS}) AS i"
+)
+COPIES = "SELECT tuples_processed FROM pg_stat_progress_copy WHERE datname = current_database()"
+TERMINATE = (
+    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_progress_copy"
+    " WHERE datname = current_database()"
+)
+
+
+@pytest.fixture(scope="module")
+def running(server: URL, template: URL) -> Iterator[Process]:
+    """Give a process that serves many songs."""
+    with process(server, template) as found:
+        execute(found.url, LAY_OUT)
+        yield found
+
+
+@pytest.fixture
+def served(running: Process) -> Iterator[Process]:
+    """Give the process; nothing may be left under way."""
+    yield running
+    wait_until(lambda: copies(running) == [] and running.busy() == [])
+
+
+@contextmanager
+def exporting(served: Process, *headers: str, target: str = "/songs") -> Iterator[HTTPResponse]:
+    """Give the answer of a slow client who has read the first bytes of an export."""
+    with socket.socket() as connection:
+        connection.settimeout(20)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", served.port))
+        connection.sendall(head("GET", target, *(headers or (CSV,))))
+        answer = HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 200
+        assert answer.read(10)
+        try:
+            yield answer
+        finally:
+            answer.close()
+
+
+def copies(served: Process) -> list[int]:
+    """Return of each COPY that is under way how many rows it has read."""
+    return [rows for (rows,) in execute(served.url, COPIES)]
+
+
+def assert_whole(served: Process) -> None:
+    """Assert that nothing is under way any more, and that exports have their turns again."""
+    wait_until(lambda: copies(served) == [] and served.busy() == [])
+    for _ in range(AT_ONCE + 1):
+        answer = httpx.get(f"{served.address}/songs?limit=3", headers={"Accept": "text/csv"})
+        assert (answer.status_code, answer.text.count("\n")) == (200, 4)
+
+
+@pytest.mark.parametrize("accept", [CSV, NDJSON])
+def test_the_first_rows_come_long_before_the_last_is_read(served: Process, accept: str) -> None:
+    number = served.songs()
+    with exporting(served, accept) as answer:
+        [under_way] = copies(served)
+        rest = answer.read()
+
+    assert under_way < number
+    assert rest.count(b"\n") == number + (accept == CSV)
+    assert rest.endswith(b"\n")
+
+
+@on_linux
+def test_an_export_takes_little_memory_however_large_it_is(served: Process) -> None:
+    with exporting(served) as answer:
+        answer.read()
+    before, most, size = served.memory(), 0, 0
+
+    with exporting(served) as slow, exporting(served, NDJSON) as fast:
+        while piece := fast.read(2**20):
+            size += len(piece)
+            most = max(most, served.memory())
+        assert slow.read(10)
+
+    print(f"{most - before} KB more for {size // 1024} KB")
+    assert size > 20 * 2**20
+    assert most - before < 8_000
+
+
+def test_an_export_is_of_one_moment_whatever_happens_meanwhile(served: Process) -> None:
+    [(last,)] = execute(served.url, "SELECT max(id) FROM song")
+    with exporting(served) as answer:
+        execute(
+            served.url,
+            f"UPDATE song SET name = 'changed' WHERE id > {last - 2000}",
+            f"DELETE FROM song WHERE id > {last - 1000}",
+            "INSERT INTO song (name, artist) VALUES ('new', 'b')",
+        )
+        assert len(copies(served)) == 1
+        rows = answer.read().splitlines()[1:]
+
+    numbers = [int(row.partition(b",")[0]) for row in rows[1:]]
+    assert numbers == list(range(numbers[0], last + 1))
+    assert numbers[0] <= 3
+    assert not [row for row in rows if b"new" in row or b"changed" in row]
+    later = httpx.get(f"{served.address}/songs?sort=-id&limit=2", headers={"Accept": "text/csv"})
+    assert [row.split(",")[1] for row in later.text.splitlines()[1:]] == ["new", "changed"]
+
+
+@pytest.mark.parametrize("way", ["resets", "closes"])
+def test_a_client_that_leaves_ends_the_export(served: Process, way: str) -> None:
+    for _ in range(AT_ONCE + 1):
+        with exporting(served) as answer:
+            assert len(copies(served)) == 1
+            if way == "resets":
+                linger = struct.pack("ii", 1, 0)
+                connection = socket.socket(fileno=socket.dup(answer.fileno()))
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                connection.close()
+        wait_until(lambda: copies(served) == [])
+    assert_whole(served)
+
+
+def test_who_has_nothing_more_to_say_gets_the_whole_export(served: Process) -> None:
+    number = served.songs()
+    with served.connect() as connection:
+        connection.sendall(head("GET", "/songs", NDJSON))
+        connection.shutdown(socket.SHUT_WR)
+        reply = read(connection)
+
+    assert reply.status == 200
+    assert reply.body.count(b"\n") == number
+
+
+def test_a_failure_amid_an_export_is_no_tidy_end(served: Process) -> None:
+    with exporting(served) as answer:
+        assert execute(served.url, TERMINATE) == [(True,)]
+        with pytest.raises(IncompleteRead):
+            answer.read()
+
+    with httpx.stream("GET", f"{served.address}/songs", headers={"Accept": "text/csv"}) as stream:
+        pieces = stream.iter_bytes(1000)
+        assert next(pieces)
+        assert execute(served.url, TERMINATE) == [(True,)]
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(pieces)
+
+    assert_whole(served)
+
+
+def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> None:
+    song = {"name": "a", "artist": "b"}
+    with exporting(served) as first, exporting(served, NDJSON):
+        assert len(copies(served)) == AT_ONCE
+        begun = time.monotonic()
+        refused = httpx.get(f"{served.address}/songs", headers={"Accept": "text/csv"})
+        waited = time.monotonic() - begun
+        head_of_one = httpx.head(f"{served.address}/songs", headers={"Accept": "text/csv"})
+        page = httpx.get(f"{served.address}/songs?limit=1")
+        created = httpx.post(f"{served.address}/songs", json=song)
+        assert first.read(10)
+
+    assert refused.status_code == 503
+    assert refused.headers["content-type"] == "application/problem+json"
+    assert refused.headers["retry-after"] == "1"
+    assert "exports" in refused.json()["detail"]
+    assert 0.4 < waited < 5
+    assert [head_of_one.status_code, page.status_code, created.status_code] == [200, 200, 201]
+    assert_whole(served)
+
+
+@pytest.mark.parametrize("limit", ["BULK_SECONDS", "a minute without taking anything"])
+async def test_a_reader_who_takes_too_long_is_left(
+    database_url: URL, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    execute(database_url, "TRUNCATE song", LAY_OUT.replace(f"{ROWS}", "3000"))
+    settings: dict[str, Any] = {"bulk_seconds": 1} if limit == "BULK_SECONDS" else {}
+    if not settings:
+        monkeypatch.setattr("app.exports.STALLED_SECONDS", 0.1)
+    app = create_app(Settings(database_url=spelled(database_url), **settings))
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if len(sent) > 2:
+            await asyncio.Event().wait()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    scope: dict[str, Any] = {
+        "type": "http",
+        "method": "GET",
+        "path": "/songs",
+        "query_string": b"",
+        "headers": [(b"accept", b"text/csv")],
+    }
+    async with app.router.lifespan_context(app), asyncio.timeout(15):
+        await app(scope, receive, send)
+        assert app.state.database.engine.sync_engine.pool.checkedout() == 0
+
+    assert [message["type"].rpartition(".")[2] for message in sent] == ["start", "body", "body"]
+    assert all(message["more_body"] for message in sent[1:])
+    assert execute(database_url, "TRUNCATE song", COPIES) == []

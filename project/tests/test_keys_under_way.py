@@ -1,0 +1,421 @@
+"""Idempotency keys while something happens: requests at once, failures, and the end of keys."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+import pytest
+from httpx import ASGITransport, AsyncClient, Response
+from sqlalchemy import text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.responses import Response as Answer
+
+from app.access import PUBLIC
+from app.answers import Here, answer_created
+from app.db import Query
+from app.formats import CSV
+from app.main import create_app
+from app.resources.songs import Song, SongCreate, SongPublic
+from app.routing import Router
+from app.settings import Settings
+from app.statements import created
+from app.writes import OnceDep
+from tests.conftest import EMPTY, Outcome, assert_problem, spelled, waiting
+from tests.test_database import (
+    FUNCTION,
+    SONG,
+    TRIGGER,
+    assert_unavailable,
+    backends,
+    beside,
+    fail_attempts,
+    private,
+    serving,
+    terminate,
+    url,
+)
+from tests.ways import assert_again, assert_first, assert_reused
+
+__all__ = ["private", "url"]
+
+Command = Callable[..., Outcome]
+KEY = {"Idempotency-Key": "k"}
+ROWS = {"content": "name,artist\na,b\nc,d\n", "headers": {**KEY, "Content-Type": CSV}}
+
+# It waits without a lock: for a lock PostgreSQL would let nobody wait as long as it takes.
+HOLD = """
+BEGIN
+    WHILE NOT pg_try_advisory_xact_lock(4711) LOOP
+        PERFORM pg_sleep(0.005);
+    END LOOP;
+    RETURN NEW;
+END
+"""
+AFTER = TRIGGER.replace("BEFORE", "AFTER")
+HELD = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
+)
+
+
+@pytest.fixture(autouse=True)
+async def _empty(url: URL) -> None:
+    """Begin with empty tables."""
+    async with beside(url) as connection:
+        await connection.execute(text(EMPTY))
+
+
+@asynccontextmanager
+async def held(url: URL) -> AsyncIterator[AsyncConnection]:
+    """Hold every write of a song between its statement and its commit until the block ends."""
+    async with beside(url) as connection:
+        await connection.execute(text("SELECT pg_advisory_lock(4711)"))
+        await connection.execute(text(FUNCTION.format(body=HOLD)))
+        await connection.execute(text(AFTER))
+        try:
+            yield connection
+        finally:
+            await connection.execute(text("SELECT pg_advisory_unlock(4711)"))
+
+
+async def are_held(connection: AsyncConnection, number: int = 1) -> list[int]:
+    """Return the processes of the writes that are held, as soon as there are so many."""
+    async with asyncio.timeout(5):
+        while len(found := list(await connection.scalars(text(HELD)))) < number:
+            await connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+    return found
+
+
+async def post(client: AsyncClient, body: Any = SONG, path: str = "/songs") -> Response:
+    """Store something under the key."""
+    return await client.post(path, json=body, headers=KEY)
+
+
+async def post_rows(client: AsyncClient) -> Response:
+    """Store many songs under the key."""
+    return await client.post("/songs", **ROWS)  # type: ignore[arg-type] # they are named
+
+
+async def numbers(connection: AsyncConnection) -> tuple[int, int]:
+    """Return how many songs are stored, and how many keys."""
+    query = "SELECT (SELECT count(*) FROM song), (SELECT count(*) FROM idempotency)"
+    songs, keys = (await connection.execute(text(query))).one()
+    return songs, keys
+
+
+async def test_who_comes_while_the_first_is_under_way_is_told_so_within_two_seconds(
+    url: URL,
+) -> None:
+    async with (
+        serving(url, pool_size=5) as (client, database),
+        beside(url) as other,
+        asyncio.TaskGroup() as tasks,
+    ):
+        async with held(url) as holding:
+            first = tasks.create_task(post(client))
+            await are_held(holding)
+
+            begun = time.monotonic()
+            async with asyncio.timeout(5):
+                late = await asyncio.gather(post(client), post(client, {}), post_rows(client))
+            took = time.monotonic() - begun
+
+            assert database.engine.sync_engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+            idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"
+            assert await other.scalar(text(f"{idle} AND datname = current_database()")) == 0
+            city = {"name": "a", "population": 1}
+            elsewhere = await client.post("/cities", json=city, headers={"Idempotency-Key": "l"})
+            assert_first(elsewhere)
+            assert await numbers(other) == (0, 1)
+        done = await first
+        again = await post(client)
+        assert await numbers(other) == (1, 2)
+
+    assert 1 <= took < 2, "two is what others wait for a lock"
+    for answer in (late[0], late[2]):
+        assert_problem(answer, 409, "idempotency-key-in-use")
+        assert answer.headers["retry-after"] == "1"
+    assert_problem(late[1], 422, "validation")
+    assert_first(done)
+    assert_again(again, done)
+
+
+@pytest.mark.parametrize("send", [post, post_rows])
+async def test_who_waits_for_one_that_succeeds_is_answered_as_that_one(
+    url: URL, send: Callable[[AsyncClient], Any]
+) -> None:
+    async with (
+        serving(url, pool_size=5) as (client, _),
+        serving(url, pool_size=5) as (elsewhere, _),
+        beside(url) as other,
+        asyncio.TaskGroup() as tasks,
+    ):
+        async with held(url) as holding:
+            first = tasks.create_task(send(client))
+            await are_held(holding)
+            second = tasks.create_task(send(elsewhere))
+            unlike = tasks.create_task(post(elsewhere, {**SONG, "year": 1}))
+            await waiting(holding, 1)
+        assert_first(await first)
+        assert_again(await second, await first)
+        assert_reused(await unlike)
+        assert await numbers(other) == (2 if send is post_rows else 1, 1)
+
+
+@pytest.mark.parametrize("send", [post, post_rows])
+async def test_who_waits_for_one_that_fails_is_the_first(
+    url: URL, send: Callable[[AsyncClient], Any]
+) -> None:
+    async with (
+        serving(url, pool_size=5) as (client, _),
+        serving(url, pool_size=5) as (elsewhere, _),
+        beside(url) as other,
+        asyncio.TaskGroup() as tasks,
+    ):
+        async with held(url) as holding:
+            first = tasks.create_task(send(client))
+            [pid] = await are_held(holding)
+            second = tasks.create_task(send(elsewhere))
+            await waiting(holding, 1)
+            await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+            assert_unavailable(await first)
+            await are_held(holding)
+        assert_first(await second)
+        assert_again(await send(client), await second)
+        assert await numbers(other) == (2 if send is post_rows else 1, 1)
+
+
+@pytest.mark.parametrize("send", [post, post_rows])
+async def test_a_client_that_leaves_in_the_middle_leaves_no_key_and_may_come_back(
+    url: URL, send: Callable[[AsyncClient], Any]
+) -> None:
+    async with (
+        serving(url, pool_size=3) as (client, database),
+        beside(url) as other,
+        asyncio.TaskGroup() as tasks,
+    ):
+        async with held(url) as holding:
+            first = tasks.create_task(send(client))
+            await are_held(holding)
+            first.cancel()
+            with suppress(asyncio.CancelledError):
+                await first
+        assert_first(await send(client))
+        assert await numbers(other) == (2 if send is post_rows else 1, 1)
+        assert database.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        async with asyncio.timeout(5):
+            while len(await backends(other)) > 1:
+                pass
+
+
+@pytest.mark.parametrize("state", ["40001", "40P01"])
+async def test_what_postgresql_wants_repeated_is_repeated_unseen_under_a_key(
+    url: URL, state: str
+) -> None:
+    async with serving(url, pool_size=1) as (client, _), beside(url) as other:
+        assert_first(await client.post("/songs", json=SONG))
+        await fail_attempts(other, state, 2)
+        for method, path in (("POST", "/songs"), ("PATCH", "/songs/1")):
+            await other.execute(text("ALTER SEQUENCE attempts RESTART"))
+            keyed = {"Idempotency-Key": method}
+            first = await client.request(method, path, json=SONG, headers=keyed)
+            assert await other.scalar(text("SELECT last_value FROM attempts")) == 3
+            assert_first(first)
+            assert_again(await client.request(method, path, json=SONG, headers=keyed), first)
+
+        assert await numbers(other) == (2, 2)
+        assert await other.scalar(text("SELECT version FROM song WHERE id = 1")) == 2
+
+
+async def test_what_has_to_be_repeated_too_often_is_given_up_and_leaves_no_key(url: URL) -> None:
+    async with serving(url, pool_size=1) as (client, _), beside(url) as other:
+        await fail_attempts(other, "40001", 4)
+
+        assert_unavailable(await post(client))
+        assert await other.scalar(text("SELECT last_value FROM attempts")) == 3
+        assert_unavailable(await post_rows(client))  # whose rows were read, and are not again
+        assert await numbers(other) == (0, 0)
+        assert_first(await post(client))
+        assert await numbers(other) == (1, 1)
+
+
+@pytest.mark.parametrize("state", ["23505", "40001", "57014", "XX000"])
+async def test_what_fails_when_it_is_committed_leaves_neither_a_row_nor_a_key(
+    url: URL, state: str
+) -> None:
+    raising = f"BEGIN RAISE 'canary' USING ERRCODE = '{state}'; END"
+    late = AFTER.replace("CREATE TRIGGER", "CREATE CONSTRAINT TRIGGER").replace(
+        "FOR EACH ROW", "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
+    )
+    async with serving(url, pool_size=1) as (client, _), beside(url) as other:
+        await other.execute(text(FUNCTION.format(body=raising)))
+        await other.execute(text(late))
+        for answer in (await post(client), await post_rows(client)):
+            assert_problem(answer, {"23505": 409, "XX000": 500}.get(state, 503))
+        assert await numbers(other) == (0, 0)
+        await other.execute(text("DROP FUNCTION refuse CASCADE"))
+        assert_first(await post(client))
+
+
+async def test_a_bug_leaves_no_key_and_the_log_says_where_it_is(
+    url: URL, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(url, pool_size=1) as (client, _), beside(url) as other:
+        await other.execute(text(FUNCTION.format(body="BEGIN RAISE 'canary'; END")))
+        await other.execute(text(TRIGGER))
+        answers = [await client.post("/songs", json=SONG), await post(client)]
+        assert await numbers(other) == (0, 0)
+
+    for answer in answers:
+        assert_problem(answer, 500)
+        assert "canary" not in answer.text
+    places = []
+    for record in caplog.records:
+        if record.exc_info:
+            frames = traceback.extract_tb(record.exc_info[2])
+            places.append({frame.name for frame in frames if "/app/" in frame.filename})
+    assert len(places) == 2
+    for place in places:
+        assert {"create_song", "fetch", "run"} < place
+
+
+async def test_a_key_that_was_removed_at_that_moment_is_to_be_sent_again(url: URL) -> None:
+    async with serving(url) as (client, _), beside(url) as other:
+        await other.execute(text(FUNCTION.format(body="BEGIN RETURN NULL; END")))
+        await other.execute(text(TRIGGER.replace("ON song", "ON idempotency")))
+        answer = await post(client)
+        assert_problem(answer, 409, "idempotency-key-in-use")
+        assert answer.headers["retry-after"] == "1"
+        assert await numbers(other) == (0, 0)
+        await other.execute(text("DROP FUNCTION refuse CASCADE"))
+        assert_first(await post(client))
+
+
+async def test_a_handler_that_passes_over_a_failure_does_not_seem_to_succeed(url: URL) -> None:
+    router = Router(dependencies=[PUBLIC])
+
+    @router.post("/careless")
+    async def store(body: SongCreate, here: Here, db: OnceDep) -> Answer:
+        """Store a song, and mind no failure."""
+        row = await db.fetch(created(Song, SongPublic, body.model_dump()))
+        with suppress(asyncpg.PostgresError):
+            await db.fetch(Query("SELECT 1 / 0", []))
+        return answer_created(row, SongPublic, here)
+
+    app = create_app(Settings(database_url=spelled(url)))
+    app.router.routes.extend(router.routes)
+    transport = ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        AsyncClient(transport=transport, base_url="http://songbook") as client,
+        beside(url) as other,
+    ):
+        assert_problem(await post(client, path="/careless"), 500)
+        assert await numbers(other) == (0, 0)
+        assert_first(await post(client))
+
+
+async def test_a_connection_that_broke_while_idle_does_not_matter_to_a_key(url: URL) -> None:
+    async with serving(url, pool_size=2) as (client, _), beside(url) as other:
+        first = await post(client)
+        for _ in range(2):
+            await terminate(other)
+            assert_again(await post(client), first)
+
+
+async def test_one_of_many_that_want_the_same_under_keys_of_their_own_succeeds(url: URL) -> None:
+    async with serving(url, pool_timeout=10) as (client, _), beside(url) as other:
+        for turn in range(3):
+            city = {"name": f"Reykjavík {turn}", "population": 1}
+            answers = await asyncio.gather(
+                *(
+                    client.post("/cities", json=city, headers={"Idempotency-Key": f"{turn}-{nth}"})
+                    for nth in range(64)
+                )
+            )
+            [created] = [answer for answer in answers if answer.status_code != 409]
+            assert_first(created)
+            for answer in answers:
+                if answer is not created:
+                    assert_problem(answer, 409, "conflict")
+        assert await other.scalar(text("SELECT count(*) FROM cities")) == 3
+        assert await other.scalar(text("SELECT count(*) FROM idempotency")) == 3
+
+
+async def test_one_of_several_imports_of_the_same_succeeds_and_the_others_store_nothing(
+    url: URL,
+) -> None:
+    async with serving(url, pool_timeout=10) as (client, _), beside(url) as other:
+        for turn in range(3):
+            imports = [
+                client.post(
+                    "/cities",
+                    content=f"name,population\nown {turn} {nth},1\nReykjavík {turn},1\n",
+                    headers={"Idempotency-Key": f"{turn}-{nth}", "Content-Type": CSV},
+                )
+                for nth in range(8)
+            ]
+            answers = await asyncio.gather(*imports)
+            statuses = sorted(answer.status_code for answer in answers)
+            assert statuses == [201] + [409] * 7
+        assert await other.scalar(text("SELECT count(*) FROM cities")) == 6
+        assert await other.scalar(text("SELECT count(*) FROM idempotency")) == 3
+
+
+AGED = """
+INSERT INTO idempotency (principal, key, fingerprint, status, headers, body, created_at)
+SELECT n % 3, sha256(n::text::bytea), '', 201, '{}', '', now() - interval '1 hour' * age
+FROM generate_series(1, 10000) n, LATERAL (SELECT CASE WHEN n % 10 < 3 THEN 24 ELSE 23 END) a (age)
+"""
+
+
+async def test_old_keys_are_removed_and_no_others(url: URL, command: Command) -> None:
+    async with serving(url) as (client, _), beside(url) as other:
+        first = await post(client)
+        await other.execute(text(AGED))
+        assert await numbers(other) == (1, 10_001)
+
+        twice = "KEY_HOURS=48", "KEY_HOURS=24", "KEY_HOURS=24"
+        said = [
+            await asyncio.to_thread(
+                command, "expire-keys", DATABASE_URL=spelled(url), KEY_HOURS=given.split("=")[1]
+            )
+            for given in twice
+        ]
+
+        assert [(each.code, each.told) for each in said] == [(0, [])] * 3
+        assert [each.printed for each in said] == [
+            "keys expired that were sent 48 hours ago or longer: 0.\n",
+            "keys expired that were sent 24 hours ago or longer: 3000.\n",
+            "keys expired that were sent 24 hours ago or longer: 0.\n",
+        ]
+        assert await numbers(other) == (1, 7001)
+        young = "SELECT count(*) FROM idempotency WHERE created_at > now() - interval '24 hours'"
+        assert await other.scalar(text(young)) == 7001
+        assert_again(await post(client), first)
+
+
+async def test_a_key_that_expired_is_a_new_one(url: URL, command: Command) -> None:
+    async with serving(url) as (client, _), beside(url) as other:
+        first = await post(client)
+        old = "UPDATE idempotency SET created_at = created_at - interval '25 hours'"
+        await other.execute(text(old))
+        assert_again(await post(client), first)  # it is known until it is removed
+
+        await asyncio.to_thread(command, "expire-keys", DATABASE_URL=spelled(url))
+
+        second = await post(client, {**SONG, "year": 1})
+        assert_first(second)
+        assert second.headers["location"] != first.headers["location"]
+        assert await numbers(other) == (2, 1)
+
+
+async def test_keys_are_known_for_a_day_at_least(command: Command) -> None:
+    outcome = await asyncio.to_thread(command, "expire-keys", KEY_HOURS="23")
+
+    assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
+    assert outcome.told[0].startswith("songbook: KEY_HOURS ")

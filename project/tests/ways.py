@@ -1,0 +1,181 @@
+"""Every write of every resource, as its route describes it: what it needs, and how it is sent."""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+from fastapi import FastAPI
+from httpx import AsyncClient, Response
+from sqlalchemy import text
+
+from app import resources
+from app.formats import CSV, JSON
+from app.records import table_of
+from app.routing import Route
+from app.writes import write, write_once
+from tests.conftest import RESOURCES, Resource, assert_headers, assert_problem, sign_in
+
+ROWS = 3
+"""How many rows an import of these tests has."""
+
+_KEPT = ("etag", "location", "content-type", "cache-control", "content-length")
+
+
+class Way(NamedTuple):
+    """A way to write: a method of an address, and what its body is."""
+
+    resource: Resource
+    method: str
+    path: str
+    media_type: str | None
+    takes_key: bool
+
+    @property
+    def table(self) -> str:
+        """Return the name of the table that it writes to."""
+        return table_of(self.resource.table).name
+
+    @property
+    def is_bulk(self) -> bool:
+        """Return whether it stores many rows."""
+        return self.media_type not in {JSON, None}
+
+    @property
+    def creates(self) -> bool:
+        """Return whether it stores what was not there."""
+        return self.media_type is not None and self.method == "POST"
+
+    def rows(self, number: int = ROWS) -> list[dict[str, Any]]:
+        """Return bodies that fit, unlike all others."""
+        return [self.resource.body() for _ in range(number)]
+
+    def request(self, *rows: dict[str, Any], id: int = 1, query: str = "") -> "Sent":
+        """Return a request that fits; of these rows, else of new ones."""
+        url = self.path.replace("{id}", str(id)) + query
+        if self.media_type is None:
+            return Sent(self.method, url, b"", {})
+        headers = {"Content-Type": self.media_type}
+        if self.is_bulk:
+            lines = spelled_as(self.media_type, [*rows] or self.rows())
+            return Sent(self.method, url, lines.encode(), headers)
+        body = rows[0] if rows else self.resource.body()
+        if self.method == "PATCH":
+            name = self.resource.required[0]
+            body = {name: body[name]}
+        return Sent(self.method, url, json.dumps(body).encode(), headers)
+
+    async def prepare(self, client: AsyncClient) -> None:
+        """Store the record 1 where there has to be one, deleted where it is to be restored."""
+        if "{id}" in self.path:
+            await self.resource.add(client)
+        if self.path.endswith("/restore"):
+            answer = await client.delete(f"{self.resource.path}/1")
+            assert answer.status_code == 204
+
+
+class Sent(NamedTuple):
+    """A request that can be sent again."""
+
+    method: str
+    url: str
+    content: bytes
+    headers: dict[str, str]
+
+    async def by(self, client: AsyncClient, key: str | None = None, **headers: str) -> Response:
+        """Send it, under a key if there is one."""
+        given = self.headers | headers | ({} if key is None else {"Idempotency-Key": key})
+        content = self.content or None
+        return await client.request(self.method, self.url, content=content, headers=given)
+
+    def at(self, url: str) -> "Sent":
+        """Return the same at another address."""
+        return self._replace(url=url)
+
+
+def spelled_as(media_type: str, rows: list[dict[str, Any]]) -> str:
+    """Return rows as CSV or as NDJSON."""
+    if media_type != CSV:
+        return "".join(f"{json.dumps(row)}\n" for row in rows)
+    lines = io.StringIO()
+    table = csv.DictWriter(lines, [*rows[0]])
+    table.writeheader()
+    table.writerows([{name: _cell(value) for name, value in row.items()} for row in rows])
+    return lines.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _ways(resource: Resource, route: Route) -> Iterator[Way]:
+    executors = {write, write_once} & {*route.guards.values()}
+    method = "".join(route.methods or ())  # which is one
+    if executors:
+        media_type = JSON if route.reads_body else None
+        yield Way(resource, method, route.path, media_type, write_once in executors)
+    for media_type in route.alternative.media_types if route.alternative else ():
+        yield Way(resource, method, route.path, media_type, takes_key=True)
+
+
+WAYS = [
+    way
+    for resource in RESOURCES
+    for route in resources.modules()[resource.name].router.routes
+    for way in _ways(resource, route)
+]
+BULK = [way for way in WAYS if way.is_bulk]
+SINGLE = [way for way in WAYS if not way.is_bulk]
+
+
+def each(ways: list[Way]) -> pytest.MarkDecorator:
+    """Return the decorator of a test of these ways in turn."""
+    names = [f"{way.method} {way.path} {way.media_type or ''}".rstrip() for way in ways]
+    return pytest.mark.parametrize("way", ways, ids=names)
+
+
+@pytest.fixture
+async def writer(app: FastAPI, client: AsyncClient, way: Way) -> AsyncClient:
+    """Give a client that may go the way of a test; all tables are empty."""
+    if way.resource.is_protected:
+        client.headers["Authorization"] = await sign_in(app)
+    return client
+
+
+def was_replayed(answer: Response) -> bool:
+    """Tell whether an answer says that it was given before."""
+    said: list[str] = answer.headers.get_list("idempotency-replayed")
+    assert said in ([], ["true"])
+    return bool(said)
+
+
+def assert_first(answer: Response) -> None:
+    """Assert that a request was done now."""
+    assert answer.is_success, answer.text
+    assert not was_replayed(answer)
+
+
+def assert_again(answer: Response, first: Response) -> None:
+    """Assert that an answer is another's, given again."""
+    assert was_replayed(answer), answer.text
+    assert (answer.status_code, answer.content) == (first.status_code, first.content)
+    for name in _KEPT:
+        assert answer.headers.get(name) == first.headers.get(name)
+    assert answer.headers["x-request-id"] != first.headers["x-request-id"]
+    assert_headers(answer)
+
+
+def assert_reused(answer: Response) -> None:
+    """Assert that a client is told that its key is that of another request."""
+    [error] = assert_problem(answer, 422, "idempotency-key-reused")["errors"]
+    assert (error["location"], error["pointer"]) == ("header", "/Idempotency-Key")
+    assert not was_replayed(answer)
+
+
+async def number_of(app: FastAPI, table: str) -> int:
+    """Return how many rows a table has."""
+    async with app.state.database.engine.connect() as connection:
+        found: int = await connection.scalar(text(f"SELECT count(*) FROM {table}"))
+        return found
