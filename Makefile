@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check demo migration openapi lock bench clean
+.PHONY: help install run test check demo migration openapi lock bench bench-bulk clean
 
 help: ## Say what there is.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 install: .venv/service .venv/tools ## Install the service, its embedded PostgreSQL and all tools into .venv.
 
@@ -59,6 +59,9 @@ lock: install ## Pin anew what the requirements name, with all that it needs.
 
 bench: install ## Measure Songbook against the tutorial's handlers.
 	python bench/measure.py $(ARGS)
+
+bench-bulk: install ## Measure Songbook's imports and exports against psql's copies.
+	python bench/bulk.py $(ARGS)
 
 clean: ## Remove what the tools left behind; the data stays.
 	rm -rf .venv project/.mypy_cache project/.ruff_cache project/.pytest_cache project/.hypothesis project/.coverage*

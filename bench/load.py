@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 CONNECTIONS = 32
 PATIENCE = 30  # seconds: what an answer may take before the run is given up
+FRESH = "{fresh}"  # in a header: becomes what no other request has, of 36 characters as a UUID
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 # Requests in flight when wrk stops are still worked on by the server, so they are counted as sent.
 WRK_SCRIPT = """
 local messages = %s
+local run = "%s"
 local threads = {}
 sent = 0
 
@@ -26,7 +29,8 @@ function setup(thread) table.insert(threads, thread) end
 
 function request()
   sent = sent + 1
-  return messages[(sent - 1) %% #messages + 1]
+  local message = messages[(sent - 1) %% #messages + 1]
+  return (string.gsub(message, "%s", string.format("%%s-%%012d", run, sent)))
 end
 
 function done(summary)
@@ -83,7 +87,8 @@ def run(port: int, requests: list[Request], seconds: int) -> Tally:
 def run_wrk(port: int, messages: list[str], seconds: int) -> Tally:
     """Have wrk send the messages."""
     # Of ASCII text, what JSON writes as a string Lua reads as the same string.
-    script = WRK_SCRIPT % ("{" + ",\n".join(json.dumps(message) for message in messages) + "}")
+    texts = ",\n".join(json.dumps(message) for message in messages)
+    script = WRK_SCRIPT % ("{" + texts + "}", unused(), FRESH)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "requests.lua")
         path.write_text(script, encoding="ascii")
@@ -98,7 +103,7 @@ def run_wrk(port: int, messages: list[str], seconds: int) -> Tally:
 
 async def run_client(port: int, messages: list[str], seconds: int) -> Tally:
     """Send the messages from this process, each connection waiting for its last answer."""
-    turns = cycle([message.encode("ascii") for message in messages])
+    turns = freshened(messages)
     start = time.perf_counter()
     async with asyncio.timeout(seconds + PATIENCE):
         visits = [visit(port, turns, start + seconds) for _ in range(CONNECTIONS)]
@@ -106,6 +111,18 @@ async def run_client(port: int, messages: list[str], seconds: int) -> Tally:
     answered = sum(count for count, _ in counts)
     refused = sum(bad for _, bad in counts)
     return Tally(answered, answered, refused, 0, time.perf_counter() - start)
+
+
+def freshened(messages: list[str]) -> Iterator[bytes]:
+    """Give the messages in turn, each as it goes over the socket."""
+    run = unused()
+    for number, message in enumerate(cycle(messages)):
+        yield message.replace(FRESH, f"{run}-{number:012d}").encode("ascii")
+
+
+def unused() -> str:
+    """Return the first four groups of a UUID, which no other run has."""
+    return str(uuid4())[:23]
 
 
 async def visit(port: int, turns: Iterator[bytes], until: float) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import load
 from database import SONGS, prepared
-from report import Finding, Sample, show, write
+from report import Finding, Sample, described, show, write
 from scenarios import NOTES, SCENARIOS, Scenario, Work
 from servers import Server, running
 
@@ -124,7 +124,7 @@ def main() -> None:
     }
     show(list(findings.values()), about, NOTES)
     if options.json:
-        write(options.json, findings, about)
+        write(options.json, {name: described(each) for name, each in findings.items()}, about)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def show(findings: list[Finding], about: dict[str, object], notes: str) -> None:
     console.print(sheet, notes, sep="\n")
 
 
-def write(path: Path, findings: dict[str, Finding], about: dict[str, object]) -> None:
+def write(path: Path, measured: dict[str, object], about: dict[str, object]) -> None:
     """Store everything that was measured, and on what."""
     where: dict[str, object] = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -76,7 +76,6 @@ def write(path: Path, findings: dict[str, Finding], about: dict[str, object]) ->
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     }
-    measured = {name: described(finding) for name, finding in findings.items()}
     report = where | about | {"scenarios": measured}
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 

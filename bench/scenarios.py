@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from database import SONGS
-from load import Request
+from load import FRESH, Request
 from servers import Server
 
 IDS = [1 + turn * 7919 % SONGS for turn in range(1000)]
@@ -59,10 +59,10 @@ def matching(server: Server) -> Work:
     return Work(304, requests)
 
 
-def creating(status: int) -> Callable[[Server], Work]:
+def creating(status: int, *headers: tuple[str, str]) -> Callable[[Server], Work]:
     """Store songs; the tutorial answers 200, Songbook 201."""
     bodies = [{"name": f"Added {n}", "artist": f"Mogwai {n}", "year": 2021} for n in range(1000)]
-    requests = [Request("POST", "/songs", body=json.dumps(body)) for body in bodies]
+    requests = [Request("POST", "/songs", headers, json.dumps(body)) for body in bodies]
     return lambda _: Work(status, requests)
 
 
@@ -80,6 +80,7 @@ def refused(_: Server) -> Work:
     return Work(422, [Request("POST", "/songs", body=json.dumps({"name": "Midnight Fit"}))])
 
 
+KEYED = creating(201, ("Idempotency-Key", f'"{FRESH}"'))
 SCENARIOS = {
     "list": Scenario("list, 100 rows", 10, 20, listing, listing),
     "filtered": Scenario("filtered page (1)", 8, 15, listing, filtered),
@@ -87,11 +88,13 @@ SCENARIOS = {
     "match": Scenario("one row, If-None-Match (2)", 3.5, 7, reading, matching),
     "refused": Scenario("refused, 422", 1, 2, refused, refused),
     "create": Scenario("create", 5, 8, creating(200), creating(201)),
-    "update": Scenario("update, If-Match (3)", 5, 8, updating(), updating(("If-Match", "*"))),
+    "keyed": Scenario("create, Idempotency-Key (3)", 1.5, 3, creating(200), KEYED),
+    "update": Scenario("update, If-Match (4)", 5, 8, updating(), updating(("If-Match", "*"))),
 }
 NOTES = f"""\
 (1) {FILTERED}, its second page; the tutorial has no filters and answers its plain list.
 (2) Songbook answers 304; the tutorial knows no tags and answers 200.
-(3) If-Match: * in place of a tag, so that 32 connections can send ready-made requests; the
+(3) A new key with each request; the tutorial knows none and stores the song as ever.
+(4) If-Match: * in place of a tag, so that 32 connections can send ready-made requests; the
     tutorial has no PATCH, its peer has one in the tutorial's idiom, without a precondition.
 Ratios are of CPU per request (user + system, children included); medians over the rounds."""
