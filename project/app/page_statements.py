@@ -79,7 +79,8 @@ def export_statement(
     rows = bindparam("rows", type_=BigInteger) if written.limited else None
     shown = _rows(model, public, shape, rows)
     if not written.as_values:
-        return Statement(select(json_of(shown)).select_from(shown))
+        # COPY writes it as it is: the cast that a page needs would cost a third of the time
+        return Statement(select(func.row_to_json(shown.table_valued())).select_from(shown))
     kinds = {name: kind_of(table_of(model).c[name]) for name in public.model_fields}
     return Statement(select(*(_spelled(shown.c[name], kinds[name], written) for name in kinds)))
 

@@ -5,6 +5,7 @@ import json
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
@@ -30,7 +31,11 @@ class Spool:
         self.tally = Tally()
         self.columns = [*feed.model.model_fields]
         self._feed = feed
-        self._validate = feed.model.__pydantic_validator__.validate_python
+        # one object for all rows: to make one of each would take longer than to validate it
+        self._validate = partial(
+            feed.model.__pydantic_validator__.validate_python,
+            self_instance=feed.model.model_construct(),
+        )
         self._size = size
         self.keeps_good = keeps_good
         with _room():

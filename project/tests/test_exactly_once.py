@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ ROWS_OF_AN_IMPORT = 20
 
 in_long_storms = pytest.mark.skipif(not LONG, reason="takes minutes: ask with FAULT_TESTS=1")
 
+Work = Callable[[AsyncClient, History], Coroutine[Any, Any, None]]
 Fault = Callable[[Cluster, Phoenix], None]
 
 
@@ -126,13 +127,15 @@ async def store_many(client: AsyncClient, history: History) -> None:
     history.tell(names)
 
 
+MIXED: Sequence[Work] = (store_and_read,) * 16 + (store_without_a_key,) * 4 + (store_many,) * 4
+
+
 @asynccontextmanager
-async def load(client: AsyncClient) -> AsyncIterator[History]:
+async def load(client: AsyncClient, kinds: Sequence[Work] = MIXED) -> AsyncIterator[History]:
     """Let many clients write until the block ends; what they have begun they bring to its end."""
     history, is_over = History(), asyncio.Event()
-    kinds = [store_and_read] * 16 + [store_without_a_key] * 4 + [store_many] * 4
 
-    async def work(write: Callable[[AsyncClient, History], Coroutine[Any, Any, None]]) -> None:
+    async def work(write: Work) -> None:
         while not is_over.is_set():
             await write(client, history)
 
@@ -214,6 +217,29 @@ async def test_what_is_acknowledged_survives_the_same_again_and_again(
     await assert_exactly_once(cluster, service, client, [fault] * 20)
 
 
+@in_long_storms
+async def test_what_a_hasty_postgresql_acknowledges_and_loses_is_noticed(
+    cluster: Cluster, client: AsyncClient
+) -> None:
+    hasty = ("synchronous_commit = off", "wal_writer_delay = '10s'")
+    await asyncio.to_thread(execute, cluster.url, *(f"ALTER SYSTEM SET {name}" for name in hasty))
+    try:
+        await asyncio.to_thread(execute, cluster.url, "SELECT pg_reload_conf()")
+        async with load(client, (store_without_a_key,) * 16) as history:
+            await history.growth(GROWTH)
+            await asyncio.to_thread(cluster.kill)
+            await asyncio.to_thread(cluster.start)
+            await history.growth(GROWTH)
+    finally:
+        cleared = ("ALTER SYSTEM RESET ALL", "SELECT pg_reload_conf()")
+        await asyncio.to_thread(execute, cluster.url, *cleared)
+
+    verdict = history.verdict(await asyncio.to_thread(rows_of, cluster))
+    assert verdict.lost != []
+    assert verdict.duplicate == verdict.phantom == []
+
+
+@pytest.mark.timeout(600 if LONG else 60)
 async def test_a_commit_whose_answer_is_lost_is_found_by_its_key(
     cluster: Cluster, client: AsyncClient
 ) -> None:

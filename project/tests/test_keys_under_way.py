@@ -1,30 +1,34 @@
 """Idempotency keys while something happens: requests at once, failures, and the end of keys."""
 
 import asyncio
+import secrets
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Annotated, Any
 
 import asyncpg
 import pytest
+from fastapi import Depends
 from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
+from starlette.requests import Request
 from starlette.responses import Response as Answer
 
 from app.access import PUBLIC
 from app.answers import Here, answer_created
-from app.db import Query
+from app.db import Database, Executor, Query
 from app.formats import CSV
+from app.guards import guard
 from app.main import create_app
 from app.resources.songs import Song, SongCreate, SongPublic
 from app.routing import Router
 from app.settings import Settings
 from app.statements import created
-from app.writes import OnceDep
+from app.writes import begin_write, write_once
 from tests.conftest import EMPTY, Outcome, assert_problem, spelled, waiting
 from tests.test_database import (
     FUNCTION,
@@ -100,6 +104,18 @@ async def post_rows(client: AsyncClient) -> Response:
     return await client.post("/songs", **ROWS)  # type: ignore[arg-type] # they are named
 
 
+async def post_city(client: AsyncClient, name: str = "a") -> Response:
+    """Store a city, which nobody holds, under a key of its own."""
+    keyed = {"Idempotency-Key": f"city-{name}"}
+    return await client.post("/cities", json={"name": name, "population": 1}, headers=keyed)
+
+
+def lent(database: Database) -> int:
+    """Return how many connections of a service are in use."""
+    found: int = database.engine.sync_engine.pool.checkedout()  # type: ignore[attr-defined]
+    return found
+
+
 async def numbers(connection: AsyncConnection) -> tuple[int, int]:
     """Return how many songs are stored, and how many keys."""
     query = "SELECT (SELECT count(*) FROM song), (SELECT count(*) FROM idempotency)"
@@ -111,7 +127,8 @@ async def test_who_comes_while_the_first_is_under_way_is_told_so_within_two_seco
     url: URL,
 ) -> None:
     async with (
-        serving(url, pool_size=5) as (client, database),
+        serving(url, pool_size=1, pool_timeout=0.1) as (client, database),
+        serving(url, pool_size=5) as (elsewhere, other_database),
         beside(url) as other,
         asyncio.TaskGroup() as tasks,
     ):
@@ -121,27 +138,51 @@ async def test_who_comes_while_the_first_is_under_way_is_told_so_within_two_seco
 
             begun = time.monotonic()
             async with asyncio.timeout(5):
-                late = await asyncio.gather(post(client), post(client, {}), post_rows(client))
+                late = await asyncio.gather(
+                    *(post(each) for each in (client, elsewhere)),
+                    *(post_rows(each) for each in (client, elsewhere)),
+                    *(post(each, {}) for each in (client, elsewhere)),
+                )
             took = time.monotonic() - begun
 
-            assert database.engine.sync_engine.pool.checkedout() == 1  # type: ignore[attr-defined]
+            assert [lent(each) for each in (database, other_database)] == [1, 0]
             idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"
             assert await other.scalar(text(f"{idle} AND datname = current_database()")) == 0
-            city = {"name": "a", "population": 1}
-            elsewhere = await client.post("/cities", json=city, headers={"Idempotency-Key": "l"})
-            assert_first(elsewhere)
+            assert_first(await post_city(elsewhere))
             assert await numbers(other) == (0, 1)
         done = await first
-        again = await post(client)
+        again = [await post(each) for each in (client, elsewhere)]
         assert await numbers(other) == (1, 2)
 
     assert 1 <= took < 2, "two is what others wait for a lock"
-    for answer in (late[0], late[2]):
+    for answer in late[:4]:
         assert_problem(answer, 409, "idempotency-key-in-use")
         assert answer.headers["retry-after"] == "1"
-    assert_problem(late[1], 422, "validation")
+    for answer in late[4:]:
+        assert_problem(answer, 422, "validation")
     assert_first(done)
-    assert_again(again, done)
+    for answer in again:
+        assert_again(answer, done)
+
+
+async def test_who_waits_for_the_first_in_its_process_takes_no_connection(url: URL) -> None:
+    async with (
+        serving(url, pool_size=2, pool_timeout=0.1) as (client, database),
+        beside(url) as other,
+        asyncio.TaskGroup() as tasks,
+    ):
+        async with held(url) as holding:
+            first = tasks.create_task(post(client))
+            await are_held(holding)
+            second = [tasks.create_task(post(client)) for _ in range(20)]
+            for _ in range(10):
+                assert_first(await post_city(client, secrets.token_hex(4)))
+                assert lent(database) == 1
+            second[3].cancel()
+        second.pop(3)
+        for answer in await asyncio.gather(*second):
+            assert_again(answer, await first)
+        assert (await numbers(other))[0] == 1
 
 
 @pytest.mark.parametrize("send", [post, post_rows])
@@ -167,8 +208,9 @@ async def test_who_waits_for_one_that_succeeds_is_answered_as_that_one(
 
 
 @pytest.mark.parametrize("send", [post, post_rows])
+@pytest.mark.parametrize("is_elsewhere", [False, True], ids=["in its process", "elsewhere"])
 async def test_who_waits_for_one_that_fails_is_the_first(
-    url: URL, send: Callable[[AsyncClient], Any]
+    url: URL, send: Callable[[AsyncClient], Any], *, is_elsewhere: bool
 ) -> None:
     async with (
         serving(url, pool_size=5) as (client, _),
@@ -179,8 +221,9 @@ async def test_who_waits_for_one_that_fails_is_the_first(
         async with held(url) as holding:
             first = tasks.create_task(send(client))
             [pid] = await are_held(holding)
-            second = tasks.create_task(send(elsewhere))
-            await waiting(holding, 1)
+            second = tasks.create_task(send(elsewhere if is_elsewhere else client))
+            if is_elsewhere:
+                await waiting(holding, 1)
             await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
             assert_unavailable(await first)
             await are_held(holding)
@@ -206,7 +249,7 @@ async def test_a_client_that_leaves_in_the_middle_leaves_no_key_and_may_come_bac
                 await first
         assert_first(await send(client))
         assert await numbers(other) == (2 if send is post_rows else 1, 1)
-        assert database.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+        assert lent(database) == 0
         async with asyncio.timeout(5):
             while len(await backends(other)) > 1:
                 pass
@@ -295,11 +338,22 @@ async def test_a_key_that_was_removed_at_that_moment_is_to_be_sent_again(url: UR
         assert_first(await post(client))
 
 
-async def test_a_handler_that_passes_over_a_failure_does_not_seem_to_succeed(url: URL) -> None:
+@guard()
+async def keyless_write(request: Request) -> Executor:
+    """Return a transaction without a key, as imports may have."""
+    return begin_write(request, None, dry_run=False)
+
+
+@pytest.mark.parametrize("dependency", [write_once, keyless_write])
+async def test_a_handler_that_passes_over_a_failure_does_not_seem_to_succeed(
+    url: URL, dependency: Callable[[Request], Any]
+) -> None:
     router = Router(dependencies=[PUBLIC])
 
     @router.post("/careless")
-    async def store(body: SongCreate, here: Here, db: OnceDep) -> Answer:
+    async def store(
+        body: SongCreate, here: Here, db: Annotated[Executor, Depends(dependency)]
+    ) -> Answer:
         """Store a song, and mind no failure."""
         row = await db.fetch(created(Song, SongPublic, body.model_dump()))
         with suppress(asyncpg.PostgresError):
