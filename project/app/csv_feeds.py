@@ -51,21 +51,21 @@ class CsvFeed(Feed):
     def _records(self) -> Iterator[tuple[int, list[str]]]:
         """Give the records that are complete, each with the place of its first line."""
         while True:
-            start = self._lines.place
+            start, fault = self._lines.place, None
             try:
                 values = next(self._reader)
-            except _Starved:
-                if self._lines.length_from(start) > self.longest:
-                    raise self.too_long(start) from None
-                self._lines.place = start
-                return
             except StopIteration:
                 return
-            except csv.Error as error:
-                line = self.line + start + 1
-                raise Malformed(f"The CSV cannot be read from line {line} on: {error}.") from None
+            except (_Starved, csv.Error) as error:
+                fault = error
             if self._lines.length_from(start) > self.longest:
                 raise self.too_long(start)
+            if isinstance(fault, _Starved):
+                self._lines.place = start
+                return
+            if fault:
+                line = self.line + start + 1
+                raise Malformed(f"The CSV cannot be read from line {line} on: {fault}.")
             yield start, values
 
     def _row(self, values: Sequence[str]) -> dict[str, Any]:
