@@ -16,7 +16,7 @@ from app.db import ATTEMPTS, GIVEN_UP, NOTHING, RETRIED, Database, Executor, Que
 from app.guards import guard
 from app.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, Key, read_key
 from app.options import DRY_RUN, read_options
-from app.problems import Problem
+from app.problems import KeyInUse, Problem
 
 _LEFT_OUT = {b"location", b"etag", b"content-length"}
 _TURN_SECONDS = 30  # for a turn of a COPY whose rows are all here
@@ -94,8 +94,9 @@ class Write:
             return error.answer
         # A request that was done may not be possible any more, as with a password that it changed.
         is_refused = isinstance(error, Problem) and error.status < 500
-        if self._key and is_refused and not is_new and (found := await self._key.find(self._db)):
-            return found
+        may_be_done = is_refused and not is_new and not isinstance(error, KeyInUse)
+        if self._key and may_be_done and (answer := await self._key.find(self._db)):
+            return answer
         raise error
 
     async def _commit(self, driver: asyncpg.Connection, answer: Response) -> None:

@@ -14,7 +14,7 @@ import pytest
 from httpx import AsyncClient, Response
 from sqlalchemy import text
 
-from tests.conftest import execute
+from tests.conftest import execute, slow
 from tests.faults import FAREWELL, Cluster, History, Phoenix, Verdict, between
 from tests.test_command_line import migrated_folder
 from tests.test_database import beside
@@ -59,7 +59,7 @@ def service(cluster: Cluster) -> Iterator[Phoenix]:
 @pytest.fixture
 async def client(cluster: Cluster, service: Phoenix) -> AsyncIterator[AsyncClient]:
     """Give a client of the service, whose tables are empty."""
-    execute(cluster.url, "TRUNCATE song, cities, idempotency")
+    await asyncio.to_thread(execute, cluster.url, "TRUNCATE song, cities, idempotency")
     async with AsyncClient(base_url=service.address, timeout=20) as client:
         yield client
 
@@ -239,12 +239,12 @@ async def test_what_a_hasty_postgresql_acknowledges_and_loses_is_noticed(
     assert verdict.duplicate == verdict.phantom == []
 
 
+@slow
 @pytest.mark.timeout(600 if LONG else 60)
 async def test_a_commit_whose_answer_is_lost_is_found_by_its_key(
     cluster: Cluster, client: AsyncClient
 ) -> None:
     history, turns = History(), asyncio.Semaphore(16)
-    await asyncio.to_thread(cluster.end_backends)
 
     async def store_twice(names: list[str]) -> Response:
         """Store songs twice under a key, and lose the first answer; return the second."""
@@ -255,13 +255,16 @@ async def test_a_commit_whose_answer_is_lost_is_found_by_its_key(
             return await client.request(**request)
 
     async with between(cluster, cuts_commits=True) as proxy:
+        await asyncio.to_thread(cluster.end_backends)
+        await insist(client, method="GET", url="/songs")  # by now the service knows of the ends
         single = [history.new() for _ in range(CUTS)]
         many = [history.new(ROWS_OF_AN_IMPORT) for _ in range(CUTS // 20)]
-        answers = await asyncio.gather(*(store_twice(names) for names in single + many))
-        assert proxy.cuts == len(answers)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(store_twice(names)) for names in single + many]
+        assert proxy.cuts == len(tasks)
         await asyncio.to_thread(cluster.end_backends)
 
-    for names, answer in zip(single + many, answers, strict=True):
+    for names, answer in zip(single + many, [task.result() for task in tasks], strict=True):
         assert answer.status_code == 201, answer.text
         assert answer.headers["idempotency-replayed"] == "true"
         history.tell(names, answer.json().get("id"))
@@ -307,8 +310,10 @@ async def test_what_is_created_is_seen_at_once_by_another_process(
             for name in names[-1:]:
                 assert len((await other.get("/songs", params={"name": name})).json()) == 1
 
-        names = [history.new(ROWS_OF_AN_IMPORT if nth % 10 == 0 else 1) for nth in range(100)]
-        await asyncio.gather(*(store_and_see(each) for each in names))
+        async with asyncio.TaskGroup() as tasks:
+            for nth in range(100):
+                names = history.new(ROWS_OF_AN_IMPORT if nth % 10 == 0 else 1)
+                tasks.create_task(store_and_see(names))
 
 
 async def test_the_last_words_of_postgresql_are_no_bug(cluster: Cluster) -> None:

@@ -110,6 +110,7 @@ def test_which_rows_is_asked_for_as_of_a_list(export: Export) -> None:
 def test_every_resource_can_be_exported_and_no_password(export: Export, songs: URL) -> None:
     execute(
         songs,
+        "TRUNCATE cities, todo, users RESTART IDENTITY",
         "INSERT INTO users (username, slug, email, hashed_password)"
         " VALUES ('ada', 'ada', 'a@b.org', 'none')",
     )

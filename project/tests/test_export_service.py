@@ -29,6 +29,10 @@ LAY_OUT = (
     f" FROM generate_series(1, {ROWS}) AS i"
 )
 COPIES = "SELECT tuples_processed FROM pg_stat_progress_copy WHERE datname = current_database()"
+OPEN = (
+    "SELECT query FROM pg_stat_activity WHERE datname = current_database()"
+    " AND application_name = 'songbook' AND state LIKE 'idle in transaction%'"
+)
 TERMINATE = (
     "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_progress_copy"
     " WHERE datname = current_database()"
@@ -130,8 +134,24 @@ def test_an_export_is_of_one_moment_whatever_happens_meanwhile(served: Process) 
     assert [row.split(",")[1] for row in later.text.splitlines()[1:]] == ["new", "changed"]
 
 
+@pytest.fixture
+def slowly_read(served: Process) -> Iterator[Process]:
+    """Give the process while each of its songs takes PostgreSQL a millisecond: minutes for all."""
+    execute(
+        served.url,
+        "CREATE FUNCTION slow(given text) RETURNS text LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(0.001); RETURN given; END $$",
+        "ALTER TABLE song RENAME TO stored",
+        "CREATE VIEW song AS SELECT id, version, slow(name) AS name, artist, year FROM stored",
+    )
+    yield served
+    execute(served.url, TERMINATE)
+    execute(served.url, "DROP VIEW song", "ALTER TABLE stored RENAME TO song", "DROP FUNCTION slow")
+
+
 @pytest.mark.parametrize("way", ["resets", "closes"])
-def test_a_client_that_leaves_ends_the_export(served: Process, way: str) -> None:
+def test_a_client_that_leaves_ends_the_export(slowly_read: Process, way: str) -> None:
+    served = slowly_read
     for _ in range(AT_ONCE + 1):
         with exporting(served) as answer:
             assert len(copies(served)) == 1
@@ -196,7 +216,7 @@ def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> N
 async def test_a_reader_who_takes_too_long_is_left(
     database_url: URL, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    execute(database_url, "TRUNCATE song", LAY_OUT.replace(f"{ROWS}", "3000"))
+    execute(database_url, "DELETE FROM song", LAY_OUT.replace(f"{ROWS}", "3000"))
     settings: dict[str, Any] = {"bulk_seconds": 1} if limit == "BULK_SECONDS" else {}
     if not settings:
         monkeypatch.setattr("app.exports.STALLED_SECONDS", 0.1)
@@ -222,7 +242,8 @@ async def test_a_reader_who_takes_too_long_is_left(
     async with app.router.lifespan_context(app), asyncio.timeout(15):
         await app(scope, receive, send)
         assert app.state.database.engine.sync_engine.pool.checkedout() == 0
+        wait_until(lambda: execute(database_url, OPEN) == [])
 
     assert [message["type"].rpartition(".")[2] for message in sent] == ["start", "body", "body"]
     assert all(message["more_body"] for message in sent[1:])
-    assert execute(database_url, "TRUNCATE song", COPIES) == []
+    assert execute(database_url, "DELETE FROM song", COPIES) == []

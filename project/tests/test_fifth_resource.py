@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.conftest import PROJECT, spelled
+from tests.conftest import PROJECT, slow, spelled
 
 ALBUMS = """
 class AlbumBase(Fields):
@@ -66,6 +66,7 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
+@slow
 @pytest.mark.timeout(120)
 def test_a_resource_more_is_one_module_and_one_migration(tmp_path: Path, scratch_url: URL) -> None:
     caches = shutil.ignore_patterns("__pycache__", ".*", "test_fifth_resource.py")

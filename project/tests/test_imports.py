@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.conftest import PROJECT, Outcome, execute, spelled, wait_until
+from tests.conftest import PROJECT, Outcome, execute, slow, spelled, wait_until
 
 EXAMPLES = PROJECT.parent / "examples" / "songs.csv"
 HEADER = "name,artist,year\n"
@@ -449,6 +449,7 @@ def test_ctrl_c_while_rows_are_stored_stores_nothing(migrated_url: URL, tmp_path
         assert_interrupted(process, migrated_url)
 
 
+@slow
 def test_ctrl_c_while_a_file_is_read_stores_nothing(songs: URL, tmp_path: Path) -> None:
     pipe = tmp_path / "songs.csv"
     os.mkfifo(pipe)

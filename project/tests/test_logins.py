@@ -36,6 +36,7 @@ from tests.conftest import (
     execute,
     log_in,
     signed_in,
+    slow,
     spelled,
     wait_until,
     waiting,
@@ -182,6 +183,7 @@ async def test_a_failed_login_tells_nothing_of_the_user(
         assert (answer.content, answer.headers.raw) == (answers[0].content, answers[0].headers.raw)
 
 
+@slow
 @pytest.mark.timeout(300)  # six times what it takes where nobody else works
 async def test_a_failed_login_takes_as_long_for_every_user(
     app: FastAPI, superuser: AsyncClient, monkeypatch: pytest.MonkeyPatch
