@@ -5,7 +5,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from http.client import HTTPResponse, IncompleteRead
 from typing import Any
 
@@ -43,7 +43,7 @@ TERMINATE = (
 def running(server: URL, template: URL) -> Iterator[Process]:
     """Give a process that serves many songs."""
     with process(server, template) as found:
-        execute(found.url, LAY_OUT)
+        execute(found.url, LAY_OUT, "ANALYZE song")  # which tells that nothing has to be sorted
         yield found
 
 
@@ -62,14 +62,11 @@ def exporting(served: Process, *headers: str, target: str = "/songs") -> Iterato
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.connect(("127.0.0.1", served.port))
         connection.sendall(head("GET", target, *(headers or (CSV,))))
-        answer = HTTPResponse(connection)
-        answer.begin()
-        assert answer.status == 200
-        assert answer.read(10)
-        try:
+        with closing(HTTPResponse(connection)) as answer:
+            answer.begin()
+            assert answer.status == 200
+            assert answer.read(10)
             yield answer
-        finally:
-            answer.close()
 
 
 def copies(served: Process) -> list[int]:
@@ -139,7 +136,7 @@ def slowly_read(served: Process) -> Iterator[Process]:
     """Give the process while each of its songs takes PostgreSQL a millisecond: minutes for all."""
     execute(
         served.url,
-        "CREATE FUNCTION slow(given text) RETURNS text LANGUAGE plpgsql AS"
+        "CREATE FUNCTION slow(given text) RETURNS text STABLE LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_sleep(0.001); RETURN given; END $$",
         "ALTER TABLE song RENAME TO stored",
         "CREATE VIEW song AS SELECT id, version, slow(name) AS name, artist, year FROM stored",

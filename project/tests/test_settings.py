@@ -162,6 +162,11 @@ def test_the_ssl_mode_of_other_drivers_is_understood() -> None:
         ("database_url", f"postgresql+psycopg2://me:{SECRET}@db/foo", "does not name PostgreSQL"),
         ("database_url", SECRET, "is not a database URL"),
         ("database_url", f"postgres://me:{SECRET}@db/foo?ssl_mode=on", "not know: ssl_mode"),
+        (
+            "database_url",
+            f"postgres://me:{SECRET}@db/foo?prepared_statement_cache_size=many",
+            "has a prepared_statement_cache_size that is no number",
+        ),
         ("port", "abc", "valid integer"),
         ("port", "-1", "greater than or equal to 0"),
         ("port", "65536", "less than or equal to 65535"),

@@ -7,10 +7,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 _DRIVER = "postgresql+asyncpg"
+_CACHE_SIZE = "prepared_statement_cache_size"
 _PARAMETERS = {
     *("host", "port", "user", "password", "database", "passfile", "service", "servicefile"),
     *("ssl", "direct_tls", "target_session_attrs", "krbsrvname", "gsslib"),
-    "prepared_statement_cache_size",
+    _CACHE_SIZE,
 }
 _MASK = "***"
 
@@ -32,6 +33,8 @@ def normalized(value: Any) -> Any:
         url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
     if unknown := sorted(set(url.query) - _PARAMETERS):
         raise ValueError(f"has parameters that asyncpg does not know{_told(unknown, url)}")
+    if not str(url.query.get(_CACHE_SIZE, "0")).isdecimal():
+        raise ValueError(f"has a {_CACHE_SIZE} that is no number")
     return url.set(drivername=_DRIVER).render_as_string(hide_password=False)
 
 
