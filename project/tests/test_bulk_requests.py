@@ -322,3 +322,21 @@ async def test_where_no_file_can_be_written_clients_are_told_to_come_back(
 
     assert_problem(answer, 503, "unavailable")
     assert answer.headers["retry-after"] == "1"
+
+
+async def test_a_media_type_that_is_none_is_not_repeated(client: AsyncClient) -> None:
+    for declared in ("<script>", "<script>; charset=latin-1", "text/csv; charset=<script>"):
+        answer = await client.post("/songs", content=b"{}", headers={"Content-Type": declared})
+
+        assert "script" not in assert_problem(answer, 415)["detail"]
+
+
+async def test_of_thousands_of_columns_that_are_none_the_first_are_told(
+    client: AsyncClient,
+) -> None:
+    header = ",".join(f"x{nth}" for nth in range(9000))
+
+    answer = await client.post("/songs", content=header, headers={"Content-Type": "text/csv"})
+
+    errors = assert_problem(answer, 422)["errors"]
+    assert [error["pointer"] for error in errors] == [f"/x{nth}" for nth in range(20)]

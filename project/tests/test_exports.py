@@ -449,3 +449,11 @@ async def test_who_takes_no_more_rows_keeps_no_connection_waiting(
             await copy_out(database, query, CSV, sink)
         ending = time.monotonic()
     assert time.monotonic() - ending < 3
+
+
+async def test_what_is_accepted_may_stand_on_several_lines(client: AsyncClient) -> None:
+    lines = [("Accept", "application/xml"), ("Accept", "text/csv")]
+
+    answer = await client.get("/songs", headers=lines)
+
+    assert answer.text == "id,name,artist,year\n"

@@ -473,3 +473,23 @@ async def test_keys_are_known_for_a_day_at_least(command: Command) -> None:
 
     assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
     assert outcome.told[0].startswith("songbook: KEY_HOURS ")
+
+
+async def test_who_never_sends_the_body_of_a_keyed_request_takes_no_connection(url: URL) -> None:
+    async def slow() -> AsyncIterator[bytes]:
+        began.set()
+        yield b"{"
+        await asyncio.Event().wait()
+
+    began = asyncio.Event()
+    async with serving(url, pool_size=1, pool_timeout=0.1) as (client, _):
+        headers = {"Idempotency-Key": "slow", "Content-Length": "10"}
+        restoring = asyncio.create_task(
+            client.post("/todos/1/restore", content=slow(), headers=headers)
+        )
+        await began.wait()
+        for _ in range(10):
+            assert (await client.get("/songs")).status_code == 200
+        restoring.cancel()
+        with suppress(asyncio.CancelledError):
+            await restoring
