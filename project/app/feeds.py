@@ -83,7 +83,7 @@ class NdjsonFeed(Feed):
         for nth, line in enumerate(lines):
             if length_of(line) > self.longest:
                 raise self.too_long(nth)
-            if text := line.strip():
+            if text := line.strip(" \t\r\n"):  # which is the white space of JSON
                 yield self.line + nth + 1, self._row(text)
         self.line += len(lines)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.conftest import PROJECT, Outcome, execute, spelled
+from tests.conftest import PROJECT, Outcome, execute, slow, spelled
 
 SONGS = (
     "INSERT INTO song (name, artist, year) VALUES ('Hurt', 'Johnny Cash', 2002),"
@@ -255,6 +255,7 @@ def test_a_reader_who_has_seen_enough_is_no_failure_of_ours(songs: URL) -> None:
     assert (exporting.returncode, told) == (1, "")
 
 
+@slow
 def test_what_one_database_exports_another_imports(songs: URL, migrated_url: URL) -> None:
     options = ["--format", "ndjson", "/dev/stdin", "--ignore", "id"]
     with run(songs, "export", "songs", "--format", "ndjson") as exporting:

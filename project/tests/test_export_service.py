@@ -16,7 +16,7 @@ from starlette.types import Message
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import execute, spelled, wait_until
+from tests.conftest import execute, slow, spelled, wait_until
 from tests.test_bad_requests import head, read
 from tests.test_import_service import POOL_SIZE, Process, on_linux, process
 
@@ -188,6 +188,7 @@ def test_a_failure_amid_an_export_is_no_tidy_end(served: Process) -> None:
     assert_whole(served)
 
 
+@slow
 def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> None:
     song = {"name": "a", "artist": "b"}
     with exporting(served) as first, exporting(served, NDJSON):

@@ -21,7 +21,7 @@ import httpx
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.conftest import create_database, execute, spelled, wait_until
+from tests.conftest import create_database, execute, slow, spelled, wait_until
 from tests.test_bad_requests import Reply, Served, chunked, head, read, send
 from tests.test_command_line import Service, serving
 
@@ -329,6 +329,7 @@ def latencies(served: Process, sender: "Future[Reply]") -> Iterator[tuple[float,
     connection.close()
 
 
+@slow
 @on_linux
 def test_a_large_import_takes_little_memory_and_lets_others_through(served: Process) -> None:
     served.ask(head("POST", "/songs", *IN_CHUNKS) + HALF + LAST)  # what all imports share

@@ -540,6 +540,7 @@ async def at_once(address: str, names: list[str]) -> list[Response]:
         return await asyncio.gather(*(log_in(client, name) for name in names))
 
 
+@slow
 def test_many_logins_at_once_hold_up_nobody_else_and_need_little_memory(migrated_url: URL) -> None:
     names = [f"user{n}" for n in range(64)]
     add_users(migrated_url, *names)

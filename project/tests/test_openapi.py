@@ -27,7 +27,7 @@ from sqlmodel import SQLModel
 from app import passwords, tokens
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import PRINCIPAL, PROJECT, Resource, execute, sign_in, spelled
+from tests.conftest import PRINCIPAL, PROJECT, Resource, execute, sign_in, slow, spelled
 
 COMMITTED = PROJECT.parent / "docs" / "openapi.json"
 SCHEMAS = "#/components/schemas/"
@@ -377,6 +377,7 @@ def token(migrated_url: URL) -> str:
     return tokens.issue(Settings().token_secret, email, time.time(), minutes=5)
 
 
+@slow
 @pytest.mark.timeout(120)
 def test_schemathesis_finds_nothing(address: str, document: dict[str, Any], token: str) -> None:
     tried = subprocess.run(
