@@ -123,7 +123,7 @@ NAMES = st.sampled_from(["a", "b", "B", "é", "x y"])
 ROWS = st.lists(st.tuples(NAMES, st.integers(0, 3)), max_size=8)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(before=st.dictionaries(NAMES, st.integers(0, 3)), rows=ROWS)
 @pytest.mark.parametrize("on_conflict", ["skip", "update"])
 async def test_skipping_keeps_the_first_and_replacing_the_last(

@@ -12,7 +12,7 @@ from httpx import AsyncClient
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from tests.conftest import Resource, assert_headers, assert_problem
+from tests.conftest import Resource, assert_headers, assert_problem, slow
 from tests.test_bulk_imports import (
     CSV,
     FILES,
@@ -195,7 +195,9 @@ async def test_the_limits_of_one_row_are_not_those_of_many(client: AsyncClient) 
     assert counts(report) == (rows, rows, 0, 0)
 
 
-@pytest.mark.parametrize("limit", ["BULK_SECONDS", "a minute in which nothing comes"])
+@pytest.mark.parametrize(
+    "limit", [pytest.param("BULK_SECONDS", marks=slow), "a minute in which nothing comes"]
+)
 async def test_a_body_that_does_not_come_in_time_is_given_up(
     client: AsyncClient, database_url: URL, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:

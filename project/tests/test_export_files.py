@@ -238,11 +238,12 @@ def test_a_link_is_followed(export: Export, tmp_path: Path) -> None:
     assert target.read_text() == WHOLE
 
 
+@slow
 def test_a_reader_who_has_seen_enough_is_no_failure_of_ours(songs: URL) -> None:
     execute(
         songs,
         "INSERT INTO song (name, artist) SELECT repeat('x', 200), 'b'"
-        " FROM generate_series(1, 5000) AS i",
+        " FROM generate_series(1, 3000) AS i",
     )
 
     with run(songs, "export", "songs") as exporting:

@@ -22,7 +22,7 @@ from tests.test_import_service import POOL_SIZE, Process, on_linux, process
 
 CSV, NDJSON = "Accept: text/csv", "Accept: application/x-ndjson"
 AT_ONCE = POOL_SIZE // 2
-ROWS = 200_000
+ROWS = 120_000
 # Far more than the buffers between a process and a slow client hold.
 LAY_OUT = (
     "INSERT INTO song (name, artist) SELECT 'n' || i || repeat('x', 100), 'b'"
@@ -107,7 +107,7 @@ def test_an_export_takes_little_memory_however_large_it_is(served: Process) -> N
         assert slow.read(10)
 
     print(f"{most - before} KB more for {size // 1024} KB")
-    assert size > 20 * 2**20
+    assert size > 15 * 2**20
     assert most - before < 8_000
 
 
@@ -146,19 +146,17 @@ def slowly_read(served: Process) -> Iterator[Process]:
     execute(served.url, "DROP VIEW song", "ALTER TABLE stored RENAME TO song", "DROP FUNCTION slow")
 
 
-@pytest.mark.parametrize("way", ["resets", "closes"])
-def test_a_client_that_leaves_ends_the_export(slowly_read: Process, way: str) -> None:
-    served = slowly_read
-    for _ in range(AT_ONCE + 1):
-        with exporting(served) as answer:
-            assert len(copies(served)) == 1
+def test_a_client_that_leaves_ends_the_export(slowly_read: Process) -> None:
+    for way in ("resets", "closes", "resets"):
+        with exporting(slowly_read) as answer:
+            assert len(copies(slowly_read)) == 1
             if way == "resets":
                 linger = struct.pack("ii", 1, 0)
                 connection = socket.socket(fileno=socket.dup(answer.fileno()))
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
                 connection.close()
-        wait_until(lambda: copies(served) == [])
-    assert_whole(served)
+        wait_until(lambda: copies(slowly_read) == [])
+    assert_whole(slowly_read)
 
 
 def test_who_has_nothing_more_to_say_gets_the_whole_export(served: Process) -> None:
@@ -210,7 +208,9 @@ def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> N
     assert_whole(served)
 
 
-@pytest.mark.parametrize("limit", ["BULK_SECONDS", "a minute without taking anything"])
+@pytest.mark.parametrize(
+    "limit", [pytest.param("BULK_SECONDS", marks=slow), "a minute without taking anything"]
+)
 async def test_a_reader_who_takes_too_long_is_left(
     database_url: URL, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:

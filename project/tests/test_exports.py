@@ -77,7 +77,7 @@ def rows_in(array: str) -> list[dict[str, Any]]:
     return found
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(drawn=ROWS)
 async def test_an_export_has_the_rows_of_the_list_as_json_spells_them(
     client: AsyncClient,
@@ -98,7 +98,7 @@ async def test_an_export_has_the_rows_of_the_list_as_json_spells_them(
     assert lines.content.decode() == "".join(f"{row}\n" for row in array[1:-1].split(",\n") if row)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(songs=SOME_SONGS, order=ORDERS, filtered=FILTERS, limit=st.none() | st.integers(1, 6))
 async def test_an_export_is_filtered_and_ordered_as_a_list_is(
     app: FastAPI,
@@ -240,11 +240,10 @@ async def test_the_format_is_the_one_that_the_client_would_rather_have(
 
 
 async def test_what_is_accepted_may_stand_in_several_lines(client: AsyncClient) -> None:
-    lines = [("Accept", "application/json;q=0.5"), ("Accept", "text/csv")]
+    for first in ("application/json;q=0.5", "application/xml"):
+        answer = await client.get("/songs", headers=[("Accept", first), ("Accept", "text/csv")])
 
-    answer = await client.get("/songs", headers=lines)
-
-    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+        assert answer.headers["content-type"] == "text/csv; charset=utf-8"
 
 
 async def test_every_answer_of_a_list_says_that_it_varies(
@@ -341,7 +340,7 @@ def importable_rows(resource: Resource) -> st.SearchStrategy[list[dict[str, Any]
 IMPORTABLE_ROWS = st.fixed_dictionaries({each.name: importable_rows(each) for each in IMPORTABLE})
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(drawn=IMPORTABLE_ROWS)
 @pytest.mark.parametrize("resource", IMPORTABLE, ids=lambda resource: resource.name)
 @each_format
@@ -385,7 +384,7 @@ async def copied(database: Database, media_type: str) -> str:
     return content
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(samples=st.lists(SAMPLES, max_size=4))
 async def test_every_kind_of_value_is_spelt_as_in_json(
     database: Database, samples: list[dict[str, Any]]
@@ -449,11 +448,3 @@ async def test_who_takes_no_more_rows_keeps_no_connection_waiting(
             await copy_out(database, query, CSV, sink)
         ending = time.monotonic()
     assert time.monotonic() - ending < 3
-
-
-async def test_what_is_accepted_may_stand_on_several_lines(client: AsyncClient) -> None:
-    lines = [("Accept", "application/xml"), ("Accept", "text/csv")]
-
-    answer = await client.get("/songs", headers=lines)
-
-    assert answer.text == "id,name,artist,year\n"
