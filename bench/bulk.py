@@ -3,13 +3,13 @@
 import signal
 import sys
 import tempfile
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from functools import partial
 from pathlib import Path
 
 from bulk_report import Bulk, Pass, described, show
 from database import prepared
-from measure import HERE, SONGBOOK, bounded
+from measure import SONGBOOK, parser_of
 from psql import psql_of
 from report import write
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -75,13 +75,8 @@ def many(digits: str) -> int:
 
 def arguments() -> Namespace:
     """Read the command line."""
-    names = ", ".join(WORKS)
-    parser = ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, WORKS, rounds=3)
     parser.add_argument("--rows", type=many, default=1_000_000, help="songs that are moved")
-    parser.add_argument("--rounds", type=bounded, default=3, help="turns of each contender")
-    parser.add_argument("--only", action="append", choices=WORKS, metavar="NAME", help=names)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures there too")
-    parser.add_argument("--project", type=Path, default=HERE.parent / "project", metavar="DIR")
     return parser.parse_args()
 
 

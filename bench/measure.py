@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -96,14 +96,21 @@ def bounded(digits: str) -> int:
 
 def arguments() -> Namespace:
     """Read the command line."""
-    names = ", ".join(SCENARIOS)
-    parser = ArgumentParser(description=__doc__)
+    parser = parser_of(__doc__, SCENARIOS, rounds=5)
     parser.add_argument("--seconds", type=bounded, default=3, help="length of one measurement")
-    parser.add_argument("--rounds", type=bounded, default=5, help="measurements of each contender")
-    parser.add_argument("--only", action="append", choices=SCENARIOS, metavar="NAME", help=names)
+    return parser.parse_args()
+
+
+def parser_of(description: str | None, names: Collection[str], rounds: int) -> ArgumentParser:
+    """Return what reads the options that all measurements have."""
+    parser = ArgumentParser(description=description)
+    parser.add_argument("--rounds", type=bounded, default=rounds, help="turns of each contender")
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="NAME", help=", ".join(names)
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures there too")
     parser.add_argument("--project", type=Path, default=HERE.parent / "project", metavar="DIR")
-    return parser.parse_args()
+    return parser
 
 
 def main() -> None:

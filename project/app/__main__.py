@@ -3,9 +3,11 @@
 import json
 import signal
 import sys
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 from alembic import command
@@ -27,6 +29,8 @@ cli = typer.Typer(
 )
 _ALEMBIC = Path(__file__).parents[1] / "alembic.ini"
 _ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
+
+Number = TypeVar("Number")
 
 Host = Annotated[str | None, typer.Option(help="The address to listen on [HOST].")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on [PORT].")]
@@ -106,18 +110,25 @@ def _password() -> str:
     return sys.stdin.readline().rstrip("\r\n")
 
 
+def _removed(settings: Settings, doing: str, remove: Callable[..., Number]) -> Number:
+    """Remove rows from the database of the settings; show how many are gone so far."""
+    with located(settings) as url:
+        check_database(url)
+        with progress_bar() as progress:
+            task = progress.add_task(doing, total=None)
+
+            def tell(name: str, rows: int) -> None:
+                progress.update(task, description=f"{rows} {name}")
+
+            return remove(url, progress=tell)
+
+
 @cli.command()
 def purge(older_than: Days = None) -> None:
     """Remove the rows that were deleted long ago; until then they can be restored."""
     settings = load_settings()
     age = timedelta(days=settings.retention_days if older_than is None else older_than)
-    with located(settings) as url:
-        check_database(url)
-        with progress_bar() as progress:
-            task = progress.add_task("Purging", total=None)
-            purged = administration.purge(
-                url, age, lambda name, rows: progress.update(task, description=f"{rows} {name}")
-            )
+    purged = _removed(settings, "Purging", partial(administration.purge, age=age))
     for name, rows in purged.items():
         print(f"{name} purged that were deleted {age.days} days ago or longer: {rows}.")
 
@@ -127,13 +138,7 @@ def expire_keys() -> None:
     """Remove the idempotency keys that are older than KEY_HOURS; run it every hour or so."""
     settings = load_settings()
     age = timedelta(hours=settings.key_hours)
-    with located(settings) as url:
-        check_database(url)
-        with progress_bar() as progress:
-            task = progress.add_task("Expiring", total=None)
-            expired = administration.expire_keys(
-                url, age, lambda name, rows: progress.update(task, description=f"{rows} {name}")
-            )
+    expired = _removed(settings, "Expiring", partial(administration.expire_keys, age=age))
     print(f"keys expired that were sent {settings.key_hours} hours ago or longer: {expired}.")
 
 

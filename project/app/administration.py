@@ -10,12 +10,12 @@ import asyncpg
 from pydantic import ValidationError
 from sqlalchemy import Column, Interval, Table, bindparam, delete, func, literal_column, select
 from sqlalchemy.engine import URL
-from sqlmodel import SQLModel
 
 from app import resources
 from app.compiled import Statement
 from app.failures import problem_of
 from app.field_errors import reasons_of
+from app.idempotency_keys import keys_table
 from app.problems import Unavailable
 from app.records import living, table_of
 from app.resources.users import User, UserCreate, UserPublic, with_hash
@@ -60,8 +60,8 @@ def purge(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> dic
 
 def expire_keys(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> int:
     """Remove the idempotency keys that are older than `age`; return how many, as `purge` does."""
-    created_at = SQLModel.metadata.tables["idempotency"].c.created_at
-    return asyncio.run(_remove(url, {"keys": created_at}, age, progress))["keys"]
+    moments = {"keys": keys_table().c.created_at}
+    return asyncio.run(_remove(url, moments, age, progress))["keys"]
 
 
 async def _remove(

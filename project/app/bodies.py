@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
+from app.formats import JSON
 from app.problems import Malformed, TooLarge, UnsupportedMediaType, unacceptable
 
 LIMIT = 64 * 1024
@@ -21,7 +22,6 @@ Value = TypeVar("Value")
 _MOST_DIGITS = 15
 _MOST_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
-_JSON = "application/json"
 _MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -153,7 +153,7 @@ def media_type_of(request: Request) -> str:
 
 def check_media_type(request: StrictRequest) -> None:
     """Refuse a body that is not declared as what is read, in another charset, or compressed."""
-    accepted = (_JSON, _MERGE_PATCH) if request.method == "PATCH" else (_JSON,)
+    accepted = (JSON, _MERGE_PATCH) if request.method == "PATCH" else (JSON,)
     check_declared(request, (FORM,) if request.form_encoded else (*accepted, *request.others))
 
 

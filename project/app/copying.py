@@ -13,7 +13,6 @@ from sqlalchemy import (
     MetaData,
     Table,
     select,
-    text,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import distinct_on, insert
@@ -24,7 +23,7 @@ from sqlalchemy.sql.visitors import replacement_traverse
 from app.compiled import DIALECT, Statement
 from app.db import Database, Query
 from app.formats import CSV, NDJSON
-from app.records import Record, natural_key, table_of
+from app.records import Record, natural_key, next_version, table_of
 
 # JSON has its control characters escaped: with these COPY has nothing to quote.
 _WRITTEN: dict[str, dict[str, Any]] = {
@@ -123,7 +122,7 @@ def _merging(model: type[Record], columns: tuple[str, ...], on_conflict: OnConfl
     assert key is not None, "nothing else is offered a conflict"
     rows = select(staged)
     if on_conflict == "update":
-        parts = [_moved(part, table, staged) for part in key.parts]
+        parts = [_over(staged, part, table) for part in key.parts]
         rows = rows.ext(distinct_on(*parts)).order_by(*parts, staged.c[_PLACE].desc())
     last = rows.subquery("last")
     ordered = select(*(last.c[name] for name in columns)).order_by(last.c[_PLACE])
@@ -133,21 +132,21 @@ def _merging(model: type[Record], columns: tuple[str, ...], on_conflict: OnConfl
         return Statement(new.on_conflict_do_nothing(**target))
     given, there = ([each[name] for name in columns] for each in (new.excluded, table.c))
     differs = tuple_(*there).is_distinct_from(tuple_(*given))
-    values = {**dict(zip(columns, given, strict=True)), **_moved_on(table)}
+    values = {**dict(zip(columns, given, strict=True)), **_with_every_change(table)}
     return Statement(new.on_conflict_do_update(**target, set_=values, where=differs))
 
 
-def _moved_on(table: Table) -> dict[str, Any]:
+def _with_every_change(table: Table) -> dict[str, Any]:
     """Return the columns that every change of a row sets, and to what."""
-    values: dict[str, Any] = {"version": table.c.version + text("1")}
+    values: dict[str, Any] = {"version": next_version(table)}
     for column in table.c:
         if isinstance(column.onupdate, ColumnElementColumnDefault):
             values[column.name] = column.onupdate.arg
     return values
 
 
-def _moved(part: ColumnElement[Any], table: Table, staged: Table) -> ColumnElement[Any]:
-    """Return an expression over the columns of another table."""
+def _over(staged: Table, part: ColumnElement[Any], table: Table) -> ColumnElement[Any]:
+    """Return an expression of one table over the columns of the staging table."""
 
     def replaced(element: Any, **_: Any) -> Any:
         return staged.c[element.name] if getattr(element, "table", None) is table else None

@@ -41,19 +41,20 @@ class IdempotencyKey(SQLModel, table=True):
     created_at: datetime = Field(index=True, sa_column_kwargs={"server_default": func.now()})
 
 
-def _table() -> Table:
+def keys_table() -> Table:
+    """Return the table of the keys."""
     return SQLModel.metadata.tables[IdempotencyKey.__tablename__]
 
 
 def _is_of_key() -> list[ColumnElement[bool]]:
-    table = _table()
+    table = keys_table()
     return [column == bindparam(column.name, type_=column.type) for column in table.primary_key]
 
 
 @cache
 def claiming() -> Statement:
     """Take a key: there is a row unless it is taken."""
-    table = _table()
+    table = keys_table()
     names = ("principal", "key", "fingerprint")
     new = insert(table).values({name: bindparam(name) for name in names})
     return Statement(new.on_conflict_do_nothing().returning(text("true")))
@@ -62,7 +63,7 @@ def claiming() -> Statement:
 @cache
 def finding() -> Statement:
     """Find what was answered."""
-    table = _table()
+    table = keys_table()
     columns = (table.c.fingerprint, table.c.status, table.c.headers, table.c.body)
     return Statement(select(*columns).where(*_is_of_key()))
 
@@ -71,4 +72,4 @@ def finding() -> Statement:
 def keeping() -> Statement:
     """Store what is answered."""
     values: dict[str, Any] = {name: bindparam(name) for name in ("status", "headers", "body")}
-    return Statement(update(_table()).where(*_is_of_key()).values(values))
+    return Statement(update(keys_table()).where(*_is_of_key()).values(values))

@@ -22,7 +22,7 @@ from app.feeds import Feed, NdjsonFeed
 from app.formats import CSV, JSON, NDJSON, STALLED_SECONDS
 from app.guards import Alternative
 from app.idempotency import read_key
-from app.options import DRY_RUN, option, read_options
+from app.options import DRY_RUN, is_tried, option, read_options
 from app.problems import Conflict, TooSlow, Unacceptable, Unavailable
 from app.records import Record, natural_key, table_of
 from app.reports import ImportReport
@@ -74,8 +74,7 @@ class Imports(Alternative):
         assert isinstance(request, StrictRequest)
         check_declared(request, (JSON, *self.media_types), "header=present")
         given = read_options(request.scope["query_string"], (DRY_RUN, *self.parameters))
-        is_tried = given.get("dry_run") == ["true"]
-        write = begin_write(request, read_key(request), dry_run=is_tried)
+        write = begin_write(request, read_key(request), dry_run=is_tried(given))
         if _uploads.locked():
             raise Unavailable("Too many imports are under way: try again.")
         async with _uploads:

@@ -113,7 +113,7 @@ def _add_formats(operation: dict[str, Any], route: Route, method: str, names: se
     if "limit" in names:
         add_exports(operation)
     if "dry_run" in names:
-        add_tries(operation, method)
+        add_tries(operation)
     if route.bodies and method == "PATCH":
         content = operation["requestBody"]["content"]
         content["application/merge-patch+json"] = content["application/json"]

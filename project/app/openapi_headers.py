@@ -38,12 +38,8 @@ def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
     # one that is tried, one of many rows, and a file have neither a tag nor an address
     is_one = status == 304 or (status == 201 and not route.alternative)
     is_one |= not names & {"dry_run", "limit"}
-    always = ["X-Request-ID"]
-    sometimes: list[str] = []
-    if is_tagged:
-        (always if is_one else sometimes).append("ETag")
-    if status == 201:
-        (always if is_one else sometimes).append("Location")
+    own = [*(["ETag"] if is_tagged else []), *(["Location"] if status == 201 else [])]
+    always, sometimes = (["X-Request-ID", *own], []) if is_one else (["X-Request-ID"], own)
     if status in {200, 304} and "limit" in names:
         always += ["Link", "X-Total-Count", "Vary"]
     if "Idempotency-Key" in names:

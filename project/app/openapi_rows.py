@@ -28,11 +28,11 @@ def add_imports(operation: dict[str, Any], media_types: tuple[str, ...]) -> None
     operation["responses"]["201"]["description"] = "The record, or what became of many rows"
 
 
-def add_tries(operation: dict[str, Any], method: str) -> None:
+def add_tries(operation: dict[str, Any]) -> None:
     """Let a write be tried: it answers 200 where it would answer 201 or 204."""
     responses = operation["responses"]
     tried: dict[str, Any] = {"description": "What would be answered, of a write that is only tried"}
-    if method == "POST" and "201" in responses:
+    if "201" in responses:
         tried["content"] = {JSON: {**responses["201"]["content"][JSON]}}
     responses.setdefault("200", tried)
 

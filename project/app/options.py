@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import parse_qsl
 
 from app.field_errors import FieldError, did_you_mean, field_error
 from app.problems import MOST_ERRORS, Unacceptable
+from app.query_strings import grouped, read_pairs
 
 _MOST_OPTIONS = 100
 
@@ -33,22 +33,17 @@ def read_options(query_string: bytes, offered: Sequence[Mapping[str, Any]]) -> d
     """Return what a query string asks for, by name; raise Unacceptable for what is not offered."""
     if not query_string:
         return {}
-    given: dict[str, list[str]] = {}
-    try:
-        pairs = parse_qsl(
-            query_string.decode("ascii", "replace"),
-            keep_blank_values=True,
-            max_num_fields=_MOST_OPTIONS,
-        )
-    except ValueError:
-        raise Unacceptable(f"There are more than {_MOST_OPTIONS} parameters.") from None
-    for name, value in pairs:
-        given.setdefault(name, []).append(value)
+    given = grouped(read_pairs(query_string, _MOST_OPTIONS))
     schemas = {parameter["name"]: parameter["schema"] for parameter in offered}
     errors = [error for name in given for error in _faults(name, given[name], schemas)]
     if errors:
         raise Unacceptable(errors=errors[:MOST_ERRORS])
     return given
+
+
+def is_tried(options: Mapping[str, list[str]]) -> bool:
+    """Return whether a write is to be taken back."""
+    return options.get("dry_run") == ["true"]
 
 
 def _faults(

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
@@ -14,6 +13,7 @@ from app.field_errors import FieldError, did_you_mean, field_error
 from app.fields import without_nul
 from app.filters import CONTAINS, EQUAL, Parameter, offered, sortable
 from app.problems import MOST_ERRORS, Unacceptable
+from app.query_strings import grouped, read_pairs
 from app.records import Record
 from app.words import separated
 
@@ -75,18 +75,11 @@ def ask(model: type[Record], public: type[SQLModel], query_string: bytes, sort: 
     """
     if not query_string:
         return Asked(order_of(sort))
-    try:
-        text = query_string.decode("ascii", "replace")
-        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=MOST_PARAMETERS)
-    except ValueError:
-        raise Unacceptable(f"There are more than {MOST_PARAMETERS} parameters.") from None
+    pairs = read_pairs(query_string, MOST_PARAMETERS)
     reading = _Reading(
         offered(model, public), sortable(model, public), Asked(order_of(sort), pairs=pairs)
     )
-    given: dict[str, list[str]] = {}
-    for name, value in pairs:
-        given.setdefault(name, []).append(value)
-    for name, values in given.items():
+    for name, values in grouped(pairs).items():
         try:
             reading.take(name, values)
         except ValueError as error:

@@ -101,6 +101,11 @@ def table_of(model: type[Record]) -> Table:
     return table
 
 
+def next_version(table: Table) -> ColumnElement[int]:
+    """Return the version of a row after a change."""
+    return table.c.version + text("1")
+
+
 def noun_of(model: type[Any]) -> str:
     """Return what a class of a family is about: "Guest book" of GuestBook and GuestBookPublic."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__.removesuffix("Public")).capitalize()

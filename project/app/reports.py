@@ -54,8 +54,8 @@ class Tally:
 
     def refuse_fields(self, line: int, error: ValidationError) -> None:
         """Count a row some of whose fields do not fit."""
-        if len(self.refusals) == MOST_REFUSALS:
-            self.refused += 1
+        if len(self.refusals) == MOST_REFUSALS:  # there is no use in making more
+            self._refuse([])
             return
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         self._refuse(

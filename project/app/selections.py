@@ -67,12 +67,11 @@ class Selection:
 
     def _refuse_but(self, media_type: str) -> None:
         """Refuse what only the answer of another format has."""
-        formats = {"count": JSON if self.asked.counted else None}
-        formats["escape"] = CSV if self.asked.escaped else None
+        asked = (("count", self.asked.counted, JSON), ("escape", self.asked.escaped, CSV))
         errors = [
             field_error("query", name, f"Is for answers as {only} alone", "format")
-            for name, only in formats.items()
-            if only not in {None, media_type}
+            for name, is_asked, only in asked
+            if is_asked and only != media_type
         ]
         if errors:
             raise Unacceptable(errors=errors)

@@ -22,7 +22,6 @@ from sqlalchemy import (
     insert,
     null,
     select,
-    text,
     true,
     union_all,
     update,
@@ -34,7 +33,7 @@ from sqlmodel import SQLModel
 from app.compiled import SHAPES, Statement, document, public_columns
 from app.db import NOTHING, Query
 from app.preconditions import Tags
-from app.records import Record, living, table_of
+from app.records import Record, living, next_version, table_of
 
 
 def found(model: type[Record], public: type[SQLModel], id: int) -> Query:
@@ -132,7 +131,7 @@ def _changed(
 
 
 def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
-    return update(table).values({**values, "version": table.c.version + text("1")})
+    return update(table).values({**values, "version": next_version(table)})
 
 
 @lru_cache(SHAPES)

@@ -15,7 +15,7 @@ from app.bodies import StrictRequest
 from app.db import ATTEMPTS, GIVEN_UP, NOTHING, RETRIED, Database, Executor, Query
 from app.guards import guard
 from app.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, Key, read_key
-from app.options import DRY_RUN, read_options
+from app.options import DRY_RUN, is_tried, read_options
 from app.problems import KeyInUse, Problem
 
 _LEFT_OUT = {b"location", b"etag", b"content-length"}
@@ -32,7 +32,7 @@ class Write:
     """
 
     def __init__(self, db: Database, key: Key | None, *, dry_run: bool) -> None:
-        self.dry_run = dry_run
+        self._dry_run = dry_run
         self._db = db
         self._key = None if dry_run else key
         self._driver: asyncpg.Connection | None = None
@@ -74,9 +74,9 @@ class Write:
     async def concluded(self, answer: Response) -> Response:
         """End the transaction, and return the answer that the client gets."""
         if self._driver is None:
-            return _tried(answer) if self.dry_run else answer
+            return _tried(answer) if self._dry_run else answer
         try:
-            if self.dry_run:
+            if self._dry_run:
                 answer = _tried(answer)
             else:
                 await self._commit(self._driver, answer)
@@ -153,8 +153,7 @@ def begin_write(request: Request, key: str | None, *, dry_run: bool) -> Write:
 
 def _executor(request: Request, key: str | None) -> Executor:
     """Return the write of a request, or the database itself for one that is nothing special."""
-    options = read_options(request.scope["query_string"], (DRY_RUN,))
-    dry_run = options.get("dry_run") == ["true"]
+    dry_run = is_tried(read_options(request.scope["query_string"], (DRY_RUN,)))
     if dry_run or key:
         return begin_write(request, key, dry_run=dry_run)
     db: Database = request.app.state.database
