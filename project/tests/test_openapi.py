@@ -378,15 +378,17 @@ def token(migrated_url: URL) -> str:
 
 
 @slow
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(320)
 def test_schemathesis_finds_nothing(address: str, document: dict[str, Any], token: str) -> None:
+    # Traced, Schemathesis itself takes twice as long; what is to be covered is the service.
+    untraced = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
     tried = subprocess.run(
         [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json", "--no-color"],
         cwd=PROJECT,
-        env={**os.environ, "SONGBOOK_TOKEN": token},
+        env={**untraced, "SONGBOOK_TOKEN": token},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=300,
         check=False,
     )
 
