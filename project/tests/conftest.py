@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,9 @@ SECRETS = re.compile(
     r"|\beyJ[\w-]+\.[\w-]+\."  # a JSON Web Token
     r"|://[^\s:@/]*:(?!\*\*\*@)[^\s@/]+@"  # the password of a URL
 )
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 slow = pytest.mark.skipif(
     os.environ.get("SLOW_TESTS") != "1", reason="takes many seconds: ask with SLOW_TESTS=1"
