@@ -8,13 +8,12 @@ from typing import Annotated, Any, NamedTuple, Protocol
 import asyncpg
 from fastapi import Depends
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import MissingGreenlet
-from sqlalchemy.pool import PoolProxiedConnection
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
 from app.engine import engine_of
 from app.guards import guard
+from app.lending import Lender, give_back
 from app.problems import Unavailable
 
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
@@ -62,8 +61,7 @@ class Database:
         echo: bool = False,
     ) -> None:
         self.engine = engine_of(url, pool_size=pool_size, pool_timeout=pool_timeout, echo=echo)
-        self._pool = self.engine.sync_engine.pool
-        self._turns = asyncio.Semaphore(pool_size)
+        self._lender = Lender(self.engine, pool_size, pool_timeout)
         self._bulk_turns = asyncio.Semaphore(min(bulk_at_once, pool_size // 2 or 1))
         self.pool_timeout = pool_timeout
         self.bulk_seconds = bulk_seconds
@@ -82,7 +80,7 @@ class Database:
         return await self._fetch(query)
 
     async def _fetch(self, query: Query) -> asyncpg.Record | None:
-        lent = await self._lend()
+        lent = await self._lender.lend()
         try:
             row = await self.run(lent.driver_connection, query)
         except GIVEN_UP:
@@ -91,7 +89,7 @@ class Database:
         else:
             return row
         finally:
-            self._take_back(lent)
+            self._lender.take_back(lent)
 
     async def run(self, driver: asyncpg.Connection, query: Query) -> asyncpg.Record | None:
         """Run one statement on a connection that was lent; return its row.
@@ -103,42 +101,6 @@ class Database:
         row: asyncpg.Record | None = await driver.fetchrow(query.sql, *query.arguments)
         return row
 
-    async def _lend(self) -> PoolProxiedConnection:
-        """Lend a connection outside any transaction; wait for it at most `pool_timeout`."""
-        if self._turns.locked():
-            try:
-                await asyncio.wait_for(self._turns.acquire(), self.pool_timeout)
-            except TimeoutError as error:
-                raise Unavailable from error
-        else:
-            await self._turns.acquire()
-        try:
-            return await self._check_out()
-        except BaseException:
-            self._turns.release()
-            raise
-
-    def _take_back(self, lent: PoolProxiedConnection) -> None:
-        """Return a connection to the pool, or give up one that broke."""
-        try:
-            if lent.is_valid and lent.driver_connection.is_closed():  # type: ignore[union-attr]
-                lent.invalidate()
-            lent.close()
-        finally:
-            self._turns.release()
-
-    async def _check_out(self) -> PoolProxiedConnection:
-        """Take a connection out of the pool; without a greenlet (35 µs) if an idle one is there."""
-        if self._pool.checkedin():  # type: ignore[attr-defined]
-            try:
-                return self._pool.connect()
-            except MissingGreenlet:  # it was closed or too old, and has to be replaced
-                pass
-        try:
-            return await self.engine.raw_connection()
-        except Exception as error:
-            raise Unavailable from error
-
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
         """Lend the driver's connection, outside any transaction, for work of several statements.
@@ -146,14 +108,14 @@ class Database:
         One that is left inside a transaction is given up, and so is what was done in it. Raises
         Unavailable when no connection is to be had.
         """
-        lent = await self._lend()
+        lent = await self._lender.lend()
         try:
             yield lent.driver_connection
         except GIVEN_UP:
             lent.invalidate()
             raise
         finally:
-            self._take_back(lent)
+            self._lender.take_back(lent)
 
     @asynccontextmanager
     async def bulk(self, seconds: float) -> AsyncIterator[asyncpg.Connection]:
@@ -173,9 +135,17 @@ class Database:
 
     @asynccontextmanager
     async def session(self) -> AsyncIterator[AsyncSession]:
-        """Open a session; what is not committed inside is rolled back."""
-        async with AsyncSession(self.engine, expire_on_commit=False) as session:
-            yield session
+        """Open a session; what is not committed inside is rolled back.
+
+        Raises Unavailable when no connection is to be had.
+        """
+        if lent := await self._lender.turn():
+            give_back(lent)  # the session takes it out of the pool itself
+        try:
+            async with AsyncSession(self.engine, expire_on_commit=False) as session:
+                yield session
+        finally:
+            self._lender.take_back(None)
 
     async def close(self) -> None:
         """Close every connection."""

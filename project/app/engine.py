@@ -1,11 +1,13 @@
 """The engine: how connections to PostgreSQL are made, kept and refused."""
 
+import time
 from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError, MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util.concurrency import in_greenlet
 
 from app.problems import Unavailable
@@ -19,6 +21,8 @@ _SERVER_SETTINGS = {
 }
 _CONNECT_SECONDS = 5
 _COMMAND_SECONDS = 6
+_LIFE_SECONDS = 1800
+_END = "songbook_end"
 
 
 def engine_of(url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool) -> AsyncEngine:
@@ -29,7 +33,7 @@ def engine_of(url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout,
-        pool_recycle=1800,
+        pool_recycle=_LIFE_SECONDS,
         pool_use_lifo=True,
         pool_reset_on_return=None,
         hide_parameters=True,
@@ -42,6 +46,7 @@ def engine_of(url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool
     )
     event.listen(engine.sync_engine, "checkout", _refuse_closed)
     event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "connect", _note_age)
     return engine
 
 
@@ -54,10 +59,25 @@ def _cache_of(url: URL) -> dict[str, int]:
     return {} if size is None else {"statement_cache_size": int(str(size))}
 
 
+def can_be_passed_on(lent: PoolProxiedConnection) -> bool:
+    """Return whether a connection that was lent can be lent again, past the pool and its checks."""
+    return (
+        lent.is_valid and _is_usable(lent.driver_connection) and time.monotonic() < lent.info[_END]
+    )
+
+
+def _note_age(_connection: object, record: Any) -> None:
+    record.info[_END] = time.monotonic() + _LIFE_SECONDS
+
+
+def _is_usable(driver: Any) -> bool:
+    """Return whether a connection is neither broken nor inside a transaction."""
+    return not (driver.is_closed() or driver.is_in_transaction())
+
+
 def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
     """Refuse a connection that broke while idle, or that came back inside a transaction."""
-    driver = connection.driver_connection
-    if driver.is_closed() or driver.is_in_transaction():
+    if not _is_usable(connection.driver_connection):
         raise DisconnectionError
 
 
