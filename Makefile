@@ -74,7 +74,7 @@ $(PEERS)/.venv/installed: $(PEERS)/requirements.txt $(if $(NPM),$(PEERS)/node_mo
 	@touch $@
 
 $(PEERS)/node_modules/installed: $(PEERS)/package-lock.json
-	cd $(PEERS) && npm ci --omit=dev --no-audit --no-fund --loglevel=error >/dev/null
+	cd $(PEERS) && npm ci --omit=dev --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
 	@touch $@
 
 clean: ## Remove what the tools left behind; the data stays.
