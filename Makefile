@@ -5,10 +5,12 @@ BIN := $(CURDIR)/.venv/bin
 # The document is the same whatever a developer has set.
 OPENAPI = env -i PATH="$$PATH" HOME="$$HOME" ENV_FILE=/dev/null python -m app openapi
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+PEERS := bench/peers
+NPM := $(shell command -v npm || true)
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check demo migration openapi lock bench bench-bulk clean
+.PHONY: help install run test check demo migration openapi lock bench bench-bulk peers clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -53,7 +55,7 @@ openapi: .venv/service ## Write docs/openapi.json anew.
 	cd project && $(OPENAPI) > ../docs/openapi.json
 
 lock: install ## Pin anew what the requirements name, with all that it needs.
-	cd project && for each in requirements requirements-embedded requirements-dev; do \
+	cd project && for each in requirements requirements-embedded requirements-dev ../$(PEERS)/requirements; do \
 		uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 		$$each.in --output-file $$each.txt || exit; done
 
@@ -63,6 +65,18 @@ bench: install ## Measure Songbook against the tutorial's handlers.
 bench-bulk: install ## Measure Songbook's imports and exports against psql's copies.
 	python bench/bulk.py $(ARGS)
 
+peers: $(PEERS)/.venv/installed ## Install what Songbook is measured against into bench/peers; Fastify too when npm is there.
+
+$(PEERS)/.venv/installed: $(PEERS)/requirements.txt $(if $(NPM),$(PEERS)/node_modules/installed)
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("The peers need Python 3.11 or newer: make PYTHON=python3.13 …")'
+	$(PYTHON) -m venv $(PEERS)/.venv
+	$(PEERS)/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(PEERS)/node_modules/installed: $(PEERS)/package-lock.json
+	cd $(PEERS) && npm ci --omit=dev --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
+	@touch $@
+
 clean: ## Remove what the tools left behind; the data stays.
-	rm -rf .venv project/.mypy_cache project/.ruff_cache project/.pytest_cache project/.hypothesis project/.coverage*
+	rm -rf .venv $(PEERS)/.venv $(PEERS)/node_modules project/.mypy_cache project/.ruff_cache project/.pytest_cache project/.hypothesis project/.coverage*
 	find project bench examples -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,65 @@
+"""The contenders of the measurement, in the order of its table, and how each is started."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+PEERS = HERE / "peers"
+PROJECT = HERE.parent / "project"
+PYTHON = str(PEERS / ".venv/bin/python")  # not the service's: `make peers` makes it
+NODE = shutil.which("node")
+
+ADDRESS = ["--host", "127.0.0.1", "--port", "PORT"]
+UVICORN = [PYTHON, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools"]
+UVICORN += ["--lifespan", "on", "--no-access-log", *ADDRESS]
+# A thread for each connection of the pool. gunicorn's port is not a word of its own.
+GUNICORN = (
+    'exec "$0" -m gunicorn --worker-class gthread --workers 1 --threads "${POOL_SIZE:-10}" '
+    '--no-control-socket --bind "127.0.0.1:$1" "$2"'
+)
+
+
+class Contender(NamedTuple):
+    """One server: what it is called, the command that starts it, and the folder it starts in."""
+
+    name: str
+    title: str
+    command: list[str]
+    folder: Path = PEERS
+    needs: Path | None = Path(PYTHON)
+
+    def obstacle(self) -> str:
+        """Say why it cannot be started here; nothing, if it can."""
+        if self.name == "fastify" and not NODE:
+            return f"{self.title} is left out: there is no `node` on the PATH."
+        if self.needs and not self.needs.exists():
+            return f"{self.title} is left out: `make peers` installs what it needs."
+        return ""
+
+
+TUTORIAL = Contender("tutorial", "FastAPI's tutorial", [*UVICORN, "tutorial:app"])
+DJANGO = Contender(
+    "django",
+    "Django REST framework",
+    ["sh", "-c", GUNICORN, PYTHON, "PORT", "django_rest:application"],
+)
+LITESTAR = Contender("litestar", "Litestar", [*UVICORN, "litestar_peer:app"])
+FASTIFY = Contender(
+    "fastify",
+    "Fastify",
+    [NODE or "node", "fastify_peer.mjs", "127.0.0.1", "PORT"],
+    needs=PEERS / "node_modules",
+)
+RAW = Contender("raw", "bare ASGI and asyncpg", [*UVICORN, "raw:app"])
+SONGBOOK = Contender(
+    "songbook",
+    "Songbook",
+    [sys.executable, "-m", "app", "serve", *ADDRESS, "--workers", "1"],
+    folder=PROJECT,
+    needs=None,
+)
+CONTENDERS = {
+    contender.name: contender for contender in (TUTORIAL, DJANGO, LITESTAR, FASTIFY, RAW, SONGBOOK)
+}
