@@ -30,6 +30,9 @@ from tests.conftest import EMPTY, PROJECT, create_database, execute, spelled
 CANARY = "canary"
 """A part of bad values that no answer and no log may hold."""
 
+DATA_SEGMENTS_IN = 152
+"""Where Linux' tcp_info counts the segments with data that came (include/uapi/linux/tcp.h)."""
+
 PATIENCE = 2.0
 LIMIT = 64 * 1024
 LEAKS = re.compile(
@@ -649,6 +652,20 @@ async def test_a_hundred_requests_in_one_segment_are_answered_in_order(served: S
 
     assert re.findall("x-request-id: (.+)\r\n", answers) == names
     assert re.findall(r"HTTP/1.1 (\d+) ", answers) == ["422"] * 100
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts segments in Linux' tcp_info")
+@pytest.mark.parametrize("path", ["/ping", "/nowhere"])
+async def test_the_head_and_the_body_of_an_answer_come_in_one_segment(
+    served: Served, path: str
+) -> None:
+    with served.connect() as connection:
+        connection.sendall(head("GET", path))
+        reply = read(connection)
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, DATA_SEGMENTS_IN + 4)
+
+    assert reply.body
+    assert int.from_bytes(info[DATA_SEGMENTS_IN:], sys.byteorder) == 1
 
 
 async def test_a_request_may_arrive_byte_by_byte(served: Served) -> None:
