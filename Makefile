@@ -10,7 +10,7 @@ NPM := $(shell command -v npm || true)
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check demo migration openapi lock bench bench-bulk peers clean
+.PHONY: help install run test check demo migration openapi lock bench bench-quick bench-bulk peers clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -59,8 +59,12 @@ lock: install ## Pin anew what the requirements name, with all that it needs.
 		uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 		$$each.in --output-file $$each.txt || exit; done
 
-bench: install ## Measure Songbook against the tutorial's handlers.
-	python bench/measure.py $(ARGS)
+bench: install peers ## Measure Songbook and its peers (12 minutes), and write docs/speed.md's table and plot.
+	python bench/measure.py --json docs/speed/peers.json $(ARGS)
+	$(PEERS)/.venv/bin/python bench/publish.py
+
+bench-quick: install peers ## Measure the list, one row and a create against the tutorial and Fastify, in a minute.
+	python bench/measure.py --rounds 3 --seconds 1 --only list --only one --only create --peers fastify $(ARGS)
 
 bench-bulk: install ## Measure Songbook's imports and exports against psql's copies.
 	python bench/bulk.py $(ARGS)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
+from statistics import quantiles
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -33,13 +34,13 @@ function request()
   return (string.gsub(message, "%s", string.format("%%s-%%012d", run, sent)))
 end
 
-function done(summary)
+function done(summary, latency)
   local total = 0
   for _, thread in ipairs(threads) do total = total + thread:get("sent") end
   local errors = summary.errors
   local broken = errors.connect + errors.read + errors.write + errors.timeout
-  io.write(string.format("\\n[%%d, %%d, %%d, %%d, %%d]\\n",
-    total, summary.requests, errors.status, broken, summary.duration))
+  io.write(string.format("\\n[%%d, %%d, %%d, %%d, %%d, %%d]\\n",
+    total, summary.requests, errors.status, broken, summary.duration, latency:percentile(99)))
 end
 """
 
@@ -62,13 +63,17 @@ class Request(NamedTuple):
 
 
 class Tally(NamedTuple):
-    """What one run sent, and what came back: `refused` are statuses of 400 and above."""
+    """What one run sent, and what came back: `refused` are statuses of 400 and above.
+
+    Of a hundred answers one took longer than `p99` seconds.
+    """
 
     sent: int
     answered: int
     refused: int
     broken: int
     seconds: float
+    p99: float
 
 
 def generator() -> str:
@@ -97,8 +102,8 @@ def run_wrk(port: int, messages: list[str], seconds: int) -> Tally:
         output = subprocess.run(
             command, check=True, capture_output=True, text=True, timeout=seconds + PATIENCE
         ).stdout
-    sent, answered, refused, broken, microseconds = json.loads(output.splitlines()[-1])
-    return Tally(sent, answered, refused, broken, microseconds / 1e6)
+    sent, answered, refused, broken, duration, slow = json.loads(output.splitlines()[-1])
+    return Tally(sent, answered, refused, broken, duration / 1e6, slow / 1e6)
 
 
 async def run_client(port: int, messages: list[str], seconds: int) -> Tally:
@@ -107,10 +112,11 @@ async def run_client(port: int, messages: list[str], seconds: int) -> Tally:
     start = time.perf_counter()
     async with asyncio.timeout(seconds + PATIENCE):
         visits = [visit(port, turns, start + seconds) for _ in range(CONNECTIONS)]
-        counts = await asyncio.gather(*visits)
-    answered = sum(count for count, _ in counts)
-    refused = sum(bad for _, bad in counts)
-    return Tally(answered, answered, refused, 0, time.perf_counter() - start)
+        answers = [answer for found in await asyncio.gather(*visits) for answer in found]
+    refused = sum(answer.status >= 400 for answer in answers)
+    slow = quantiles([answer.seconds for answer in answers], n=100)[98] if answers[1:] else 0.0
+    took = time.perf_counter() - start
+    return Tally(len(answers), len(answers), refused, 0, took, slow)
 
 
 def freshened(messages: list[str]) -> Iterator[bytes]:
@@ -125,20 +131,26 @@ def unused() -> str:
     return str(uuid4())[:23]
 
 
-async def visit(port: int, turns: Iterator[bytes], until: float) -> tuple[int, int]:
-    """Ask over one kept-alive connection; count the answers, and those of 400 and above."""
+class Answer(NamedTuple):
+    """The status of an answer, and the seconds that it took."""
+
+    status: int
+    seconds: float
+
+
+async def visit(port: int, turns: Iterator[bytes], until: float) -> list[Answer]:
+    """Ask over one kept-alive connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    answered = refused = 0
+    answers = []
     try:
-        while time.perf_counter() < until:
+        while (asked := time.perf_counter()) < until:
             writer.write(next(turns))
             head = await reader.readuntil(b"\r\n\r\n")
             status = int(head[9:12])
             length = LENGTH.search(head)
             if length and status != 304:
                 await reader.readexactly(int(length[1]))
-            answered += 1
-            refused += status >= 400
+            answers.append(Answer(status, time.perf_counter() - asked))
     finally:
         writer.close()
-    return answered, refused
+    return answers

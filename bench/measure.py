@@ -1,73 +1,85 @@
-"""Measure Songbook against the tutorial's own handlers, side by side in one run."""
+"""Measure Songbook and its peers, side by side in one run, on one database."""
 
 import os
 import signal
 import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import load
+from contenders import CONTENDERS, SONGBOOK, TUTORIAL
 from database import SONGS, prepared
 from report import Finding, Sample, described, show, write
 from scenarios import NOTES, SCENARIOS, Scenario, Work
 from servers import Server, running
 
 HERE = Path(__file__).resolve().parent
-ADDRESS = ["--host", "127.0.0.1", "--port", "PORT"]
-SONGBOOK = [sys.executable, "-m", "app", "serve", *ADDRESS, "--workers", "1"]
-UVICORN = [sys.executable, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools"]
-TUTORIAL = [*UVICORN, "--no-access-log", *ADDRESS, "tutorial:app"]
+ALWAYS = (TUTORIAL.name, SONGBOOK.name)
 
 
 @contextmanager
-def contenders(project: Path) -> Iterator[tuple[Server, Server]]:
-    """Run both on one database, with pools of one size."""
-    with prepared(project) as url:
+def contenders(names: Collection[str], project: Path) -> Iterator[list[Server]]:
+    """Run all of them on one database, with pools of one size."""
+    chosen = [each for each in CONTENDERS.values() if each.name in {*names, *ALWAYS}]
+    with ExitStack() as stack:
+        url = stack.enter_context(prepared(project))
         settings = {"DATABASE_URL": url, "POOL_SIZE": os.environ.get("POOL_SIZE", "10")}
-        peer = running("tutorial", TUTORIAL, HERE / "peers", settings)
-        ours = running("songbook", SONGBOOK, project, settings)
-        with peer as tutorial, ours as songbook:
-            compare(tutorial, songbook)
-            yield tutorial, songbook
+        servers = []
+        for each in chosen:
+            if obstacle := each.obstacle():
+                if each.name in ALWAYS:
+                    raise SystemExit(obstacle)
+                tell(obstacle)
+                continue
+            folder = project if each is SONGBOOK else each.folder
+            server = running(each.name, each.command, folder, settings)
+            servers.append(stack.enter_context(server))
+        compare(servers)
+        yield servers
 
 
-def compare(*servers: Server) -> None:
-    """Make sure that both serve the same songs."""
+def compare(servers: list[Server]) -> None:
+    """Make sure that all serve the same songs."""
     for path in ("/songs", "/songs/1", f"/songs/{SONGS // 2}"):
-        first, second = (server.ask(load.Request("GET", path)).json() for server in servers)
+        first, *others = (server.ask(load.Request("GET", path)).json() for server in servers)
         songs = first if path == "/songs" else [first] * 100
         public = all(set(song) == {"id", "name", "artist", "year"} for song in songs)
-        if first != second or len(songs) != 100 or not public:
-            raise SystemExit(f"GET {path} differs:\n{first!s:.500}\n{second!s:.500}")
+        if len(songs) != 100 or not public:
+            raise SystemExit(
+                f"GET {path} of {servers[0].name} is not what is asked: {first!s:.500}"
+            )
+        for server, other in zip(servers[1:], others, strict=True):
+            if first != other:
+                raise SystemExit(
+                    f"GET {path} of {server.name} differs:\n{first!s:.500}\n{other!s:.500}"
+                )
 
 
-def measure(scenario: Scenario, servers: tuple[Server, Server], options: Namespace) -> Finding:
+def measure(scenario: Scenario, servers: list[Server], options: Namespace) -> Finding:
     """Measure one scenario, the contenders taking turns."""
-    tell(f"{scenario.title}: tutorial / Songbook, CPU µs per request")
-    tutorial, songbook = servers
-    theirs = ready(tutorial, scenario.tutorial(tutorial))
-    ours = ready(songbook, scenario.songbook(songbook))
-    finding = Finding(scenario.title, scenario.floor, scenario.aim, [], [])
+    works = [(server, work) for server in servers if (work := scenario.work(server))]
+    tell(f"{scenario.title}: {' / '.join(server.name for server, _ in works)}, CPU µs per request")
+    for server, work in works:
+        warm_up(server, work)
+    samples: dict[str, list[Sample]] = {server.name: [] for server, _ in works}
     for number in range(1, options.rounds + 1):
-        a = sample(tutorial, theirs, options.seconds)
-        b = sample(songbook, ours, options.seconds)
-        finding.tutorial.append(a)
-        finding.songbook.append(b)
-        tell(f"  round {number}: {a.cpu:,.0f} / {b.cpu:,.0f} = {a.cpu / b.cpu:.2f}")
-    return finding
+        for server, work in works:
+            samples[server.name].append(sample(server, work, options.seconds))
+        told = " / ".join(f"{taken[-1].cpu:,.0f}" for taken in samples.values())
+        tell(f"  round {number}: {told}")
+    return Finding(scenario.title, scenario.floor, scenario.aim, samples)
 
 
-def ready(server: Server, work: Work) -> Work:
-    """Check the status that the work gets, and warm the server up."""
+def warm_up(server: Server, work: Work) -> None:
+    """Check the status that the work gets, and have the server do it for a while."""
     answer = server.ask(work.requests[0])
-    if answer.status != work.status:
+    if answer.status not in work.statuses:
         raise SystemExit(
             f"{server.name}: {work.requests[0]} was answered {answer.status}: {answer.body!r}"
         )
     sample(server, work, 1)
-    return work
 
 
 def sample(server: Server, work: Work, seconds: int) -> Sample:
@@ -75,10 +87,11 @@ def sample(server: Server, work: Work, seconds: int) -> Sample:
     before = server.cpu()
     tally = load.run(server.port, work.requests, seconds)
     spent = server.settle() - before
-    refused = tally.answered if work.status >= 400 else 0
+    refused = tally.answered if min(work.statuses) >= 400 else 0
     if not tally.answered or tally.broken or tally.refused != refused:
-        raise SystemExit(f"{server.name}: not every answer was {work.status}: {tally}")
-    return Sample(spent / 1000 / tally.sent, tally.answered / tally.seconds)
+        raise SystemExit(f"{server.name}: not every answer was {work.statuses}: {tally}")
+    cpu = spent / 1000 / tally.sent
+    return Sample(cpu, tally.answered / tally.seconds, tally.p99 * 1000, server.memory() / 1e6)
 
 
 def tell(line: str) -> None:
@@ -97,7 +110,11 @@ def bounded(digits: str) -> int:
 def arguments() -> Namespace:
     """Read the command line."""
     parser = parser_of(__doc__, SCENARIOS, rounds=5)
-    parser.add_argument("--seconds", type=bounded, default=3, help="length of one measurement")
+    parser.add_argument("--seconds", type=bounded, default=2, help="length of one measurement")
+    others = [name for name in CONTENDERS if name not in ALWAYS]
+    parser.add_argument(
+        "--peers", nargs="*", choices=others, default=others, help=f"beside the tutorial: {others}"
+    )
     return parser.parse_args()
 
 
@@ -119,7 +136,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     findings = {}
     tell(f"preparing {SONGS:,} songs")
-    with contenders(options.project.resolve()) as servers:
+    with contenders(options.peers, options.project.resolve()) as servers:
         for name in options.only or SCENARIOS:
             findings[name] = measure(SCENARIOS[name], servers, options)
     about: dict[str, object] = {

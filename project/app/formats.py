@@ -15,12 +15,16 @@ STALLED_SECONDS = 60
 
 _QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 
+_ANYTHING = ("", "*/*")
+
 
 def preferred(accept: str, offered: Sequence[str]) -> str:
     """Return the one of the media types that an Accept header asks for (RFC 9110, section 12.5.1).
 
     Of several that are as good, and where none is acceptable, it is the first.
     """
+    if accept in _ANYTHING:
+        return offered[0]
     ranges = [_range(part) for part in accept.split(",") if part.strip()]
     return max(offered, key=lambda media_type: _quality(media_type, ranges))
 

@@ -29,6 +29,8 @@ from app.queries import order_of
 from app.records import Record
 from app.selections import Selection
 
+_DECODER = json.JSONDecoder(parse_float=str)
+
 
 class Page(Protocol):
     """What one request asks of a list: a page, or an export."""
@@ -69,7 +71,7 @@ class JsonPage(Page):
 
     def _next(self, last_row: str) -> str:
         """Return the address of the page behind a row, in the terms that the client used."""
-        row = json.loads(last_row, parse_float=str)
+        row = _DECODER.decode(last_row)
         asked = self._selection.asked
         values = [_as_asked(row[key.field]) for key in asked.order]
         pairs = [pair for pair in asked.pairs if pair[0] != "after"]

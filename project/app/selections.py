@@ -1,6 +1,7 @@
 """The rows of a list that a query string asks for: which, in what order, behind which cursor."""
 
 import json
+from functools import cached_property
 from typing import Any
 
 from sqlmodel import SQLModel
@@ -27,9 +28,16 @@ class Selection:
         self, model: type[Record], public: type[SQLModel], query_string: bytes, sort: str
     ) -> None:
         self.asked = ask(model, public, query_string, sort)
-        self.bound_to = self._bound_to(model, public)
         self._classes = (model, public)
         self._cursor = self._read_cursor()
+
+    @cached_property
+    def bound_to(self) -> str:
+        """Return what a cursor belongs to: the list, its filters and its order."""
+        other = {"limit", "after", "count", "sort", "escape"}
+        filters = sorted(pair for pair in self.asked.pairs if pair[0] not in other)
+        model, public = self._classes
+        return json.dumps([table_of(model).name, revision(public), self.asked.order, filters])
 
     @property
     def limit(self) -> int:
@@ -75,12 +83,6 @@ class Selection:
         ]
         if errors:
             raise Unacceptable(errors=errors)
-
-    def _bound_to(self, model: type[Record], public: type[SQLModel]) -> str:
-        """Return what a cursor belongs to: the list, its filters and its order."""
-        other = {"limit", "after", "count", "sort", "escape"}
-        filters = sorted(pair for pair in self.asked.pairs if pair[0] not in other)
-        return json.dumps([table_of(model).name, revision(public), self.asked.order, filters])
 
     def _read_cursor(self) -> list[Any] | None:
         """Return the values of the last row seen."""

@@ -1,0 +1,105 @@
+"""Write what was measured into docs/speed.md, as a table and a plot; the peers' Python runs it."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib import pyplot as plt
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+FIGURES = DOCS / "speed/peers.json"
+PLOT = DOCS / "speed/peers.svg"
+PAGE = DOCS / "speed.md"
+MARKED = re.compile(r"(<!-- peers -->\n).*(<!-- end -->)", re.DOTALL)
+TITLES = {
+    "tutorial": "the tutorial's handlers",
+    "django": "Django REST framework",
+    "litestar": "Litestar",
+    "fastify": "Fastify + pg",
+    "raw": "bare ASGI + asyncpg",
+    "songbook": "Songbook",
+}
+PLOTTED = ("list", "one", "create", "update")
+SONGBOOK, OTHER = "#b3261e", "#8a9199"
+
+
+def table(report: dict[str, Any]) -> str:
+    """Return the tables in Markdown: CPU, then throughput and p99, then memory."""
+    scenarios = report["scenarios"].values()
+    names = [name for name in TITLES if any(name in each["samples"] for each in scenarios)]
+    heads = [TITLES[name] for name in names]
+    cpu = [["CPU µs per request", *heads, "ratio", "floor", "aim"]]
+    rate = [["requests/s (p99 in ms)", *heads]]
+    for each in scenarios:
+        samples = each["samples"]
+        figures = [spread(samples[name]) if name in samples else "-" for name in names]
+        marks = [f"**{each['ratio']:.1f}**", f"{each['floor']:g}", f"{each['aim']:g}"]
+        cpu.append([each["title"], *figures, *marks])
+        rates = [shown(samples[name]) if name in samples else "-" for name in names]
+        rate.append([each["title"], *rates])
+    most = [
+        max(e["samples"][name]["memory"] for e in scenarios if name in e["samples"])
+        for name in names
+    ]
+    memory = [["MB", *heads], ["memory at the end", *(f"{each:.0f}" for each in most)]]
+    return "\n\n".join(markdown(rows) for rows in (cpu, rate, memory))
+
+
+def spread(sample: dict[str, Any]) -> str:
+    """Write a median with the range of its rounds."""
+    rounds = [each["cpu"] for each in sample["rounds"]]
+    return f"{sample['cpu']:,.0f} ({min(rounds):,.0f}-{max(rounds):,.0f})"
+
+
+def shown(sample: dict[str, Any]) -> str:
+    """Write a rate with its p99."""
+    return f"{sample['rate']:,.0f} ({sample['p99']:.0f})"
+
+
+def markdown(rows: list[list[str]]) -> str:
+    """Write rows as a table whose first row is its head."""
+    head, *others = rows
+    rule = ["---", *["---:"] * (len(head) - 1)]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *others))
+
+
+def plot(report: dict[str, Any]) -> None:
+    """Draw how much CPU a request takes, a panel for each of some scenarios."""
+    mpl.rcParams |= {"svg.hashsalt": "songbook", "font.size": 9}
+    found = {name: report["scenarios"][name] for name in PLOTTED if name in report["scenarios"]}
+    figure, panels = plt.subplots(1, len(found), figsize=(11, 2.6), sharey=True, squeeze=False)
+    for panel, scenario in zip(panels[0], found.values(), strict=True):
+        names = [name for name in reversed(TITLES) if name in scenario["samples"]]
+        values = [scenario["samples"][name]["cpu"] for name in names]
+        colours = [SONGBOOK if name == "songbook" else OTHER for name in names]
+        bars = panel.barh([TITLES[name] for name in names], values, color=colours)
+        panel.bar_label(bars, fmt="{:,.0f}", padding=3)
+        panel.set(
+            title=scenario["title"], xlabel="CPU µs per request", xlim=(0, max(values) * 1.25)
+        )
+        panel.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(PLOT, metadata={"Date": None})
+
+
+def main() -> None:
+    """Write both."""
+    report = json.loads(FIGURES.read_text(encoding="utf-8"))
+    plot(report)
+    versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
+    about = (
+        f"{report['date'][:10]}, {report['system']}, {report['cpus']} cores, {versions}; "
+        f"{report['songs']:,} songs, {report['load']} with {report['connections']} connections, "
+        f"medians of {report['rounds']} rounds of {report['seconds']} s (range), taking turns."
+    )
+    page = PAGE.read_text(encoding="utf-8")
+    written = f"{about}\n\n{table(report)}\n\n![CPU per request](speed/peers.svg)\n"
+    PAGE.write_text(
+        MARKED.sub(lambda found: f"{found[1]}{written}{found[2]}", page), encoding="utf-8"
+    )
+
+
+if __name__ == "__main__":
+    main()
