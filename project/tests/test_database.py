@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 from httpx import ASGITransport, AsyncClient, Response
-from sqlalchemy import Index, NullPool, text
+from sqlalchemy import Index, NullPool, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
@@ -30,6 +30,8 @@ from tests.conftest import (
     spelled,
     waiting,
 )
+
+Asked = asyncio.Task[asyncpg.Record | None]
 
 SONG = {"name": "a", "artist": "b"}
 FUNCTION = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"
@@ -372,6 +374,76 @@ async def test_who_finds_a_free_connection_in_time_is_served(url: URL) -> None:
         answers = await asyncio.gather(*asked)
 
     assert [answer.status_code for answer in answers] == [200] * 20
+
+
+WHOSE = Query("SELECT pg_backend_pid() AS pid", [])
+
+
+@asynccontextmanager
+async def one_waits(url: URL) -> AsyncIterator[tuple[Database, asyncpg.Connection, Asked]]:
+    """Give the only connection of a pool, and a statement that waits for it."""
+    async with serving(url, pool_size=1) as (_, database):
+        async with database.connection() as driver:
+            asked = asyncio.create_task(database.fetch(WHOSE))
+            await asyncio.sleep(0)  # until it waits
+            yield database, driver, asked
+        await asked
+        assert database.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
+
+
+async def test_who_waits_gets_the_connection_that_comes_back(url: URL) -> None:
+    async with one_waits(url) as (database, driver, asked):
+        returned: list[object] = []
+        event.listen(database.engine.sync_engine, "checkin", lambda *_: returned.append(1))
+        own = driver.get_server_pid()
+    row = await asked
+
+    assert (row and row["pid"], len(returned)) == (own, 1)  # when nobody waits any more
+
+
+async def test_who_waits_does_not_get_a_connection_that_broke(url: URL) -> None:
+    async with one_waits(url) as (_, driver, asked):
+        own = driver.get_server_pid()
+        driver.terminate()
+    row = await asked
+
+    assert row
+    assert row["pid"] != own
+
+
+async def test_who_waits_does_not_get_a_connection_within_a_transaction(url: URL) -> None:
+    async with one_waits(url) as (_, driver, asked):
+        own = driver.get_server_pid()
+        await driver.execute("BEGIN")
+    row = await asked
+
+    assert row
+    assert row["pid"] != own
+
+
+async def test_who_waits_does_not_get_a_connection_that_is_too_old(
+    url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("app.engine._LIFE_SECONDS", 0)
+    async with one_waits(url) as (_, driver, asked):
+        own = driver.get_server_pid()
+    row = await asked
+
+    assert row
+    assert row["pid"] != own
+
+
+async def test_who_leaves_as_the_connection_comes_leaves_it_to_the_next(url: URL) -> None:
+    async with serving(url, pool_size=1) as (_, database):
+        async with database.connection():
+            asked, following = (asyncio.create_task(database.fetch(WHOSE)) for _ in range(2))
+            await asyncio.sleep(0)  # until both wait
+        asked.cancel()  # the connection is its own by now, and it has not gone on
+
+        with pytest.raises(asyncio.CancelledError):
+            await asked
+        assert await following
+        assert await database.fetch(WHOSE)
 
 
 async def test_no_connection_is_needed_to_say_no(url: URL) -> None:
