@@ -12,7 +12,7 @@ import load
 from contenders import CONTENDERS, SONGBOOK, TUTORIAL
 from database import SONGS, prepared
 from report import Finding, Sample, described, show, write
-from scenarios import NOTES, SCENARIOS, Scenario, Work
+from scenarios import HELD, NOTES, SCENARIOS, Scenario, Work
 from servers import Server, running
 
 HERE = Path(__file__).resolve().parent
@@ -110,6 +110,7 @@ def bounded(digits: str) -> int:
 def arguments() -> Namespace:
     """Read the command line."""
     parser = parser_of(__doc__, SCENARIOS, rounds=5)
+    parser.add_argument("--check", action="store_true", help="fail below what is held")
     parser.add_argument("--seconds", type=bounded, default=2, help="length of one measurement")
     others = [name for name in CONTENDERS if name not in ALWAYS]
     parser.add_argument(
@@ -128,6 +129,18 @@ def parser_of(description: str | None, names: Collection[str], rounds: int) -> A
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures there too")
     parser.add_argument("--project", type=Path, default=HERE.parent / "project", metavar="DIR")
     return parser
+
+
+def check(findings: dict[str, Finding]) -> None:
+    """Exit with 1 if a ratio is below what is held of it."""
+    lost = [
+        f"{each.title}: {each.ratio:.2f} times the tutorial's CPU, held are {HELD[name]:g}."
+        for name, each in findings.items()
+        if each.ratio < HELD[name]
+    ]
+    if lost:
+        raise SystemExit("\n".join([*lost, "Something became slower: see bench/README.md."]))
+    tell("Every ratio is held.")
 
 
 def main() -> None:
@@ -149,6 +162,8 @@ def main() -> None:
     show(list(findings.values()), about, NOTES)
     if options.json:
         write(options.json, {name: described(each) for name, each in findings.items()}, about)
+    if options.check:
+        check(findings)
 
 
 if __name__ == "__main__":
