@@ -66,7 +66,7 @@ bench: install peers ## Measure Songbook and its peers (12 minutes), and write d
 bench-quick: install peers ## Measure the list, one row and a create against the tutorial and Fastify, in a minute.
 	python bench/measure.py --rounds 3 --seconds 1 --only list --only one --only create --peers fastify $(ARGS)
 
-bench-check: install peers ## Fail if a request costs more CPU, beside the tutorial's handlers, than is held (two minutes).
+bench-check: install peers ## Fail if a request costs more CPU, beside the tutorial's handlers, than is held (three minutes).
 	python bench/measure.py --rounds 3 --seconds 1 --peers --check $(ARGS)
 
 bench-bulk: install ## Measure Songbook's imports and exports against psql's copies.
