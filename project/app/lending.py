@@ -56,7 +56,8 @@ class Lender:
         except BaseException:
             with suppress(ValueError):
                 self._waiting.remove(turn)
-            if not (turn.cancelled() or turn.exception()):  # it came when nobody waited any more
+            came = turn.done() and not (turn.cancelled() or turn.exception())
+            if came:  # when nobody waited any more
                 self.take_back(turn.result())
             raise
         finally:
