@@ -139,9 +139,10 @@ class Database:
 
         Raises Unavailable when no connection is to be had.
         """
-        if lent := await self._lender.turn():
-            give_back(lent)  # the session takes it out of the pool itself
+        lent = await self._lender.turn()
         try:
+            if lent:
+                give_back(lent)  # the session takes it out of the pool itself
             async with AsyncSession(self.engine, expire_on_commit=False) as session:
                 yield session
         finally:

@@ -73,6 +73,7 @@ class Protocol(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # what asyncio asks for
         """Keep the connection for the answer that is being made, and no longer."""
+        self.transport.flush()  # type: ignore[attr-defined]  # else the loop closes it before
         cycle = self.cycle
         if cycle is None or cycle.response_complete or cycle.more_body:
             return False
@@ -95,15 +96,16 @@ class _Gathering:
     def write(self, data: bytes) -> None:
         """Send the data before anything else happens."""
         if not self._pieces:
-            self._loop.call_soon(self._send)
+            self._loop.call_soon(self.flush)
         self._pieces.append(data)
 
     def close(self) -> None:
         """Close the connection behind what was written."""
-        self._send()
+        self.flush()
         self._transport.close()
 
-    def _send(self) -> None:
+    def flush(self) -> None:
+        """Send what was written."""
         pieces, self._pieces = self._pieces, []
         if pieces and not self._transport.is_closing():
             self._transport.write(b"".join(pieces))

@@ -688,6 +688,14 @@ async def test_who_stops_sending_is_answered_all_the_same(served: Served) -> Non
     assert (reply.status, json.loads(reply.body)["id"]) == (200, 1)
 
 
+async def test_who_stops_sending_gets_an_answer_that_is_made_at_once(served: Served) -> None:
+    for _ in range(50):
+        with served.connect() as connection:
+            connection.sendall(head("GET", "/ping"))
+            connection.shutdown(socket.SHUT_WR)
+            assert read(connection).status == 200
+
+
 async def test_who_hangs_up_amid_a_request_disturbs_nobody(served: Served, stored: Stored) -> None:
     whole = send("POST", "/songs", SONG)
     requests = [head("GET", "/songs"), whole[:-5], whole[:20], b"", head("GET", "/songs/x")]
