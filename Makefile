@@ -59,7 +59,7 @@ lock: install ## Pin anew what the requirements name, with all that it needs.
 		uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
 		$$each.in --output-file $$each.txt || exit; done
 
-bench: install peers ## Measure Songbook and its peers (12 minutes), and write docs/speed.md's table and plot.
+bench: install peers ## Measure Songbook and its peers (ten minutes), and write docs/speed.md's table and plot.
 	python bench/measure.py --json docs/speed/peers.json $(ARGS)
 	$(PEERS)/.venv/bin/python bench/publish.py
 

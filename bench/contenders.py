@@ -39,7 +39,7 @@ class Contender(NamedTuple):
         return ""
 
 
-TUTORIAL = Contender("tutorial", "FastAPI's tutorial", [*UVICORN, "tutorial:app"])
+TUTORIAL = Contender("tutorial", "the tutorial's handlers", [*UVICORN, "tutorial:app"])
 DJANGO = Contender(
     "django",
     "Django REST framework",
@@ -48,11 +48,11 @@ DJANGO = Contender(
 LITESTAR = Contender("litestar", "Litestar", [*UVICORN, "litestar_peer:app"])
 FASTIFY = Contender(
     "fastify",
-    "Fastify",
+    "Fastify + pg",
     [NODE or "node", "fastify_peer.mjs", "127.0.0.1", "PORT"],
     needs=PEERS / "node_modules",
 )
-RAW = Contender("raw", "bare ASGI and asyncpg", [*UVICORN, "raw:app"])
+RAW = Contender("raw", "bare ASGI + asyncpg", [*UVICORN, "raw:app"])
 SONGBOOK = Contender(
     "songbook",
     "Songbook",

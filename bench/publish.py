@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from contenders import CONTENDERS, SONGBOOK
 from matplotlib import pyplot as plt
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -13,23 +14,15 @@ FIGURES = DOCS / "speed/peers.json"
 PLOT = DOCS / "speed/peers.svg"
 PAGE = DOCS / "speed.md"
 MARKED = re.compile(r"(<!-- peers -->\n).*(<!-- end -->)", re.DOTALL)
-TITLES = {
-    "tutorial": "the tutorial's handlers",
-    "django": "Django REST framework",
-    "litestar": "Litestar",
-    "fastify": "Fastify + pg",
-    "raw": "bare ASGI + asyncpg",
-    "songbook": "Songbook",
-}
 PLOTTED = ("list", "one", "create", "update")
-SONGBOOK, OTHER = "#b3261e", "#8a9199"
+OURS, OTHER = "#b3261e", "#8a9199"
 
 
 def table(report: dict[str, Any]) -> str:
     """Return the tables in Markdown: CPU, then throughput and p99, then memory."""
     scenarios = report["scenarios"].values()
-    names = [name for name in TITLES if any(name in each["samples"] for each in scenarios)]
-    heads = [TITLES[name] for name in names]
+    names = [name for name in CONTENDERS if any(name in each["samples"] for each in scenarios)]
+    heads = [CONTENDERS[name].title for name in names]
     cpu = [["CPU µs per request", *heads, "ratio", "floor", "aim"]]
     rate = [["requests/s (p99 in ms)", *heads]]
     for each in scenarios:
@@ -43,7 +36,7 @@ def table(report: dict[str, Any]) -> str:
         max(e["samples"][name]["memory"] for e in scenarios if name in e["samples"])
         for name in names
     ]
-    memory = [["MB", *heads], ["memory at the end", *(f"{each:.0f}" for each in most)]]
+    memory = [["MB", *heads], ["memory at most", *(f"{each:.0f}" for each in most)]]
     return "\n\n".join(markdown(rows) for rows in (cpu, rate, memory))
 
 
@@ -71,10 +64,10 @@ def plot(report: dict[str, Any]) -> None:
     found = {name: report["scenarios"][name] for name in PLOTTED if name in report["scenarios"]}
     figure, panels = plt.subplots(1, len(found), figsize=(11, 2.6), sharey=True, squeeze=False)
     for panel, scenario in zip(panels[0], found.values(), strict=True):
-        names = [name for name in reversed(TITLES) if name in scenario["samples"]]
+        names = [name for name in reversed(CONTENDERS) if name in scenario["samples"]]
         values = [scenario["samples"][name]["cpu"] for name in names]
-        colours = [SONGBOOK if name == "songbook" else OTHER for name in names]
-        bars = panel.barh([TITLES[name] for name in names], values, color=colours)
+        colours = [OURS if name == SONGBOOK.name else OTHER for name in names]
+        bars = panel.barh([CONTENDERS[name].title for name in names], values, color=colours)
         panel.bar_label(bars, fmt="{:,.0f}", padding=3)
         panel.set(
             title=scenario["title"], xlabel="CPU µs per request", xlim=(0, max(values) * 1.25)

@@ -9,12 +9,12 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from contenders import SONGBOOK, TUTORIAL
 from rich.console import Console
 from rich.table import Table
 
 LIBRARIES = ("asyncpg", "fastapi", "pydantic", "sqlalchemy", "sqlmodel", "uvicorn", "uvloop")
 WIDTH = 130  # columns, however narrow the terminal or pipe
-TUTORIAL, SONGBOOK = "tutorial", "songbook"
 
 
 class Sample(NamedTuple):
@@ -31,17 +31,18 @@ class Sample(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """All rounds of one scenario by contender, and the ratios of CPU that are wanted."""
+    """All rounds of one scenario by contender, and the ratios of CPU that are wanted and held."""
 
     title: str
     floor: float
     aim: float
+    held: float
     samples: dict[str, list[Sample]]
 
     @property
     def ratio(self) -> float:
         """Say how many times less CPU Songbook spends than the tutorial."""
-        return middle(self.samples[TUTORIAL]).cpu / middle(self.samples[SONGBOOK]).cpu
+        return middle(self.samples[TUTORIAL.name]).cpu / middle(self.samples[SONGBOOK.name]).cpu
 
     @property
     def reached(self) -> str:

@@ -89,10 +89,13 @@ def cpu_of(pid: int) -> int:
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
-def memory_of(pid: int) -> int:
-    """Read how many bytes of a process are in memory, of what it shares only its share."""
-    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
+def memory_of(pid: int, field: str = "Pss", file: str = "smaps_rollup") -> int:
+    """Read bytes that a process has in memory, from one of Linux's files on it (proc(5)).
+
+    Of what it shares, `Pss` counts only its share.
+    """
+    lines = Path(f"/proc/{pid}/{file}").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
 
 
 @contextmanager

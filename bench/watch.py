@@ -8,7 +8,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from threading import Event, Thread
 
-from servers import Server
+from servers import Server, memory_of
 
 BETWEEN_SAMPLES = 0.02
 BETWEEN_PINGS = 0.01
@@ -67,8 +67,7 @@ def watching(server: Server) -> Iterator[Watch]:
 
 def memory(pid: int, field: str = "VmRSS") -> int:
     """Read how many bytes of a process are in memory, now or (VmHWM) at most."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:"))
+    return memory_of(pid, field, "status")
 
 
 def reset_peak(pid: int) -> bool:
