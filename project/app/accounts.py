@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, func, select
 from sqlmodel import Field, SQLModel
 
 from app.compiled import Statement
-from app.db import Query
+from app.sql import Query
 
 Key = Literal["id", "email", "username"]
 

@@ -16,7 +16,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import NamedFromClause
 from sqlmodel import SQLModel
 
-from app.db import Query
+from app.sql import Query
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 SHAPES = 1000
@@ -24,12 +24,16 @@ SHAPES = 1000
 
 
 class Statement:
-    """A compiled statement: its SQL, and the names of its values in the order of the parameters."""
+    """A compiled statement: its SQL, and the names of its values in the order of the parameters.
 
-    def __init__(self, clause: ClauseElement) -> None:
+    `shared` and `together` are as of its queries.
+    """
+
+    def __init__(self, clause: ClauseElement, *, shared: bool = False, together: str = "") -> None:
         compiled = clause.compile(dialect=DIALECT)
         assert isinstance(compiled, SQLCompiler)
         self.sql = str(compiled)
+        self._shared, self._together = shared, together
         # what SQLAlchemy itself applies to the values
         processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)  # noqa: SLF001
         self._parameters = [(name, processors.get(name)) for name in compiled.positiontup or ()]
@@ -46,6 +50,8 @@ class Statement:
                 process(given[name]) if process else given[name]
                 for name, process in self._parameters
             ],
+            self._shared,
+            self._together,
         )
 
 

@@ -21,9 +21,10 @@ from sqlalchemy.sql.schema import ColumnElementColumnDefault
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from app.compiled import DIALECT, Statement
-from app.db import Database, Query
+from app.db import Database
 from app.formats import CSV, NDJSON
 from app.records import Record, natural_key, next_version, table_of
+from app.sql import Query
 
 # JSON has its control characters escaped: with these COPY has nothing to quote.
 _WRITTEN: dict[str, dict[str, Any]] = {

@@ -1,9 +1,9 @@
 """The database: one pool, single statements, and connections for work of several statements."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Any, NamedTuple, Protocol
+from typing import Annotated, Protocol, TypeVar
 
 import asyncpg
 from fastapi import Depends
@@ -13,8 +13,10 @@ from starlette.requests import Request
 
 from app.engine import engine_of
 from app.guards import guard
+from app.joining import Arguments, Group, LeftAlone
 from app.lending import Lender, give_back
 from app.problems import Unavailable
+from app.sql import NOTHING, Query
 
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
 RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -30,14 +32,7 @@ GIVEN_UP = (
 )
 
 
-class Query(NamedTuple):
-    """A statement and its arguments, in the order of its parameters."""
-
-    sql: str
-    arguments: list[Any]
-
-
-NOTHING = Query("", [])  # what is known to have no row: it takes no connection
+Found = TypeVar("Found")
 
 
 class Executor(Protocol):
@@ -62,6 +57,7 @@ class Database:
     ) -> None:
         self.engine = engine_of(url, pool_size=pool_size, pool_timeout=pool_timeout, echo=echo)
         self._lender = Lender(self.engine, pool_size, pool_timeout)
+        self._groups: dict[str, Group] = {}
         self._bulk_turns = asyncio.Semaphore(min(bulk_at_once, pool_size // 2 or 1))
         self.pool_timeout = pool_timeout
         self.bulk_seconds = bulk_seconds
@@ -74,32 +70,63 @@ class Database:
         """
         if query is NOTHING:
             return None
-        for _ in range(ATTEMPTS - 1):
-            with suppress(*RETRIED):
-                return await self._fetch(query)
-        return await self._fetch(query)
+        if query.shared and self._lender.is_lending:
+            return await self._fetch_together(query)
+        return await self._perform(lambda driver: self.run(driver, query))
 
-    async def _fetch(self, query: Query) -> asyncpg.Record | None:
-        lent = await self._lender.lend()
-        try:
-            row = await self.run(lent.driver_connection, query)
-        except GIVEN_UP:
-            lent.invalidate()
-            raise
-        else:
-            return row
-        finally:
-            self._lender.take_back(lent)
+    async def _fetch_together(self, query: Query) -> asyncpg.Record | None:
+        """Run one statement for all who ask in one turn of the loop, or while the first waits."""
+        key = query.sql if query.together else f"{query.sql}{query.arguments}"
+        while group := self._groups.get(key):
+            with suppress(LeftAlone):
+                return await group.join(query.arguments)
+        with Group(self._groups, key, query.arguments) as group:
+            await asyncio.sleep(0)  # those who came in the same turn of the loop join meanwhile
+            rows = await self._perform(lambda driver: self._run_all(driver, query, group.close()))
+            group.answer(rows)
+            return rows[0]
+
+    async def _perform(self, work: Callable[[asyncpg.Connection], Awaitable[Found]]) -> Found:
+        """Do work of one statement on a connection; again, if PostgreSQL wants it repeated."""
+        attempts = 0
+        while True:
+            attempts += 1
+            lent = await self._lender.lend()
+            try:
+                return await work(lent.driver_connection)
+            except GIVEN_UP:
+                lent.invalidate()
+                raise
+            except RETRIED:
+                if attempts == ATTEMPTS:
+                    raise
+            finally:
+                self._lender.take_back(lent)
+
+    async def _run_all(
+        self, driver: asyncpg.Connection, query: Query, asked: list[Arguments]
+    ) -> list[asyncpg.Record | None]:
+        """Read the rows of all these arguments, in their order."""
+        if not query.together or len(asked) == 1:
+            return [await self.run(driver, query)] * len(asked)
+        self._log(query.together)
+        rows = await driver.fetch(query.together, [arguments[0] for arguments in asked])
+        found = {row[-1]: row for row in rows}
+        return [found.get(arguments[0]) for arguments in asked]
 
     async def run(self, driver: asyncpg.Connection, query: Query) -> asyncpg.Record | None:
         """Run one statement on a connection that was lent; return its row.
 
         Raises asyncpg's errors as they are.
         """
-        if self._echo:  # the engine does not see what goes to the driver
-            self.engine.sync_engine.logger.info(query.sql)
+        self._log(query.sql)
         row: asyncpg.Record | None = await driver.fetchrow(query.sql, *query.arguments)
         return row
+
+    def _log(self, sql: str) -> None:
+        """Log a statement when that is wanted: the engine does not see what goes to the driver."""
+        if self._echo:
+            self.engine.sync_engine.logger.info(sql)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:

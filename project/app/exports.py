@@ -8,8 +8,9 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from app.copying import copy_out
-from app.db import Database, Query
+from app.db import Database
 from app.formats import ENDINGS, STALLED_SECONDS
+from app.sql import Query
 
 
 class Export(Response):

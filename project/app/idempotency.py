@@ -14,10 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.bodies import StrictRequest, media_type_of
-from app.db import Database, Query
+from app.db import Database
 from app.field_errors import field_error
 from app.idempotency_keys import claiming, finding, keeping
 from app.problems import KeyInUse, KeyReused, Malformed
+from app.sql import Query
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"

@@ -24,9 +24,14 @@ class Lender:
     def __init__(self, engine: AsyncEngine, size: int, seconds: float) -> None:
         self._engine = engine
         self._pool = engine.sync_engine.pool
-        self._free = size
+        self._size = self._free = size
         self._seconds = seconds
         self._waiting: deque[Turn] = deque()
+
+    @property
+    def is_lending(self) -> bool:
+        """Return whether anybody has a connection."""
+        return self._free < self._size
 
     async def lend(self) -> PoolProxiedConnection:
         """Lend a connection; raise Unavailable if there is none within the seconds."""

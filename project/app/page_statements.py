@@ -68,7 +68,7 @@ def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) ->
     counts: list[ColumnElement[int]] = [func.count()]
     if shape.counted:
         counts.append(select(func.count()).select_from(table).where(*where).scalar_subquery())
-    return Statement(select(document, *counts).select_from(shown))
+    return Statement(select(document, *counts).select_from(shown), shared=True)
 
 
 @lru_cache(SHAPES)

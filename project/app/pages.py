@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from app.answers import Answer
 from app.cursors import encode_cursor
-from app.db import Database, Query
+from app.db import Database
 from app.exports import Export
 from app.field_errors import field_error
 from app.formats import ENDINGS, JSON, preferred
@@ -28,6 +28,7 @@ from app.problems import Unacceptable
 from app.queries import order_of
 from app.records import Record
 from app.selections import Selection
+from app.sql import Query
 
 _DECODER = json.JSONDecoder(parse_float=str)
 

@@ -7,7 +7,6 @@ from typing import Any
 from sqlmodel import SQLModel
 
 from app.cursors import decode_cursor
-from app.db import Query
 from app.field_errors import field_error
 from app.filters import offered
 from app.formats import CSV, JSON
@@ -16,6 +15,7 @@ from app.preconditions import revision
 from app.problems import BadCursor, Unacceptable
 from app.queries import DEFAULT_LIMIT, ask
 from app.records import Record, table_of
+from app.sql import Query
 
 
 class Selection:

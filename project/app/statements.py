@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import (
     CTE,
+    BigInteger,
     Delete,
     Integer,
     Table,
@@ -31,9 +32,9 @@ from sqlalchemy.sql import ColumnElement
 from sqlmodel import SQLModel
 
 from app.compiled import SHAPES, Statement, document, public_columns
-from app.db import NOTHING, Query
 from app.preconditions import Tags
 from app.records import Record, living, next_version, table_of
+from app.sql import NOTHING, Query
 
 
 def found(model: type[Record], public: type[SQLModel], id: int) -> Query:
@@ -81,8 +82,11 @@ def restored(model: type[Record], public: type[SQLModel], id: int) -> Query:
 @lru_cache(SHAPES)
 def _found(model: type[Record], public: type[SQLModel]) -> Statement:
     table = table_of(model)
-    key = table.c.id == bindparam("id")
-    return Statement(select(table.c.version, document(table, public)).where(key, *living(model)))
+    shown = (table.c.version, document(table, public))
+    ids = any_(bindparam("id", type_=ARRAY(BigInteger)))
+    many = Statement(select(*shown, table.c.id).where(table.c.id == ids, *living(model)))
+    one = select(*shown).where(table.c.id == bindparam("id"), *living(model))
+    return Statement(one, shared=True, together=many.sql)
 
 
 @lru_cache(SHAPES)

@@ -12,11 +12,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.bodies import StrictRequest
-from app.db import ATTEMPTS, GIVEN_UP, NOTHING, RETRIED, Database, Executor, Query
+from app.db import ATTEMPTS, GIVEN_UP, RETRIED, Database, Executor
 from app.guards import guard
 from app.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, Key, read_key
 from app.options import DRY_RUN, is_tried, read_options
 from app.problems import KeyInUse, Problem
+from app.sql import NOTHING, Query
 
 _LEFT_OUT = {b"location", b"etag", b"content-length"}
 _TURN_SECONDS = 30  # for a turn of a COPY whose rows are all here

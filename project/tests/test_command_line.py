@@ -588,7 +588,8 @@ def test_the_log_has_what_is_grave_enough() -> None:
 SPEAKING = """
 import asyncio, logging, logging.config, sys
 from sqlalchemy import text
-from app.db import Database, Query
+from app.db import Database
+from app.sql import Query
 from app.serving import log_config
 
 async def ask():

@@ -20,13 +20,14 @@ from starlette.responses import Response as Answer
 
 from app.access import PUBLIC
 from app.answers import Here, answer_created
-from app.db import Database, Executor, Query
+from app.db import Database, Executor
 from app.formats import CSV
 from app.guards import guard
 from app.main import create_app
 from app.resources.songs import Song, SongCreate, SongPublic
 from app.routing import Router
 from app.settings import Settings
+from app.sql import Query
 from app.statements import created
 from app.writes import begin_write, write_once
 from tests.conftest import EMPTY, Outcome, assert_problem, spelled, waiting

@@ -19,7 +19,7 @@ from sqlalchemy import delete, insert, text
 from starlette.requests import Request
 
 from app.cursors import decode_cursor, encode_cursor
-from app.db import Database, Query
+from app.db import Database
 from app.pages import JsonPage
 from app.preconditions import revision
 from app.problems import BadCursor
@@ -27,6 +27,7 @@ from app.records import table_of
 from app.resources.songs import Song, SongPublic
 from app.resources.todos import Todo
 from app.selections import Selection
+from app.sql import Query
 from tests.conftest import assert_problem, waiting
 from tests.test_representation import KINDS, SAMPLES, Sample, SamplePublic, database
 

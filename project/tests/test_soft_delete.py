@@ -16,10 +16,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from app.db import Database, Query
+from app.db import Database
 from app.fields import Characters, Text
 from app.preconditions import Tags
 from app.records import Fields, Record, RecordPublic, SoftDelete
+from app.sql import Query
 from app.statements import changed, created, removed, restored
 from tests.conftest import PROJECT, spelled
 

@@ -7,8 +7,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.engine import URL
 
-from app.db import Database, Query
+from app.db import Database
 from app.problems import TooManyRequests
+from app.sql import Query
 from app.throttle import count_try, login_keys
 from tests.conftest import execute
 

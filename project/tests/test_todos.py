@@ -16,9 +16,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.administration import purge
 from app.cursors import encode_cursor
-from app.db import Database, Query
+from app.db import Database
 from app.resources.todos import Todo, TodoPublic
 from app.selections import Selection
+from app.sql import Query
 from tests.conftest import assert_headers, assert_problem, waiting
 
 METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE"]
