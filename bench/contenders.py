@@ -1,6 +1,8 @@
 """The contenders of the measurement, in the order of its table, and how each is started."""
 
+import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -63,3 +65,25 @@ SONGBOOK = Contender(
 CONTENDERS = {
     contender.name: contender for contender in (TUTORIAL, DJANGO, LITESTAR, FASTIFY, RAW, SONGBOOK)
 }
+
+# What the peers are made of, beside what Songbook itself is.
+PYTHON_VERSIONS = """
+from importlib.metadata import version
+names = ("django", "djangorestframework", "psycopg", "gunicorn", "litestar", "fastapi", "sqlmodel")
+print(*(f"{name} {version(name)}" for name in names), sep="\\n")
+"""
+
+
+def versions() -> list[str]:
+    """Name what the peers that are installed run on, each with its version."""
+    told = subprocess.run(
+        [PYTHON, "-c", PYTHON_VERSIONS], check=True, capture_output=True, text=True
+    )
+    found = told.stdout.splitlines()
+    if NODE and FASTIFY.needs and FASTIFY.needs.exists():
+        node = subprocess.run([NODE, "--version"], check=True, capture_output=True, text=True)
+        found.append(f"node {node.stdout.strip().removeprefix('v')}")
+        for name in ("fastify", "pg"):
+            package = json.loads((FASTIFY.needs / name / "package.json").read_text("utf-8"))
+            found.append(f"{name} {package['version']}")
+    return found

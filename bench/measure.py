@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import load
-from contenders import CONTENDERS, PROJECT, SONGBOOK, TUTORIAL
+from contenders import CONTENDERS, PROJECT, SONGBOOK, TUTORIAL, versions
 from database import SONGS, prepared
 from report import Finding, Sample, described, show, write
 from scenarios import NOTES, SCENARIOS, Scenario, Work
@@ -62,6 +62,7 @@ def measure(scenario: Scenario, servers: list[Server], options: Namespace) -> Fi
     for number in range(1, options.rounds + 1):
         for server, work in works:
             samples[server.name].append(sample(server, work, options.seconds))
+        works.append(works.pop(0))  # so that nobody always comes behind the same one
         told = " / ".join(f"{taken[-1].cpu:,.0f}" for taken in samples.values())
         tell(f"  round {number}: {told}")
     return Finding(scenario.title, scenario.floor, scenario.aim, scenario.held, samples)
@@ -147,6 +148,7 @@ def main() -> None:
     with contenders(options.peers, options.project.resolve()) as servers:
         for name in options.only or SCENARIOS:
             findings[name] = measure(SCENARIOS[name], servers, options)
+        is_whole = not options.only and len(servers) == len(CONTENDERS)
     about: dict[str, object] = {
         "songs": SONGS,
         "load": load.generator(),
@@ -156,6 +158,7 @@ def main() -> None:
     }
     show(list(findings.values()), about, NOTES)
     if options.json:
+        about |= {"is_whole": is_whole, "peers": versions()}
         write(options.json, {name: described(each) for name, each in findings.items()}, about)
     if options.check:
         check(findings.values())

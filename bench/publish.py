@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -80,10 +81,13 @@ def plot(report: dict[str, Any]) -> None:
 def main() -> None:
     """Write both."""
     report = json.loads(FIGURES.read_text(encoding="utf-8"))
+    if not report["is_whole"]:
+        sys.exit("Only a run of all scenarios with all contenders is published in docs/speed.md.")
     plot(report)
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
     about = (
-        f"{report['date'][:10]}, {report['system']}, {report['cpus']} cores, {versions}; "
+        f"{report['date'][:10]}, {report['system']}, {report['cpus']} cores; {versions}; "
+        f"the peers: {', '.join(report['peers'])}; "
         f"{report['songs']:,} songs, {report['load']} with {report['connections']} connections, "
         f"medians of {report['rounds']} rounds of {report['seconds']} s (range), taking turns."
     )

@@ -54,6 +54,11 @@ def listing(_: Server) -> Work:
     return Work((200,), [Request("GET", "/songs")])
 
 
+def differing(_: Server) -> Work:
+    """Ask for first pages of which no two that come at the same time are of one length."""
+    return Work((200,), [Request("GET", f"/songs?limit={50 + n * 37 % 101}") for n in range(101)])
+
+
 def filtered(server: Server) -> Work:
     """Ask for the page that the first filtered page links to."""
     link = server.ask(Request("GET", FILTERED)).headers.get("link", "")
@@ -114,6 +119,7 @@ KEYED = creating(("Idempotency-Key", f'"{FRESH}"'))
 ANY = updating(("If-Match", "*"))
 SCENARIOS = {
     "list": Scenario("list, 100 rows", 10, 20, 22, listing),
+    "differing": Scenario("lists that differ (6)", 10, 20, 15, listing, differing, compared=False),
     "filtered": Scenario("filtered page (1)", 8, 15, 9, listing, filtered, compared=False),
     "one": Scenario("one row", 3.5, 6, 5.5, reading),
     "match": Scenario("one row, If-None-Match (2)", 3.5, 7, 5.5, reading, matching, compared=False),
@@ -135,4 +141,6 @@ NOTES = f"""\
 (4) If-Match: * in place of a tag, so that 32 connections can send ready-made requests; the
     others have a PATCH without a precondition, and the tutorial, which has none, one in its idiom.
 (5) Compared with the tutorial's 404: it knows no users.
+(6) /songs?limit=50 to 150, so that no two of them can share a statement; the tutorial answers its
+    list of 100.
 Ratios are of CPU per request (user + system, children included); medians over the rounds."""
