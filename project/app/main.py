@@ -1,5 +1,6 @@
 """The service: the application and its life."""
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -75,3 +76,7 @@ async def _life(app: FastAPI) -> AsyncIterator[None]:
 
 
 app = create_app()
+
+# What was made so far stays. Without this the garbage collector looks through all of it once or
+# twice a second under load, 70 ms each time, in which nobody is answered.
+gc.freeze()
