@@ -152,4 +152,5 @@ def test_the_garbage_collector_leaves_alone_what_is_made_at_the_start() -> None:
     )
     watched, frozen = map(int, told.stdout.split())
 
-    assert watched < 1000 < 100_000 < frozen
+    assert watched < 1000
+    assert frozen > 100_000
