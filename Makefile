@@ -10,7 +10,7 @@ NPM := $(shell command -v npm || true)
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check demo migration openapi lock bench bench-quick bench-check bench-bulk peers clean
+.PHONY: help install run test check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth peers clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -71,6 +71,11 @@ bench-check: install peers ## Fail if a request costs more CPU, beside the tutor
 
 bench-bulk: install ## Measure Songbook's imports and exports against psql's copies.
 	python bench/bulk.py $(ARGS)
+
+bench-growth: install peers ## Measure Songbook with up to 10,000,000 songs and 256 connections (half an hour), and write it there, too.
+	python bench/growth.py --json docs/speed/growth.json $(ARGS)
+	for rows in 10000 100000 1000000; do python bench/bulk.py --rows $$rows --json docs/speed/bulk-$$rows.json || exit; done
+	$(PEERS)/.venv/bin/python bench/publish_growth.py
 
 peers: $(PEERS)/.venv/installed ## Install what Songbook is measured against into bench/peers; Fastify too when npm is there.
 

@@ -1,20 +1,16 @@
 """Write what was measured into docs/speed.md, as a table and a plot; the peers' Python runs it."""
 
 import json
-import re
 import sys
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 from contenders import CONTENDERS, SONGBOOK
 from matplotlib import pyplot as plt
+from sheets import DOCS, markdown, put
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 FIGURES = DOCS / "speed/peers.json"
 PLOT = DOCS / "speed/peers.svg"
-PAGE = DOCS / "speed.md"
-MARKED = re.compile(r"(<!-- peers -->\n).*(<!-- end -->)", re.DOTALL)
 PLOTTED = ("list", "one", "create", "update")
 OURS, OTHER = "#b3261e", "#8a9199"
 
@@ -52,13 +48,6 @@ def shown(sample: dict[str, Any]) -> str:
     return f"{sample['rate']:,.0f} ({sample['p99']:.0f})"
 
 
-def markdown(rows: list[list[str]]) -> str:
-    """Write rows as a table whose first row is its head."""
-    head, *others = rows
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *others))
-
-
 def plot(report: dict[str, Any]) -> None:
     """Draw how much CPU a request takes, a panel for each of some scenarios."""
     mpl.rcParams |= {"svg.hashsalt": "songbook", "font.size": 9}
@@ -91,11 +80,7 @@ def main() -> None:
         f"{report['songs']:,} songs, {report['load']} with {report['connections']} connections, "
         f"medians of {report['rounds']} rounds of {report['seconds']} s (range), taking turns."
     )
-    page = PAGE.read_text(encoding="utf-8")
-    written = f"{about}\n\n{table(report)}\n\n![CPU per request](speed/peers.svg)\n"
-    PAGE.write_text(
-        MARKED.sub(lambda found: f"{found[1]}{written}{found[2]}", page), encoding="utf-8"
-    )
+    put("peers", about, table(report), "![CPU per request](speed/peers.svg)")
 
 
 if __name__ == "__main__":
