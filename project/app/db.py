@@ -14,23 +14,13 @@ from starlette.requests import Request
 from app.engine import engine_of
 from app.guards import guard
 from app.joining import Arguments, Group, LeftAlone
-from app.lending import Lender, give_back
+from app.lending import GIVEN_UP, Lender, NoTurn, give_back
 from app.problems import Unavailable
 from app.sql import NOTHING, Query
 
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
 RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 ATTEMPTS = 3
-
-# The next connection may reach the new primary; and one that was left between the parts of a
-# statement keeps its locks until it is used again.
-GIVEN_UP = (
-    asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InternalClientError,  # as when PostgreSQL has said its last word
-    asyncio.CancelledError,
-    TimeoutError,
-)
-
 
 Found = TypeVar("Found")
 
@@ -77,21 +67,28 @@ class Database:
     async def _fetch_together(self, query: Query) -> asyncpg.Record | None:
         """Run one statement for all who ask in one turn of the loop, or while the first waits."""
         key = query.sql if query.together else f"{query.sql}{query.arguments}"
+        until = self._lender.patience
         while group := self._groups.get(key):
-            with suppress(LeftAlone):
+            with suppress(LeftAlone, NoTurn):
                 return await group.join(query.arguments)
+            if asyncio.get_running_loop().time() >= until:
+                raise NoTurn
         with Group(self._groups, key, query.arguments) as group:
             await asyncio.sleep(0)  # those who came in the same turn of the loop join meanwhile
-            rows = await self._perform(lambda driver: self._run_all(driver, query, group.close()))
+            rows = await self._perform(
+                lambda driver: self._run_all(driver, query, group.close()), until
+            )
             group.answer(rows)
             return rows[0]
 
-    async def _perform(self, work: Callable[[asyncpg.Connection], Awaitable[Found]]) -> Found:
+    async def _perform(
+        self, work: Callable[[asyncpg.Connection], Awaitable[Found]], until: float | None = None
+    ) -> Found:
         """Do work of one statement on a connection; again, if PostgreSQL wants it repeated."""
         attempts = 0
         while True:
             attempts += 1
-            lent = await self._lender.lend()
+            lent = await self._lender.lend(until if attempts == 1 else None)
             try:
                 return await work(lent.driver_connection)
             except GIVEN_UP:
@@ -110,7 +107,7 @@ class Database:
         if not query.together or len(asked) == 1:
             return [await self.run(driver, query)] * len(asked)
         self._log(query.together)
-        rows = await driver.fetch(query.together, [arguments[0] for arguments in asked])
+        rows = await driver.fetch(query.together, [str(arguments[0]) for arguments in asked])
         found = {row[-1]: row for row in rows}
         return [found.get(arguments[0]) for arguments in asked]
 

@@ -61,3 +61,4 @@ class Group:
         for other in self._others:
             if error and not other.done():
                 other.set_exception(error if isinstance(error, Exception) else LeftAlone())
+        self._others.clear()  # else an error and the group would keep each other

@@ -4,12 +4,27 @@ import asyncio
 from collections import deque
 from contextlib import suppress
 
+import asyncpg
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
 from app.engine import can_be_passed_on
 from app.problems import Unavailable
+
+# The next connection may reach the new primary; and one that was left between the parts of a
+# statement keeps its locks until it is used again.
+GIVEN_UP = (
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InternalClientError,  # as when PostgreSQL has said its last word
+    asyncio.CancelledError,
+    TimeoutError,
+)
+
+
+class NoTurn(Unavailable):
+    """No connection came in time."""
+
 
 Turn = asyncio.Future[PoolProxiedConnection | None]
 
@@ -33,9 +48,14 @@ class Lender:
         """Return whether anybody has a connection."""
         return self._free < self._size
 
-    async def lend(self) -> PoolProxiedConnection:
-        """Lend a connection; raise Unavailable if there is none within the seconds."""
-        lent = await self.turn()
+    @property
+    def patience(self) -> float:
+        """Return until when, by the clock of the loop, whoever comes now waits for a connection."""
+        return asyncio.get_running_loop().time() + self._seconds
+
+    async def lend(self, until: float | None = None) -> PoolProxiedConnection:
+        """Lend a connection; raise NoTurn if none comes back `until` then, within the seconds."""
+        lent = await self.turn(until)
         if lent is not None:
             return lent
         try:
@@ -44,10 +64,10 @@ class Lender:
             self.take_back(None)
             raise
 
-    async def turn(self) -> PoolProxiedConnection | None:
+    async def turn(self, until: float | None = None) -> PoolProxiedConnection | None:
         """Wait for a turn; return the connection that was passed on, None if the pool has one.
 
-        Raises Unavailable if it does not come within the seconds.
+        Raises NoTurn if it does not come `until` then, within the seconds if it is left out.
         """
         if self._free:
             self._free -= 1
@@ -55,7 +75,7 @@ class Lender:
         loop = asyncio.get_running_loop()
         turn: Turn = loop.create_future()
         self._waiting.append(turn)
-        timer = loop.call_later(self._seconds, _give_up, turn)
+        timer = loop.call_at(until or self.patience, _give_up, turn)
         try:
             return await turn
         except BaseException:
@@ -111,4 +131,4 @@ def give_back(lent: PoolProxiedConnection) -> None:
 
 def _give_up(turn: Turn) -> None:
     if not turn.done():
-        turn.set_exception(Unavailable())
+        turn.set_exception(NoTurn())

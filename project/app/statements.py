@@ -14,10 +14,12 @@ from sqlalchemy import (
     Delete,
     Integer,
     Table,
+    Text,
     Update,
     and_,
     any_,
     bindparam,
+    cast,
     delete,
     func,
     insert,
@@ -83,7 +85,8 @@ def restored(model: type[Record], public: type[SQLModel], id: int) -> Query:
 def _found(model: type[Record], public: type[SQLModel]) -> Statement:
     table = table_of(model)
     shown = (table.c.version, document(table, public))
-    ids = any_(bindparam("id", type_=ARRAY(BigInteger)))
+    # an array of texts, because the driver has to look up what an array of numbers is
+    ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
     many = Statement(select(*shown, table.c.id).where(table.c.id == ids, *living(model)))
     one = select(*shown).where(table.c.id == bindparam("id"), *living(model))
     return Statement(one, shared=True, together=many.sql)

@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.bodies import StrictRequest
-from app.db import ATTEMPTS, GIVEN_UP, RETRIED, Database, Executor
+from app.db import ATTEMPTS, RETRIED, Database, Executor
 from app.guards import guard
 from app.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, Key, read_key
+from app.lending import GIVEN_UP
 from app.options import DRY_RUN, is_tried, read_options
 from app.problems import KeyInUse, Problem
 from app.sql import NOTHING, Query

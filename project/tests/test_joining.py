@@ -1,9 +1,9 @@
 """Reads that come at the same time and are answered by one statement."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
-from typing import Any
 
 import pytest
 from httpx import AsyncClient, Response
@@ -46,13 +46,8 @@ async def all_waiting(
 ) -> AsyncIterator[tuple[list[asyncio.Future[Response]], list[str]]]:
     """Let all of these wait for the only connection; give them, and what is sent when it ends."""
     sent: list[str] = []
-
-    def note(record: Any) -> None:
-        if "FROM song" in record.query:  # and not the driver's own question for a type
-            sent.append(record.query)
-
     async with database.connection() as driver:
-        driver.add_query_logger(note)
+        driver.add_query_logger(lambda record: sent.append(record.query))
         tasks: list[asyncio.Future[Response]] = [asyncio.ensure_future(each) for each in asked]
         for _ in range(50):
             await asyncio.sleep(0)  # until all of them wait
@@ -173,6 +168,34 @@ async def test_a_group_that_gets_no_connection_is_told_to_come_back(
     for each in asked:
         assert_problem(each.result(), 503, "unavailable")
     assert (await narrow.get("/songs/1")).status_code == 200
+
+
+async def test_each_of_a_group_waits_as_long_as_it_would_alone(
+    database: Database, narrow: AsyncClient
+) -> None:
+    async with all_waiting(database, narrow.get("/songs/1")) as ([first], _):
+        await asyncio.sleep(0.5)
+        late = asyncio.create_task(narrow.get("/songs/2"))
+        await first
+        assert not late.done()
+    assert_problem(first.result(), 503, "unavailable")
+
+    assert (await late).json()["id"] == 2
+
+
+async def test_who_left_one_group_for_another_does_not_wait_anew(
+    database: Database, narrow: AsyncClient
+) -> None:
+    paths = [f"/songs/{number}" for number in (1, 2, 3)]
+    begun = time.monotonic()
+    async with all_waiting(database, *map(narrow.get, paths)) as (asked, _):
+        await asyncio.sleep(0.8)
+        asked[0].cancel()
+        await asyncio.wait(asked)
+
+    assert 0.9 < time.monotonic() - begun < 1.7
+    for each in asked[1:]:
+        assert_problem(each.result(), 503, "unavailable")
 
 
 async def test_a_statement_that_fails_fails_all_who_share_it(
