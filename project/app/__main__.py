@@ -10,9 +10,6 @@ from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
-from alembic import command
-from alembic.config import Config
-from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from app import administration, file_commands, serving
@@ -158,6 +155,10 @@ def openapi() -> None:
 
 def _upgrade() -> None:
     """Apply the migrations that are due."""
+    from alembic import command  # noqa: PLC0415 - 9 MB that a process which only serves does without
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
     try:
         command.upgrade(Config(_ALEMBIC), "head")
     except (CommandError, DBAPIError, OSError) as error:

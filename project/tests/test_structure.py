@@ -154,3 +154,13 @@ def test_the_garbage_collector_leaves_alone_what_is_made_at_the_start() -> None:
 
     assert watched < 1000
     assert frozen > 100_000
+
+
+def test_a_process_that_only_serves_does_without_what_migrates() -> None:
+    """It takes nine of the ninety megabytes that a worker has."""
+    program = "import sys, app.__main__, app.main; print('alembic' in sys.modules)"
+    told = subprocess.run(
+        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
+    )
+
+    assert told.stdout == "False\n"
