@@ -82,7 +82,7 @@ def measure_connections(options: Namespace, tell: Tell) -> Found:
         {"title": title, "workers": workers, "connections": connections} | middle(samples)
         for (title, workers, connections), samples in taken.items()
     ]
-    return {"rows": rows, "ratios": {title: ratio(rows, title) for title in WORKS}}
+    return {"rows": rows, "ratios": {title: ratios(rows, title) for title in WORKS}}
 
 
 def loaded(server: Server, asked: list[load.Request], connections: int, seconds: int) -> Found:
@@ -105,11 +105,18 @@ def middle(samples: list[Found]) -> Found:
     return {name: median(sample[name] for sample in samples) for name in samples[0]}
 
 
-def ratio(rows: list[Found], title: str) -> float:
-    """Say how many times the rate of one worker two have."""
-    chosen = [each for each in rows if (each["title"], each["connections"]) == (title, COMPARED)]
-    rates = {each["workers"]: each["rate"] for each in chosen}
-    return float(rates[2] / rates[1])
+def ratios(rows: list[Found], title: str) -> Found:
+    """Say how many times the rate of one worker two have: the best of each, and that at 64."""
+    rates = {
+        workers: {
+            each["connections"]: each["rate"]
+            for each in rows
+            if (each["title"], each["workers"]) == (title, workers)
+        }
+        for workers in WORKERS
+    }
+    one, two = rates.values()
+    return {"best": max(two.values()) / max(one.values()), "same": two[COMPARED] / one[COMPARED]}
 
 
 def measure_half(options: Namespace, tell: Tell) -> Found:

@@ -127,8 +127,8 @@ def of_goals(parts: Found) -> Rows:
         deep = f"{parts['lists']['deep']:.2f}"
         rows.append(["page behind row 1,000,000 against the first", deep, "1.2", "1.05"])
     for title, ratio in parts.get("connections", {}).get("ratios", {}).items():
-        what = f"second worker against one, {title}, {COMPARED} connections"
-        rows.append([what, f"{ratio:.2f}", "1.3", "1.6"])
+        what = f"second worker against one, {title}: best rates (at {COMPARED} connections)"
+        rows.append([what, f"{ratio['best']:.2f} ({ratio['same']:.2f})", "1.3", "1.6"])
     goals = {"first ever": ("6", "3"), "data folder exists": ("3", "1.5")}
     rows += [
         [f"start, {each['title']}, s", f"{each['songs']:.2f}", *goals[each["title"]]]

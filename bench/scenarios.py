@@ -118,20 +118,20 @@ def unauthenticated(_: Server) -> Work:
 KEYED = creating(("Idempotency-Key", f'"{FRESH}"'))
 ANY = updating(("If-Match", "*"))
 SCENARIOS = {
-    "list": Scenario("list, 100 rows", 10, 20, 22, listing),
-    "differing": Scenario("lists that differ (6)", 10, 20, 15, listing, differing, compared=False),
-    "filtered": Scenario("filtered page (1)", 8, 15, 9, listing, filtered, compared=False),
-    "one": Scenario("one row", 3.5, 6, 5.5, reading),
-    "match": Scenario("one row, If-None-Match (2)", 3.5, 7, 5.5, reading, matching, compared=False),
+    "list": Scenario("list, 100 rows", 10, 20, 28, listing),
+    "differing": Scenario("lists that differ (6)", 10, 20, 18, listing, differing, compared=False),
+    "filtered": Scenario("filtered page (1)", 8, 15, 14, listing, filtered, compared=False),
+    "one": Scenario("one row", 3.5, 6, 7.5, reading),
+    "match": Scenario("one row, If-None-Match (2)", 3.5, 7, 6.7, reading, matching, compared=False),
     "create": Scenario("create", 5, 8, 7.5, creating()),
     "keyed": Scenario(
-        "create, Idempotency-Key (3)", 1.5, 3, 2.6, creating(), KEYED, compared=False
+        "create, Idempotency-Key (3)", 1.5, 3, 2.8, creating(), KEYED, compared=False
     ),
-    "update": Scenario("update, If-Match (4)", 5, 8, 6, updating(), ANY),
-    "refused": Scenario("refused, 422 or 400", 1, 2, 3, refused),
-    "missing": Scenario("not there, 404", 1, 2, 4, missing),
+    "update": Scenario("update, If-Match (4)", 5, 8, 7.4, updating(), ANY),
+    "refused": Scenario("refused, 422 or 400", 1, 2, 3.1, refused),
+    "missing": Scenario("not there, 404", 1, 2, 6, missing),
     "unauthenticated": Scenario(
-        "no token, 401 (5)", 1, 2, 9, missing, unauthenticated, compared=False
+        "no token, 401 (5)", 1, 2, 8.8, missing, unauthenticated, compared=False
     ),
 }
 NOTES = f"""\
