@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bulk_report import Bulk, Pass, described, show
 from contenders import SONGBOOK
-from database import prepared
+from database import UNDISTURBED, prepared
 from measure import parser_of
 from psql import psql_of
 from report import write
@@ -21,8 +21,6 @@ from works import FEW, NOTES, WORKS, Bench, Work
 
 FEWEST, MOST = 1000, 10_000_000
 MEGABYTE = 1_000_000
-# A vacuum that begins by itself would be a burden to one turn and not to the other.
-UNDISTURBED = "ALTER TABLE song SET (autovacuum_enabled = off)"
 SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 

@@ -16,6 +16,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 DATABASE = "songbook_bench"
 SONGS = 100_000
 
+# A vacuum that begins by itself would be a burden to one turn and not to the other.
+UNDISTURBED = "ALTER TABLE song SET (autovacuum_enabled = off)"
+
 DROP = f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"
 CREATE = (
     f"CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8' "

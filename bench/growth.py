@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -10,10 +9,8 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import partial
 from http.client import HTTPException
-from importlib.metadata import version
 from itertools import chain
 from pathlib import Path
 from statistics import median
@@ -25,7 +22,7 @@ from growth_lists import SIZES, measure_lists
 from growth_load import Found, Tell, measure_connections, measure_half, serving
 from measure import parser_of
 from publish_growth import tables
-from report import LIBRARIES, WIDTH
+from report import WIDTH, surroundings
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
@@ -138,26 +135,15 @@ def measure_all(options: Namespace) -> Found:
             tell(name)
             start = time.monotonic()
             found[name] = PARTS[name](options, tell)
-            found[name] |= {"date": now(), "took": round(time.monotonic() - start)}
+            found[name] |= {"date": surroundings()["date"], "took": round(time.monotonic() - start)}
             progress.advance(task)
     return found
-
-
-def now() -> str:
-    """Write the time."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def store(path: Path, parts: Found) -> None:
     """Store what was measured, and on what; other parts stay as they were."""
     before = json.loads(path.read_text(encoding="utf-8"))["parts"] if path.exists() else {}
-    report = {
-        "date": now(),
-        "cpus": os.cpu_count(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
-        "parts": before | parts,
-    }
+    report = surroundings() | {"parts": before | parts}
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 

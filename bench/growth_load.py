@@ -1,8 +1,5 @@
 """What a server bears: more connections, more workers, and half of what it can do."""
 
-import json
-import subprocess
-import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -10,23 +7,20 @@ from contextlib import ExitStack, closing, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import load
 from contenders import SONGBOOK
-from database import prepared
+from database import UNDISTURBED, prepared
 from psql import psql_of
+from publish_growth import COMPARED, Found
 from scenarios import creating, listing, reading
 from servers import Server, running
 
 WORKERS = (1, 2)
 CONNECTIONS = (1, 4, 16, 64, 256)
-COMPARED = 64  # connections at which a second worker is compared with one
 HALF_SECONDS = 5
 FEWEST, MOST = 5, 200  # requests on one connection
 SPENT, PATIENCE = 2, 20  # seconds: for all of them, if they are not too slow; for one
-# A vacuum that begins by itself would be a burden to one round and not to the other.
-UNDISTURBED = "ALTER TABLE song SET (autovacuum_enabled = off)"
 WORKS = {"one row": reading, "list, 100 rows": listing, "create": creating()}
 
 # wrk waits for whole milliseconds: the fraction decides how often it is one more.
@@ -46,7 +40,6 @@ end
 """
 
 Tell = Callable[[str], None]
-Found = dict[str, Any]
 
 
 @contextmanager
@@ -87,12 +80,8 @@ def measure_connections(options: Namespace, tell: Tell) -> Found:
 
 def loaded(server: Server, asked: list[load.Request], connections: int, seconds: int) -> Found:
     """Load one server for a while over so many connections."""
-    before, usual = server.cpu(), load.CONNECTIONS
-    load.CONNECTIONS = connections
-    try:
-        tally = load.run(server.port, asked, seconds)
-    finally:
-        load.CONNECTIONS = usual
+    before = server.cpu()
+    tally = load.run(server.port, asked, seconds, connections)
     time.sleep(0.2)  # for the last requests; two workers are never as idle as settle() wants
     cpu = (server.cpu() - before) / 1000 / tally.sent
     failed = tally.refused + tally.broken
@@ -148,22 +137,10 @@ def calibrated(port: int, asked: list[load.Request], rate: float) -> float:
 
 def paced(port: int, asked: list[load.Request], pause: float, seconds: int) -> Found:
     """Have wrk send requests, each connection pausing at random before its next."""
-    texts = ",\n".join(json.dumps(request.wire()) for request in asked)
-    script = load.WRK_SCRIPT % ("{" + texts + "}", load.unused(), load.FRESH) + HALF_SCRIPT % pause
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "half.lua")
-        path.write_text(script, encoding="ascii")
-        command = ["wrk", "-t1", f"-c{load.CONNECTIONS}", f"-d{seconds}s", "-s", str(path)]
-        command += [f"--timeout={load.PATIENCE}s", f"http://127.0.0.1:{port}/"]
-        output = subprocess.run(
-            command,
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=seconds + load.PATIENCE,
-        ).stdout
+    script = HALF_SCRIPT % pause
+    told = load.run_wrk(port, asked, seconds, load.CONNECTIONS, script)
     names = ("rate", "failed", "p50", "p99", "p999")
-    return dict(zip(names, json.loads(output.splitlines()[-1]), strict=True))
+    return dict(zip(names, told, strict=True))
 
 
 def latency(port: int, path: str) -> float | None:

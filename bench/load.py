@@ -81,37 +81,42 @@ def generator() -> str:
     return "wrk" if shutil.which("wrk") else "asyncio"
 
 
-def run(port: int, requests: list[Request], seconds: int) -> Tally:
-    """Send the requests in turn over 32 connections for that long."""
-    messages = [request.wire() for request in requests]
+def run(port: int, requests: list[Request], seconds: int, connections: int = CONNECTIONS) -> Tally:
+    """Send the requests in turn over so many connections for that long."""
     if generator() == "wrk":
-        return run_wrk(port, messages, seconds)
-    return asyncio.run(run_client(port, messages, seconds))
+        sent, answered, refused, broken, duration, slow = run_wrk(
+            port, requests, seconds, connections
+        )
+        return Tally(sent, answered, refused, broken, duration / 1e6, slow / 1e6)
+    messages = [request.wire() for request in requests]
+    return asyncio.run(run_client(port, messages, seconds, connections))
 
 
-def run_wrk(port: int, messages: list[str], seconds: int) -> Tally:
-    """Have wrk send the messages."""
+def run_wrk(
+    port: int, requests: list[Request], seconds: int, connections: int, script: str = ""
+) -> list[float]:
+    """Have wrk send the requests; return what its script, with what is added to it, tells."""
     # Of ASCII text, what JSON writes as a string Lua reads as the same string.
-    texts = ",\n".join(json.dumps(message) for message in messages)
-    script = WRK_SCRIPT % ("{" + texts + "}", unused(), FRESH)
+    texts = ",\n".join(json.dumps(request.wire()) for request in requests)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "requests.lua")
-        path.write_text(script, encoding="ascii")
-        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", f"--timeout={PATIENCE}s"]
+        own = WRK_SCRIPT % ("{" + texts + "}", unused(), FRESH)
+        path.write_text(own + script, encoding="ascii")
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={PATIENCE}s"]
         command += ["-s", str(path), f"http://127.0.0.1:{port}/"]
         output = subprocess.run(
             command, check=True, capture_output=True, text=True, timeout=seconds + PATIENCE
         ).stdout
-    sent, answered, refused, broken, duration, slow = json.loads(output.splitlines()[-1])
-    return Tally(sent, answered, refused, broken, duration / 1e6, slow / 1e6)
+    told: list[float] = json.loads(output.splitlines()[-1])
+    return told
 
 
-async def run_client(port: int, messages: list[str], seconds: int) -> Tally:
+async def run_client(port: int, messages: list[str], seconds: int, connections: int) -> Tally:
     """Send the messages from this process, each connection waiting for its last answer."""
     turns = freshened(messages)
     start = time.perf_counter()
     async with asyncio.timeout(seconds + PATIENCE):
-        visits = [visit(port, turns, start + seconds) for _ in range(CONNECTIONS)]
+        visits = [visit(port, turns, start + seconds) for _ in range(connections)]
         answers = [answer for found in await asyncio.gather(*visits) for answer in found]
     refused = sum(answer.status >= 400 for answer in answers)
     slow = quantiles([answer.seconds for answer in answers], n=100)[98] if answers[1:] else 0.0

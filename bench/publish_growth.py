@@ -21,7 +21,7 @@ DRAWN = (
     "count=exact",
 )
 SHADES = {1: "#8a9199", 2: "#b3261e"}
-COMPARED = 64  # connections
+COMPARED = 64  # connections at which a second worker is compared with one
 
 Found = dict[str, Any]
 

@@ -79,15 +79,19 @@ def show(findings: list[Finding], about: dict[str, object], notes: str) -> None:
     console.print(cpu, rate, notes, sep="\n")
 
 
-def write(path: Path, measured: dict[str, object], about: dict[str, object]) -> None:
-    """Store everything that was measured, and on what."""
-    where: dict[str, object] = {
+def surroundings() -> dict[str, object]:
+    """Say when, and on what, it is measured."""
+    return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "cpus": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": {"python": platform.python_version()} | {n: version(n) for n in LIBRARIES},
     }
-    report = where | about | {"scenarios": measured}
+
+
+def write(path: Path, measured: dict[str, object], about: dict[str, object]) -> None:
+    """Store everything that was measured, and on what."""
+    report = surroundings() | about | {"scenarios": measured}
     path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
