@@ -67,7 +67,7 @@ class Database:
     async def _fetch_together(self, query: Query) -> asyncpg.Record | None:
         """Run one statement for all who ask in one turn of the loop, or while the first waits."""
         key = query.sql if query.together else f"{query.sql}{query.arguments}"
-        until = self._lender.patience
+        until = self._lender.deadline
         while group := self._groups.get(key):
             with suppress(LeftAlone, NoTurn):
                 return await group.join(query.arguments)

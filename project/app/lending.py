@@ -49,7 +49,7 @@ class Lender:
         return self._free < self._size
 
     @property
-    def patience(self) -> float:
+    def deadline(self) -> float:
         """Return until when, by the clock of the loop, whoever comes now waits for a connection."""
         return asyncio.get_running_loop().time() + self._seconds
 
@@ -75,7 +75,7 @@ class Lender:
         loop = asyncio.get_running_loop()
         turn: Turn = loop.create_future()
         self._waiting.append(turn)
-        timer = loop.call_at(until or self.patience, _give_up, turn)
+        timer = loop.call_at(until or self.deadline, _give_up, turn)
         try:
             return await turn
         except BaseException:
