@@ -144,13 +144,16 @@ def test_no_route_takes_or_gives_a_table_class() -> None:
                 assert not (isinstance(part, type) and issubclass(part, Record)), route.path
 
 
+def printed_by(program: str) -> str:
+    """Run a program in a process of its own; return what it prints."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+
+
 def test_the_garbage_collector_leaves_alone_what_is_made_at_the_start() -> None:
     """It would stop every request for as long as it takes to look through it."""
     program = "import gc, app.main; print(len(gc.get_objects()), gc.get_freeze_count())"
-    told = subprocess.run(
-        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
-    watched, frozen = map(int, told.stdout.split())
+    watched, frozen = map(int, printed_by(program).split())
 
     assert watched < 1000
     assert frozen > 100_000
@@ -159,8 +162,5 @@ def test_the_garbage_collector_leaves_alone_what_is_made_at_the_start() -> None:
 def test_a_process_that_only_serves_does_without_what_migrates() -> None:
     """It takes nine of the ninety megabytes that a worker has."""
     program = "import sys, app.__main__, app.main; print('alembic' in sys.modules)"
-    told = subprocess.run(
-        [sys.executable, "-c", program], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
 
-    assert told.stdout == "False\n"
+    assert printed_by(program) == "False\n"
