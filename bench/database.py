@@ -59,7 +59,7 @@ def cluster(project: Path) -> Iterator[URL]:
         yield make_url(given).set(drivername="postgresql+asyncpg")
         return
     sys.path.insert(0, str(project))
-    embedded = import_module("app.embedded")
+    embedded = import_module("songbook.db.embedded")
     with tempfile.TemporaryDirectory() as parent:
         Path(parent).chmod(0o755)  # PostgreSQL runs as another account when we are root
         folder = Path(parent, "postgres")

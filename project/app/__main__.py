@@ -12,10 +12,14 @@ from typing import Annotated, TypeVar
 import typer
 from sqlalchemy.exc import DBAPIError
 
-from app import administration, file_commands, serving
-from app.progress import progress_bar
-from app.settings import Settings, StartError, listing, load_settings
-from app.startup import SilentError, check_address, check_database, located
+from app import commands
+from songbook.cli import bulk as file_commands
+from songbook.cli import maintenance as administration
+from songbook.cli.progress import progress_bar
+from songbook.config import Settings, StartError, listing, load_settings
+from songbook.db.connect import SilentError, check_database, located
+from songbook.server import run as serving
+from songbook.server.address import check_address
 
 cli = typer.Typer(
     name="python -m app",
@@ -95,7 +99,7 @@ def create_superuser(
     given = {"username": username, "email": email, "password": _password(), **names}
     with located(load_settings()) as url:
         check_database(url)
-        administration.create_superuser(url, **given)
+        commands.create_superuser(url, **given)
     print(f"{username} is a superuser, who signs in at /api/auth/token.")
 
 

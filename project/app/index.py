@@ -6,9 +6,9 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
-from app.access import PUBLIC
-from app.routing import Router
-from app.settings import Settings
+from songbook.auth.permissions import PUBLIC
+from songbook.config import Settings
+from songbook.http.routing import Router
 
 router = Router(tags=["index"], dependencies=[PUBLIC])
 

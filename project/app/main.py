@@ -10,16 +10,17 @@ from fastapi.exceptions import RequestValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 
-from app import auth, health, index, resources
-from app.db import Database
-from app.docs import add_docs
-from app.failures import handle
-from app.front import Front
-from app.openapi import describe
-from app.problems import Problem
-from app.routing import add_alias
-from app.settings import Settings, load_settings
-from app.startup import located
+from app import health, index, resources
+from songbook.auth import routes as auth
+from songbook.config import Settings, load_settings
+from songbook.db.connect import located
+from songbook.db.database import Database
+from songbook.errors.handlers import handle
+from songbook.errors.problems import Problem
+from songbook.http.middleware import Front
+from songbook.http.routing import add_alias
+from songbook.openapi.document import describe
+from songbook.openapi.swagger_ui import add_docs
 
 ALIASES = {"/api/v1/todo": "/todos", "/api/users": "/users", "/api/docs": "/docs"}
 """Other addresses of what is at the second ones, which the documentation does not tell."""

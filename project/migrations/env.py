@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from app import resources
-from app.settings import load_settings
-from app.startup import located
+from songbook.config import load_settings
+from songbook.db.connect import located
 
 _MIGRATOR = 8004
 """The advisory lock that one migrator at a time holds."""

@@ -33,11 +33,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app import __main__, passwords, resources, tokens
+from app import __main__, resources
 from app.main import create_app
-from app.records import table_of
 from app.resources.users import User
-from app.settings import Settings
+from songbook.auth import passwords, tokens
+from songbook.config import Settings
+from songbook.models.tables import table_of
 
 PROJECT = Path(__file__).parents[1]
 HASHER = passwords.hasher
@@ -296,7 +297,7 @@ def server(run_folder: Path) -> Iterator[URL]:
     if given is not None:
         yield given
         return
-    from app import embedded
+    from songbook.db import embedded
 
     folder = run_folder / "postgres"
     yield make_url(embedded.attach(folder, durable=False))

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import URL, make_url
 
-from app import embedded
+from songbook.db import embedded
 from tests.conftest import execute, has_server, spelled, wait_until
 from tests.test_command_line import Service, ended_at_last, free_port
 

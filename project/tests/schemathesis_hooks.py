@@ -12,7 +12,7 @@ from schemathesis.transport import SerializationContext
 from sqlmodel import SQLModel
 
 from app import resources
-from app.formats import CSV, JSON, NDJSON
+from songbook.http.media_types import CSV, JSON, NDJSON
 
 OF_A_FILE = ("ignore",)
 OF_MANY_ROWS = ("on_error", "on_conflict", *OF_A_FILE)

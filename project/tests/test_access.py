@@ -20,10 +20,10 @@ from sqlmodel import SQLModel
 from starlette.requests import Request
 from starlette.types import Message
 
-from app.access import SIGNED_IN
 from app.main import ALIASES, create_app
-from app.routing import Route, Router
-from app.settings import Settings
+from songbook.auth.permissions import SIGNED_IN
+from songbook.config import Settings
+from songbook.http.routing import Route, Router
 from tests.conftest import (
     PRINCIPAL,
     RESOURCES,

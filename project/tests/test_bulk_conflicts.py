@@ -16,14 +16,15 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.access import PUBLIC
-from app.fields import Characters, Flag, Text, Whole
-from app.imports import imports_of
 from app.main import create_app
-from app.records import Fields, Record, SoftDelete, Timestamps, table_of
 from app.resources.cities import City
-from app.routing import Router
-from app.settings import Settings
+from songbook.auth.permissions import PUBLIC
+from songbook.bulk.imports import imports_of
+from songbook.config import Settings
+from songbook.http.routing import Router
+from songbook.models.bases import Fields, Record, SoftDelete, Timestamps
+from songbook.models.fields import Characters, Flag, Text, Whole
+from songbook.models.tables import table_of
 from tests.conftest import assert_problem, spelled, waiting
 from tests.test_bulk_imports import CSV, NDJSON, counts, refusals, report_of, send, written
 

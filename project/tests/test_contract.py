@@ -12,8 +12,8 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from pydantic import BaseModel, TypeAdapter
 
-from app.fields import Text
-from app.routing import Route
+from songbook.http.routing import Route
+from songbook.models.fields import Text
 from tests.conftest import RESOURCES, Resource, assert_headers, assert_problem
 
 FREE = TypeAdapter(Text).json_schema()["pattern"]

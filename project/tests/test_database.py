@@ -15,14 +15,15 @@ from sqlalchemy import Index, NullPool, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from app.access import PUBLIC
-from app.db import Database, SessionDep
 from app.main import create_app
-from app.records import table_of
 from app.resources.songs import Song, SongCreate
-from app.routing import Router
-from app.settings import Settings
-from app.sql import Query
+from songbook.auth.permissions import PUBLIC
+from songbook.config import Settings
+from songbook.db.database import Database
+from songbook.db.statements import Query
+from songbook.http.dependencies import SessionDep
+from songbook.http.routing import Router
+from songbook.models.tables import table_of
 from tests.conftest import (
     assert_headers,
     assert_problem,
@@ -425,7 +426,7 @@ async def test_who_waits_does_not_get_a_connection_within_a_transaction(url: URL
 async def test_who_waits_does_not_get_a_connection_that_is_too_old(
     url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.engine._LIFE_SECONDS", 0)
+    monkeypatch.setattr("songbook.db.engine._LIFE_SECONDS", 0)
     async with one_waits(url) as (_, driver, asked):
         own = driver.get_server_pid()
     row = await asked

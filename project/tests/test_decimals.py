@@ -7,8 +7,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.decimals import decimal_pattern
-from app.fields import INT4, INT8
+from songbook.models.digit_patterns import decimal_pattern
+from songbook.models.fields import INT4, INT8
 
 BOUNDS = st.integers(*INT8) | st.integers(-1200, 1200)
 

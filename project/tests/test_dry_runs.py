@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from sqlalchemy import text
 
-from app.formats import CSV, NDJSON
+from songbook.http.media_types import CSV, NDJSON
 from tests.conftest import (
     EMPTY,
     PASSWORD,

@@ -27,7 +27,7 @@ PROJECT = Path(__file__).parents[1]
 PRELUDE = """
 import os, pwd, signal, sys
 from pathlib import Path
-from app import embedded
+from songbook.db import embedded
 signal.alarm(30)
 folder, uid = Path(sys.argv[1]), int(sys.argv[2])
 if uid != os.geteuid():  # the interpreter itself may be where only root can read

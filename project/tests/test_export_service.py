@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from starlette.types import Message
 
 from app.main import create_app
-from app.settings import Settings
+from songbook.config import Settings
 from tests.conftest import execute, slow, spelled, wait_until
 from tests.test_bad_requests import head, read
 from tests.test_import_service import POOL_SIZE, Process, on_linux, process
@@ -217,7 +217,7 @@ async def test_a_reader_who_takes_too_long_is_left(
     execute(database_url, "DELETE FROM song", LAY_OUT.replace(f"{ROWS}", "3000"))
     settings: dict[str, Any] = {"bulk_seconds": 1} if limit == "BULK_SECONDS" else {}
     if not settings:
-        monkeypatch.setattr("app.exports.STALLED_SECONDS", 0.1)
+        monkeypatch.setattr("songbook.bulk.exports.STALLED_SECONDS", 0.1)
     app = create_app(Settings(database_url=spelled(database_url), **settings))
     sent: list[Message] = []
 

@@ -18,11 +18,11 @@ from sqlalchemy import delete, insert
 from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.copying import copy_out
-from app.db import Database
-from app.records import table_of
 from app.resources.songs import Song, SongPublic
-from app.selections import Selection
+from songbook.bulk.copy import copy_out
+from songbook.db.database import Database
+from songbook.lists.selection import Selection
+from songbook.models.tables import table_of
 from tests.conftest import (
     PRINCIPAL,
     Resource,

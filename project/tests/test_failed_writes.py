@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient
 
-from app.formats import CSV
+from songbook.http.media_types import CSV
 from tests.conftest import Resource, assert_problem
 from tests.test_access import stored
 from tests.ways import (

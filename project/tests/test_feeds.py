@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.csv_feeds import CsvFeed
-from app.feeds import Feed, NdjsonFeed
-from app.problems import Problem
 from app.resources.songs import SongCreate
 from app.resources.todos import TodoCreate
+from songbook.bulk.csv_parser import CsvFeed
+from songbook.bulk.parsers import Feed, NdjsonFeed
+from songbook.errors.problems import Problem
 
 LONGEST = 1024
 HEADER = "name,artist,year\n"

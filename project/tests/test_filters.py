@@ -30,12 +30,12 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.db import Database
-from app.filters import reader_of
-from app.records import table_of
 from app.resources.songs import Song
-from app.selections import Selection
-from app.statements import created
+from songbook.crud.statements import created
+from songbook.db.database import Database
+from songbook.lists.filters import reader_of
+from songbook.lists.selection import Selection
+from songbook.models.tables import table_of
 from tests.conftest import assert_problem
 from tests.test_representation import CHARACTERS, SAMPLES, Sample, SamplePublic, database
 

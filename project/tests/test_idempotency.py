@@ -12,9 +12,9 @@ from httpx import AsyncClient, Response
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from app.formats import CSV
 from app.main import create_app
-from app.settings import Settings
+from songbook.config import Settings
+from songbook.http.media_types import CSV
 from tests.conftest import (
     EMPTY,
     PASSWORD,

@@ -11,10 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.db import Database
-from app.joining import MOST_TOGETHER
 from app.main import create_app
-from app.settings import Settings
+from songbook.config import Settings
+from songbook.db.batching import MOST_TOGETHER
+from songbook.db.database import Database
 from tests.conftest import assert_problem, client_of, spelled, waiting
 
 SONGS = [{"name": f"Song {number}", "artist": "Low"} for number in range(5)]

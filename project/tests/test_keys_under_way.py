@@ -18,18 +18,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response as Answer
 
-from app.access import PUBLIC
-from app.answers import Here, answer_created
-from app.db import Database, Executor
-from app.formats import CSV
-from app.guards import guard
 from app.main import create_app
 from app.resources.songs import Song, SongCreate, SongPublic
-from app.routing import Router
-from app.settings import Settings
-from app.sql import Query
-from app.statements import created
-from app.writes import begin_write, write_once
+from songbook.auth.permissions import PUBLIC
+from songbook.config import Settings
+from songbook.crud.responses import Here, answer_created
+from songbook.crud.statements import created
+from songbook.crud.transactions import begin_write, write_once
+from songbook.db.database import Database, Executor
+from songbook.db.statements import Query
+from songbook.http.dependencies import guard
+from songbook.http.media_types import CSV
+from songbook.http.routing import Router
 from tests.conftest import EMPTY, Outcome, assert_problem, spelled, waiting
 from tests.test_database import (
     FUNCTION,

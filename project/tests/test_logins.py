@@ -25,7 +25,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app import passwords
+from songbook.auth import passwords
 from tests.conftest import (
     HASHER,
     PASSWORD,

@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from app.main import create_app
-from app.settings import Settings
+from songbook.config import Settings
 from tests.conftest import PROJECT, Outcome, execute, spelled
 
 REVISIONS = sorted((PROJECT / "migrations" / "versions").glob("*.py"))
@@ -346,7 +346,7 @@ def test_of_two_migrators_at_once_one_waits_for_the_other(
 def test_logs_still_come_after_a_migration_in_the_same_process(
     alembic: Alembic, caplog: pytest.LogCaptureFixture
 ) -> None:
-    logger = logging.getLogger("app.problems")
+    logger = logging.getLogger("songbook.errors.problems")
     handlers = logging.getLogger().handlers.copy()
 
     alembic("upgrade", "head")

@@ -18,16 +18,16 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, text
 from starlette.requests import Request
 
-from app.cursors import decode_cursor, encode_cursor
-from app.db import Database
-from app.pages import JsonPage
-from app.preconditions import revision
-from app.problems import BadCursor
-from app.records import table_of
 from app.resources.songs import Song, SongPublic
 from app.resources.todos import Todo
-from app.selections import Selection
-from app.sql import Query
+from songbook.crud.preconditions import revision
+from songbook.db.database import Database
+from songbook.db.statements import Query
+from songbook.errors.problems import BadCursor
+from songbook.lists.cursors import decode_cursor, encode_cursor
+from songbook.lists.pages import JsonPage
+from songbook.lists.selection import Selection
+from songbook.models.tables import table_of
 from tests.conftest import assert_problem, waiting
 from tests.test_representation import KINDS, SAMPLES, Sample, SamplePublic, database
 

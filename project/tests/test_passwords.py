@@ -12,10 +12,10 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import SecretStr, TypeAdapter, ValidationError
 from sqlmodel import SQLModel
 
-from app import passwords
-from app.passwords import Password, hash_password, verify_password
-from app.problems import Unavailable
-from app.records import Partial
+from songbook.auth import passwords
+from songbook.auth.passwords import Password, hash_password, verify_password
+from songbook.errors.problems import Unavailable
+from songbook.models.bases import Partial
 from tests.conftest import HASHER, wait_until
 
 pytestmark = pytest.mark.anyio

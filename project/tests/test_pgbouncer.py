@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from app.sql import Query
+from songbook.db.statements import Query
 from tests.conftest import assert_problem, execute, wait_until
 from tests.test_database import serving
 from tests.ways import assert_again, assert_first, assert_reused, was_replayed

@@ -12,9 +12,9 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from app.db import Database
 from app.main import create_app
-from app.settings import Settings
+from songbook.config import Settings
+from songbook.db.database import Database
 from tests.conftest import Resource, assert_headers, assert_problem, spelled, waiting
 
 WRITES = ["PUT", "PATCH", "DELETE"]

@@ -20,10 +20,11 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.db import Database
-from app.fields import INT8, NO_NUL, Text, ignores_case
-from app.records import Fields, Record, RecordPublic, Timestamps, table_of
-from app.statements import changed, created, found
+from songbook.crud.statements import changed, created, found
+from songbook.db.database import Database
+from songbook.models.bases import Fields, Record, RecordPublic, Timestamps
+from songbook.models.fields import INT8, NO_NUL, Text, ignores_case
+from songbook.models.tables import table_of
 from tests.conftest import PRINCIPAL, RESOURCES, Resource
 
 # What every encoder, escaper and column has to get right.

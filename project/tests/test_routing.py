@@ -12,14 +12,13 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.access import OPEN, PUBLIC
-from app.db import SessionDep
-from app.guards import Id, guard, record_id
 from app.main import create_app
-from app.preconditions import if_match
 from app.resources.songs import Song
-from app.routing import Route, Router
-from app.settings import Settings
+from songbook.auth.permissions import OPEN, PUBLIC
+from songbook.config import Settings
+from songbook.crud.preconditions import if_match
+from songbook.http.dependencies import Id, SessionDep, guard, record_id
+from songbook.http.routing import Route, Router
 from tests.conftest import assert_headers, assert_problem
 
 

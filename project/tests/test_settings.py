@@ -19,9 +19,9 @@ from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
-from app.settings import ALIASES, ROOT, Settings, StartError, load_settings
-from app.settings.listing import spelled
-from app.settings.token_secrets import weakness
+from songbook.config import ALIASES, ROOT, Settings, StartError, load_settings
+from songbook.config.listing import spelled
+from songbook.config.token_secrets import weakness
 from tests.conftest import PROJECT, execute
 
 SECRET = "hush-4711"

@@ -16,12 +16,12 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from app.db import Database
-from app.fields import Characters, Text
-from app.preconditions import Tags
-from app.records import Fields, Record, RecordPublic, SoftDelete
-from app.sql import Query
-from app.statements import changed, created, removed, restored
+from songbook.crud.preconditions import Tags
+from songbook.crud.statements import changed, created, removed, restored
+from songbook.db.database import Database
+from songbook.db.statements import Query
+from songbook.models.bases import Fields, Record, RecordPublic, SoftDelete
+from songbook.models.fields import Characters, Text
 from tests.conftest import PROJECT, spelled
 
 
@@ -175,15 +175,15 @@ from typing import Annotated
 from fastapi import Response
 from sqlmodel import Field
 
-from app.access import OPEN
-from app.answers import Here, answer_changed, answer_created, answer_removed
-from app.db import DatabaseDep
-from app.fields import Characters, Text
-from app.guards import Id
-from app.preconditions import IfMatch
-from app.records import Fields, Partial, Record, RecordPublic, SoftDelete
-from app.routing import Router
-from app.statements import changed, created, removed, restored
+from songbook.auth.permissions import OPEN
+from songbook.crud.responses import Here, answer_changed, answer_created, answer_removed
+from songbook.http.dependencies import DatabaseDep
+from songbook.models.fields import Characters, Text
+from songbook.http.dependencies import Id
+from songbook.crud.preconditions import IfMatch
+from songbook.models.bases import Fields, Partial, Record, RecordPublic, SoftDelete
+from songbook.http.routing import Router
+from songbook.crud.statements import changed, created, removed, restored
 
 router = Router(prefix="/shelves", dependencies=[OPEN])
 

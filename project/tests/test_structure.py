@@ -14,9 +14,9 @@ import pytest
 
 from app import resources
 from app.main import create_app
-from app.records import Fields, Partial, Record, RecordPublic
-from app.routing import Route
-from app.settings import Settings
+from songbook.config import Settings
+from songbook.http.routing import Route
+from songbook.models.bases import Fields, Partial, Record, RecordPublic
 from tests.conftest import PROJECT
 
 MODULES = sorted((PROJECT / "app").rglob("*.py"))

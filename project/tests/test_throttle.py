@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.engine import URL
 
-from app.db import Database
-from app.problems import TooManyRequests
-from app.sql import Query
-from app.throttle import count_try, login_keys
+from songbook.auth.throttle import count_try, login_keys
+from songbook.db.database import Database
+from songbook.db.statements import Query
+from songbook.errors.problems import TooManyRequests
 from tests.conftest import execute
 
 pytestmark = pytest.mark.anyio

@@ -14,12 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.administration import purge
-from app.cursors import encode_cursor
-from app.db import Database
 from app.resources.todos import Todo, TodoPublic
-from app.selections import Selection
-from app.sql import Query
+from songbook.cli.maintenance import purge
+from songbook.db.database import Database
+from songbook.db.statements import Query
+from songbook.lists.cursors import encode_cursor
+from songbook.lists.selection import Selection
 from tests.conftest import assert_headers, assert_problem, waiting
 
 METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE"]

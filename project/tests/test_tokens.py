@@ -16,8 +16,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.problems import Unauthenticated
-from app.tokens import Claims, bearer, issue, read
+from songbook.auth.tokens import Claims, bearer, issue, read
+from songbook.errors.problems import Unauthenticated
 
 SECRET = "a secret of thirty-two bytes, or more"
 EMAIL = "ada@example.com"

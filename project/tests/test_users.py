@@ -14,9 +14,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.passwords import hash_password
-from app.records import table_of
 from app.resources.users import OwnUpdate, User, UserCreate, UserPublic, UserUpdate
+from songbook.auth.passwords import hash_password
+from songbook.models.tables import table_of
 from tests.conftest import (
     PASSWORD,
     PRINCIPAL,

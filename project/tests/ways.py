@@ -12,10 +12,10 @@ from httpx import AsyncClient, Response
 from sqlalchemy import text
 
 from app import resources
-from app.formats import CSV, JSON
-from app.records import table_of
-from app.routing import Route
-from app.writes import write, write_once
+from songbook.crud.transactions import write, write_once
+from songbook.http.media_types import CSV, JSON
+from songbook.http.routing import Route
+from songbook.models.tables import table_of
 from tests.conftest import RESOURCES, Resource, assert_headers, assert_problem, sign_in
 
 ROWS = 3

@@ -1,40 +1,10 @@
 """The resources of the service: every module here that has a `router` is one."""
 
-from functools import cache
-from importlib import import_module
-from pkgutil import iter_modules
-from types import ModuleType
-from typing import NamedTuple
+from functools import partial
 
-from sqlmodel import SQLModel
+from songbook.models.discovery import Family, discover, family
 
-from app.records import Record
+__all__ = ["Family", "family", "modules"]
 
-
-class Family(NamedTuple):
-    """The classes of a resource."""
-
-    table: type[Record]
-    create: type[SQLModel]
-    update: type[SQLModel]
-    public: type[SQLModel]
-
-
-@cache
-def modules() -> dict[str, ModuleType]:
-    """Return the resource modules by name; importing them tells SQLModel of their tables."""
-    names = sorted(found.name for found in iter_modules(__path__))
-    loaded = {name: import_module(f"{__name__}.{name}") for name in names}
-    return {name: module for name, module in loaded.items() if hasattr(module, "router")}
-
-
-def family(module: ModuleType) -> Family:
-    """Return the classes of a resource module: its table, and those named after it."""
-    [table] = [
-        found
-        for found in vars(module).values()
-        if isinstance(found, type) and issubclass(found, Record) and hasattr(found, "__table__")
-    ]
-    return Family(
-        table, *(getattr(module, table.__name__ + role) for role in ("Create", "Update", "Public"))
-    )
+modules = partial(discover, __name__)
+"""Return the resource modules by name; importing them tells SQLModel of their tables."""

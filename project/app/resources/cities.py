@@ -5,18 +5,23 @@ from typing import Annotated
 from fastapi import Depends, Response
 from sqlmodel import Field
 
-from app.access import OPEN
-from app.answers import Here, answer_changed, answer_created, answer_found, answer_removed
-from app.db import DatabaseDep
-from app.fields import Text, Whole
-from app.guards import Id
-from app.imports import imports_of
-from app.pages import Page, Top, page_of, top_of
-from app.preconditions import IfMatch, IfNoneMatch
-from app.records import Fields, Partial, Record, RecordPublic
-from app.routing import Router
-from app.statements import changed, created, found, removed
-from app.writes import OnceDep, WriteDep
+from songbook.auth.permissions import OPEN
+from songbook.bulk.imports import imports_of
+from songbook.crud.preconditions import IfMatch, IfNoneMatch
+from songbook.crud.responses import (
+    Here,
+    answer_changed,
+    answer_created,
+    answer_found,
+    answer_removed,
+)
+from songbook.crud.statements import changed, created, found, removed
+from songbook.crud.transactions import OnceDep, WriteDep
+from songbook.http.dependencies import DatabaseDep, Id
+from songbook.http.routing import Router
+from songbook.lists.pages import Page, Top, page_of, top_of
+from songbook.models.bases import Fields, Partial, Record, RecordPublic
+from songbook.models.fields import Text, Whole
 
 router = Router(prefix="/cities", tags=["cities"], dependencies=[OPEN])
 

@@ -5,18 +5,23 @@ from typing import Annotated
 from fastapi import Depends, Response
 from sqlmodel import Field
 
-from app.access import OPEN
-from app.answers import Here, answer_changed, answer_created, answer_found, answer_removed
-from app.db import DatabaseDep
-from app.fields import Characters
-from app.guards import Id
-from app.imports import imports_of
-from app.pages import Page, page_of
-from app.preconditions import IfMatch, IfNoneMatch
-from app.records import Fields, Partial, Record, RecordPublic, SoftDelete, Timestamps
-from app.routing import Router
-from app.statements import changed, created, found, removed, restored
-from app.writes import OnceDep, WriteDep
+from songbook.auth.permissions import OPEN
+from songbook.bulk.imports import imports_of
+from songbook.crud.preconditions import IfMatch, IfNoneMatch
+from songbook.crud.responses import (
+    Here,
+    answer_changed,
+    answer_created,
+    answer_found,
+    answer_removed,
+)
+from songbook.crud.statements import changed, created, found, removed, restored
+from songbook.crud.transactions import OnceDep, WriteDep
+from songbook.http.dependencies import DatabaseDep, Id
+from songbook.http.routing import Router
+from songbook.lists.pages import Page, page_of
+from songbook.models.bases import Fields, Partial, Record, RecordPublic, SoftDelete, Timestamps
+from songbook.models.fields import Characters
 
 router = Router(prefix="/todos", tags=["todos"], dependencies=[OPEN])
 

@@ -10,21 +10,27 @@ from pydantic.config import JsonDict
 from sqlalchemy import func, text
 from sqlmodel import Field
 
-from app.access import ACCOUNT, PROFILE, SIGNED_IN, SUPERUSER, CurrentUser, Sender
-from app.answers import Here, answer_changed, answer_created, answer_found, answer_removed
-from app.db import DatabaseDep
-from app.field_errors import field_error
-from app.fields import Characters, Flag, Text
-from app.guards import Id
-from app.logins import Logins, LoginsDep
-from app.pages import Page, page_of
-from app.passwords import Password, hash_password
-from app.preconditions import IfMatch, IfNoneMatch, Tags, narrowed
-from app.problems import Unacceptable
-from app.records import Fields, Partial, Record, RecordPublic, table_of
-from app.routing import Router
-from app.statements import changed, created, found, removed
-from app.writes import OnceDep, WriteDep
+from songbook.auth.logins import Logins, LoginsDep
+from songbook.auth.passwords import Password, hash_password
+from songbook.auth.permissions import ACCOUNT, PROFILE, SIGNED_IN, SUPERUSER, CurrentUser, Sender
+from songbook.crud.preconditions import IfMatch, IfNoneMatch, Tags, narrowed
+from songbook.crud.responses import (
+    Here,
+    answer_changed,
+    answer_created,
+    answer_found,
+    answer_removed,
+)
+from songbook.crud.statements import changed, created, found, removed
+from songbook.crud.transactions import OnceDep, WriteDep
+from songbook.errors.field_errors import field_error
+from songbook.errors.problems import Unacceptable
+from songbook.http.dependencies import DatabaseDep, Id
+from songbook.http.routing import Router
+from songbook.lists.pages import Page, page_of
+from songbook.models.bases import Fields, Partial, Record, RecordPublic
+from songbook.models.fields import Characters, Flag, Text
+from songbook.models.tables import table_of
 
 router = Router(prefix="/users", tags=["users"])
 

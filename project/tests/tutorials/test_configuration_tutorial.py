@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from app.main import create_app
-from app.settings import Settings, StartError, load_settings
+from songbook.config import Settings, StartError, load_settings
 from tests.conftest import PROJECT, execute, spelled
 from tests.test_command_line import NOWHERE, Service, ended_at_last
 from tests.test_one_class_is_enough import ASK

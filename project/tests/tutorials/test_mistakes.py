@@ -15,7 +15,7 @@ from httpx import AsyncClient
 from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.db import Database
+from songbook.db.database import Database
 from tests.conftest import PROJECT, execute, slow, spelled
 
 SONG = {"name": "Midnight Fit", "artist": "Mogwai"}

@@ -15,7 +15,7 @@ from httpx import ASGITransport, AsyncClient
 from sqlalchemy.engine import URL, make_url
 
 from app.main import create_app
-from app.settings import Settings, load_settings
+from songbook.config import Settings, load_settings
 from tests.conftest import PROJECT, assert_problem, execute, spelled
 from tests.test_command_line import NOWHERE, Service, ended_at_last, free_port
 

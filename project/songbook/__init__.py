@@ -1,0 +1,1 @@
+"""The machinery: nothing here knows the service that is made of it."""

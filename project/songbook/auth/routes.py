@@ -1,0 +1,68 @@
+"""Tokens for passwords (RFC 6749, section 4.3, as the documentation's Authorize sends it)."""
+
+from typing import Annotated, Literal
+
+from asyncpg import Record as Row
+from fastapi import Body
+from pydantic import BaseModel, ConfigDict, SecretStr
+from starlette.responses import JSONResponse, Response
+
+from songbook.auth.accounts import Key
+from songbook.auth.logins import LoginsDep
+from songbook.auth.permissions import PUBLIC
+from songbook.auth.tokens import issue
+from songbook.config import Settings
+from songbook.errors.problems import Unauthenticated
+from songbook.http.dependencies import SettingsDep
+from songbook.http.requests import FORM
+from songbook.http.routing import Router
+from songbook.models.fields import Characters
+
+router = Router(prefix="/api/auth", tags=["authentication"], dependencies=[PUBLIC])
+
+Name = Annotated[str, Characters(254)]
+
+
+class Credentials(BaseModel):
+    """The form of a login; what OAuth 2 clients send beside it is of no account here."""
+
+    model_config = ConfigDict(hide_input_in_errors=True)
+
+    username: Name
+    password: SecretStr
+    grant_type: Literal["password", ""] = "password"
+
+    @property
+    def key(self) -> Key:
+        """Return what the username is: only an e-mail has an `@`."""
+        return "email" if "@" in self.username else "username"
+
+
+class Token(BaseModel):
+    """The answer to a login."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+    access_token: str
+    token_type: Literal["bearer"] = "bearer"  # noqa: S105
+
+
+@router.post("/token", response_model=Token, responses={401: {}})
+async def create_token(
+    form: Annotated[Credentials, Body(media_type=FORM)], logins: LoginsDep, settings: SettingsDep
+) -> Response:
+    """Sign in with a name or an e-mail and a password; answer with a token to send as Bearer."""
+    account = await logins.account(form.key, form.username, form.password.get_secret_value())
+    if account is None:
+        raise Unauthenticated("Incorrect username or password")
+    token = issued_to(account, settings)
+    return JSONResponse(token.model_dump(), headers={"Cache-Control": "no-store"})
+
+
+def issued_to(account: Row, settings: Settings) -> Token:
+    """Return a new token for an account, as of when the database read it.
+
+    A password that was changed since then ends this token, too.
+    """
+    issued, minutes = account["now"].timestamp(), settings.access_token_minutes
+    return Token(access_token=issue(settings.token_secret, account["email"], issued, minutes))

@@ -1,0 +1,156 @@
+"""PostgreSQL's COPY, in both directions: many rows in one statement."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from functools import cache
+from typing import Any, BinaryIO, Literal
+
+import asyncpg
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ColumnElement,
+    Identity,
+    MetaData,
+    Table,
+    select,
+    tuple_,
+)
+from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.schema import CreateTable
+from sqlalchemy.sql.schema import ColumnElementColumnDefault
+from sqlalchemy.sql.visitors import replacement_traverse
+
+from songbook.db.database import Database
+from songbook.db.statements import DIALECT, Query, Statement
+from songbook.http.media_types import CSV, NDJSON
+from songbook.models.bases import Record
+from songbook.models.tables import natural_key, next_version, table_of
+
+# JSON has its control characters escaped: with these COPY has nothing to quote.
+_WRITTEN: dict[str, dict[str, Any]] = {
+    CSV: {"format": "csv", "header": True},
+    NDJSON: {"format": "csv", "delimiter": "\x01", "quote": "\x02"},
+}
+_PLACE = "place_"
+"""The column of a staging table that has the order of the rows."""
+
+OnConflict = Literal["abort", "skip", "update"]
+
+
+async def copy_out(
+    db: Database, query: Query, media_type: str, sink: Callable[[bytes], Awaitable[None]]
+) -> int:
+    """Give `sink` the rows of a query in pieces; return how many there were.
+
+    A slow sink slows PostgreSQL down. Raises Unavailable when no connection is to be had,
+    TimeoutError, and asyncpg's errors as they are.
+    """
+    async with db.bulk(db.pool_timeout) as driver:
+        try:
+            await driver.execute("BEGIN READ ONLY")
+            await _lift_timeout(driver, db.bulk_seconds)
+            copied = await driver.copy_from_query(
+                query.sql,
+                *query.arguments,
+                output=sink,
+                timeout=db.bulk_seconds,
+                **_WRITTEN[media_type],
+            )
+            await driver.execute("COMMIT")
+        except BaseException:
+            driver.terminate()  # or the rest of the rows would be waited for
+            raise
+        return _number(copied)
+
+
+async def copy_in(
+    db: Database,
+    driver: asyncpg.Connection,
+    model: type[Record],
+    columns: Sequence[str],
+    rows: BinaryIO,
+    on_conflict: OnConflict,
+) -> int:
+    """Store rows, in COPY's text format, in the transaction of a connection; return how many.
+
+    With `skip` a row whose natural key is there already is passed over; with `update` it replaces
+    that one, unless they are equal, and of several rows of one key the last counts. Raises
+    TimeoutError, and asyncpg's errors as they are.
+    """
+    seconds = db.bulk_seconds
+    await _lift_timeout(driver, seconds)
+    into, names = table_of(model), tuple(columns)
+    if on_conflict != "abort":
+        into = _staging(model, names)
+        await driver.execute(str(CreateTable(into).compile(dialect=DIALECT)))
+    done = await driver.copy_to_table(into.name, source=rows, columns=columns, timeout=seconds)
+    if on_conflict != "abort":
+        merge = _merging(model, names, on_conflict).of({})
+        done = await driver.execute(merge.sql, *merge.arguments, timeout=seconds)
+    return _number(done)
+
+
+def _number(done: str) -> int:
+    """Return how many rows a command was about, by its tag."""
+    return int(done.rpartition(" ")[2])
+
+
+async def _lift_timeout(driver: asyncpg.Connection, seconds: float) -> None:
+    """Let the statements of a transaction take that long, each, and who reads what they send."""
+    setting = "SELECT set_config(name, $1, true) FROM unnest($2::text[]) AS name"
+    names = ["statement_timeout", "idle_in_transaction_session_timeout"]
+    await driver.execute(setting, f"{seconds * 1000:.0f}", names)
+
+
+@cache
+def _staging(model: type[Record], columns: tuple[str, ...]) -> Table:
+    """Return a table for rows that are not merged yet, in their order; its transaction drops it."""
+    table = table_of(model)
+    return Table(
+        f"staged_{table.name}",
+        MetaData(),
+        Column(_PLACE, BigInteger, Identity(always=True)),
+        *(Column(name, table.c[name].type) for name in columns),
+        prefixes=["TEMPORARY"],
+        postgresql_on_commit="DROP",
+    )
+
+
+@cache
+def _merging(model: type[Record], columns: tuple[str, ...], on_conflict: OnConflict) -> Statement:
+    """Return what stores the rows of the staging table."""
+    table, staged, key = table_of(model), _staging(model, columns), natural_key(model)
+    assert key is not None, "nothing else is offered a conflict"
+    rows = select(staged)
+    if on_conflict == "update":
+        parts = [_over(staged, part, table) for part in key.parts]
+        rows = rows.ext(distinct_on(*parts)).order_by(*parts, staged.c[_PLACE].desc())
+    last = rows.subquery("last")
+    ordered = select(*(last.c[name] for name in columns)).order_by(last.c[_PLACE])
+    new = insert(table).from_select(columns, ordered)
+    target: dict[str, Any] = {"index_elements": key.parts, "index_where": key.where}
+    if on_conflict == "skip":
+        return Statement(new.on_conflict_do_nothing(**target))
+    given, there = ([each[name] for name in columns] for each in (new.excluded, table.c))
+    differs = tuple_(*there).is_distinct_from(tuple_(*given))
+    values = {**dict(zip(columns, given, strict=True)), **_with_every_change(table)}
+    return Statement(new.on_conflict_do_update(**target, set_=values, where=differs))
+
+
+def _with_every_change(table: Table) -> dict[str, Any]:
+    """Return the columns that every change of a row sets, and to what."""
+    values: dict[str, Any] = {"version": next_version(table)}
+    for column in table.c:
+        if isinstance(column.onupdate, ColumnElementColumnDefault):
+            values[column.name] = column.onupdate.arg
+    return values
+
+
+def _over(staged: Table, part: ColumnElement[Any], table: Table) -> ColumnElement[Any]:
+    """Return an expression of one table over the columns of the staging table."""
+
+    def replaced(element: Any, **_: Any) -> Any:
+        return staged.c[element.name] if getattr(element, "table", None) is table else None
+
+    moved: ColumnElement[Any] = replacement_traverse(part, {}, replaced)
+    return moved

@@ -1,0 +1,112 @@
+"""Files with the rows of a resource, written on the command line as the service writes answers."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import BinaryIO, NamedTuple
+
+import asyncpg
+from sqlalchemy.engine import URL
+from sqlmodel import SQLModel
+
+from songbook.bulk.copy import copy_out
+from songbook.config import Settings, StartError
+from songbook.db.connect import opened_database
+from songbook.db.database import Database
+from songbook.errors.field_errors import faults_of
+from songbook.errors.problems import Problem
+from songbook.lists.selection import Selection
+from songbook.models.bases import Record
+
+Progress = Callable[[int, int | None], None]
+
+
+class Rows(NamedTuple):
+    """The rows of a resource that a query string asks for, in a format."""
+
+    table: type[Record]
+    public: type[SQLModel]
+    media_type: str
+    query: str = ""
+
+
+def export_file(
+    url: URL, rows: Rows, path: Path | None, settings: Settings, progress: Progress | None
+) -> int:
+    """Write rows to a file, or to standard output; return how many there were.
+
+    The file appears, or is replaced, when it is complete. `progress`, if anybody wants to know, is
+    told how many of how many rows are written. Raises StartError.
+    """
+    try:
+        selection = Selection(rows.table, rows.public, rows.query.encode(), "id")
+        selection.export(rows.media_type)
+        with _created(path) as file:
+            return asyncio.run(_write(url, selection, rows.media_type, settings, file, progress))
+    except Problem as problem:
+        reason = f"{faults_of(problem.errors)}." if problem.errors else problem.detail
+        raise StartError(f"nothing was exported: {reason}") from None
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
+        raise StartError(f"nothing was exported: {error or 'it took too long'}.") from None
+
+
+async def _write(
+    url: URL,
+    selection: Selection,
+    media_type: str,
+    settings: Settings,
+    file: BinaryIO,
+    progress: Progress | None,
+) -> int:
+    written, total = 0, None
+    async with opened_database(url, bulk_seconds=settings.bulk_seconds) as db:
+        if progress:
+            total = await _number(db, selection)
+
+        async def sink(piece: bytes) -> None:
+            nonlocal written
+            file.write(piece)
+            written += piece.count(b"\n")
+            if progress:
+                progress(written, total)
+
+        return await copy_out(db, selection.export(media_type), media_type, sink)
+
+
+async def _number(db: Database, selection: Selection) -> int | None:
+    """Return how many rows there are, None if it takes too long to count them."""
+    with suppress(asyncpg.PostgresError, TimeoutError):
+        row = await db.fetch(selection.count())
+        assert row is not None, "an aggregate gives a row"
+        return int(row[2])
+    return None
+
+
+@contextmanager
+def _created(path: Path | None) -> Iterator[BinaryIO]:
+    """Give a file that takes its name, and another's place, when all is written.
+
+    What is no file, as a device or a pipe, is written to as it is.
+    """
+    if path is None:
+        yield sys.stdout.buffer
+        sys.stdout.flush()
+        return
+    path = part = path.resolve()
+    if path.is_file() or not path.exists():
+        part = path.with_name(f".{path.name}.{token_hex(4)}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        if part != path:
+            part.replace(path)
+    except OSError as error:
+        if isinstance(error, TimeoutError):  # of the database
+            raise
+        raise StartError(f"{path} cannot be written: {error.strerror}.") from None
+    finally:
+        if part != path:
+            part.unlink(missing_ok=True)

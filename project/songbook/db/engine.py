@@ -1,0 +1,91 @@
+"""The engine: how connections to PostgreSQL are made, kept and refused."""
+
+import time
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DisconnectionError, MissingGreenlet
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import PoolProxiedConnection
+from sqlalchemy.util.concurrency import in_greenlet
+
+from songbook.errors.problems import Unavailable
+
+_SERVER_SETTINGS = {
+    "application_name": "songbook",
+    "timezone": "UTC",
+    "lock_timeout": "2s",
+    "statement_timeout": "5s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+_CONNECT_SECONDS = 5
+_COMMAND_SECONDS = 6
+_LIFE_SECONDS = 1800
+_END = "songbook_end"
+
+
+def engine_of(url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool) -> AsyncEngine:
+    """Return an engine with at most `pool_size` connections, none of them made yet."""
+    engine = create_async_engine(
+        url,
+        echo=echo,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_timeout,
+        pool_recycle=_LIFE_SECONDS,
+        pool_use_lifo=True,
+        pool_reset_on_return=None,
+        hide_parameters=True,
+        connect_args={
+            "timeout": _CONNECT_SECONDS,
+            "command_timeout": _COMMAND_SECONDS,
+            "server_settings": _SERVER_SETTINGS,
+            **_cache_of(make_url(url)),
+        },
+    )
+    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "do_connect", _connect)
+    event.listen(engine.sync_engine, "connect", _note_age)
+    return engine
+
+
+def _cache_of(url: URL) -> dict[str, int]:
+    """Return how many prepared statements the driver keeps: as many as SQLAlchemy, by the URL.
+
+    None, that is, where a pooler may give each transaction another connection.
+    """
+    size = url.query.get("prepared_statement_cache_size")
+    return {} if size is None else {"statement_cache_size": int(str(size))}
+
+
+def can_be_passed_on(lent: PoolProxiedConnection) -> bool:
+    """Return whether a connection that was lent can be lent again, past the pool and its checks."""
+    return (
+        lent.is_valid and _is_usable(lent.driver_connection) and time.monotonic() < lent.info[_END]
+    )
+
+
+def _note_age(_connection: object, record: Any) -> None:
+    record.info[_END] = time.monotonic() + _LIFE_SECONDS
+
+
+def _is_usable(driver: Any) -> bool:
+    """Return whether a connection is neither broken nor inside a transaction."""
+    return not (driver.is_closed() or driver.is_in_transaction())
+
+
+def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+    """Refuse a connection that broke while idle, or that came back inside a transaction."""
+    if not _is_usable(connection.driver_connection):
+        raise DisconnectionError
+
+
+def _connect(dialect: Any, _record: object, arguments: Any, options: dict[str, Any]) -> Any:
+    """Connect; where nothing can wait, refuse to before a coroutine is made that none awaits."""
+    if not in_greenlet():
+        raise MissingGreenlet
+    try:
+        return dialect.connect(*arguments, **options)
+    except OSError as error:
+        raise Unavailable from error

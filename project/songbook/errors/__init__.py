@@ -1,0 +1,1 @@
+"""Every failure as problem details (RFC 9457)."""

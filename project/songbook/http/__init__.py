@@ -1,0 +1,1 @@
+"""A request from the socket to the handler: middleware, routes, bodies, dependencies."""

@@ -1,0 +1,1 @@
+"""A list: its parameters, its statement, its pages."""

@@ -1,0 +1,95 @@
+"""The parameters of a list as the OpenAPI document describes them: exactly what is accepted."""
+
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, Column
+from sqlmodel import SQLModel
+
+from songbook.lists.filters import CONTAINS, EQUAL, Parameter, offered, sortable
+from songbook.lists.params import DEFAULT_LIMIT, MOST_ROWS, MOST_VALUES
+from songbook.models.bases import Record
+from songbook.models.fields import INT4, INT8, NO_NUL, kind_of
+from songbook.models.tables import table_of
+
+_SAYS = {
+    CONTAINS: "Contains this text, in any case.",
+    "_gt": "Is greater than this.",
+    "_gte": "Is at least this.",
+    "_lt": "Is less than this.",
+    "_lte": "Is at most this.",
+}
+_SCHEMAS: dict[type, dict[str, Any]] = {
+    bool: {"type": "boolean"},
+    float: {"type": "number"},
+    Decimal: {"type": "number"},
+    str: {"type": "string", "pattern": NO_NUL},
+    date: {"type": "string", "format": "date"},
+    datetime: {"type": "string", "format": "date-time"},
+    UUID: {"type": "string", "format": "uuid"},
+}
+
+
+def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> list[dict[str, Any]]:
+    """Return the parameters of a list; `sort` is the order of one that asks for none."""
+    limit = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": DEFAULT_LIMIT}
+    after = "The cursor of a `Link`: opaque, bound to these filters and this order."
+    words = "Words that must all occur in the texts, whole and in any case."
+    exact = {"type": "string", "const": "exact"}
+    formulas = {"type": "string", "const": "formulas"}
+    marked = "Of CSV: `formulas` has an apostrophe before what a spreadsheet would run."
+    return [
+        _query("limit", "How many rows at most; of CSV and NDJSON all, if it is left out.", limit),
+        _sort(sortable(model, public), sort),
+        _query("after", after, {"type": "string"}),
+        _query("q", words, _SCHEMAS[str]),
+        _query("count", "Of JSON: `exact` adds X-Total-Count.", exact),
+        _query("escape", marked, formulas),
+        *(
+            _filter(name, parameter, table_of(model).c[parameter.field])
+            for name, parameter in offered(model, public).items()
+        ),
+    ]
+
+
+def _query(name: str, description: str, schema: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", "description": description, "schema": schema, **more}
+
+
+def _filter(name: str, parameter: Parameter, column: Column[Any]) -> dict[str, Any]:
+    """Return the parameter of one filter."""
+    schema = _schema_of(column)
+    if parameter.comparison != EQUAL:
+        return _query(name, _SAYS[parameter.comparison], schema)
+    description = "Is this; repeated: is any of these."
+    if parameter.nullable:
+        description += " Empty: is null."
+        schema = {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
+    return _query(name, description, {"type": "array", "items": schema, "maxItems": MOST_VALUES})
+
+
+def _schema_of(column: Column[Any]) -> dict[str, Any]:
+    """Return the schema of one value of a filter: of the column's type, within its range."""
+    kind = kind_of(column)
+    if kind is int:
+        low, high = INT8 if isinstance(column.type, BigInteger) else INT4
+        return {"type": "integer", "minimum": low, "maximum": high}
+    return _SCHEMAS.get(kind, {"type": "string"})
+
+
+def _sort(fields: list[str], default: str) -> dict[str, Any]:
+    """Return the parameter of the order: each field once, in one direction."""
+    keys = [(name, f"-{name}") for name in fields]
+    twice = [{"allOf": [{"contains": {"const": key}} for key in pair]} for pair in keys]
+    schema = {
+        "type": "array",
+        "items": {"enum": [key for pair in keys for key in pair]},
+        "minItems": 1,
+        "uniqueItems": True,
+        "not": {"anyOf": twice},
+        "default": default.split(","),
+    }
+    description = "The order: public fields separated by commas, `-` for descending."
+    return _query("sort", description, schema, style="form", explode=False)

@@ -1,0 +1,182 @@
+"""The statement of a page: its rows as JSON, read from an index wherever one serves the order."""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    BigInteger,
+    BindParameter,
+    ColumnElement,
+    Subquery,
+    any_,
+    bindparam,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    text,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlmodel import SQLModel
+
+from songbook.db.statements import SHAPES, Statement, json_of, public_columns
+from songbook.lists.filters import CONTAINS
+from songbook.lists.params import WORDS, Condition, Key
+from songbook.models.bases import Record
+from songbook.models.fields import kind_of
+from songbook.models.tables import living, searched_words, table_of
+from songbook.models.text_search import all_words
+
+SEPARATOR = ",\n"
+"""What stands between two rows: PostgreSQL escapes a text's line ends, so it is nowhere else."""
+
+
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = "^[-=+@\t\r]"
+
+
+class Shape(NamedTuple):
+    """All that the SQL of a page depends on; `after`: which values of the cursor are not null."""
+
+    conditions: tuple[Condition, ...]
+    order: tuple[Key, ...]
+    after: tuple[bool, ...] | None
+    counted: bool
+
+
+class Writing(NamedTuple):
+    """How an export writes its rows.
+
+    Each is an object, or values; `escaped`: texts that a spreadsheet would take for a formula begin
+    with an apostrophe; `limited`: there is a most number of rows.
+    """
+
+    as_values: bool
+    escaped: bool
+    limited: bool
+
+
+@lru_cache(SHAPES)
+def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) -> Statement:
+    """Compile the statement of a page: the rows as JSON, one more than asked for; their number."""
+    table, where = table_of(model), _where(model, shape)
+    shown = _rows(model, public, shape, bindparam("rows", type_=BigInteger))
+    document = func.string_agg(json_of(shown), literal_column("E',\\n'"))
+    counts: list[ColumnElement[int]] = [func.count()]
+    if shape.counted:
+        counts.append(select(func.count()).select_from(table).where(*where).scalar_subquery())
+    return Statement(select(document, *counts).select_from(shown), shared=True)
+
+
+@lru_cache(SHAPES)
+def export_statement(
+    model: type[Record], public: type[SQLModel], shape: Shape, written: Writing
+) -> Statement:
+    """Compile the statement of all rows: each as JSON, or its values as JSON would spell them."""
+    rows = bindparam("rows", type_=BigInteger) if written.limited else None
+    shown = _rows(model, public, shape, rows)
+    if not written.as_values:
+        # COPY writes it as it is: the cast that a page needs would cost a third of the time
+        return Statement(select(func.row_to_json(shown.table_valued())).select_from(shown))
+    kinds = {name: kind_of(table_of(model).c[name]) for name in public.model_fields}
+    return Statement(select(*(_spelled(shown.c[name], kinds[name], written) for name in kinds)))
+
+
+def _spelled(column: ColumnElement[Any], kind: type, written: Writing) -> ColumnElement[Any]:
+    """Return the value of a column as JSON spells it, without the quotes of a text."""
+    if kind is str and written.escaped:
+        marked = literal_column("''''").concat(column)
+        return case((column.regexp_match(_FORMULA), marked), else_=column).label(column.name)
+    if kind in {str, int}:
+        return column
+    return func.to_json(column).op("#>>")(text("'{}'")).label(column.name)
+
+
+def _where(model: type[Record], shape: Shape) -> list[ColumnElement[bool]]:
+    return living(model) + [_condition(model, condition) for condition in shape.conditions]
+
+
+def _rows(
+    model: type[Record], public: type[SQLModel], shape: Shape, rows: BindParameter[int] | None
+) -> Subquery:
+    """Return the rows of a shape in their order, at most `rows` of them."""
+    table = table_of(model)
+    where, columns = _where(model, shape), public_columns(table, public)
+    order = [_ordered(table.c[key.field], key) for key in shape.order]
+    ranges = [[]] if shape.after is None else list(_ranges(model, shape.order, shape.after))
+    branches = [
+        select(*columns).where(*where, *beyond).order_by(*order).limit(rows)
+        for beyond in ranges or [[literal_column("false")]]
+    ]
+    if len(branches) == 1:
+        return branches[0].subquery("shown")
+    union = union_all(*branches).subquery("ranges")
+    outer = [_ordered(union.c[key.field], key) for key in shape.order]
+    return select(union).order_by(*outer).limit(rows).subquery("shown")
+
+
+def _ordered(column: ColumnElement[Any], key: Key) -> ColumnElement[Any]:
+    return column.desc() if key.descending else column.asc()
+
+
+def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]:
+    """Return the SQL of a filter."""
+    if condition.comparison == WORDS:
+        return searched_words(model).op("@@")(all_words(condition.bind))
+    column = table_of(model).c[condition.field]
+    if not condition.bind:
+        return column.is_(None)
+    value = bindparam(condition.bind, type_=ARRAY(column.type) if condition.many else column.type)
+    comparisons: dict[str, Callable[[], ColumnElement[bool]]] = {
+        "": lambda: column == (any_(value) if condition.many else value),
+        CONTAINS: lambda: column.ilike(value),
+        "_gt": lambda: column > value,
+        "_gte": lambda: column >= value,
+        "_lt": lambda: column < value,
+        "_lte": lambda: column <= value,
+    }
+    compared = comparisons[condition.comparison]()
+    return or_(compared, column.is_(None)) if condition.or_null else compared
+
+
+def _ranges(
+    model: type[Record], order: tuple[Key, ...], after: tuple[bool, ...]
+) -> Iterator[list[ColumnElement[bool]]]:
+    """Give the conditions of the index ranges that together lie behind the cursor.
+
+    A single condition with OR would have every row before the page read and thrown away. NULLs come
+    last in ascending and first in descending order, as PostgreSQL sorts them.
+    """
+    table = table_of(model)
+    same: list[ColumnElement[bool]] = []
+    place = 0
+    while place < len(order):
+        descending = order[place].descending
+        run = list(_run(order, after, place))
+        columns = [table.c[order[nth].field] for nth in run]
+        values = [bindparam(f"k{nth}", type_=table.c[order[nth].field].type) for nth in run]
+        if run:
+            ends, seen = tuple_(*columns), tuple_(*values)
+            yield [*same, ends < seen if descending else ends > seen]
+        for column, value in zip(columns, values, strict=True):
+            if column.nullable and not descending:
+                yield [*same, column.is_(None)]
+            same.append(column == value)
+        if not run:
+            column = table.c[order[place].field]
+            if descending:
+                yield [*same, column.is_not(None)]
+            same.append(column.is_(None))
+        place += len(run) or 1
+
+
+def _run(order: tuple[Key, ...], after: tuple[bool, ...], start: int) -> Iterator[int]:
+    """Give the places from `start` on that have values and one direction: one row comparison."""
+    for place in range(start, len(order)):
+        if not after[place] or order[place].descending != order[start].descending:
+            return
+        yield place

@@ -1,0 +1,160 @@
+"""The OpenAPI document: what the routes declare, and what their guards, bodies and answers add."""
+
+from typing import Any, Literal
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import TypeAdapter
+from sqlmodel.main import default_registry
+
+from songbook.config import Settings
+from songbook.errors.details import MEDIA_TYPE, ProblemDetails, title_of
+from songbook.errors.import_report import ImportReport
+from songbook.http.dependencies import Alternative, Guard, Rule
+from songbook.http.routing import Route
+from songbook.models.bases import Fields
+from songbook.models.tables import unique_fields
+from songbook.openapi.bulk import add_exports, add_imports, add_tries
+from songbook.openapi.headers import HEADERS, headers_of, references
+
+_BODY = (400, 413, 415, 422)
+_FROM_FASTAPI = ("HTTPValidationError", "ValidationError")
+_SCHEMA = "#/components/schemas/{model}"
+
+_Use = tuple[Literal["validation", "serialization"], Any]
+
+
+_SECURITY = {
+    "password": {
+        "type": "oauth2",
+        "description": "A name or an e-mail, and the password.",
+        "flows": {"password": {"tokenUrl": "api/auth/token", "scopes": {}}},
+    },
+    "token": {
+        "type": "http",
+        "description": "A token that is at hand already.",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+    },
+}
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI document of the service, made once."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        routes = [
+            route for route in app.routes if isinstance(route, Route) and route.include_in_schema
+        ]
+        failures: set[int] = set()
+        for route in routes:
+            for method in route.methods or ():
+                operation = document["paths"][route.path_format][method.lower()]
+                failures |= _complete(operation, route, method, app.state.settings)
+        components = document.setdefault("components", {})
+        schemas = {**components.get("schemas", {}), **_schemas(routes)}
+        components["schemas"] = {
+            name: schemas[name] for name in sorted(schemas) if name not in _FROM_FASTAPI
+        }
+        components["responses"] = {_name(status): _failure(status) for status in sorted(failures)}
+        components["headers"] = HEADERS
+        components["securitySchemes"] = _SECURITY
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _schemas(routes: list[Route]) -> dict[str, Any]:
+    """Return the schemas of all bodies as pydantic writes them; FastAPI makes floats of bounds."""
+    read: list[_Use] = [("validation", body) for route in routes for body in route.bodies.values()]
+    written: list[_Use] = [("serialization", route.response_model) for route in routes]
+    uses = [
+        *read,
+        *written,
+        *[("serialization", model) for model in (ProblemDetails, ImportReport)],
+    ]
+    adapters = [(mode, mode, TypeAdapter[Any](model)) for mode, model in uses if model]
+    found: dict[str, Any] = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMA)[1]["$defs"]
+    return found
+
+
+def _complete(operation: dict[str, Any], route: Route, method: str, settings: Settings) -> set[int]:
+    """Add to an operation what its guards read and refuse, and its headers; return its failures."""
+    guards: list[Guard | Alternative] = [*route.guards.values()]
+    if route.alternative:
+        guards.append(route.alternative)
+    parameters = [parameter for guard in guards for parameter in guard.parameters]
+    if parameters:
+        operation["parameters"] = parameters + operation.get("parameters", [])
+    operation["operationId"] = route.name
+    names = {parameter["name"] for parameter in parameters}
+    _add_formats(operation, route, method, names)
+    responses: dict[str, dict[str, Any]] = operation["responses"]
+    failures = {int(status) for status in responses if int(status) >= 400}
+    failures |= {status for guard in guards for status in guard.refuses}
+    if route.bodies:
+        failures |= {*_BODY, *([409] if _may_conflict(route) else ())}
+    failures |= _admit(operation, route.rule, asks=route.rule.asks(method, settings))
+    for status, response in responses.items():
+        response["headers"] = headers_of(int(status), names, route)
+        for content in response.get("content", {}).values():
+            content["schema"].pop("title", None)
+    responses |= {
+        str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in failures
+    }
+    operation["responses"] = dict(sorted(responses.items()))
+    return failures
+
+
+def _add_formats(operation: dict[str, Any], route: Route, method: str, names: set[str]) -> None:
+    """Add to an operation the other formats of its body and its answers."""
+    if route.alternative:
+        add_imports(operation, route.alternative.media_types)
+    if "limit" in names:
+        add_exports(operation)
+    if "dry_run" in names:
+        add_tries(operation)
+    if route.bodies and method == "PATCH":
+        content = operation["requestBody"]["content"]
+        content["application/merge-patch+json"] = content["application/json"]
+    if "If-None-Match" in names:
+        operation["responses"]["304"] = {"description": "The client has this answer already."}
+
+
+def _may_conflict(route: Route) -> bool:
+    """Return whether a body writes what has to be unique in the table of its Base class."""
+    for body in route.bodies.values():
+        bases = {base for base in body.__mro__ if issubclass(base, Fields)} - {Fields}
+        for mapper in default_registry.mappers:
+            model = mapper.class_
+            if bases & {*model.__mro__} and unique_fields(model) & body.model_fields.keys():
+                return True
+    return False
+
+
+def _admit(operation: dict[str, Any], rule: Rule, *, asks: bool) -> set[int]:
+    """Add to an operation who may call it; return the failures of those who may not."""
+    operation["x-rule"] = rule.name
+    if not asks:
+        return set()
+    operation["security"] = [{name: []} for name in _SECURITY]
+    return set(rule.refuses)
+
+
+def _failure(status: int) -> dict[str, Any]:
+    """Return the description of a failure."""
+    schema = {"$ref": _SCHEMA.format(model="ProblemDetails")}
+    more = {401: ["WWW-Authenticate"], 412: ["ETag"], 429: ["Retry-After"], 503: ["Retry-After"]}
+    headers = references(["X-Request-ID", *more.get(status, [])])
+    if status == 409:  # of a key that is in use
+        headers["Retry-After"] = HEADERS["Retry-After"] | {"required": False}
+    return {
+        "description": title_of(status),
+        "headers": headers,
+        "content": {MEDIA_TYPE: {"schema": schema}},
+    }
+
+
+def _name(status: int) -> str:
+    return title_of(status).replace(" ", "")

@@ -1,0 +1,52 @@
+"""The headers of answers in the OpenAPI document."""
+
+from typing import Any
+
+from songbook.http.routing import Route
+
+
+def _header(description: str, schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
+    return {"description": description, "required": required, "schema": schema}
+
+
+_TAG = {"type": "string", "pattern": '^"[!#-~]*"$'}
+_LINK = {"type": "string", "pattern": '^</[^>]*>; rel="next"$'}
+_COUNT = {"type": "integer", "minimum": 0}
+_REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
+
+HEADERS = {
+    "ETag": _header("The entity tag of this answer; with 412 that of the record as it is.", _TAG),
+    "Location": _header("The path of what was created.", {"type": "string", "pattern": "^/"}),
+    "Link": _header("The path of the next page, when there is one.", _LINK, required=False),
+    "X-Total-Count": _header("With `count=exact`: how many rows match.", _COUNT, required=False),
+    "X-Request-ID": _header("The id under which the request is logged.", _REQUEST_ID),
+    "Idempotency-Replayed": _header(
+        "`true`: the request was done before, and this was its answer.",
+        {"type": "string", "const": "true"},
+    ),
+    "Vary": _header(
+        "Which header of the request decides on the format.", {"type": "string", "const": "Accept"}
+    ),
+    "WWW-Authenticate": _header("How to authenticate: `Bearer`.", {"type": "string"}),
+    "Retry-After": _header("After how many seconds to try again.", _COUNT),
+}
+
+
+def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
+    """Return the headers of an answer that is no failure."""
+    is_tagged = status != 204 and route.response_model and "db" in route.guards
+    # one that is tried, one of many rows, and a file have neither a tag nor an address
+    is_one = status == 304 or (status == 201 and not route.alternative)
+    is_one |= not names & {"dry_run", "limit"}
+    own = [*(["ETag"] if is_tagged else []), *(["Location"] if status == 201 else [])]
+    always, sometimes = (["X-Request-ID", *own], []) if is_one else (["X-Request-ID"], own)
+    if status in {200, 304} and "limit" in names:
+        always += ["Link", "X-Total-Count", "Vary"]
+    if "Idempotency-Key" in names:
+        sometimes.append("Idempotency-Replayed")
+    return references(always) | {name: HEADERS[name] | {"required": False} for name in sometimes}
+
+
+def references(headers: list[str]) -> dict[str, Any]:
+    """Return references to the descriptions of headers."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}

@@ -1,0 +1,1 @@
+"""uvicorn and the HTTP/1.1 protocol."""
