@@ -139,14 +139,14 @@ def behind(order: str, song: Song) -> str:
     """Ask for the page behind a song, as its link would."""
     first = selection(order)
     values = [song[key.field] for key in first.asked.order]
-    cursor = import_module("app.cursors").encode_cursor(values, first.bound_to)
+    cursor = import_module("songbook.lists.cursors").encode_cursor(values, first.bound_to)
     return f"{order}&after={cursor}"
 
 
 def selection(query: str) -> Any:
     """Have Songbook read a query string."""
     songs = import_module("app.resources.songs")
-    read = import_module("app.selections").Selection
+    read = import_module("songbook.lists.selection").Selection
     return read(songs.Song, songs.SongPublic, query.encode(), "id")
 
 

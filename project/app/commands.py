@@ -1,21 +1,48 @@
 """The commands of this service beside those of every service."""
 
 import asyncio
-from typing import Any
+import sys
+from typing import Annotated, Any
 
 import asyncpg
+import typer
 from pydantic import ValidationError
 from sqlalchemy.engine import URL
 
 from app.resources.users import User, UserCreate, UserPublic, with_hash
+from app.settings import Settings
 from songbook.config import StartError
 from songbook.crud.statements import created
-from songbook.db.connect import opened_database
+from songbook.db.connect import check_database, located, opened_database
 from songbook.errors.field_errors import reasons_of
 from songbook.errors.handlers import problem_of
 
+Username = Annotated[str, typer.Argument(help="The name to sign in with.")]
+Email = Annotated[str, typer.Argument(help="The e-mail, good for signing in as well.")]
+Name = Annotated[str | None, typer.Option(help="May be left out.")]
 
-def create_superuser(url: URL, **given: Any) -> None:
+
+def create_superuser(
+    username: Username, email: Email, first_name: Name = None, last_name: Name = None
+) -> None:
+    """Store a superuser, whose password is read from standard input."""
+    names = {"first_name": first_name, "last_name": last_name}
+    given = {"username": username, "email": email, "password": _password(), **names}
+    with located(Settings.load()) as url:
+        check_database(url)
+        store_superuser(url, **given)
+    print(f"{username} is a superuser, who signs in at /api/auth/token.")
+
+
+def _password() -> str:
+    """Ask for a password twice, or read the line that is piped in."""
+    if sys.stdin.isatty():
+        asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return asked
+    return sys.stdin.readline().rstrip("\r\n")
+
+
+def store_superuser(url: URL, **given: Any) -> None:
     """Store a superuser; raise StartError when the fields do not fit or are taken."""
     try:
         user = UserCreate(**given, is_superuser=True)

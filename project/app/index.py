@@ -6,8 +6,8 @@ from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
+from app.settings import Settings
 from songbook.auth.permissions import PUBLIC
-from songbook.config import Settings
 from songbook.http.routing import Router
 
 router = Router(tags=["index"], dependencies=[PUBLIC])

@@ -1,1 +1,3 @@
-"""The machinery: nothing here knows the service that is made of it."""
+"""Songbook: families of SQLModel classes become asynchronous REST resources on PostgreSQL."""
+
+__version__ = "0.1.0"

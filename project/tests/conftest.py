@@ -36,8 +36,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app import __main__, resources
 from app.main import create_app
 from app.resources.users import User
+from app.settings import Settings
 from songbook.auth import passwords, tokens
-from songbook.config import Settings
+from songbook.models.discovery import family
 from songbook.models.tables import table_of
 
 PROJECT = Path(__file__).parents[1]
@@ -80,7 +81,7 @@ class Resource:
     def __init__(self, name: str, module: ModuleType) -> None:
         self.name = name
         self.path: str = module.router.prefix
-        self.table, self.create, self.update, self.public = resources.family(module)
+        self.table, self.create, self.update, self.public = family(module)
         schema = self.create.model_json_schema()
         self.required: list[str] = schema["required"]
         self.fields = {name: kinds(field) for name, field in schema["properties"].items()}
@@ -252,7 +253,7 @@ LEAKS = Leaks()
 def discreet_log() -> Iterator[None]:
     """Fail the test during which the log, as verbose as it can be, was told a secret."""
     LEAKS.found.clear()
-    root, ours = logging.getLogger(), logging.getLogger("app")
+    root, ours = logging.getLogger(), logging.getLogger("songbook")
     level = ours.level
     root.addHandler(LEAKS)  # each time anew: some tests configure the logging of their own
     ours.setLevel(logging.DEBUG)
@@ -537,7 +538,7 @@ def command(
         monkeypatch.setattr(sys, "argv", ["app", *arguments])
         code: str | int | None = 0
         try:
-            __main__.main()
+            __main__.cli()
         except SystemExit as end:
             code = end.code
         printed, told = capsys.readouterr()

@@ -13,6 +13,7 @@ from sqlmodel import SQLModel
 
 from app import resources
 from songbook.http.media_types import CSV, JSON, NDJSON
+from songbook.models.discovery import family
 
 OF_A_FILE = ("ignore",)
 OF_MANY_ROWS = ("on_error", "on_conflict", *OF_A_FILE)
@@ -44,7 +45,7 @@ def as_ndjson(_context: SerializationContext, value: Any) -> bytes:
 def rows_of(path: str) -> type[SQLModel]:
     """Return the class of the rows that a list takes."""
     modules = {module.router.prefix: module for module in resources.modules().values()}
-    return resources.family(modules[path]).create
+    return family(modules[path]).create
 
 
 def fits(model: type[SQLModel], row: Any) -> bool:

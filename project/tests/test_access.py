@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from app.main import ALIASES, create_app
+from app.settings import Settings
 from songbook.auth.permissions import SIGNED_IN
-from songbook.config import Settings
 from songbook.http.routing import Route, Router
 from tests.conftest import (
     PRINCIPAL,

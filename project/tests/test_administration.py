@@ -74,7 +74,7 @@ def test_without_its_table_a_superuser_is_told_to_migrate_first(
 ) -> None:
     refused = create("ada", "ada@example.org", url=scratch_url)
 
-    assert refused.told == ["songbook: the table is not there yet: run python -m app migrate."]
+    assert refused.told == ["songbook: the table is not there yet: run alembic upgrade head."]
 
 
 async def test_the_purge_tells_what_it_removed_and_keeps_what_is_not_due(
@@ -101,7 +101,7 @@ def test_a_purge_without_its_table_says_to_migrate_first(
 ) -> None:
     refused = command("purge", DATABASE_URL=spelled(scratch_url))
 
-    assert refused.told == ["songbook: the table is not there yet: run python -m app migrate."]
+    assert refused.told == ["songbook: the table is not there yet: run alembic upgrade head."]
 
 
 @pytest.mark.parametrize("days", ["-1", "36501", "9" * 30])

@@ -18,9 +18,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.main import create_app
 from app.resources.cities import City
+from app.settings import Settings
 from songbook.auth.permissions import PUBLIC
 from songbook.bulk.imports import imports_of
-from songbook.config import Settings
 from songbook.http.routing import Router
 from songbook.models.bases import Fields, Record, SoftDelete, Timestamps
 from songbook.models.fields import Characters, Flag, Text, Whole

@@ -21,7 +21,7 @@ from alembic import command as alembic
 from alembic.config import Config
 from sqlalchemy.engine import URL
 
-from songbook.config import Settings
+from app.settings import Settings
 from songbook.db import embedded
 from tests.conftest import (
     PROJECT,
@@ -296,7 +296,7 @@ from app import __main__
 from app.main import app
 with contextlib.suppress(SystemExit):
     sys.argv[1:] = ["migrate"]
-    __main__.main()
+    __main__.cli()
 async def live():
     async with app.router.lifespan_context(app):
         pass
@@ -314,7 +314,7 @@ print(sorted(watched & {*sys.modules}))
         check=True,
     ).stdout
 
-    assert loaded == "['app.startup']\n"
+    assert loaded == "['songbook.db.connect']\n"
 
 
 def test_a_setting_that_does_not_fit_is_one_line(command: Command, tmp_path: Path) -> None:

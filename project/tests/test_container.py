@@ -20,7 +20,7 @@ import yaml  # type: ignore[import-untyped] # the stubs would be for this file a
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from songbook.config import ALIASES, Settings
+from app.settings import Settings
 from tests.conftest import execute
 
 PROJECT = Path(__file__).parents[1]
@@ -32,7 +32,7 @@ SHIPPED = {"alembic.ini", "app", "config", "migrations", "requirements.txt"}
 FIELDS = set(Settings.model_fields)
 OF_THE_IMAGE = {"host", "port", "postgres_data"}
 IN_FILES = {"database_url_file", "pg_password_file", "oauth_token_secret_file"}
-NAMES = (FIELDS - OF_THE_IMAGE) | IN_FILES | {name.lower() for name in ALIASES.values()}
+NAMES = (FIELDS - OF_THE_IMAGE) | IN_FILES | {name.lower() for name in Settings.aliases.values()}
 
 in_containers = pytest.mark.timeout(900)
 

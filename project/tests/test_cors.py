@@ -8,7 +8,7 @@ from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy.engine import URL
 
 from app.main import create_app
-from songbook.config import Settings
+from app.settings import Settings
 from tests.conftest import assert_headers, assert_problem, spelled
 
 FRIEND, STRANGER = "https://shop.example.org", "https://evil.example"

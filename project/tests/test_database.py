@@ -17,8 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from app.main import create_app
 from app.resources.songs import Song, SongCreate
+from app.settings import Settings
 from songbook.auth.permissions import PUBLIC
-from songbook.config import Settings
 from songbook.db.database import Database
 from songbook.db.statements import Query
 from songbook.http.dependencies import SessionDep

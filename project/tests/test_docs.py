@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
 from app.main import create_app
-from songbook.config import Settings
+from app.settings import Settings
 
 
 @pytest.mark.parametrize("address", ["/docs", "/docs/"])

@@ -462,7 +462,7 @@ def test_waiting_for_another_process_has_an_end(place: Path) -> None:
     with (place / "users").open("wb") as users:
         fcntl.flock(users, fcntl.LOCK_EX)
         assert str(place / "users") in refusal(
-            place, "from app import postgres_server\npostgres_server.PATIENCE = 0.1\n" + USE
+            place, "from songbook.db.embedded import server\nserver.PATIENCE = 0.1\n" + USE
         )
 
 

@@ -188,7 +188,10 @@ def test_a_database_that_is_away_or_not_migrated_leaves_no_file(
 ) -> None:
     for url, sentence in (
         ("postgresql://me@127.0.0.1:1/songbook", "no PostgreSQL answers at 127.0.0.1:1"),
-        (spelled(scratch_url), "the table is not there yet: run python -m app migrate."),
+        (
+            spelled(scratch_url),
+            "the table is not there yet: run alembic upgrade head.",
+        ),
     ):
         outcome = export("songs", tmp_path / "songs.csv", DATABASE_URL=url)
         assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from starlette.types import Message
 
 from app.main import create_app
-from songbook.config import Settings
+from app.settings import Settings
 from tests.conftest import execute, slow, spelled, wait_until
 from tests.test_bad_requests import head, read
 from tests.test_import_service import POOL_SIZE, Process, on_linux, process

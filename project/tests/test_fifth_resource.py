@@ -44,6 +44,7 @@ def write_albums(resources: Path) -> None:
     albums = f"{songs[:start]}\n{ALBUMS.lstrip()}\n\n{songs[end:]}"
     for old, new in (
         ("song", "album"),
+        ("albumbook", "songbook"),
         ("Song", "Album"),
         ("import Text, Whole", "import Characters, Flag, Text, Whole"),
         ("RecordPublic\n", "RecordPublic, SoftDelete, Timestamps\n"),

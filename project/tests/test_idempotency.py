@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from app.main import create_app
-from songbook.config import Settings
+from app.settings import Settings
 from songbook.http.media_types import CSV
 from tests.conftest import (
     EMPTY,

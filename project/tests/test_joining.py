@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from app.main import create_app
-from songbook.config import Settings
+from app.settings import Settings
 from songbook.db.batching import MOST_TOGETHER
 from songbook.db.database import Database
 from tests.conftest import assert_problem, client_of, spelled, waiting

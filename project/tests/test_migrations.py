@@ -27,7 +27,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from app.main import create_app
-from songbook.config import Settings
+from app.settings import Settings
 from tests.conftest import PROJECT, Outcome, execute, spelled
 
 REVISIONS = sorted((PROJECT / "migrations" / "versions").glob("*.py"))

@@ -35,7 +35,7 @@ for line in ("upgrade head", f"revision --autogenerate -m {message}", "upgrade h
     alembic(line.split())
 with contextlib.suppress(SystemExit):
     if sys.argv[1:]:
-        __main__.main()
+        __main__.cli()
 print(json.dumps(asyncio.run(ask(json.load(sys.stdin)))))
 """
 """Migrates a copy of the project with a new revision, runs a command if any, sends requests."""

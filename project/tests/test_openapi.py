@@ -25,8 +25,8 @@ from sqlalchemy.engine import URL
 from sqlmodel import SQLModel
 
 from app.main import create_app
+from app.settings import Settings
 from songbook.auth import passwords, tokens
-from songbook.config import Settings
 from tests.conftest import PRINCIPAL, PROJECT, Resource, execute, sign_in, slow, spelled
 
 COMMITTED = PROJECT.parent / "docs" / "openapi.json"

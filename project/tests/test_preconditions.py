@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from app.main import create_app
-from songbook.config import Settings
+from app.settings import Settings
 from songbook.db.database import Database
 from tests.conftest import Resource, assert_headers, assert_problem, spelled, waiting
 

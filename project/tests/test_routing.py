@@ -14,8 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.main import create_app
 from app.resources.songs import Song
+from app.settings import Settings
 from songbook.auth.permissions import OPEN, PUBLIC
-from songbook.config import Settings
 from songbook.crud.preconditions import if_match
 from songbook.http.dependencies import Id, SessionDep, guard, record_id
 from songbook.http.routing import Route, Router

@@ -19,11 +19,13 @@ from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
-from songbook.config import ALIASES, ROOT, Settings, StartError, load_settings
+from app.settings import Settings
+from songbook.config import StartError
 from songbook.config.listing import spelled
-from songbook.config.token_secrets import weakness
+from songbook.config.production import weakness
 from tests.conftest import PROJECT, execute
 
+ROOT = PROJECT.parent
 SECRET = "hush-4711"
 SECRET_FIELDS = {"database_url", "pg_password", "oauth_token_secret"}
 DEFAULTS = Settings.model_construct().model_dump()
@@ -40,7 +42,11 @@ Write = Callable[..., None]
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what the machine that runs the tests has set."""
-    names = [*Settings.model_fields, *ALIASES.values(), *(f"{name}_file" for name in SECRET_FIELDS)]
+    names = [
+        *Settings.model_fields,
+        *Settings.aliases.values(),
+        *(f"{name}_file" for name in SECRET_FIELDS),
+    ]
     for name in names:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
@@ -61,12 +67,12 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
 def refusal(**given: object) -> str:
     """Return the sentence with which settings are refused."""
     with pytest.raises(StartError) as refused:
-        load_settings(**given)
+        Settings.load(**given)
     return str(refused.value)
 
 
 def test_without_any_setting_the_service_is_private_and_brings_its_database() -> None:
-    settings = load_settings()
+    settings = Settings.load()
 
     assert settings.url is None
     assert settings.postgres_data == PROJECT.parent / ".data" / "postgres"
@@ -82,23 +88,23 @@ def test_the_environment_wins_over_the_defaults_and_an_option_over_both(
     monkeypatch.setenv("REQUIRE_IF_MATCH", "true")
     monkeypatch.setenv("POSTGRES_DATA", "/somewhere/else")
 
-    assert (load_settings().port, load_settings().workers) == (9001, 3)
-    assert load_settings().require_if_match is True
-    assert load_settings().postgres_data == Path("/somewhere/else")
-    assert load_settings(port=9002).port == 9002
+    assert (Settings.load().port, Settings.load().workers) == (9001, 3)
+    assert Settings.load().require_if_match is True
+    assert Settings.load().postgres_data == Path("/somewhere/else")
+    assert Settings.load(port=9002).port == 9002
 
 
 def test_an_empty_variable_is_as_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in Settings.model_fields:
         monkeypatch.setenv(name.upper(), "")
 
-    assert load_settings().model_dump() == DEFAULTS
+    assert Settings.load().model_dump() == DEFAULTS
 
 
 def test_a_variable_that_is_none_of_ours_does_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORTS", "many")
 
-    assert load_settings().model_dump() == DEFAULTS
+    assert Settings.load().model_dump() == DEFAULTS
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+asyncpg"])
@@ -107,7 +113,7 @@ def test_every_spelling_of_a_postgresql_url_is_understood(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"{scheme}://me:{SECRET}@db:5433/foo")
 
-    url = load_settings().url
+    url = Settings.load().url
 
     assert url == make_url(f"postgresql+asyncpg://me:{SECRET}@db:5433/foo")
 
@@ -129,7 +135,7 @@ def test_the_password_of_a_url_is_the_one_that_was_meant(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", f"postgres://me:{written}@db/foo")
 
-    url = load_settings().url
+    url = Settings.load().url
 
     assert url is not None
     assert url.password == password
@@ -137,8 +143,8 @@ def test_the_password_of_a_url_is_the_one_that_was_meant(
 
 
 def test_a_url_may_name_a_socket_or_several_hosts() -> None:
-    socket = load_settings(database_url="postgresql://me@/foo?host=/run/my%20socket").url
-    several = load_settings(database_url="postgresql://me@/foo?host=a:1&host=b:2").url
+    socket = Settings.load(database_url="postgresql://me@/foo?host=/run/my%20socket").url
+    several = Settings.load(database_url="postgresql://me@/foo?host=a:1&host=b:2").url
 
     assert socket is not None
     assert socket.query == {"host": "/run/my socket"}
@@ -147,7 +153,7 @@ def test_a_url_may_name_a_socket_or_several_hosts() -> None:
 
 
 def test_the_ssl_mode_of_other_drivers_is_understood() -> None:
-    url = load_settings(database_url="postgres://me@db/foo?sslmode=require").url
+    url = Settings.load(database_url="postgres://me@db/foo?sslmode=require").url
 
     assert url is not None
     assert url.query == {"ssl": "require"}
@@ -214,7 +220,7 @@ def test_a_setting_that_does_not_fit_is_named_in_one_line_without_its_value(
 
 @pytest.mark.parametrize("port", [0, 1, 65535])
 def test_the_bounds_themselves_are_allowed(port: int) -> None:
-    assert load_settings(port=port).port == port
+    assert Settings.load(port=port).port == port
 
 
 @pytest.mark.parametrize(
@@ -247,7 +253,7 @@ def test_an_unknown_parameter_that_may_be_of_a_password_is_not_named(query: str)
 
 
 def test_a_user_and_a_password_among_the_parameters_may_have_an_at_sign() -> None:
-    url = load_settings(database_url="postgresql://host:5432/db?user=a@b&password=c@d").url
+    url = Settings.load(database_url="postgresql://host:5432/db?user=a@b&password=c@d").url
 
     assert url is not None
     assert (url.host, url.port, url.database) == ("host", 5432, "db")
@@ -263,7 +269,7 @@ def test_not_even_the_error_itself_holds_the_password() -> None:
 
 
 def test_the_password_is_in_no_text_of_the_settings() -> None:
-    settings = load_settings(database_url=f"postgres://me:{SECRET}@db/foo")
+    settings = Settings.load(database_url=f"postgres://me:{SECRET}@db/foo")
 
     for told in (repr(settings), str(settings), settings.model_dump_json(), repr(settings.url)):
         assert SECRET not in told
@@ -273,7 +279,7 @@ def test_the_later_place_wins(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def in_force() -> tuple[bool, str]:
-        settings = load_settings()
+        settings = Settings.load()
         return settings.private_profiles, settings.origin("private_profiles")
 
     assert in_force() == (False, "config/dev.env")
@@ -283,8 +289,8 @@ def test_the_later_place_wins(
     assert in_force() == (False, str(tmp_path / ".env"))
     monkeypatch.setenv("PRIVATE_PROFILES", "yes")
     assert in_force() == (True, "environment")
-    assert load_settings(private_profiles=False).private_profiles is False
-    assert load_settings(private_profiles=False).origin("private_profiles") == "argument"
+    assert Settings.load(private_profiles=False).private_profiles is False
+    assert Settings.load(private_profiles=False).origin("private_profiles") == "argument"
 
 
 def test_the_process_says_the_last_word_about_its_environment(
@@ -293,9 +299,9 @@ def test_the_process_says_the_last_word_about_its_environment(
     write("ENVIRONMENT=dev")
     monkeypatch.setenv("ENVIRONMENT", "prod")
 
-    assert load_settings().environment == "prod"
-    assert load_settings().closed_writes is True
-    assert load_settings(environment="dev").closed_writes is False
+    assert Settings.load().environment == "prod"
+    assert Settings.load().closed_writes is True
+    assert Settings.load(environment="dev").closed_writes is False
 
 
 def test_what_is_empty_in_a_later_place_is_left_to_the_earlier_one(
@@ -304,7 +310,7 @@ def test_what_is_empty_in_a_later_place_is_left_to_the_earlier_one(
     write("PORT=9001", "HOST=", "WORKERS", "CLOSED_WRITES=")
     monkeypatch.setenv("PORT", "")
 
-    settings = load_settings()
+    settings = Settings.load()
 
     assert (settings.port, settings.host, settings.workers) == (9001, "127.0.0.1", 1)
     assert settings.origin("closed_writes") == "config/dev.env"
@@ -316,7 +322,7 @@ def test_a_file_of_variables_is_read_as_it_stands(
     monkeypatch.setenv("HOME", "/home/me")
     write("# a comment", "export PROJECT_NAME='a ${HOME} # b'", "nothing_of_ours = 1")
 
-    settings = load_settings()
+    settings = Settings.load()
 
     assert settings.project_name == "a ${HOME} # b"
     assert settings.model_dump() == {**DEFAULTS, "project_name": settings.project_name}
@@ -379,11 +385,11 @@ def test_a_name_in_a_file_that_is_nearly_a_setting_is_refused(
 
 
 def test_a_name_in_a_file_that_is_of_others_is_ignored(write: Write) -> None:
-    ours = [*Settings.model_fields, *ALIASES.values(), "env_file"]
+    ours = [*Settings.model_fields, *Settings.aliases.values(), "env_file"]
     others = ["WEB_PORT", "POSTGRES_DB", "POSTGRES_PASSWORD", "TEST_DATABASE_URL", "PORT_FILE"]
     write(*(f"{name}=" for name in [*ours, *others, "OAUTH_TOKEN_SECRET_FILE"]))
 
-    assert load_settings().model_dump() == DEFAULTS
+    assert Settings.load().model_dump() == DEFAULTS
 
 
 def test_a_setting_that_does_not_fit_is_found_where_it_stands(
@@ -402,17 +408,17 @@ def test_the_file_of_an_environment_has_known_names_a_reason_and_no_secret(path:
 
     assert names <= set(Settings.model_fields) - SECRET_FIELDS - {"environment"}
     assert path.read_text().startswith("# ")
-    assert load_settings(environment=path.stem).environment == path.stem
+    assert Settings.load(environment=path.stem).environment == path.stem
 
 
 def test_every_environment_has_its_file_and_only_that_for_developers_leaves_all_open() -> None:
     environments = get_args(Settings.model_fields["environment"].annotation)
 
     assert {path.name for path in CONFIGS} == {f"{name}.env" for name in environments}
-    assert load_settings(environment="dev").model_dump() == DEFAULTS
+    assert Settings.load(environment="dev").model_dump() == DEFAULTS
     for name in ("qa", "prod"):
         closed = {"environment": name, "closed_writes": True, "private_profiles": True}
-        assert load_settings(environment=name).model_dump() == DEFAULTS | closed
+        assert Settings.load(environment=name).model_dump() == DEFAULTS | closed
 
 
 def test_what_the_tutorials_call_a_setting_is_understood(
@@ -422,17 +428,17 @@ def test_what_the_tutorials_call_a_setting_is_understood(
     monkeypatch.setenv("APP_NAME", "Awesome API")
     monkeypatch.setenv("SQLALCHEMY_ECHO", "true")
     monkeypatch.setenv("ADMIN_EMAIL", "admin@example.org")
-    settings = load_settings()
+    settings = Settings.load()
     assert (settings.project_name, settings.echo_sql) == ("Awesome API", True)
     assert settings.admin_email == "admin@example.org"
 
     monkeypatch.setenv("PROJECT_NAME", "Another")
-    assert load_settings().project_name == "Another"
+    assert Settings.load().project_name == "Another"
 
 
 @pytest.mark.parametrize(("text", "level"), [("debug", "DEBUG"), ("Warning", "WARNING")])
 def test_a_level_may_be_spelled_as_one_likes(text: str, level: str) -> None:
-    assert load_settings(log_level=text).log_level == level
+    assert Settings.load(log_level=text).log_level == level
 
 
 @pytest.mark.parametrize(
@@ -452,8 +458,8 @@ def test_origins_are_separated_by_commas(
 ) -> None:
     monkeypatch.setenv("CORS_ORIGINS", text)
 
-    assert load_settings().cors_origins == origins
-    assert load_settings(cors_origins=origins).cors_origins == origins
+    assert Settings.load().cors_origins == origins
+    assert Settings.load(cors_origins=origins).cors_origins == origins
 
 
 @pytest.mark.parametrize(
@@ -466,11 +472,11 @@ def test_origins_are_separated_by_commas(
     ],
 )
 def test_proxies_are_addresses_and_networks_as_uvicorn_reads_them(text: str, proxies: str) -> None:
-    assert load_settings(forwarded_allow_ips=text).forwarded_allow_ips == proxies
+    assert Settings.load(forwarded_allow_ips=text).forwarded_allow_ips == proxies
 
 
 def test_the_proxies_of_a_network_are_believed_and_nobody_else() -> None:
-    trusted = _TrustedHosts(load_settings(forwarded_allow_ips="10.1.2.3/8").forwarded_allow_ips)
+    trusted = _TrustedHosts(Settings.load(forwarded_allow_ips="10.1.2.3/8").forwarded_allow_ips)
 
     assert "10.9.9.9" in trusted
     assert "11.0.0.1" not in trusted
@@ -485,7 +491,7 @@ def test_a_secret_may_stand_in_a_file(
     (tmp_path / "secret").write_bytes(f"{secret}{ending}".encode())
 
     def read() -> tuple[str, str]:
-        settings = load_settings()
+        settings = Settings.load()
         return getattr(settings, name).get_secret_value(), settings.origin(name)
 
     write(f"{name.upper()}_FILE={tmp_path / 'secret'}")
@@ -498,7 +504,7 @@ def test_a_secret_may_stand_in_a_file(
 def test_a_file_for_what_is_no_secret_is_none_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PORT_FILE", "/nowhere")
 
-    assert load_settings().model_dump() == DEFAULTS
+    assert Settings.load().model_dump() == DEFAULTS
 
 
 def test_a_secret_and_its_file_in_one_place_are_refused_in_two_the_later_wins(
@@ -506,7 +512,7 @@ def test_a_secret_and_its_file_in_one_place_are_refused_in_two_the_later_wins(
 ) -> None:
     write("PG_PASSWORD_FILE=/nowhere")
     monkeypatch.setenv("PG_PASSWORD", SECRET)
-    password = load_settings().pg_password
+    password = Settings.load().pg_password
     assert password
     assert password.get_secret_value() == SECRET
 
@@ -579,14 +585,14 @@ def test_any_part_of_a_url_is_completed(
     write: Write, monkeypatch: pytest.MonkeyPatch, name: str, text: str, url: str
 ) -> None:
     monkeypatch.setenv(name, text)
-    assert load_settings().url == make_url(url)
+    assert Settings.load().url == make_url(url)
 
     monkeypatch.delenv(name)
     write(f"{name}='{text}'")
-    assert load_settings().url == make_url(url)
+    assert Settings.load().url == make_url(url)
 
     write(f"{name}='{text}'", "DATABASE_URL=postgres://me@other/foo")
-    assert load_settings().url == make_url("postgresql+asyncpg://me@other/foo")
+    assert Settings.load().url == make_url("postgresql+asyncpg://me@other/foo")
 
 
 def set_parts(monkeypatch: pytest.MonkeyPatch, url: URL) -> None:
@@ -603,7 +609,7 @@ def test_a_password_of_any_characters_connects(
 ) -> None:
     set_parts(monkeypatch, guarded_url)
 
-    url = load_settings().url
+    url = Settings.load().url
 
     assert url
     assert set("%@:/?#") < set(str(url.password))
@@ -653,7 +659,7 @@ def test_a_secret_that_can_be_guessed_is_called_what_it_is(
     secret: str | None, fault: str | None
 ) -> None:
     assert weakness(secret) == fault
-    settings = load_settings(environment="prod", oauth_token_secret=secret)
+    settings = Settings.load(environment="prod", oauth_token_secret=secret)
     if fault is None:
         settings.check_production()
         return
@@ -670,11 +676,11 @@ def test_a_secret_made_at_random_is_good_enough() -> None:
 
 def test_elsewhere_a_short_secret_will_do_and_none_is_a_random_one() -> None:
     for environment in ("dev", "qa"):
-        settings = load_settings(environment=environment, debug=True, log_level="debug")
+        settings = Settings.load(environment=environment, debug=True, log_level="debug")
         settings.check_production()
         assert weakness(settings.token_secret) is None
-        assert settings.token_secret == load_settings().token_secret
-        assert load_settings(oauth_token_secret="short").token_secret == "short"
+        assert settings.token_secret == Settings.load().token_secret
+        assert Settings.load(oauth_token_secret="short").token_secret == "short"
 
 
 def test_no_document_holds_a_secret_that_production_would_take() -> None:
@@ -696,7 +702,7 @@ def test_the_document_lists_every_setting_as_it_is() -> None:
     assert listed == {
         name.upper(): (default(name), meant[name], bounds(name)) for name in Settings.model_fields
     }
-    for alias in ALIASES.values():
+    for alias in Settings.aliases.values():
         assert f"`{alias}`" in document
     for name in SECRET_FIELDS:
         assert f"`{name.upper()}_FILE`" in document
@@ -704,10 +710,14 @@ def test_the_document_lists_every_setting_as_it_is() -> None:
 
 def meanings() -> dict[str, str]:
     """Return what stands below each field of the class."""
-    tree = ast.parse((PROJECT / "app" / "settings" / "__init__.py").read_text())
-    [body] = [found.body for found in tree.body if isinstance(found, ast.ClassDef)]
+    modules = [PROJECT / "songbook" / "config" / "settings.py", PROJECT / "app" / "settings.py"]
+    trees = [ast.parse(module.read_text()) for module in modules]
+    bodies = [
+        found.body for tree in trees for found in tree.body if isinstance(found, ast.ClassDef)
+    ]
     return {
         field.target.id: str(below.value.value)
+        for body in bodies
         for field, below in pairwise(body)
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
         if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)

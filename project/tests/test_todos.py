@@ -14,15 +14,18 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from app.resources.songs import Song
 from app.resources.todos import Todo, TodoPublic
 from songbook.cli.maintenance import purge
 from songbook.db.database import Database
 from songbook.db.statements import Query
 from songbook.lists.cursors import encode_cursor
 from songbook.lists.selection import Selection
+from songbook.models.bases import Record
 from tests.conftest import assert_headers, assert_problem, waiting
 
 METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE"]
+MODELS: dict[str, type[Record]] = {"songs": Song, "todos": Todo}
 
 
 async def add_todo(client: AsyncClient, content: str = "Buy milk") -> Response:
@@ -402,7 +405,7 @@ def purging(url: URL, age: timedelta) -> Iterator[tuple[Any, list[tuple[str, int
     """Purge beside the test; give what it will return, and what it has told so far."""
     told: list[tuple[str, int]] = []
     with ThreadPoolExecutor(1) as beside:
-        yield beside.submit(purge, url, age, lambda *so_far: told.append(so_far)), told
+        yield beside.submit(purge, url, MODELS, age, lambda *so_far: told.append(so_far)), told
 
 
 async def purged(url: URL, age: timedelta) -> tuple[dict[str, int], list[tuple[str, int]]]:

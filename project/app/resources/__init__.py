@@ -2,9 +2,14 @@
 
 from functools import partial
 
-from songbook.models.discovery import Family, discover, family
+from fastapi import APIRouter
 
-__all__ = ["Family", "family", "modules"]
+from songbook.models.discovery import discover
 
 modules = partial(discover, __name__)
 """Return the resource modules by name; importing them tells SQLModel of their tables."""
+
+
+def routers() -> list[APIRouter]:
+    """Return the routers of the resources."""
+    return [module.router for module in modules().values()]

@@ -1,18 +1,18 @@
 """Users, from the table to the wire."""
 
 import re
-from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from pydantic import Field as Derived
 from pydantic.config import JsonDict
-from sqlalchemy import func, text
-from sqlmodel import Field
+from sqlmodel import Field, SQLModel
 
+from app.settings import Settings
+from songbook.auth.accounts import Account
 from songbook.auth.logins import Logins, LoginsDep
 from songbook.auth.passwords import Password, hash_password
-from songbook.auth.permissions import ACCOUNT, PROFILE, SIGNED_IN, SUPERUSER, CurrentUser, Sender
+from songbook.auth.permissions import ASKED, SIGNED_IN, SUPERUSER, CurrentUser, Sender, SignedIn
 from songbook.crud.preconditions import IfMatch, IfNoneMatch, Tags, narrowed
 from songbook.crud.responses import (
     Here,
@@ -24,8 +24,8 @@ from songbook.crud.responses import (
 from songbook.crud.statements import changed, created, found, removed
 from songbook.crud.transactions import OnceDep, WriteDep
 from songbook.errors.field_errors import field_error
-from songbook.errors.problems import Unacceptable
-from songbook.http.dependencies import DatabaseDep, Id
+from songbook.errors.problems import Forbidden, NotFound, Unacceptable
+from songbook.http.dependencies import DatabaseDep, Id, record_id
 from songbook.http.routing import Router
 from songbook.lists.pages import Page, page_of
 from songbook.models.bases import Fields, Partial, Record, RecordPublic
@@ -63,20 +63,21 @@ class UserBase(Fields):
     last_name: Text | None = None
 
 
-class User(UserBase, Record, table=True):
-    """What is stored.
-
-    A trigger moves `credentials_changed_at` when the password or the e-mail changes: older tokens
-    are good no more. Another keeps the last active superuser.
-    """
+class User(UserBase, Account, Record, table=True):
+    """What is stored; a trigger keeps the last active superuser."""
 
     __tablename__ = "users"
 
-    hashed_password: str = Field(max_length=255)
-    is_superuser: bool = Field(sa_column_kwargs={"server_default": text("false")})
-    is_active: bool = Field(sa_column_kwargs={"server_default": text("true")})
-    created_at: datetime = Field(sa_column_kwargs={"server_default": func.clock_timestamp()})
-    credentials_changed_at: datetime | None = None
+
+class GivenUpEmail(SQLModel, table=True):
+    """That somebody had an e-mail once: triggers of the table `users` write and read it.
+
+    The key is a hash: no address is kept.
+    """
+
+    __tablename__ = "given_up_email"
+
+    key: bytes = Field(primary_key=True)
 
 
 class UserCreate(UserBase):
@@ -110,6 +111,36 @@ class UserPublic(UserBase, RecordPublic):
 
     is_superuser: bool
 
+
+class _Profile(SignedIn):
+    """Every user; with PRIVATE_PROFILES only the user of the `id` in the path, and superusers."""
+
+    name = "profile"
+    refuses: tuple[int, ...] = (*ASKED, 404)
+
+    async def check(self, request: Request, user: Sender) -> None:
+        settings: Settings = request.app.state.settings
+        if (
+            settings.private_profiles
+            and not user.is_superuser
+            and await record_id(request) != user.id
+        ):
+            raise NotFound("User not found")
+
+
+class _Account(_Profile):
+    """A superuser; another user is told no more than that he may not, and of others nothing."""
+
+    name = "account"
+    refuses = (*ASKED, 403, 404)
+
+    async def check(self, request: Request, user: Sender) -> None:
+        await super().check(request, user)
+        if not user.is_superuser:
+            raise Forbidden("Only a superuser may do this; your own account is at /users/me.")
+
+
+PROFILE, ACCOUNT = Depends(_Profile()), Depends(_Account())
 
 UsersPage = Annotated[Page, Depends(page_of(User, UserPublic))]
 

@@ -1,14 +1,15 @@
-"""Accounts: what the table `users` says of whoever signs in or sends a token."""
+"""Accounts: the rows that sign in and that tokens stand for."""
 
+from datetime import datetime
 from functools import cache
 from typing import Literal
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import Table, bindparam, func, select, text, true, update
 from sqlmodel import Field, SQLModel
 
 from songbook.db.statements import Query, Statement
 
-Key = Literal["id", "email", "username"]
+LookupField = Literal["id", "email", "username"]
 
 _COLUMNS = (
     *("id", "version", "email", "hashed_password", "is_active", "is_superuser"),
@@ -16,31 +17,60 @@ _COLUMNS = (
 )
 
 
-class GivenUpEmail(SQLModel, table=True):
-    """That somebody had an e-mail once: triggers of the table `users` write and read it.
+class Account(SQLModel):
+    """What the table of the accounts has beside `username` and `email`, unique in any case.
 
-    The key is a hash: no address is kept.
+    A trigger of the table sets `credentials_changed_at` when the password or the e-mail changes, or
+    the account is deactivated: older tokens are good no more. It leaves alone a change during which
+    the setting `songbook.rehash` is `on`: a better hash of the same password.
     """
 
-    __tablename__ = "given_up_email"
+    hashed_password: str = Field(max_length=255)
+    is_superuser: bool = Field(sa_column_kwargs={"server_default": text("false")})
+    is_active: bool = Field(sa_column_kwargs={"server_default": text("true")})
+    created_at: datetime = Field(sa_column_kwargs={"server_default": func.clock_timestamp()})
+    credentials_changed_at: datetime | None = None
 
-    key: bytes = Field(primary_key=True)
 
+class Accounts:
+    """The statements about the accounts of a service."""
 
-def account(by: Key, value: int | str, *, settled: bool = False) -> Query:
-    """Read an account by a unique value, a text in any case.
+    def __init__(self, model: type[Account]) -> None:
+        table: Table | None = getattr(model, "__table__", None)
+        if table is None:
+            raise TypeError(f"{model.__name__} is no table: declare it with table=True")
+        if missing := [name for name in (*_COLUMNS, "username") if name not in table.c]:
+            raise TypeError(f"{model.__name__} lacks {', '.join(missing)}, which accounts need")
+        self._table = table
 
-    Its row has also the time of the database's clock when it was read, as `now`. A `settled` one
-    waits for a change that is on its way, so that what is read holds at that time.
-    """
-    return _account(by, settled=settled).of({"value": value})
+    def find(self, by: LookupField, value: int | str, *, settled: bool = False) -> Query:
+        """Read an account by a unique value, a text in any case.
+
+        Its row has also the time of the database's clock when it was read, as `now`. A `settled`
+        one waits for a change that is on its way, so that what is read holds at that time.
+        """
+        return _find(self._table, by, settled=settled).of({"value": value})
+
+    def rehash(self, id: int, old: str, new: str) -> Query:
+        """Store a better hash of the same password, unless there is another password meanwhile.
+
+        Nothing changes that anyone sees, and no token ends.
+        """
+        return _rehash(self._table).of({"id_": id, "old": old, "new": new})
 
 
 @cache
-def _account(by: Key, *, settled: bool) -> Statement:
-    users = SQLModel.metadata.tables["users"].c
-    key, value = users[by], bindparam("value", type_=users[by].type)
+def _find(table: Table, by: LookupField, *, settled: bool) -> Statement:
+    key, value = table.c[by], bindparam("value", type_=table.c[by].type)
     same = key == value if by == "id" else func.lower(key) == func.lower(value)
-    columns = [users[name] for name in _COLUMNS]
+    columns = [table.c[name] for name in _COLUMNS]
     query = select(*columns, func.clock_timestamp().label("now")).where(same)
     return Statement(query.with_for_update(read=True) if settled else query)
+
+
+@cache
+def _rehash(table: Table) -> Statement:
+    same = (table.c.id == bindparam("id_"), table.c.hashed_password == bindparam("old"))
+    told = func.set_config("songbook.rehash", "on", true()) == "on"  # to the trigger
+    change = update(table).where(*same, told)
+    return Statement(change.values(hashed_password=bindparam("new")))

@@ -5,42 +5,43 @@ from typing import Annotated
 
 from asyncpg import Record as Row
 from fastapi import Depends
-from sqlalchemy import bindparam, func, true, update
-from sqlmodel import SQLModel
 from starlette.requests import Request
 
-from songbook.auth.accounts import Key, account
+from songbook.auth.accounts import Accounts, LookupField
 from songbook.auth.passwords import verify_password
 from songbook.auth.throttle import count_try, login_keys
 from songbook.config import Settings
 from songbook.db.database import Database
-from songbook.db.statements import Statement
 from songbook.http.dependencies import guard
 
 
 class Logins:
     """The logins that come from one address."""
 
-    def __init__(self, db: Database, settings: Settings, address: str | None) -> None:
+    def __init__(
+        self, db: Database, accounts: Accounts, settings: Settings, address: str | None
+    ) -> None:
         self._db = db
+        self._accounts = accounts
         self._settings = settings
         self._address = address
 
-    async def account(self, by: Key, value: int | str, password: str) -> Row | None:
+    async def account(self, by: LookupField, value: int | str, password: str) -> Row | None:
         """Return the account if it is active and this is its password, in the same time if not.
 
         Raises TooManyRequests beyond the limit of tries, Unavailable if no hash can be made now.
         """
         # lower() makes an i of the Turkish İ, and so another name to try of the same account
         known = str(value).isascii()
-        row = await self._db.fetch(account(by, value)) if known else None
+        row = await self._db.fetch(self._accounts.find(by, value)) if known else None
         # by the name as it is tried: that an e-mail counts as a name, too, would tell whose it is
         await self._count(row["email"] if row and by == "id" else str(value))
         right, rehashed = await verify_password(password, row and row["hashed_password"])
         if row is None or not right or not row["is_active"]:
             return None
         if rehashed:
-            await self._store(row, rehashed)
+            change = self._accounts.rehash(row["id"], row["hashed_password"], rehashed)
+            await self._db.fetch(change)
         return await self._settled(row)
 
     async def _count(self, name: str) -> None:
@@ -58,29 +59,18 @@ class Logins:
         While the password is changed, what is given for the old one would seem to be of after the
         change. Only whoever knows the password waits: the time tells nothing.
         """
-        now = await self._db.fetch(account("id", row["id"], settled=True))
+        now = await self._db.fetch(self._accounts.find("id", row["id"], settled=True))
         if now is None or not now["is_active"]:
             return None
         return now if now["credentials_changed_at"] == row["credentials_changed_at"] else None
-
-    async def _store(self, row: Row, hashed: str) -> None:
-        """Store a better hash of the same password, unless there is another password meanwhile.
-
-        Nothing changes that anyone sees, and no token ends.
-        """
-        users = SQLModel.metadata.tables["users"]
-        same = (users.c.id == bindparam("id_"), users.c.hashed_password == bindparam("old"))
-        told = func.set_config("songbook.rehash", "on", true()) == "on"  # to the trigger
-        change = update(users).where(*same, told).values(hashed_password=bindparam("new"))
-        values = {"id_": row["id"], "old": row["hashed_password"], "new": hashed}
-        await self._db.fetch(Statement(change).of(values))
 
 
 @guard(refuses=(429, 503))
 async def logins(request: Request) -> Logins:
     """Return the logins of the address that the request comes from."""
     state = request.app.state
-    return Logins(state.database, state.settings, request.client.host if request.client else None)
+    address = request.client.host if request.client else None
+    return Logins(state.database, state.accounts, state.settings, address)
 
 
 LoginsDep = Annotated[Logins, Depends(logins)]

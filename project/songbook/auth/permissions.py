@@ -1,7 +1,7 @@
 """Who may do what: every route names one of these rules, or its router does.
 
-A request says who sends it by a token of a row of the table `users`, which is read each time: what
-was changed there holds from the next request on.
+A request says who sends it by a token of an account, whose row is read each time: what was changed
+there holds from the next request on.
 """
 
 from http import HTTPMethod
@@ -11,15 +11,16 @@ import asyncpg
 from fastapi import Depends
 from starlette.requests import Request
 
-from songbook.auth.accounts import account
+from songbook.auth.accounts import Accounts
 from songbook.auth.tokens import Claims, bearer, read
 from songbook.config import Settings
 from songbook.db.database import Database
-from songbook.errors.problems import Forbidden, NotFound, Unauthenticated
-from songbook.http.dependencies import Rule, guard, record_id
+from songbook.errors.problems import Forbidden, Unauthenticated
+from songbook.http.dependencies import Rule, guard
 
 _SAFE = {HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS}
-_ASKED = (401, 503)
+ASKED = (401, 503)
+"""The statuses of the problems of a rule that asks who sends the request."""
 
 
 class Sender(NamedTuple):
@@ -32,14 +33,15 @@ class Sender(NamedTuple):
     """What the token permits; no route here asks for any."""
 
 
-@guard(refuses=_ASKED)
+@guard(refuses=ASKED)
 async def current_user(request: Request) -> Sender:
     """Return who sends the request; raise Unauthenticated if it does not say so credibly."""
     if "user" not in request.scope:
         settings: Settings = request.app.state.settings
         db: Database = request.app.state.database
         claims = read(settings.token_secret, bearer(request.headers.get("authorization")))
-        row = await db.fetch(account("email", claims.email))
+        accounts: Accounts = request.app.state.accounts
+        row = await db.fetch(accounts.find("email", claims.email))
         if row is None or not row["is_active"] or _is_outdated(claims, row):
             raise Unauthenticated("Could not validate credentials")
         request.scope["user"] = Sender(
@@ -81,16 +83,18 @@ class _Public(Rule):
         """Admit the request."""
 
 
-class _SignedIn(Rule):
+class SignedIn(Rule):
     """Every user."""
 
     name = "signed-in"
-    refuses: tuple[int, ...] = _ASKED
+    refuses: tuple[int, ...] = ASKED
 
     def asks(self, method: str, settings: Settings) -> bool:  # noqa: ARG002
+        """Return True: it always matters."""
         return True
 
     async def __call__(self, request: Request) -> None:
+        """Ask who sends the request, where that matters, and check that user."""
         if self.asks(request.method, request.app.state.settings):
             await self.check(request, await current_user(request))
 
@@ -98,7 +102,7 @@ class _SignedIn(Rule):
         """Raise the problem that keeps this user from calling the route."""
 
 
-class _Open(_SignedIn):
+class _Open(SignedIn):
     """Anyone; with CLOSED_WRITES only every user may write."""
 
     name = "open"
@@ -107,40 +111,16 @@ class _Open(_SignedIn):
         return settings.closed_writes and method not in _SAFE
 
 
-class _Superuser(_SignedIn):
+class _Superuser(SignedIn):
     """A superuser."""
 
     name = "superuser"
-    refuses = (*_ASKED, 403)
+    refuses = (*ASKED, 403)
 
     async def check(self, request: Request, user: Sender) -> None:  # noqa: ARG002
         if not user.is_superuser:
             raise Forbidden("Only a superuser may do this.")
 
 
-class _Profile(_SignedIn):
-    """Every user; with PRIVATE_PROFILES only the user of the `id` in the path, and superusers."""
-
-    name = "profile"
-    refuses: tuple[int, ...] = (*_ASKED, 404)
-
-    async def check(self, request: Request, user: Sender) -> None:
-        private = request.app.state.settings.private_profiles
-        if private and not user.is_superuser and await record_id(request) != user.id:
-            raise NotFound("User not found")
-
-
-class _Account(_Profile):
-    """A superuser; another user is told no more than that he may not, and of others nothing."""
-
-    name = "account"
-    refuses = (*_ASKED, 403, 404)
-
-    async def check(self, request: Request, user: Sender) -> None:
-        await super().check(request, user)
-        if not user.is_superuser:
-            raise Forbidden("Only a superuser may do this; your own account is at /users/me.")
-
-
-PUBLIC, OPEN, SIGNED_IN = Depends(_Public()), Depends(_Open()), Depends(_SignedIn())
-SUPERUSER, PROFILE, ACCOUNT = Depends(_Superuser()), Depends(_Profile()), Depends(_Account())
+PUBLIC, OPEN, SIGNED_IN = Depends(_Public()), Depends(_Open()), Depends(SignedIn())
+SUPERUSER = Depends(_Superuser())

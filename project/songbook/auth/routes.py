@@ -7,7 +7,7 @@ from fastapi import Body
 from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.responses import JSONResponse, Response
 
-from songbook.auth.accounts import Key
+from songbook.auth.accounts import LookupField
 from songbook.auth.logins import LoginsDep
 from songbook.auth.permissions import PUBLIC
 from songbook.auth.tokens import issue
@@ -33,7 +33,7 @@ class Credentials(BaseModel):
     grant_type: Literal["password", ""] = "password"
 
     @property
-    def key(self) -> Key:
+    def key(self) -> LookupField:
         """Return what the username is: only an e-mail has an `@`."""
         return "email" if "@" in self.username else "username"
 

@@ -1,6 +1,7 @@
 """The commands that move many rows: `python -m app import …` and `export …`."""
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -11,13 +12,12 @@ import typer
 from songbook.bulk.copy import OnConflict
 from songbook.bulk.imports import OnError
 from songbook.cli import export_files, import_files
-from songbook.cli.maintenance import RESOURCES
 from songbook.cli.progress import progress_bar
-from songbook.config import StartError, load_settings
+from songbook.cli.service import Service
+from songbook.config import Settings
 from songbook.db.connect import check_database, located
 from songbook.errors.import_report import ImportReport
 from songbook.http.media_types import CSV, ENDINGS, NDJSON
-from songbook.models.discovery import Family, discover, family
 
 _BY_NAME = {ending: media_type for media_type, ending in ENDINGS.items()}
 _BY_SUFFIX = {".ndjson": NDJSON, ".jsonl": NDJSON}
@@ -38,33 +38,67 @@ Format = Annotated[
 ]
 
 
-def import_rows(
-    resource: Resource,
-    file: ImportFile,
-    ignore: Ignore = None,
-    on_error: OnErrorOption = "abort",
-    on_conflict: OnConflictOption = "abort",
-    written: Format = None,
-    *,
-    dry_run: DryRun = False,
-) -> None:
-    """Store the rows of a CSV or NDJSON file: all of them, in one transaction, or none."""
-    classes = _family(resource)
-    skips, ignored, media_type = on_error == "skip", tuple(ignore or ()), format_of(file, written)
-    source = import_files.Source(
-        file, classes.table, classes.create, media_type, ignored, skips, on_conflict, dry_run
-    )
-    begun = monotonic()
-    report = _stored(source)
-    others = {"skipped": report.skipped, "refused": report.refused}
-    left = "".join(f", {number} {what}" for what, number in others.items() if number)
-    done = "would be stored" if dry_run else "stored"
-    print(f"{report.stored} {resource} {done} in {monotonic() - begun:.1f} s{left}.")
+@dataclass(frozen=True)
+class BulkCommands:
+    """The commands that move many rows."""
+
+    service: Service
+
+    def import_rows(
+        self,
+        resource: Resource,
+        file: ImportFile,
+        ignore: Ignore = None,
+        on_error: OnErrorOption = "abort",
+        on_conflict: OnConflictOption = "abort",
+        written: Format = None,
+        *,
+        dry_run: DryRun = False,
+    ) -> None:
+        """Store the rows of a CSV or NDJSON file: all of them, in one transaction, or none."""
+        classes = self.service.family(resource)
+        skips, ignored, media_type = (
+            on_error == "skip",
+            tuple(ignore or ()),
+            format_of(file, written),
+        )
+        source = import_files.Source(
+            file, classes.table, classes.create, media_type, ignored, skips, on_conflict, dry_run
+        )
+        begun = monotonic()
+        report = _stored(source, self.service.settings.load())
+        others = {"skipped": report.skipped, "refused": report.refused}
+        left = "".join(f", {number} {what}" for what, number in others.items() if number)
+        done = "would be stored" if dry_run else "stored"
+        print(f"{report.stored} {resource} {done} in {monotonic() - begun:.1f} s{left}.")
+
+    def export_rows(
+        self,
+        resource: Resource,
+        file: ExportFile = None,
+        query: QueryString = "",
+        written: Format = None,
+    ) -> None:
+        """Write the rows of a resource as CSV or NDJSON, to a file or to standard output."""
+        classes = self.service.family(resource)
+        rows = export_files.Rows(classes.table, classes.public, format_of(file, written), query)
+        settings, begun = self.service.settings.load(), monotonic()
+        with located(settings) as url:
+            check_database(url)
+            with progress_bar() as progress:
+                task = progress.add_task(f"Exporting {resource}", total=None)
+
+                def advance(number: int, total: int | None) -> None:
+                    progress.update(task, completed=number, total=total)
+
+                told = None if progress.disable else advance
+                number = export_files.export_file(url, rows, file, settings, told)
+        done = f"{number} {resource} exported in {monotonic() - begun:.1f} s."
+        print(done, file=sys.stdout if file else sys.stderr)
 
 
-def _stored(source: import_files.Source) -> ImportReport:
+def _stored(source: import_files.Source, settings: Settings) -> ImportReport:
     """Store the rows of a file; return the report, and print why rows were refused."""
-    settings = load_settings()
     with source.opened() as rows, located(settings) as url, progress_bar() as progress:
         check_database(url)
         size = source.path.stat().st_size or None
@@ -76,34 +110,6 @@ def _stored(source: import_files.Source) -> ImportReport:
             raise
     _list(report)
     return report
-
-
-def export_rows(
-    resource: Resource, file: ExportFile = None, query: QueryString = "", written: Format = None
-) -> None:
-    """Write the rows of a resource as CSV or NDJSON, to a file or to standard output."""
-    classes = _family(resource)
-    rows = export_files.Rows(classes.table, classes.public, format_of(file, written), query)
-    settings, begun = load_settings(), monotonic()
-    with located(settings) as url:
-        check_database(url)
-        with progress_bar() as progress:
-            task = progress.add_task(f"Exporting {resource}", total=None)
-
-            def advance(number: int, total: int | None) -> None:
-                progress.update(task, completed=number, total=total)
-
-            told = None if progress.disable else advance
-            number = export_files.export_file(url, rows, file, settings, told)
-    done = f"{number} {resource} exported in {monotonic() - begun:.1f} s."
-    print(done, file=sys.stdout if file else sys.stderr)
-
-
-def _family(resource: str) -> Family:
-    modules = discover(RESOURCES)
-    if resource not in modules:
-        raise StartError(f"there is no resource {resource}: there are {', '.join(modules)}.")
-    return family(modules[resource])
 
 
 def _list(report: ImportReport) -> None:

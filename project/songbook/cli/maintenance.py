@@ -1,36 +1,86 @@
-"""What an operator does on the command line: remove what is past."""
+"""The commands that remove what is past."""
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Annotated, Any, TypeVar
 
 import asyncpg
+import typer
 from sqlalchemy import Column, Interval, Table, bindparam, delete, func, literal_column, select
 from sqlalchemy.engine import URL
 
-from songbook.config import StartError
+from songbook.cli.progress import progress_bar
+from songbook.cli.service import Service
+from songbook.config import Settings, StartError
 from songbook.crud.idempotency_table import keys_table
-from songbook.db.connect import opened_database
+from songbook.db.connect import check_database, located, opened_database
 from songbook.db.statements import Statement
 from songbook.errors.problems import Unavailable
-from songbook.models.discovery import discover, family
+from songbook.models.bases import Record
 from songbook.models.tables import living, table_of
 
 _REMOVED_AT_ONCE = 1000
-RESOURCES = "app.resources"
+
+Number = TypeVar("Number")
+
+Days = Annotated[
+    int | None, typer.Option(min=0, max=36500, help="How many days ago [RETENTION_DAYS].")
+]
 
 
-def purge(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> dict[str, int]:
-    """Remove the rows that were deleted longer ago than `age`; return how many of each resource.
+@dataclass(frozen=True)
+class MaintenanceCommands:
+    """The commands that an operator runs now and then."""
 
-    It goes a thousand rows at a time, each time committed; `progress` is told of each. What is
-    restored meanwhile stays.
+    service: Service
+
+    def purge(self, older_than: Days = None) -> None:
+        """Remove the rows that were deleted long ago; until then they can be restored."""
+        settings = self.service.settings.load()
+        age = timedelta(days=settings.retention_days if older_than is None else older_than)
+        models = {name: each.table for name, each in self.service.families().items()}
+        purged = _removed(settings, "Purging", partial(purge, models=models, age=age))
+        for name, rows in purged.items():
+            print(f"{name} purged that were deleted {age.days} days ago or longer: {rows}.")
+
+    def expire_keys(self) -> None:
+        """Remove the idempotency keys that are older than KEY_HOURS; run it every hour or so."""
+        settings = self.service.settings.load()
+        age = timedelta(hours=settings.key_hours)
+        expired = _removed(settings, "Expiring", partial(expire_keys, age=age))
+        print(f"keys expired that were sent {settings.key_hours} hours ago or longer: {expired}.")
+
+
+def _removed(settings: Settings, doing: str, remove: Callable[..., Number]) -> Number:
+    """Remove rows from the database of the settings; show how many are gone so far."""
+    with located(settings) as url:
+        check_database(url)
+        with progress_bar() as progress:
+            task = progress.add_task(doing, total=None)
+
+            def tell(name: str, rows: int) -> None:
+                progress.update(task, description=f"{rows} {name}")
+
+            return remove(url, progress=tell)
+
+
+def purge(
+    url: URL,
+    models: Mapping[str, type[Record]],
+    age: timedelta,
+    progress: Callable[[str, int], None],
+) -> dict[str, int]:
+    """Remove the rows that were deleted longer ago than `age`; return how many of each model.
+
+    Models without soft delete are left out. It goes a thousand rows at a time, each time committed;
+    `progress` is told of each. What is restored meanwhile stays.
     """
-    families = {name: family(each) for name, each in discover(RESOURCES).items()}
-    models = {name: each.table for name, each in families.items() if living(each.table)}
-    moments = {name: table_of(model).c.deleted_at for name, model in models.items()}
+    moments = {
+        name: table_of(model).c.deleted_at for name, model in models.items() if living(model)
+    }
     return asyncio.run(_remove(url, moments, age, progress))
 
 

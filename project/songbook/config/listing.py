@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from songbook.config import Settings
+from songbook.config.settings import Settings
 from songbook.config.urls import masked
 
 _SECRET = "***"  # noqa: S105 - it stands for one
@@ -13,7 +13,7 @@ _NOTHING = "(none)"
 
 def lines(settings: Settings) -> list[str]:
     """Return each setting: its name, its value, and where that was written."""
-    rows = [(name.upper(), *_told(settings, name)) for name in Settings.model_fields]
+    rows = [(name.upper(), *_told(settings, name)) for name in type(settings).model_fields]
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     return [f"{name:{names}}  {value:{values}}  {origin}" for name, value, origin in rows]
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from dotenv.parser import Binding, parse_stream
 
-PROJECT = Path(__file__).parents[2]
 _OF_OTHERS = {"POSTGRES_DB"}  # is like POSTGRES_DATA, but of the image of PostgreSQL
 
 
@@ -37,14 +36,17 @@ class _Layer(NamedTuple):
     texts: dict[str, str]
 
 
-def find(fields: Mapping[str, Names], environment: str | None = None) -> dict[str, Found]:
+def find(
+    fields: Mapping[str, Names], directory: Path, environment: str | None = None
+) -> dict[str, Found]:
     """Return what is written of each field; raise StartError for what cannot be read.
 
-    The environment decides which of the files in config/ counts; it may be written itself.
+    `directory` is that of `.env` and `config/`. The environment decides which of the files in
+    `config/` counts; it may be written itself. Without that folder there are no such files.
     """
     known = {"ENV_FILE", *(name for names in fields.values() for name in _spellings(names))}
     found: dict[str, Found] = {}
-    for layer in _layers(environment, known):
+    for layer in _layers(directory, environment, known):
         for field, names in fields.items():
             if written := _written(layer, names):
                 found[field] = written
@@ -56,22 +58,24 @@ def _spellings(names: Names) -> tuple[str, ...]:
     return (*names.spellings, _of_file(names)) if names.is_secret else names.spellings
 
 
-def _layers(environment: str | None, known: Collection[str]) -> tuple[_Layer, ...]:
+def _layers(directory: Path, environment: str | None, known: Collection[str]) -> tuple[_Layer, ...]:
     process = _Layer("environment", _usable(os.environ))
-    local = _local(process.texts.get("ENV_FILE"), known)
+    local = _local(directory, process.texts.get("ENV_FILE"), known)
     named = [layer.texts.get("ENVIRONMENT") for layer in (process, local)]
     chosen = environment or named[0] or named[1] or "dev"
     if chosen not in {"dev", "qa", "prod"}:  # it will be refused by its name
         return local, process
-    path = PROJECT / "config" / f"{chosen}.env"
+    path = directory / "config" / f"{chosen}.env"
+    if not path.parent.is_dir():
+        return local, process
     texts = _usable(_file(path, "ENVIRONMENT", known))
     texts.pop("ENVIRONMENT", None)  # what chose the file cannot be changed by it
     return _Layer(f"config/{chosen}.env", texts), local, process
 
 
-def _local(given: str | None, known: Collection[str]) -> _Layer:
+def _local(directory: Path, given: str | None, known: Collection[str]) -> _Layer:
     """Read `.env`, if there is one, or what ENV_FILE names."""
-    path = Path(given) if given else PROJECT / ".env"
+    path = Path(given) if given else directory / ".env"
     is_there = given is not None or path.exists()
     return _Layer(given or ".env", _usable(_file(path, "ENV_FILE", known)) if is_there else {})
 

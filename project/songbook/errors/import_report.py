@@ -1,6 +1,5 @@
 """What became of the rows of an import."""
 
-
 from pydantic import BaseModel, Field
 
 MOST_REFUSALS = 100

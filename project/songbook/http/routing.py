@@ -7,7 +7,6 @@ bodies and failures.
 
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import ContextVar
-from copy import copy
 from inspect import Parameter, signature
 from typing import Any, TypeGuard, cast, get_type_hints
 
@@ -17,8 +16,6 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route as StarletteRoute
-from starlette.routing import compile_path
 
 from songbook.http.dependencies import Alternative, Ending, Guard, Rule
 from songbook.http.requests import FORM, StrictRequest, media_type_of, read_body
@@ -58,7 +55,9 @@ class Route(APIRoute):
         calls = [part.call for part in self.dependant.dependencies]
         rules = [call for call in calls if isinstance(call, Rule)]
         if len(rules) != 1:
-            raise TypeError(f"{self.path} has to name one rule of app.access in its dependencies")
+            raise TypeError(
+                f"{self.path} has to name one rule of songbook.auth in its dependencies"
+            )
         return rules[0]
 
     @property
@@ -167,14 +166,3 @@ class Router(APIRouter):
     def __init__(self, **options: Any) -> None:
         options |= {"redirect_slashes": False, "dependency_overrides_provider": _Overrides()}
         super().__init__(route_class=Route, **options)
-
-
-def add_alias(app: FastAPI, alias: str, path: str) -> None:
-    """Answer at `alias` and below it as at `path`, without a word in the documentation."""
-    for route in list(app.router.routes):
-        if isinstance(route, StarletteRoute) and f"{route.path}/".startswith(f"{path}/"):
-            twin = copy(route)
-            twin.path = alias + route.path.removeprefix(path)
-            twin.path_regex, twin.path_format, twin.param_convertors = compile_path(twin.path)
-            twin.include_in_schema = False
-            app.router.routes.append(twin)

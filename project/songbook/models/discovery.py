@@ -10,6 +10,8 @@ from sqlmodel import SQLModel
 
 from songbook.models.bases import Record
 
+_ROLES = ("Create", "Update", "Public")
+
 
 class Family(NamedTuple):
     """The classes of a resource."""
@@ -29,12 +31,28 @@ def discover(package: str) -> dict[str, ModuleType]:
 
 
 def family(module: ModuleType) -> Family:
-    """Return the classes of a resource module: its table, and those named after it."""
-    [table] = [
+    """Return the classes of a resource: the table that its module defines, those named after it.
+
+    What the module imports from other resources is not its own. Raises TypeError for a module that
+    does not define exactly one table with a Create, an Update and a Public class.
+    """
+    tables = [
         found
         for found in vars(module).values()
-        if isinstance(found, type) and issubclass(found, Record) and hasattr(found, "__table__")
+        if isinstance(found, type)
+        and issubclass(found, Record)
+        and hasattr(found, "__table__")
+        and found.__module__ == module.__name__
     ]
-    return Family(
-        table, *(getattr(module, table.__name__ + role) for role in ("Create", "Update", "Public"))
-    )
+    families = [
+        Family(table, *(getattr(module, table.__name__ + role) for role in _ROLES))
+        for table in tables
+        if all(hasattr(module, table.__name__ + role) for role in _ROLES)
+    ]
+    if len(families) != 1:
+        names = ", ".join(table.__name__ for table in tables) or "none"
+        raise TypeError(
+            f"{module.__name__} has to define one table with a Create, an Update and a Public"
+            f" class; its tables: {names}"
+        )
+    return families[0]

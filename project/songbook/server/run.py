@@ -1,32 +1,39 @@
 """How uvicorn serves: its limits, whom it believes, what it logs."""
 
 import os
-from copy import deepcopy
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG
 
+import songbook
 from songbook.config import Settings
+from songbook.server.logging import log_config
 from songbook.server.protocol import Protocol
 
 _GRACEFUL_SECONDS = 20
 _KEEP_ALIVE_SECONDS = 75
 
 
-def run(settings: Settings, port: int) -> None:
-    """Serve until a signal comes, in as many processes as the settings say."""
+def run(application: str, settings: Settings, port: int, *, reload: bool = False) -> None:
+    """Serve `application`, as `app.main:app`, until a signal comes.
+
+    It runs in as many processes as the settings say; with `reload` in one, which starts anew when
+    the code changes, and logs every request.
+    """
     if settings.oauth_token_secret is None:  # or each worker would refuse the others' tokens
         os.environ["OAUTH_TOKEN_SECRET"] = settings.token_secret
     uvicorn.run(
-        "app.main:app",
+        application,
         host=settings.host,
         port=port,
-        workers=settings.workers,
+        workers=None if reload else settings.workers,
+        reload=reload,
+        reload_dirs=_code(application) if reload else None,
         http=Protocol,
         log_config=log_config(settings.log_level),
         log_level=settings.log_level.lower(),
-        access_log=False,
+        access_log=reload,
         server_header=False,
         proxy_headers=bool(settings.forwarded_allow_ips),
         forwarded_allow_ips=settings.forwarded_allow_ips,
@@ -35,13 +42,8 @@ def run(settings: Settings, port: int) -> None:
     )
 
 
-def log_config(level: str) -> dict[str, Any]:
-    """Return uvicorn's logging with a handler for all other loggers, the service's among them."""
-    config = deepcopy(LOGGING_CONFIG)
-    formatters, handlers = config["formatters"], config["handlers"]
-    formatters["named"] = {**formatters["default"], "fmt": "%(levelprefix)s [%(name)s] %(message)s"}
-    handlers["named"] = {**handlers["default"], "formatter": "named"}
-    config["root"] = {"handlers": ["named"], "level": level}
-    # With ECHO_SQL, SQLAlchemy would give a logger that has no handler one of its own, on stdout.
-    config["loggers"]["sqlalchemy.engine.Engine"] = {"handlers": ["named"], "propagate": False}
-    return config
+def _code(application: str) -> list[str]:
+    """Return the folders of the service's package and of this one."""
+    spec = find_spec(application.partition(".")[0])
+    places = (spec and spec.submodule_search_locations) or ()
+    return [*places, str(Path(songbook.__file__).parent)]

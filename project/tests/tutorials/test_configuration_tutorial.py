@@ -21,7 +21,8 @@ from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from app.main import create_app
-from songbook.config import Settings, StartError, load_settings
+from app.settings import Settings
+from songbook.config import StartError
 from tests.conftest import PROJECT, execute, spelled
 from tests.test_command_line import NOWHERE, Service, ended_at_last
 from tests.test_one_class_is_enough import ASK
@@ -113,7 +114,7 @@ def test_an_environment_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("ENVIRONMENT", "production")
 
     with pytest.raises(StartError, match=r"^ENVIRONMENT should be 'dev', 'qa' or 'prod'"):
-        load_settings()
+        Settings.load()
 
 
 def test_the_url_is_written_in_one_place_for_the_service_and_for_alembic(
@@ -146,7 +147,7 @@ def test_a_module_that_is_new_needs_no_edit_anywhere(tmp_path: Path, scratch_url
     caches = shutil.ignore_patterns("__pycache__", ".*", "tests")
     copy = shutil.copytree(PROJECT, tmp_path / "project", ignore=caches)
     songs = (copy / "app" / "resources" / "songs.py").read_text()
-    books = songs.replace("ong", "ook").replace("sook", "book").replace("Sook", "Book")
+    books = re.sub("Song(?!book)", "Book", re.sub("song(?!book)", "book", songs))
     (copy / "app" / "resources" / "books.py").write_text(books.replace("artist", "author"))
     book = {"name": "Stoner", "author": "John Williams"}
 

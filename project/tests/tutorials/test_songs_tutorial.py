@@ -15,7 +15,7 @@ from httpx import ASGITransport, AsyncClient
 from sqlalchemy.engine import URL, make_url
 
 from app.main import create_app
-from songbook.config import Settings, load_settings
+from app.settings import Settings
 from tests.conftest import PROJECT, assert_problem, execute, spelled
 from tests.test_command_line import NOWHERE, Service, ended_at_last, free_port
 
@@ -157,7 +157,7 @@ def test_compose_tells_the_service_where_its_database_is(monkeypatch: pytest.Mon
             monkeypatch.setenv(name, re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", value))
 
     told = "postgresql+asyncpg://postgres:postgres@db:5432/foo"
-    assert load_settings().url == make_url(told)
+    assert Settings.load().url == make_url(told)
 
 
 def test_compose_lets_alembic_write_its_revisions_into_the_clone() -> None:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.main import create_app
-from songbook.config import Settings
+from app.settings import Settings
 from tests.conftest import PROJECT, Outcome, assert_problem, execute, spelled
 
 SUMMARIES = {

@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.main import create_app
-from songbook.config import Settings
+from app.settings import Settings
 from tests.conftest import PRINCIPAL, PROJECT, assert_problem, execute, sign_in, spelled
 
 SECRET = "8Zq2LrXw5vTn1KdYc7Hs4GfBj9Pm3RaE"

@@ -1,0 +1,163 @@
+"""The commands of every service: `python -m app …`."""
+
+import json
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Annotated, Any
+
+import typer
+from fastapi import FastAPI
+from sqlalchemy.exc import DBAPIError
+
+from songbook.cli.bulk import BulkCommands
+from songbook.cli.maintenance import MaintenanceCommands
+from songbook.cli.service import Service
+from songbook.config import Settings, StartError, listing
+from songbook.db.connect import SilentError, check_database, located
+from songbook.server import run
+from songbook.server.address import check_address
+
+_ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
+
+Host = Annotated[str | None, typer.Option(help="The address to listen on [HOST].")]
+Port = Annotated[int | None, typer.Option(help="The port to listen on [PORT].")]
+Workers = Annotated[int | None, typer.Option(help="How many processes serve [WORKERS].")]
+Migrate = Annotated[
+    bool | None, typer.Option(help="Migrate first; by default only the embedded PostgreSQL.")
+]
+Reload = Annotated[
+    bool, typer.Option(help="For development: start anew when the code changes, log requests.")
+]
+
+
+class CommandLine(typer.Typer):
+    """A command line that says in one line what is wrong with the environment or the input."""
+
+    def __init__(self, service: Service, **options: Any) -> None:
+        super().__init__(**options)
+        self.service = service
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        """Run the command that the arguments of the process name."""
+        try:
+            return super().__call__(*arguments, **options)
+        except StartError as error:
+            sys.exit(f"{self.service.title.lower()}: {error}")
+
+
+def create_cli(
+    settings: type[Settings],
+    resources: Callable[[], Mapping[str, ModuleType]],
+    *,
+    application: str,
+    title: str,
+    help: str,
+) -> CommandLine:
+    """Return the command line of a service, to which it may add commands of its own.
+
+    `application` says where its application is, as `app.main:app`.
+    """
+    service = Service(settings, resources, application, title)
+    cli = CommandLine(
+        service,
+        name=f"python -m {application.partition('.')[0]}",
+        help=help,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        add_completion=False,
+    )
+    for name, command in _commands_of(service).items():
+        cli.command(name)(command)
+    return cli
+
+
+def _commands_of(service: Service) -> dict[str, Callable[..., None]]:
+    commands, bulk = Commands(service), BulkCommands(service)
+    maintenance = MaintenanceCommands(service)
+    return {
+        "serve": commands.serve,
+        "migrate": commands.migrate,
+        "import": bulk.import_rows,
+        "export": bulk.export_rows,
+        "purge": maintenance.purge,
+        "expire-keys": maintenance.expire_keys,
+        "settings": commands.list_settings,
+        "openapi": commands.print_openapi,
+    }
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands that serve, migrate and show."""
+
+    service: Service
+
+    def serve(
+        self,
+        host: Host = None,
+        port: Port = None,
+        workers: Workers = None,
+        migrate: Migrate = None,
+        *,
+        reload: Reload = False,
+    ) -> None:
+        """Serve HTTP until Ctrl-C or SIGTERM."""
+        options = {"host": host, "port": port, "workers": workers}
+        given = {name: value for name, value in options.items() if value is not None}
+        settings = self.service.settings.load(**given)
+        settings.check_production()
+        port = check_address(settings.host, settings.port)
+        # uvicorn raises the signal again when it has finished: the exit handlers must still run
+        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+        with located(settings) as url:
+            try:
+                check_database(url)
+                if migrate or (migrate is None and settings.url is None):
+                    _upgrade(settings)
+            except SilentError as error:
+                if migrate:
+                    raise
+                told = f"{self.service.title.lower()}: {error}"
+                print(f"{told} Until then requests are answered 503.", file=sys.stderr)
+            self._announce(settings.host, port)
+            run(self.service.application, settings, port, reload=reload)
+
+    def _announce(self, host: str, port: int) -> None:
+        name = f"[{host}]" if ":" in host else "localhost" if host in _ANY_OR_LOCAL else host
+        address, title = f"http://{name}:{port}", self.service.title
+        print(f"{title} is at {address}, its documentation at {address}/docs. Ctrl-C stops it.")
+        sys.stdout.flush()
+
+    def migrate(self) -> None:
+        """Bring the database to the newest migration; it never drops anything."""
+        settings = self.service.settings.load()
+        with located(settings) as url:
+            check_database(url)
+            _upgrade(settings)
+
+    def list_settings(self) -> None:
+        """Print every setting, and where it was written; secrets are kept."""
+        print("\n".join(listing.lines(self.service.settings.load())))
+
+    def print_openapi(self) -> None:
+        """Print the OpenAPI document."""
+        module, _, name = self.service.application.partition(":")
+        app: FastAPI = getattr(import_module(module), name)
+        print(json.dumps(app.openapi(), indent=2))
+
+
+def _upgrade(settings: Settings) -> None:
+    """Apply the migrations that are due."""
+    from alembic import command  # noqa: PLC0415 - 9 MB that a process which only serves does without
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    try:
+        command.upgrade(Config(settings.directory / "alembic.ini"), "head")
+    except (CommandError, DBAPIError, OSError) as error:
+        reason = getattr(error, "driver_exception", error)
+        raise StartError(f"the migrations cannot be applied: {reason}.") from None

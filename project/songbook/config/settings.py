@@ -1,0 +1,191 @@
+"""The settings of every service, typed; a service adds its own in a class that inherits them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+
+from annotated_types import Ge, Le
+from pydantic import PrivateAttr, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from sqlalchemy.engine import URL, make_url
+
+from songbook.config import production, sources
+from songbook.config.sources import StartError
+from songbook.config.types import DatabaseUrl, Level, Minutes, Origins, Port, Proxies, Tries
+from songbook.config.urls import composed
+
+
+class Settings(BaseSettings):
+    """The configuration of one process; every field is a variable of the same name."""
+
+    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
+
+    directory: ClassVar[Path] = Path()
+    """The directory of the service: that of `.env`, `config/` and `alembic.ini`."""
+
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Other names of variables, by the fields that they set."""
+
+    environment: Literal["dev", "qa", "prod"] = "dev"
+    """Which file of `config/` counts; `prod` also refuses settings that are not safe."""
+
+    database_url: DatabaseUrl = None
+    """The PostgreSQL to use; unset, and no `PG_…` either: the embedded one in `POSTGRES_DATA`."""
+
+    pg_host: str = "localhost"
+    """Where PostgreSQL is, without `DATABASE_URL`: a host, or the folder of a socket."""
+
+    pg_port: Port = 5432
+    """The port of PostgreSQL, without `DATABASE_URL`."""
+
+    pg_user: str = "postgres"
+    """The role to connect as, without `DATABASE_URL`."""
+
+    pg_password: SecretStr | None = None
+    """The password of the role, of any characters, none encoded; without `DATABASE_URL`."""
+
+    pg_db: str = "postgres"
+    """The database to connect to, without `DATABASE_URL`."""
+
+    postgres_data: Path = Path(".data", "postgres")
+    """Where the embedded PostgreSQL keeps its data."""
+
+    host: str = "127.0.0.1"
+    """The address to listen on."""
+
+    port: Annotated[int, Ge(0), Le(65535)] = 8004
+    """The port to listen on; 0 takes a free one."""
+
+    workers: Annotated[int, Ge(1), Le(64)] = 1
+    """How many processes serve; one for each container, more on a single machine."""
+
+    pool_size: Annotated[int, Ge(1), Le(1000)] = 10
+    """How many connections a process keeps at most."""
+
+    pool_timeout: Annotated[float, Ge(0.1), Le(60)] = 2.0
+    """Seconds that a request waits for a connection before it is answered 503."""
+
+    bulk_at_once: Annotated[int, Ge(1), Le(1000)] = 4
+    """How many imports and exports use a connection at a time, of at most half of `POOL_SIZE`."""
+
+    bulk_seconds: Annotated[float, Ge(1), Le(86400)] = 3600.0
+    """Seconds that an import may take to come, and to be stored, and an export to be sent."""
+
+    import_bytes: Annotated[int, Ge(1024), Le(2**40)] = 2**30
+    """How many bytes an import may have, and its rows on disk until all are there."""
+
+    import_line: Annotated[int, Ge(1024), Le(2**20)] = 65536
+    """How many characters a row of an import may have."""
+
+    key_hours: Annotated[int, Ge(24), Le(8760)] = 24
+    """How long an `Idempotency-Key` is known, before `expire-keys` removes it."""
+
+    require_if_match: bool = False
+    """Whether PUT, PATCH and DELETE are refused (428) without `If-Match`."""
+
+    echo_sql: bool = False
+    """Whether the log shows every statement, without its values (also `SQLALCHEMY_ECHO`)."""
+
+    log_level: Level = "INFO"
+    """How grave a message has to be for the log."""
+
+    debug: bool = False
+    """Whether a 500 tells the exception in its detail."""
+
+    oauth_token_secret: SecretStr | None = None
+    """What signs tokens; unset: each start makes a random one, and ends all sessions."""
+
+    access_token_minutes: Minutes = 30
+    """How long a token is good for."""
+
+    login_tries_per_address: Tries = 60
+    """How many logins an address may try in a window."""
+
+    login_tries_per_name: Tries = 10
+    """How many logins an address may try for one name in a window."""
+
+    login_window_minutes: Minutes = 15
+    """How long such a window is."""
+
+    closed_writes: bool = False
+    """Whether only signed-in users may write."""
+
+    retention_days: Annotated[int, Ge(0), Le(36500)] = 30
+    """How long a deleted row can be restored, before `purge` removes it."""
+
+    forwarded_allow_ips: Proxies = ""
+    """The proxies whose `X-Forwarded-For` is believed, separated by commas; empty: none."""
+
+    cors_origins: Origins = ()
+    """The origins whose pages may ask, separated by commas; `*` means any."""
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    def __init__(self, **given: Any) -> None:
+        found = self._find(given)
+        super().__init__(**{name: what.text for name, what in found.items()} | given)
+        self._origins = {name: what.origin for name, what in found.items()}
+        self._origins |= dict.fromkeys(given, "argument")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - its name is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        *_others: PydanticBaseSettingsSource,
+        **_more: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read nothing but what `__init__` found: pydantic does not know where a value was."""
+        return (init_settings,)
+
+    @classmethod
+    def load(cls, **given: Any) -> Self:
+        """Read all that is written, over which `given` wins; raise StartError for what is wrong."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_context=False)[0]
+            name = str(first["loc"][0])
+            found = None if name in given else cls._find(given).get(name)
+            place = (
+                f" (it stands in {found.origin})" if found and found.origin != "environment" else ""
+            )
+            reason = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
+            raise StartError(f"{name.upper()} {reason}{place}") from None
+
+    @classmethod
+    def _find(cls, given: dict[str, Any]) -> dict[str, sources.Found]:
+        names = {}
+        for name, field in cls.model_fields.items():
+            others = (cls.aliases[name],) if name in cls.aliases else ()
+            is_secret = SecretStr in get_args(field.annotation)
+            names[name] = sources.Names((name.upper(), *others), is_secret=is_secret)
+        return sources.find(names, cls.directory, given.get("environment"))
+
+    def origin(self, name: str) -> str:
+        """Say where the value of a field was written."""
+        return self._origins.get(name, "default")
+
+    @property
+    def url(self) -> URL | None:
+        """Return the URL of the given database, None when the embedded one is to be used."""
+        if self.database_url:
+            return make_url(self.database_url.get_secret_value())
+        if not any(name.startswith("pg_") for name in self.model_fields_set):
+            return None
+        password = _revealed(self.pg_password)
+        return composed(self.pg_host, self.pg_port, self.pg_user, password, self.pg_db)
+
+    @property
+    def token_secret(self) -> str:
+        """Return the secret that signs tokens; unset, it is random, and the process's own."""
+        return _revealed(self.oauth_token_secret) or production.RANDOM_SECRET
+
+    def check_production(self) -> None:
+        """Raise StartError for what production must not have."""
+        if self.environment == "prod":
+            production.check(self, _revealed(self.oauth_token_secret))
+
+
+def _revealed(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

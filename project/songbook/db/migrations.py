@@ -1,0 +1,69 @@
+"""Migrations: how Alembic runs them, online and offline. A service's `env.py` calls this."""
+
+import asyncio
+import logging
+import shutil
+
+from alembic import context
+from sqlalchemy import Connection, pool, text
+from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlmodel import SQLModel
+
+from songbook.config import Settings
+from songbook.db.connect import located
+
+_MIGRATOR = 8004
+"""The advisory lock that one migrator at a time holds."""
+
+_LOCK = text("SELECT pg_try_advisory_lock(:key)")
+
+
+def run_migrations(settings: Settings) -> None:
+    """Run the migrations on the database of the settings; the models have to be imported."""
+    if shutil.which("ruff") is None:  # as in the container: a revision is written without its hooks
+        context.script.hooks.clear()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s [%(name)s] %(message)s")
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    if context.is_offline_mode():
+        _configure(url=settings.url or "postgresql+asyncpg://")
+        with context.begin_transaction():
+            context.run_migrations()
+    else:
+        with located(settings) as url:
+            asyncio.run(_migrate_online(url))
+
+
+def _configure(connection: Connection | None = None, url: URL | str | None = None) -> None:
+    """Tell Alembic what the tables should be, CHECK constraints included."""
+    context.configure(
+        connection=connection,
+        url=url,
+        target_metadata=SQLModel.metadata,
+        literal_binds=connection is None,
+        transaction_per_migration=True,
+        compare_server_default=True,
+        autogenerate_plugins=["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+    )
+
+
+def _migrate(connection: Connection) -> None:
+    _configure(connection)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _migrate_online(url: URL) -> None:
+    """Run the migrations, one migrator at a time.
+
+    The lock is polled: a blocked request for it would hold a snapshot, for which CREATE INDEX
+    CONCURRENTLY waits.
+    """
+    engine = create_async_engine(url, poolclass=pool.NullPool, hide_parameters=True)
+    async with engine.connect() as guard, engine.connect() as connection:
+        await guard.execution_options(isolation_level="AUTOCOMMIT")
+        while not await guard.scalar(_LOCK, {"key": _MIGRATOR}):  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        await connection.run_sync(_migrate)
+        await connection.commit()
+    await engine.dispose()

@@ -1,0 +1,100 @@
+"""The addresses of the service: which route answers a path and a method."""
+
+import re
+from copy import copy
+
+from fastapi import FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette._utils import get_route_path
+from starlette.responses import Response
+from starlette.routing import BaseRoute, compile_path
+from starlette.routing import Route as StarletteRoute
+from starlette.types import Scope
+
+from songbook.errors.problems import MethodNotAllowed, NotFound
+from songbook.http.requests import StrictRequest
+from songbook.http.routing import Route
+
+Methods = dict[str, BaseRoute]
+
+
+class Dispatcher:
+    """The table of the addresses, which calls a handler directly where it can be.
+
+    OPTIONS, and a method that the address does not have, are answered with the complete Allow
+    (RFC 9110, section 9). A literal path hides a template: it has its own methods only. What is not
+    an address of the table goes on to the application.
+    """
+
+    def __init__(self) -> None:
+        self._routes = 0
+        self._literal: dict[str, Methods] = {}
+        self._templates: dict[str, tuple[re.Pattern[str], Methods]] = {}
+
+    async def answer(self, request: StrictRequest) -> Response | None:
+        """Return the answer of the address, None when the application has to find it.
+
+        Raises MethodNotAllowed, and NotFound for a path that ends with a line feed.
+        """
+        scope = request.scope
+        methods = self._methods_at(scope)
+        if methods is None:
+            return None
+        asked = scope["method"]
+        if asked == "HEAD":
+            scope["method"] = "GET"
+        if scope["method"] in methods:
+            route = methods[scope["method"]]
+            if isinstance(route, Route) and route.direct and not scope["app"].dependency_overrides:
+                scope["route"] = route
+                return await route.direct(request)
+            return None
+        allow = {
+            "Allow": ", ".join(
+                sorted({*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set()))
+            )
+        }
+        if asked == "OPTIONS":
+            return Response(status_code=204, headers=allow)
+        raise MethodNotAllowed(headers=allow)
+
+    def _methods_at(self, scope: Scope) -> Methods | None:
+        """Return the methods of a path and what answers them, None when the path is unknown."""
+        if len(scope["app"].routes) != self._routes:
+            self._learn(scope["app"].routes)
+        path = get_route_path(scope)
+        if path in self._literal:
+            return self._literal[path]
+        for pattern, methods in self._templates.values():
+            if match := pattern.fullmatch(path):
+                scope["path_params"] = match.groupdict()
+                return methods
+        if path.endswith("\n"):  # which the `$` of Starlette's patterns would let pass
+            raise NotFound
+        return None
+
+    def _learn(self, routes: list[BaseRoute]) -> None:
+        """Take the addresses of the routes into the table."""
+        self._routes = len(routes)
+        for own in routes:
+            for context in iter_route_contexts([own]):
+                path = context.path
+                if path is None or not context.methods:
+                    continue
+                if "{" in path:
+                    methods = self._templates.setdefault(path, (compile_path(path)[0], {}))[1]
+                else:
+                    methods = self._literal.setdefault(path, {})
+                for method in context.methods:
+                    methods.setdefault(method, own)
+
+
+def add_alias(app: FastAPI, alias: str, path: str) -> None:
+    """Answer at `alias` and below it as at `path`, without a word in the documentation."""
+    for route in list(app.router.routes):
+        if isinstance(route, StarletteRoute) and f"{route.path}/".startswith(f"{path}/"):
+            twin = copy(route)
+            twin.path = alias + route.path.removeprefix(path)
+            twin.path_regex, twin.path_format, twin.param_convertors = compile_path(twin.path)
+            twin.include_in_schema = False
+            app.router.routes.append(twin)
