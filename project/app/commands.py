@@ -12,10 +12,9 @@ from sqlalchemy.engine import URL
 from app.resources.users import User, UserCreate, UserPublic, with_hash
 from app.settings import Settings
 from songbook.config import StartError
-from songbook.crud.statements import created
-from songbook.db.connect import check_database, located, opened_database
-from songbook.errors.field_errors import reasons_of
-from songbook.errors.handlers import problem_of
+from songbook.crud import created
+from songbook.db import check_database, located, opened_database
+from songbook.errors import problem_of, reasons_of
 
 Username = Annotated[str, typer.Argument(help="The name to sign in with.")]
 Email = Annotated[str, typer.Argument(help="The e-mail, good for signing in as well.")]

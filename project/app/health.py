@@ -4,8 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from songbook.auth.permissions import PUBLIC
-from songbook.http.routing import Router
+from songbook.auth import PUBLIC
+from songbook.http import Router
 
 router = Router(tags=["health"], dependencies=[PUBLIC])
 

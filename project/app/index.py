@@ -7,8 +7,8 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 
 from app.settings import Settings
-from songbook.auth.permissions import PUBLIC
-from songbook.http.routing import Router
+from songbook.auth import PUBLIC
+from songbook.http import Router
 
 router = Router(tags=["index"], dependencies=[PUBLIC])
 

@@ -13,18 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from songbook.auth.accounts import Account, Accounts
-from songbook.auth.logins import logins
+from songbook.auth import Account, Accounts, logins
 from songbook.config import Settings
-from songbook.db.connect import located
-from songbook.db.database import Database
-from songbook.errors.handlers import handle
-from songbook.errors.problems import Problem
-from songbook.http.dispatch import add_alias
-from songbook.http.middleware import Front
-from songbook.http.routing import Route
-from songbook.openapi.document import describe
-from songbook.openapi.swagger_ui import add_docs
+from songbook.db import Database, located
+from songbook.errors import Problem, handle
+from songbook.http import Front, Route, add_alias
+from songbook.openapi import add_docs, describe
 
 _FAILURES = (Exception, Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError)
 
@@ -39,10 +33,9 @@ def create_app(
 ) -> FastAPI:
     """Return the application of a service.
 
-    `accounts` is the table class of the accounts that sign in, `aliases` are other addresses of
-    what is at the second ones, and `options` are FastAPI's, such as `title` and `version`. Raises
-    StartError for settings that production must not have, and TypeError for a route that asks who
-    sends a request where there are no accounts.
+    `accounts` is the table class of the accounts that sign in; `aliases` are other addresses of
+    what is at the second ones; `options` are FastAPI's own. Raises StartError for settings that
+    production must not have, and TypeError for a route that needs accounts where there are none.
     """
     settings.check_production()
     app = FastAPI(
@@ -58,8 +51,6 @@ def create_app(
     app.state.settings = settings
     app.state.accounts = Accounts(accounts) if accounts else None
     _add_routes(app, routers, aliases or {})
-    if accounts is None:
-        _check_without_accounts(app.routes, settings)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     return app
 
@@ -70,6 +61,8 @@ def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str
     add_docs(app)
     for alias, path in aliases.items():
         add_alias(app, alias, path)
+    if app.state.accounts is None:
+        _check_without_accounts(app.routes, app.state.settings)
 
 
 def _check_without_accounts(routes: Iterable[BaseRoute], settings: Settings) -> None:

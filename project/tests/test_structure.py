@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ PACKAGES = ("app", "songbook")
 MODULES = sorted(path for name in PACKAGES for path in (PROJECT / name).rglob("*.py"))
 HANDLER_LINES = 6
 FUNCTION_LINES = 30
+
+LOADED_LATE = {"songbook.db.embedded", "songbook.db.migrations"}
+"""What most processes do without: no face imports it."""
 
 each_module = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: str(path.relative_to(PROJECT))
@@ -58,6 +62,24 @@ def test_a_module_imports_only_from_the_floors_below_it() -> None:
     checked = subprocess.run(linter, cwd=PROJECT, capture_output=True, text=True, check=False)
 
     assert checked.returncode == 0, checked.stdout
+
+
+@each_module
+def test_a_module_imports_from_another_package_what_its_face_names(path: Path) -> None:
+    """What a package's `__init__` does not name may change without a look at the others."""
+    own = ".".join(path.relative_to(PROJECT).parts[:2])
+    modules = [
+        node.module
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and node.module
+    ]
+    inner = [
+        name
+        for name in modules
+        if re.match(r"songbook(\.\w+){2}", name) and not f"{name}.".startswith(f"{own}.")
+    ]
+
+    assert [name for name in inner if name not in LOADED_LATE] == []
 
 
 @each_module

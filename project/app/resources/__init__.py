@@ -4,7 +4,7 @@ from functools import partial
 
 from fastapi import APIRouter
 
-from songbook.models.discovery import discover
+from songbook.models import discover
 
 modules = partial(discover, __name__)
 """Return the resource modules by name; importing them tells SQLModel of their tables."""

@@ -5,23 +5,35 @@ from typing import Annotated
 from fastapi import Depends, Response
 from sqlmodel import Field
 
-from songbook.auth.permissions import OPEN
-from songbook.bulk.imports import imports_of
-from songbook.crud.preconditions import IfMatch, IfNoneMatch
-from songbook.crud.responses import (
+from songbook.auth import OPEN
+from songbook.bulk import imports_of
+from songbook.crud import (
     Here,
+    IfMatch,
+    IfNoneMatch,
+    OnceDep,
+    WriteDep,
     answer_changed,
     answer_created,
     answer_found,
     answer_removed,
+    changed,
+    created,
+    found,
+    removed,
+    restored,
 )
-from songbook.crud.statements import changed, created, found, removed, restored
-from songbook.crud.transactions import OnceDep, WriteDep
-from songbook.http.dependencies import DatabaseDep, Id
-from songbook.http.routing import Router
-from songbook.lists.pages import Page, page_of
-from songbook.models.bases import Fields, Partial, Record, RecordPublic, SoftDelete, Timestamps
-from songbook.models.fields import Characters
+from songbook.http import DatabaseDep, Id, Router
+from songbook.lists import Page, page_of
+from songbook.models import (
+    Characters,
+    Fields,
+    Partial,
+    Record,
+    RecordPublic,
+    SoftDelete,
+    Timestamps,
+)
 
 router = Router(prefix="/todos", tags=["todos"], dependencies=[OPEN])
 

@@ -9,28 +9,40 @@ from pydantic.config import JsonDict
 from sqlmodel import Field, SQLModel
 
 from app.settings import Settings
-from songbook.auth.accounts import Account
-from songbook.auth.logins import Logins, LoginsDep
-from songbook.auth.passwords import Password, hash_password
-from songbook.auth.permissions import ASKED, SIGNED_IN, SUPERUSER, CurrentUser, Sender, SignedIn
-from songbook.crud.preconditions import IfMatch, IfNoneMatch, Tags, narrowed
-from songbook.crud.responses import (
+from songbook.auth import (
+    ASKED,
+    SIGNED_IN,
+    SUPERUSER,
+    Account,
+    CurrentUser,
+    Logins,
+    LoginsDep,
+    Password,
+    Sender,
+    SignedIn,
+    hash_password,
+)
+from songbook.crud import (
     Here,
+    IfMatch,
+    IfNoneMatch,
+    OnceDep,
+    Tags,
+    WriteDep,
     answer_changed,
     answer_created,
     answer_found,
     answer_removed,
+    changed,
+    created,
+    found,
+    narrowed,
+    removed,
 )
-from songbook.crud.statements import changed, created, found, removed
-from songbook.crud.transactions import OnceDep, WriteDep
-from songbook.errors.field_errors import field_error
-from songbook.errors.problems import Forbidden, NotFound, Unacceptable
-from songbook.http.dependencies import DatabaseDep, Id, record_id
-from songbook.http.routing import Router
-from songbook.lists.pages import Page, page_of
-from songbook.models.bases import Fields, Partial, Record, RecordPublic
-from songbook.models.fields import Characters, Flag, Text
-from songbook.models.tables import table_of
+from songbook.errors import Forbidden, NotFound, Unacceptable, field_error
+from songbook.http import DatabaseDep, Id, Router, record_id
+from songbook.lists import Page, page_of
+from songbook.models import Characters, Fields, Flag, Partial, Record, RecordPublic, Text, table_of
 
 router = Router(prefix="/users", tags=["users"])
 

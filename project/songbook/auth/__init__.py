@@ -1,5 +1,35 @@
 """Who sends a request, and what they may do."""
 
+from songbook.auth.accounts import Account, Accounts
+from songbook.auth.logins import Logins, LoginsDep, logins
+from songbook.auth.passwords import Password, hash_password
+from songbook.auth.permissions import (
+    ASKED,
+    OPEN,
+    PUBLIC,
+    SIGNED_IN,
+    SUPERUSER,
+    CurrentUser,
+    Sender,
+    SignedIn,
+)
 from songbook.auth.routes import router
 
-__all__ = ["router"]
+__all__ = [
+    "ASKED",
+    "OPEN",
+    "PUBLIC",
+    "SIGNED_IN",
+    "SUPERUSER",
+    "Account",
+    "Accounts",
+    "CurrentUser",
+    "Logins",
+    "LoginsDep",
+    "Password",
+    "Sender",
+    "SignedIn",
+    "hash_password",
+    "logins",
+    "router",
+]

@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import Table, bindparam, func, select, text, true, update
 from sqlmodel import Field, SQLModel
 
-from songbook.db.statements import Query, Statement
+from songbook.db import Query, Statement
 
 LookupField = Literal["id", "email", "username"]
 

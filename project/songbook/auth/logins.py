@@ -11,8 +11,8 @@ from songbook.auth.accounts import Accounts, LookupField
 from songbook.auth.passwords import verify_password
 from songbook.auth.throttle import count_try, login_keys
 from songbook.config import Settings
-from songbook.db.database import Database
-from songbook.http.dependencies import guard
+from songbook.db import Database
+from songbook.http import guard
 
 
 class Logins:

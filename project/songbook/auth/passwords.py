@@ -14,8 +14,8 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 
-from songbook.errors.problems import Unavailable
-from songbook.models.fields import NO_NUL, without_nul
+from songbook.errors import Unavailable
+from songbook.models import NO_NUL, without_nul
 
 # The least that OWASP's Password Storage Cheat Sheet asks of argon2id. pwdlib's own 64 MiB for each
 # would not let several log in at once in a small container.

@@ -14,9 +14,9 @@ from starlette.requests import Request
 from songbook.auth.accounts import Accounts
 from songbook.auth.tokens import Claims, bearer, read
 from songbook.config import Settings
-from songbook.db.database import Database
-from songbook.errors.problems import Forbidden, Unauthenticated
-from songbook.http.dependencies import Rule, guard
+from songbook.db import Database
+from songbook.errors import Forbidden, Unauthenticated
+from songbook.http import Rule, guard
 
 _SAFE = {HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS}
 ASKED = (401, 503)

@@ -12,11 +12,9 @@ from songbook.auth.logins import LoginsDep
 from songbook.auth.permissions import PUBLIC
 from songbook.auth.tokens import issue
 from songbook.config import Settings
-from songbook.errors.problems import Unauthenticated
-from songbook.http.dependencies import SettingsDep
-from songbook.http.requests import FORM
-from songbook.http.routing import Router
-from songbook.models.fields import Characters
+from songbook.errors import Unauthenticated
+from songbook.http import FORM, Router, SettingsDep
+from songbook.models import Characters
 
 router = Router(prefix="/api/auth", tags=["authentication"], dependencies=[PUBLIC])
 

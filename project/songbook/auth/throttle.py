@@ -37,9 +37,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlmodel import Field, SQLModel
 
-from songbook.db.database import Database
-from songbook.db.statements import Statement
-from songbook.errors.problems import TooManyRequests
+from songbook.db import Database, Statement
+from songbook.errors import TooManyRequests
 
 _NOWHERE = "nowhere"
 _SWEPT_AT_ONCE = 10

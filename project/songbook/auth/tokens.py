@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Never
 
 import jwt
 
-from songbook.errors.problems import Unauthenticated
+from songbook.errors import Unauthenticated
 
 _ALGORITHM = "HS256"
 _KEY_BYTES = 32

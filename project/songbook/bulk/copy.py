@@ -20,11 +20,9 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.schema import ColumnElementColumnDefault
 from sqlalchemy.sql.visitors import replacement_traverse
 
-from songbook.db.database import Database
-from songbook.db.statements import DIALECT, Query, Statement
-from songbook.http.media_types import CSV, NDJSON
-from songbook.models.bases import Record
-from songbook.models.tables import natural_key, next_version, table_of
+from songbook.db import DIALECT, Database, Query, Statement
+from songbook.http import CSV, NDJSON
+from songbook.models import Record, natural_key, next_version, table_of
 
 # JSON has its control characters escaped: with these COPY has nothing to quote.
 _WRITTEN: dict[str, dict[str, Any]] = {

@@ -10,9 +10,8 @@ from typing import Any
 from sqlmodel import SQLModel
 
 from songbook.bulk.parsers import LONGEST_LINE, Fault, Feed, Rows, length_of
-from songbook.errors.field_errors import did_you_mean, field_error
-from songbook.errors.problems import MOST_ERRORS, Malformed, Unacceptable
-from songbook.models.fields import can_be_null
+from songbook.errors import MOST_ERRORS, Malformed, Unacceptable, did_you_mean, field_error
+from songbook.models import can_be_null
 
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
 

@@ -8,9 +8,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from songbook.bulk.copy import copy_out
-from songbook.db.database import Database
-from songbook.db.statements import Query
-from songbook.http.media_types import ENDINGS, STALLED_SECONDS
+from songbook.db import Database, Query
+from songbook.http import ENDINGS, STALLED_SECONDS
 
 
 class Export(Response):

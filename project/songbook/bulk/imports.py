@@ -17,18 +17,24 @@ from songbook.bulk.copy import OnConflict, copy_in
 from songbook.bulk.csv_parser import CsvFeed
 from songbook.bulk.parsers import Feed, NdjsonFeed
 from songbook.bulk.spool import Spool
-from songbook.crud.idempotency import read_key
-from songbook.crud.transactions import Write, begin_write
-from songbook.db.database import Database
-from songbook.errors.handlers import problem_of
-from songbook.errors.import_report import ImportReport
-from songbook.errors.problems import Conflict, TooSlow, Unacceptable, Unavailable
-from songbook.http.dependencies import Alternative
-from songbook.http.media_types import CSV, JSON, NDJSON, STALLED_SECONDS
-from songbook.http.query_options import DRY_RUN, is_tried, option, read_options
-from songbook.http.requests import StrictRequest, check_declared, media_type_of
-from songbook.models.bases import Record
-from songbook.models.tables import natural_key, table_of
+from songbook.crud import Write, begin_write, read_key
+from songbook.db import Database
+from songbook.errors import Conflict, ImportReport, TooSlow, Unacceptable, Unavailable, problem_of
+from songbook.http import (
+    CSV,
+    DRY_RUN,
+    JSON,
+    NDJSON,
+    STALLED_SECONDS,
+    Alternative,
+    StrictRequest,
+    check_declared,
+    is_tried,
+    media_type_of,
+    option,
+    read_options,
+)
+from songbook.models import Record, natural_key, table_of
 
 FEEDS: dict[str, type[Feed]] = {CSV: CsvFeed, NDJSON: NdjsonFeed}
 PIECE = 16 * 1024

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from sqlmodel import SQLModel
 
-from songbook.errors.problems import Malformed, TooLarge
-from songbook.http.requests import NotJson, decode_json
+from songbook.errors import Malformed, TooLarge
+from songbook.http import NotJson, decode_json
 
 LONGEST_LINE = 2**20
 """What the limit of a line can be, in characters."""

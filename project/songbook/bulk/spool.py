@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from songbook.bulk.parsers import Fault, Feed
 from songbook.bulk.tally import Tally
-from songbook.errors.problems import InsufficientStorage, TooLarge, Unavailable
+from songbook.errors import InsufficientStorage, TooLarge, Unavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NULL = "\\N"

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from songbook.errors.field_errors import pointer_to, told
-from songbook.errors.import_report import MOST_REFUSALS, ImportReport, Refusal
+from songbook.errors import MOST_REFUSALS, ImportReport, Refusal, pointer_to, told
 
 _MESSAGES = {"string_unicode": "Is not UTF-8"}
 """What pydantic says for people who read another file than it."""

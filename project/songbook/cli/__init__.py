@@ -2,4 +2,6 @@
 
 from songbook.cli.app import create_cli
 
-__all__ = ["create_cli"]
+__all__ = [
+    "create_cli",
+]

@@ -16,10 +16,9 @@ from sqlalchemy.exc import DBAPIError
 from songbook.cli.bulk import BulkCommands
 from songbook.cli.maintenance import MaintenanceCommands
 from songbook.cli.service import Service
-from songbook.config import Settings, StartError, listing
-from songbook.db.connect import SilentError, check_database, located
-from songbook.server import run
-from songbook.server.address import check_address
+from songbook.config import Settings, StartError, setting_lines
+from songbook.db import SilentError, check_database, located
+from songbook.server import check_address, run
 
 _ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
 
@@ -141,7 +140,7 @@ class Commands:
 
     def list_settings(self) -> None:
         """Print every setting, and where it was written; secrets are kept."""
-        print("\n".join(listing.lines(self.service.settings.load())))
+        print("\n".join(setting_lines(self.service.settings.load())))
 
     def print_openapi(self) -> None:
         """Print the OpenAPI document."""

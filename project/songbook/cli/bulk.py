@@ -9,15 +9,14 @@ from typing import Annotated, Literal
 
 import typer
 
-from songbook.bulk.copy import OnConflict
-from songbook.bulk.imports import OnError
+from songbook.bulk import OnConflict, OnError
 from songbook.cli import export_files, import_files
 from songbook.cli.progress import progress_bar
 from songbook.cli.service import Service
 from songbook.config import Settings
-from songbook.db.connect import check_database, located
-from songbook.errors.import_report import ImportReport
-from songbook.http.media_types import CSV, ENDINGS, NDJSON
+from songbook.db import check_database, located
+from songbook.errors import ImportReport
+from songbook.http import CSV, ENDINGS, NDJSON
 
 _BY_NAME = {ending: media_type for media_type, ending in ENDINGS.items()}
 _BY_SUFFIX = {".ndjson": NDJSON, ".jsonl": NDJSON}

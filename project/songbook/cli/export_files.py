@@ -12,14 +12,12 @@ import asyncpg
 from sqlalchemy.engine import URL
 from sqlmodel import SQLModel
 
-from songbook.bulk.copy import copy_out
+from songbook.bulk import copy_out
 from songbook.config import Settings, StartError
-from songbook.db.connect import opened_database
-from songbook.db.database import Database
-from songbook.errors.field_errors import faults_of
-from songbook.errors.problems import Problem
-from songbook.lists.selection import Selection
-from songbook.models.bases import Record
+from songbook.db import Database, opened_database
+from songbook.errors import Problem, faults_of
+from songbook.lists import Selection
+from songbook.models import Record
 
 Progress = Callable[[int, int | None], None]
 

@@ -10,16 +10,11 @@ import asyncpg
 from sqlalchemy.engine import URL
 from sqlmodel import SQLModel
 
-from songbook.bulk.copy import OnConflict
-from songbook.bulk.imports import FEEDS, PIECE, kept, store, unstored
-from songbook.bulk.spool import Spool
+from songbook.bulk import FEEDS, PIECE, OnConflict, Spool, kept, store, unstored
 from songbook.config import Settings, StartError
-from songbook.db.connect import opened_database
-from songbook.errors.field_errors import faults_of
-from songbook.errors.import_report import ImportReport
-from songbook.errors.problems import Problem
-from songbook.models.bases import Record, noun_of
-from songbook.models.tables import natural_key
+from songbook.db import opened_database
+from songbook.errors import ImportReport, Problem, faults_of
+from songbook.models import Record, natural_key, noun_of
 
 Progress = Callable[[int], None]
 

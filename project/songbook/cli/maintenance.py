@@ -15,12 +15,10 @@ from sqlalchemy.engine import URL
 from songbook.cli.progress import progress_bar
 from songbook.cli.service import Service
 from songbook.config import Settings, StartError
-from songbook.crud.idempotency_table import keys_table
-from songbook.db.connect import check_database, located, opened_database
-from songbook.db.statements import Statement
-from songbook.errors.problems import Unavailable
-from songbook.models.bases import Record
-from songbook.models.tables import living, table_of
+from songbook.crud import keys_table
+from songbook.db import Statement, check_database, located, opened_database
+from songbook.errors import Unavailable
+from songbook.models import Record, living, table_of
 
 _REMOVED_AT_ONCE = 1000
 

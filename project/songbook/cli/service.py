@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from types import ModuleType
 
 from songbook.config import Settings, StartError
-from songbook.models.discovery import Family, family
+from songbook.models import Family, family
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,11 @@
 """Settings: every variable of the environment, typed, and where each was written."""
 
+from songbook.config.listing import setting_lines
 from songbook.config.settings import Settings
 from songbook.config.sources import StartError
 
-__all__ = ["Settings", "StartError"]
+__all__ = [
+    "Settings",
+    "StartError",
+    "setting_lines",
+]

@@ -11,7 +11,7 @@ _SECRET = "***"  # noqa: S105 - it stands for one
 _NOTHING = "(none)"
 
 
-def lines(settings: Settings) -> list[str]:
+def setting_lines(settings: Settings) -> list[str]:
     """Return each setting: its name, its value, and where that was written."""
     rows = [(name.upper(), *_told(settings, name)) for name in type(settings).model_fields]
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))

@@ -14,11 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.crud.idempotency_table import claiming, finding, keeping
-from songbook.db.database import Database
-from songbook.db.statements import Query
-from songbook.errors.field_errors import field_error
-from songbook.errors.problems import KeyInUse, KeyReused, Malformed
-from songbook.http.requests import StrictRequest, media_type_of
+from songbook.db import Database, Query
+from songbook.errors import KeyInUse, KeyReused, Malformed, field_error
+from songbook.http import StrictRequest, media_type_of
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"

@@ -18,7 +18,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel
 
-from songbook.db.statements import Statement
+from songbook.db import Statement
 
 
 class IdempotencyKey(SQLModel, table=True):

@@ -10,9 +10,8 @@ from fastapi import Depends
 from sqlmodel import SQLModel
 from starlette.requests import Request
 
-from songbook.errors.field_errors import field_error
-from songbook.errors.problems import Malformed, PreconditionFailed, PreconditionRequired
-from songbook.http.dependencies import guard
+from songbook.errors import Malformed, PreconditionFailed, PreconditionRequired, field_error
+from songbook.http import guard
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")

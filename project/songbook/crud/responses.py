@@ -10,10 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.crud.preconditions import Tags, tag_of
-from songbook.errors.problems import NotFound, PreconditionFailed
-from songbook.http.dependencies import guard
-from songbook.http.responses import Answer
-from songbook.models.bases import noun_of
+from songbook.errors import NotFound, PreconditionFailed
+from songbook.http import Answer, guard
+from songbook.models import noun_of
 
 
 @guard()

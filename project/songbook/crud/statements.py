@@ -34,9 +34,8 @@ from sqlalchemy.sql import ColumnElement
 from sqlmodel import SQLModel
 
 from songbook.crud.preconditions import Tags
-from songbook.db.statements import NOTHING, SHAPES, Query, Statement, document, public_columns
-from songbook.models.bases import Record
-from songbook.models.tables import living, next_version, table_of
+from songbook.db import NOTHING, SHAPES, Query, Statement, document, public_columns
+from songbook.models import Record, living, next_version, table_of
 
 
 def found(model: type[Record], public: type[SQLModel], id: int) -> Query:

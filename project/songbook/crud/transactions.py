@@ -12,13 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.crud.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, Key, read_key
-from songbook.db.database import ATTEMPTS, RETRIED, Database, Executor
-from songbook.db.pool import GIVEN_UP
-from songbook.db.statements import NOTHING, Query
-from songbook.errors.problems import KeyInUse, Problem
-from songbook.http.dependencies import guard
-from songbook.http.query_options import DRY_RUN, is_tried, read_options
-from songbook.http.requests import StrictRequest
+from songbook.db import ATTEMPTS, GIVEN_UP, NOTHING, RETRIED, Database, Executor, Query
+from songbook.errors import KeyInUse, Problem
+from songbook.http import DRY_RUN, StrictRequest, guard, is_tried, read_options
 
 _LEFT_OUT = {b"location", b"etag", b"content-length"}
 _TURN_SECONDS = 30  # for a turn of a COPY whose rows are all here

@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from songbook.config import Settings, StartError
 from songbook.db.database import Database
-from songbook.errors.problems import Unavailable
+from songbook.errors import Unavailable
 
 
 class SilentError(StartError):

@@ -13,7 +13,7 @@ from songbook.db.batching import Arguments, Group, LeftAlone
 from songbook.db.engine import engine_of
 from songbook.db.pool import GIVEN_UP, Lender, NoTurn, give_back
 from songbook.db.statements import NOTHING, Query
-from songbook.errors.problems import Unavailable
+from songbook.errors import Unavailable
 
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
 RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util.concurrency import in_greenlet
 
-from songbook.errors.problems import Unavailable
+from songbook.errors import Unavailable
 
 _SERVER_SETTINGS = {
     "application_name": "songbook",

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
 from songbook.db.engine import can_be_passed_on
-from songbook.errors.problems import Unavailable
+from songbook.errors import Unavailable
 
 # The next connection may reach the new primary; and one that was left between the parts of a
 # statement keeps its locks until it is used again.

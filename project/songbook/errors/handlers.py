@@ -18,7 +18,7 @@ from starlette.responses import Response
 from songbook.errors.details import answer_problem, title_of
 from songbook.errors.field_errors import field_error
 from songbook.errors.problems import Conflict, Problem, Unacceptable, Unavailable, unacceptable
-from songbook.models.bases import noun_of
+from songbook.models import noun_of
 
 logger = logging.getLogger(__name__)
 

@@ -14,10 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.config import Settings
-from songbook.db.database import Database
-from songbook.errors.field_errors import field_error
-from songbook.errors.problems import Unacceptable
-from songbook.models.fields import INT8
+from songbook.db import Database
+from songbook.errors import Unacceptable, field_error
+from songbook.models import INT8
 
 _DIGITS = re.compile(r"[0-9]+")
 _MOST_DIGITS = 100

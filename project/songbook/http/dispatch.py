@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute, compile_path
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Scope
 
-from songbook.errors.problems import MethodNotAllowed, NotFound
+from songbook.errors import MethodNotAllowed, NotFound
 from songbook.http.requests import StrictRequest
 from songbook.http.routing import Route
 

@@ -8,7 +8,7 @@ from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from songbook.errors.handlers import handle
+from songbook.errors import handle
 from songbook.http.cors import CrossOrigin
 from songbook.http.dispatch import Dispatcher
 from songbook.http.requests import StrictRequest

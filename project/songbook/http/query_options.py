@@ -4,8 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
-from songbook.errors.field_errors import FieldError, did_you_mean, field_error
-from songbook.errors.problems import MOST_ERRORS, Unacceptable
+from songbook.errors import MOST_ERRORS, FieldError, Unacceptable, did_you_mean, field_error
 
 _MOST_OPTIONS = 100
 

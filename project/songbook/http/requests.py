@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
-from songbook.errors.problems import Malformed, TooLarge, UnsupportedMediaType, unacceptable
+from songbook.errors import Malformed, TooLarge, UnsupportedMediaType, unacceptable
 from songbook.http.media_types import JSON
 
 LIMIT = 64 * 1024

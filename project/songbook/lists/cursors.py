@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
-from songbook.errors.problems import BadCursor
+from songbook.errors import BadCursor
 
 _DIGEST = 9
 

@@ -13,9 +13,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy import BigInteger, Column
 from sqlmodel import SQLModel
 
-from songbook.models.bases import Record
-from songbook.models.fields import INT4, INT8, kind_of, without_nul
-from songbook.models.tables import table_of
+from songbook.models import INT4, INT8, Record, kind_of, table_of, without_nul
 
 EQUAL, CONTAINS = "", "_contains"
 ORDERED = ("_gt", "_gte", "_lt", "_lte")

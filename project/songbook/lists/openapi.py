@@ -10,9 +10,7 @@ from sqlmodel import SQLModel
 
 from songbook.lists.filters import CONTAINS, EQUAL, Parameter, offered, sortable
 from songbook.lists.params import DEFAULT_LIMIT, MOST_ROWS, MOST_VALUES
-from songbook.models.bases import Record
-from songbook.models.fields import INT4, INT8, NO_NUL, kind_of
-from songbook.models.tables import table_of
+from songbook.models import INT4, INT8, NO_NUL, Record, kind_of, table_of
 
 _SAYS = {
     CONTAINS: "Contains this text, in any case.",

@@ -14,21 +14,17 @@ from sqlmodel import SQLModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songbook.bulk.exports import Export
-from songbook.crud.preconditions import IF_NONE_MATCH, Tags, read_if_none_match
-from songbook.db.database import Database
-from songbook.db.statements import Query
-from songbook.errors.field_errors import field_error
-from songbook.errors.problems import Unacceptable
-from songbook.http.dependencies import guard
-from songbook.http.media_types import ENDINGS, JSON, preferred
-from songbook.http.responses import Answer
+from songbook.bulk import Export
+from songbook.crud import IF_NONE_MATCH, Tags, read_if_none_match
+from songbook.db import Database, Query
+from songbook.errors import Unacceptable, field_error
+from songbook.http import ENDINGS, JSON, Answer, guard, preferred
 from songbook.lists.cursors import encode_cursor
 from songbook.lists.openapi import list_parameters
 from songbook.lists.params import order_of
 from songbook.lists.selection import Selection
 from songbook.lists.statements import SEPARATOR, Shape, page_statement
-from songbook.models.bases import Record
+from songbook.models import Record
 
 _DECODER = json.JSONDecoder(parse_float=str)
 

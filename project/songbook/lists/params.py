@@ -9,13 +9,10 @@ from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 from sqlmodel import SQLModel
 
-from songbook.errors.field_errors import FieldError, did_you_mean, field_error
-from songbook.errors.problems import MOST_ERRORS, Unacceptable
-from songbook.http.query_options import grouped, read_pairs
+from songbook.errors import MOST_ERRORS, FieldError, Unacceptable, did_you_mean, field_error
+from songbook.http import grouped, read_pairs
 from songbook.lists.filters import CONTAINS, EQUAL, Parameter, offered, sortable
-from songbook.models.bases import Record
-from songbook.models.fields import without_nul
-from songbook.models.text_search import separated
+from songbook.models import Record, separated, without_nul
 
 DEFAULT_LIMIT = 100
 MOST_ROWS = 1000

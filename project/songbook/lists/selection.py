@@ -6,17 +6,15 @@ from typing import Any
 
 from sqlmodel import SQLModel
 
-from songbook.crud.preconditions import revision
-from songbook.db.statements import Query
-from songbook.errors.field_errors import field_error
-from songbook.errors.problems import BadCursor, Unacceptable
-from songbook.http.media_types import CSV, JSON
+from songbook.crud import revision
+from songbook.db import Query
+from songbook.errors import BadCursor, Unacceptable, field_error
+from songbook.http import CSV, JSON
 from songbook.lists.cursors import decode_cursor
 from songbook.lists.filters import offered
 from songbook.lists.params import DEFAULT_LIMIT, ask
 from songbook.lists.statements import Shape, Writing, export_statement, page_statement
-from songbook.models.bases import Record
-from songbook.models.tables import table_of
+from songbook.models import Record, table_of
 
 
 class Selection:

@@ -23,13 +23,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
-from songbook.db.statements import SHAPES, Statement, json_of, public_columns
+from songbook.db import SHAPES, Statement, json_of, public_columns
 from songbook.lists.filters import CONTAINS
 from songbook.lists.params import WORDS, Condition, Key
-from songbook.models.bases import Record
-from songbook.models.fields import kind_of
-from songbook.models.tables import living, searched_words, table_of
-from songbook.models.text_search import all_words
+from songbook.models import Record, all_words, kind_of, living, searched_words, table_of
 
 SEPARATOR = ",\n"
 """What stands between two rows: PostgreSQL escapes a text's line ends, so it is nowhere else."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from songbook.http.media_types import CSV, ENDINGS, JSON, NDJSON
+from songbook.http import CSV, ENDINGS, JSON, NDJSON
 
 _TEXTS = {
     CSV: "A line with the names of the fields, then a line for each row (RFC 4180).",

@@ -8,12 +8,9 @@ from pydantic import TypeAdapter
 from sqlmodel.main import default_registry
 
 from songbook.config import Settings
-from songbook.errors.details import MEDIA_TYPE, ProblemDetails, title_of
-from songbook.errors.import_report import ImportReport
-from songbook.http.dependencies import Alternative, Guard, Rule
-from songbook.http.routing import Route
-from songbook.models.bases import Fields
-from songbook.models.tables import unique_fields
+from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
+from songbook.http import Alternative, Guard, Route, Rule
+from songbook.models import Fields, unique_fields
 from songbook.openapi.bulk import add_exports, add_imports, add_tries
 from songbook.openapi.headers import HEADERS, headers_of, references
 

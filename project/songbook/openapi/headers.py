@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from songbook.http.routing import Route
+from songbook.http import Route
 
 
 def _header(description: str, schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:

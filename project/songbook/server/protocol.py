@@ -6,8 +6,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from songbook.errors.details import details_of
-from songbook.errors.problems import HeadTooLarge, Malformed, Problem, UriTooLong
+from songbook.errors import HeadTooLarge, Malformed, Problem, UriTooLong, details_of
 
 HEAD_LIMIT = 64 * 1024
 """The most bytes of a request's line and headers."""
