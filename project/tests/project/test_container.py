@@ -21,9 +21,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
 from app.settings import Settings
-from tests.conftest import execute
+from tests.support.databases import execute
+from tests.support.paths import PROJECT
 
-PROJECT = Path(__file__).parents[1]
 COMPOSE_FILE = PROJECT.parent / "docker-compose.yml"
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.conftest import PROJECT, slow, spelled
+from tests.support.databases import spelled
+from tests.support.marks import slow
+from tests.support.paths import PROJECT
 
 ALBUMS = """
 class AlbumBase(Fields):

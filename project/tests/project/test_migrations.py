@@ -28,7 +28,9 @@ from sqlmodel import SQLModel
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import PROJECT, Outcome, execute, spelled
+from tests.support.databases import execute, spelled
+from tests.support.paths import PROJECT
+from tests.support.processes import Outcome
 
 REVISIONS = sorted((PROJECT / "migrations" / "versions").glob("*.py"))
 SCRIPTS = ScriptDirectory.from_config(Config(PROJECT / "alembic.ini"))

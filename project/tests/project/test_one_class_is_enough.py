@@ -12,33 +12,9 @@ import pytest
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from tests.conftest import PROJECT, execute, spelled
-
-ASK = """
-import asyncio, contextlib, json, sys
-from alembic.config import main as alembic
-from httpx import ASGITransport, AsyncClient
-from app import __main__
-from app.main import app
-
-async def ask(asked):
-    transport = ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        AsyncClient(transport=transport, base_url="http://songbook") as client,
-    ):
-        answers = [await client.request(method, url, json=body) for method, url, body in asked]
-    return [[answer.status_code, answer.json()] for answer in answers]
-
-message = sys.argv.pop(1)
-for line in ("upgrade head", f"revision --autogenerate -m {message}", "upgrade head", "check"):
-    alembic(line.split())
-with contextlib.suppress(SystemExit):
-    if sys.argv[1:]:
-        __main__.cli()
-print(json.dumps(asyncio.run(ask(json.load(sys.stdin)))))
-"""
-"""Migrates a copy of the project with a new revision, runs a command if any, sends requests."""
+from tests.support.copies import ASK
+from tests.support.databases import execute, spelled
+from tests.support.paths import PROJECT
 
 BASE = {"name": "Blue Monday", "artist": "New Order"}
 

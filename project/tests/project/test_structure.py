@@ -18,7 +18,7 @@ from app.settings import Settings
 from songbook.http.routing import Route
 from songbook.models.bases import Fields, Partial, Record, RecordPublic
 from songbook.models.discovery import family
-from tests.conftest import PROJECT
+from tests.support.paths import PROJECT
 
 PACKAGES = ("app", "songbook")
 MODULES = sorted(path for name in PACKAGES for path in (PROJECT / name).rglob("*.py"))

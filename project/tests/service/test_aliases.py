@@ -7,7 +7,9 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 
 from app.main import ALIASES
-from tests.conftest import PRINCIPAL, RESOURCES, Resource, assert_headers, assert_problem, sign_in
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.clients import sign_in
+from tests.support.resources import PRINCIPAL, RESOURCES, Resource
 
 ALIASED = {path: alias for alias, path in ALIASES.items()}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]

@@ -16,8 +16,8 @@ from app.resources.cities import Biggest, City
 from songbook.db.database import Database
 from songbook.lists.pages import Top
 from songbook.models.tables import table_of
-from tests.conftest import assert_headers, assert_problem
-from tests.test_pages import nodes_of
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.databases import nodes_of
 
 BRATISLAVA = {"name": "Bratislava", "population": 432_000}
 INT4_MAX = 2**31 - 1

@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.resources.songs import Song
-from tests.conftest import assert_problem
+from tests.support.asserts import assert_problem
 
 SONG = {"name": "Midnight Fit", "artist": "Mogwai"}
 

@@ -22,7 +22,8 @@ from songbook.db.statements import Query
 from songbook.lists.cursors import encode_cursor
 from songbook.lists.selection import Selection
 from songbook.models.bases import Record
-from tests.conftest import assert_headers, assert_problem, waiting
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.databases import waiting
 
 METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE"]
 MODELS: dict[str, type[Record]] = {"songs": Song, "todos": Todo}

@@ -16,8 +16,9 @@ from typing import NamedTuple
 from sqlalchemy.engine import URL, make_url
 
 from songbook.db import embedded
-from tests.conftest import execute, has_server, spelled, wait_until
-from tests.test_command_line import Service, ended_at_last, free_port
+from tests.support.databases import execute, has_server, spelled
+from tests.support.processes import Service, ended_at_last, free_port
+from tests.support.waiting import wait_until
 
 SOCKET = ".s.PGSQL.5432"
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"

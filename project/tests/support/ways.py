@@ -16,7 +16,9 @@ from songbook.crud.transactions import write, write_once
 from songbook.http.media_types import CSV, JSON
 from songbook.http.routing import Route
 from songbook.models.tables import table_of
-from tests.conftest import RESOURCES, Resource, assert_headers, assert_problem, sign_in
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.clients import sign_in
+from tests.support.resources import RESOURCES, Resource
 
 ROWS = 3
 """How many rows an import of these tests has."""

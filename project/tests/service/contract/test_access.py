@@ -16,7 +16,6 @@ from httpx import AsyncClient, Response
 from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.engine import URL
-from sqlmodel import SQLModel
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -24,15 +23,10 @@ from app.main import ALIASES, create_app
 from app.settings import Settings
 from songbook.auth.permissions import SIGNED_IN
 from songbook.http.routing import Route, Router
-from tests.conftest import (
-    PRINCIPAL,
-    RESOURCES,
-    assert_headers,
-    assert_problem,
-    client_of,
-    sign_in,
-    spelled,
-)
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.clients import client_of, sign_in
+from tests.support.databases import all_rows, spelled
+from tests.support.resources import PRINCIPAL, RESOURCES
 
 # The last row that fits says what becomes of a request: it is answered, or refused with a status.
 # `nobody` is everyone without a good token; `another` a user; `oneself` the user of the address.
@@ -190,15 +184,6 @@ async def add_rows(app: FastAPI, superuser: str) -> None:
             assert (await resource.add(client)).json()["id"] == 1
 
 
-async def stored(app: FastAPI) -> dict[str, list[Any]]:
-    """Return all rows of all tables."""
-    async with app.state.database.engine.begin() as connection:
-        return {
-            table.name: [tuple(row) for row in await connection.execute(table.select())]
-            for table in SQLModel.metadata.sorted_tables
-        }
-
-
 def told(answer: Response) -> str:
     """Return the outcome that an answer is."""
     assert answer.status_code < 500
@@ -225,7 +210,7 @@ async def test_every_route_is_answered_to_whom_the_table_says_and_to_nobody_else
     settings, app = service
     people = await add_people(app)
     await add_rows(app, people["superuser"])
-    before = await stored(app)
+    before = await all_rows(app)
     askers: list[tuple[str, str, str | None]] = [
         (column, column, header) for column, header in people.items()
     ]
@@ -261,7 +246,7 @@ async def test_every_route_is_answered_to_whom_the_table_says_and_to_nobody_else
                             assert_problem(answer, int(expected))
 
     assert wrong == []
-    assert await stored(app) == before
+    assert await all_rows(app) == before
     print(f"{cells} requests")
 
 
@@ -272,7 +257,7 @@ async def test_what_is_refused_to_somebody_does_nothing(
     settings, app = service
     people = await add_people(app)
     await add_rows(app, people["superuser"])
-    before = await stored(app)
+    before = await all_rows(app)
     bodies = {resource.path: resource.body() for resource in RESOURCES}
 
     refused = 0
@@ -289,7 +274,7 @@ async def test_what_is_refused_to_somebody_does_nothing(
                 assert told(answer) == operation.outcome(settings, column)
                 refused += 1
 
-    assert await stored(app) == before
+    assert await all_rows(app) == before
     assert refused > 20
 
 
@@ -369,7 +354,7 @@ async def test_no_header_changes_the_method_or_the_address(
     app: FastAPI, client: AsyncClient
 ) -> None:
     await add_people(app)
-    before = await stored(app)
+    before = await all_rows(app)
     headers = {
         "X-HTTP-Method-Override": "DELETE",
         "X-Method-Override": "DELETE",
@@ -382,7 +367,7 @@ async def test_no_header_changes_the_method_or_the_address(
 
     assert (await client.get("/ping", headers=headers)).json() == {"ping": "pong!"}
     assert_problem(await client.get(f"/users/{ANOTHER}", headers=headers), 401)
-    assert await stored(app) == before
+    assert await all_rows(app) == before
 
 
 async def test_options_tells_everyone_the_methods(app: FastAPI, client: AsyncClient) -> None:

@@ -14,9 +14,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
-from email.message import Message
-from http.client import HTTPException, HTTPResponse
 from typing import Any, NamedTuple
 
 import pytest
@@ -25,7 +22,9 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel import SQLModel
 
-from tests.conftest import EMPTY, PROJECT, create_database, execute, spelled
+from tests.support.databases import EMPTY, create_database, execute, spelled
+from tests.support.paths import PROJECT
+from tests.support.raw_http import PATIENCE, Reply, Served, chunked, head, message, read_reply
 
 CANARY = "canary"
 """A part of bad values that no answer and no log may hold."""
@@ -33,7 +32,6 @@ CANARY = "canary"
 DATA_SEGMENTS_IN = 152
 """Where Linux' tcp_info counts the segments with data that came (include/uapi/linux/tcp.h)."""
 
-PATIENCE = 2.0
 LIMIT = 64 * 1024
 LEAKS = re.compile(
     r"SELECT|INSERT|UPDATE song|DELETE FROM|\$1|sqlalchemy|asyncpg|pydantic|Traceback|\.py\b|/site-"
@@ -55,41 +53,9 @@ class Case(NamedTuple):
     bad: str | None = None
 
 
-@dataclass
-class Reply:
-    """What came back: status 0 is a connection that was closed without an answer."""
-
-    status: int = 0
-    headers: Message = field(default_factory=Message)
-    body: bytes = b""
-
-
-def head(method: str, target: str | bytes, *headers: str | bytes) -> bytes:
-    """Return the head of a request."""
-    target = target.encode() if isinstance(target, str) else target
-    lines = [line.encode("latin-1") if isinstance(line, str) else line for line in headers]
-    first = method.encode() + b" " + target + b" HTTP/1.1"
-    return b"\r\n".join([first, b"Host: songbook", *lines, b"", b""])
-
-
-def send(
-    method: str, target: str, body: bytes | str, *headers: str, kind: str = "application/json"
-) -> bytes:
-    """Return a request with a body."""
-    content = body.encode() if isinstance(body, str) else body
-    length = f"Content-Length: {len(content)}"
-    return head(method, target, f"Content-Type: {kind}", length, *headers) + content
-
-
 def song(**fields: Any) -> str:
     """Return the body of a song with some fields of another value."""
     return json.dumps({"name": CANARY, "artist": "b", "year": 1} | fields)
-
-
-def chunked(content: bytes, size: int = 16 * 1024) -> bytes:
-    """Return a body in chunks."""
-    parts = [content[at : at + size] for at in range(0, len(content), size)]
-    return b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
 
 
 def targets() -> Iterator[Case]:
@@ -118,9 +84,9 @@ def targets() -> Iterator[Case]:
         yield Case(f"34 {given}", head("GET", given), {404, 422})
     for given in methods:
         method, path = given.split()
-        yield Case(f"38 {given}", send(method, path, SONG), {405})
-    yield Case("40 a body where none is read", send("GET", "/songs/1", '{"a":1}'), {200})
-    yield Case("40 a body that is none", send("GET", "/songs/1", "{"), {200})
+        yield Case(f"38 {given}", message(method, path, SONG), {405})
+    yield Case("40 a body where none is read", message("GET", "/songs/1", '{"a":1}'), {200})
+    yield Case("40 a body that is none", message("GET", "/songs/1", "{"), {200})
     yield Case("41 what is not there", head("DELETE", "/songs/2"), {404})
 
 
@@ -188,22 +154,22 @@ def media() -> Iterator[Case]:
     same = ["APPLICATION/JSON", "application/json;", "Application/Json ; Charset=UTF-8"]
     same += ['application/json;charset="utf-8"']
     for kind in other:
-        yield Case(f"58 {kind}", send("POST", "/songs", SONG, kind=kind), {415})
+        yield Case(f"58 {kind}", message("POST", "/songs", SONG, kind=kind), {415})
     for kind in other[:4]:
-        request = send("POST", "/songs", b"\x80\x81\x82\xff", kind=kind)
+        request = message("POST", "/songs", b"\x80\x81\x82\xff", kind=kind)
         yield Case(f"58 {kind}, and bytes", request, {415})
     untyped = head("POST", "/songs", f"Content-Length: {len(SONG)}") + SONG
     yield Case("58 no content type", untyped, {415})
     yield Case("58 nothing at all", head("POST", "/songs"), {415})
     for kind in same:
-        yield Case(f"61 {kind}", send("POST", "/songs", SONG, kind=kind), {201})
+        yield Case(f"61 {kind}", message("POST", "/songs", SONG, kind=kind), {201})
     packed = gzip.compress(SONG)
     bomb = gzip.compress(b"[" * 10_000_000)
     for coding, content in (("gzip", packed), ("GZIP", packed), ("gzip", bomb), ("br", SONG)):
-        request = send("POST", "/songs", content, f"Content-Encoding: {coding}")
+        request = message("POST", "/songs", content, f"Content-Encoding: {coding}")
         yield Case(f"62 {coding}, {len(content)} bytes", request, {415})
     for coding, status in (("identity, gzip", 415), ("x", 415), ("", 415), ("Identity", 201)):
-        request = send("POST", "/songs", SONG, f"Content-Encoding: {coding}")
+        request = message("POST", "/songs", SONG, f"Content-Encoding: {coding}")
         yield Case(f"62 {coding}", request, {status})
     for encoding in (
         "utf-16",
@@ -215,7 +181,7 @@ def media() -> Iterator[Case]:
         "latin-1",
     ):
         content = '{"name":"\u00e9","artist":"b"}'.encode(encoding)
-        yield Case(f"64 {encoding}", send("POST", "/songs", content), {400})
+        yield Case(f"64 {encoding}", message("POST", "/songs", content), {400})
 
 
 def syntax() -> Iterator[Case]:
@@ -260,23 +226,25 @@ def syntax() -> Iterator[Case]:
         b'{"name":"a","artist":"b","year":10e-1}', b'{"name":"a","artist":"b","year":1.0}',
     ]  # fmt: skip
     for end in range(len(SONG)):
-        yield Case(f"67 cut at {end}", send("POST", "/songs", SONG[:end]), {400})
+        yield Case(f"67 cut at {end}", message("POST", "/songs", SONG[:end]), {400})
     for place, byte in enumerate(SONG):
         if byte in b'{}:,"':
             content = SONG[:place] + SONG[place + 1 :]
-            yield Case(f"67 without byte {place}", send("POST", "/songs", content), {400})
+            yield Case(f"67 without byte {place}", message("POST", "/songs", content), {400})
     for token in tokens:
-        request = send("POST", "/songs", song(year="@").replace('"@"', token))
+        request = message("POST", "/songs", song(year="@").replace('"@"', token))
         yield Case(f"67 year: {json.dumps(token[:12])}", request, {400})
     for content in texts:
-        yield Case(f"67 {content[:40]!r}, {len(content)}", send("POST", "/songs", content), {400})
+        yield Case(
+            f"67 {content[:40]!r}, {len(content)}", message("POST", "/songs", content), {400}
+        )
     for number in numbers:
-        request = send("POST", "/songs", song(year="@").replace('"@"', number))
+        request = message("POST", "/songs", song(year="@").replace('"@"', number))
         yield Case(f"70 year: {number[:20]}, {len(number)}", request, {422}, number)
     for name, content in large.items():
-        yield Case(f"74 {name}", send("POST", "/songs", content), {422})
+        yield Case(f"74 {name}", message("POST", "/songs", content), {422})
     for content in fine:
-        yield Case(f"67 fine: {content!r}", send("POST", "/songs", content), {201})
+        yield Case(f"67 fine: {content!r}", message("POST", "/songs", content), {201})
 
 
 def values() -> Iterator[Case]:
@@ -297,20 +265,20 @@ def values() -> Iterator[Case]:
     ]  # fmt: skip
     for body in ("{}", '{"name":"a"}', '{"artist":"a"}', '{"year":1}'):
         for method, path in (("POST", "/songs"), ("PUT", "/songs/1")):
-            yield Case(f"76 {method} {body}", send(method, path, body), {422})
+            yield Case(f"76 {method} {body}", message(method, path, body), {422})
     for method, path in (("POST", "/songs"), ("PATCH", "/songs/1")):
         for number, column, given in ((76, "name", no_name), (79, "year", no_year)):
             for value in given:
-                request = send(method, path, song(**{column: value}))
+                request = message(method, path, song(**{column: value}))
                 name = f"{number} {method} {column}: {json.dumps(value)[:16]}"
                 yield Case(name, request, {422}, value if isinstance(value, str) else None)
         for key in no_key:
-            request = send(method, path, song(**{key: CANARY}))
+            request = message(method, path, song(**{key: CANARY}))
             yield Case(f"82 {method} {json.dumps(key)[:16]}", request, {422})
         for body in ("null", "1", '"a"', "[]", "true", "[{}]", f'"{CANARY}"'):
-            yield Case(f"76 {method} {body}", send(method, path, body), {422})
-    yield Case("88 null", send("PATCH", "/songs/1", '{"name":null}'), {422})
-    yield Case("89 null", send("PATCH", "/songs/1", '{"year":null}'), {200})
+            yield Case(f"76 {method} {body}", message(method, path, body), {422})
+    yield Case("88 null", message("PATCH", "/songs/1", '{"name":null}'), {422})
+    yield Case("89 null", message("PATCH", "/songs/1", '{"year":null}'), {200})
 
 
 def headers() -> Iterator[Case]:
@@ -352,7 +320,7 @@ def sizes() -> Iterator[Case]:
     for method, path, good in writes:
         for excess, status in ((0, good), (1, 413)):
             content = SONG + b" " * (LIMIT + excess - len(SONG))
-            yield Case(f"25 {method} limit + {excess}", send(method, path, content), {status})
+            yield Case(f"25 {method} limit + {excess}", message(method, path, content), {status})
             request = head(method, path, *IN_CHUNKS) + chunked(content)
             yield Case(f"25 {method} limit + {excess} in chunks", request, {status})
         yield Case(f"23 {method} 100 MB declared", head(method, path, *HUGE), {413})
@@ -418,36 +386,6 @@ def frames() -> Iterator[Case]:
 
 
 FRAMES = list(frames())
-
-
-class Served:
-    """A server process, and the connections to it."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def connect(self) -> socket.socket:
-        """Open a connection."""
-        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
-
-    def ask(self, request: bytes) -> Reply:
-        """Write a request on a new connection; return what comes back within the patience."""
-        with self.connect() as connection:
-            with suppress(ConnectionError):  # an answer, and the end, may come before all is sent
-                connection.sendall(request)
-            return read(connection, request.partition(b" ")[0].decode("latin-1"))
-
-
-def read(connection: socket.socket, method: str = "GET") -> Reply:
-    """Return the answer that a connection brings."""
-    response = HTTPResponse(connection, method=method)
-    try:
-        response.begin()
-        return Reply(response.status, response.headers, response.read())
-    except (ConnectionError, HTTPException):
-        return Reply()
-    finally:
-        response.close()
 
 
 @pytest.fixture(scope="module")
@@ -613,7 +551,7 @@ async def test_a_small_body_that_waits_for_a_hundred_gets_it(served: Served) -> 
         connection.sendall(head("POST", "/songs", *lines))
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
         connection.sendall(SONG)
-        assert read(connection, "POST").status == 201
+        assert read_reply(connection, "POST").status == 201
 
 
 async def test_an_endless_body_is_cut_off(served: Served) -> None:
@@ -625,7 +563,7 @@ async def test_an_endless_body_is_cut_off(served: Served) -> None:
             while sent < 100_000_000:
                 connection.sendall(part)
                 sent += len(part)
-        reply = read(connection, "POST")
+        reply = read_reply(connection, "POST")
 
     assert reply.status == 413
     assert sent < 20_000_000
@@ -661,7 +599,7 @@ async def test_the_head_and_the_body_of_an_answer_come_in_one_segment(
 ) -> None:
     with served.connect() as connection:
         connection.sendall(head("GET", path))
-        reply = read(connection)
+        reply = read_reply(connection)
         info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, DATA_SEGMENTS_IN + 4)
 
     assert reply.body
@@ -669,12 +607,12 @@ async def test_the_head_and_the_body_of_an_answer_come_in_one_segment(
 
 
 async def test_a_request_may_arrive_byte_by_byte(served: Served) -> None:
-    request = send("POST", "/songs", SONG)
+    request = message("POST", "/songs", SONG)
     with served.connect() as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for at in range(len(request)):
             connection.sendall(request[at : at + 1])
-        reply = read(connection, "POST")
+        reply = read_reply(connection, "POST")
 
     assert (reply.status, json.loads(reply.body)["id"]) == (201, 2)
 
@@ -683,7 +621,7 @@ async def test_who_stops_sending_is_answered_all_the_same(served: Served) -> Non
     with served.connect() as connection:
         connection.sendall(head("GET", "/songs/1"))
         connection.shutdown(socket.SHUT_WR)
-        reply = read(connection)
+        reply = read_reply(connection)
 
     assert (reply.status, json.loads(reply.body)["id"]) == (200, 1)
 
@@ -693,11 +631,11 @@ async def test_who_stops_sending_gets_an_answer_that_is_made_at_once(served: Ser
         with served.connect() as connection:
             connection.sendall(head("GET", "/ping"))
             connection.shutdown(socket.SHUT_WR)
-            assert read(connection).status == 200
+            assert read_reply(connection).status == 200
 
 
 async def test_who_hangs_up_amid_a_request_disturbs_nobody(served: Served, stored: Stored) -> None:
-    whole = send("POST", "/songs", SONG)
+    whole = message("POST", "/songs", SONG)
     requests = [head("GET", "/songs"), whole[:-5], whole[:20], b"", head("GET", "/songs/x")]
     for request in requests * 5:
         connection = served.connect()
@@ -712,7 +650,7 @@ async def test_who_hangs_up_amid_a_request_disturbs_nobody(served: Served, store
 async def test_a_refused_body_does_not_become_the_next_request(served: Served) -> None:
     hidden = head("DELETE", "/songs/1")
     with served.connect() as connection:
-        connection.sendall(send("POST", "/songs", hidden, kind="text/plain"))
+        connection.sendall(message("POST", "/songs", hidden, kind="text/plain"))
         connection.sendall(head("GET", "/songs/1", "Connection: close"))
         answers = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
 
@@ -720,7 +658,7 @@ async def test_a_refused_body_does_not_become_the_next_request(served: Served) -
 
 
 async def test_a_path_that_ends_in_a_line_end_is_no_address(served: Served, stored: Stored) -> None:
-    requests = [send("POST", "/songs%0A", SONG), *(head(m, "/songs%0A") for m in ("GET", "PUT"))]
+    requests = [message("POST", "/songs%0A", SONG), *(head(m, "/songs%0A") for m in ("GET", "PUT"))]
 
     assert [served.ask(request).status for request in requests] == [404, 404, 404]
 
@@ -734,7 +672,7 @@ async def test_a_head_that_grows_without_end_is_refused(served: Served) -> None:
         while not answered:  # what is sent behind an answer could make the kernel drop it
             connection.sendall(b"x" * 1024)
             answered = bool(select.select([connection], [], [], 0.01)[0])
-        reply = read(connection)
+        reply = read_reply(connection)
 
     assert reply.status == 431
     assert json.loads(reply.body)["type"] == "/problems/head-too-large"

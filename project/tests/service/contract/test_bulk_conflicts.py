@@ -25,8 +25,9 @@ from songbook.http.routing import Router
 from songbook.models.bases import Fields, Record, SoftDelete, Timestamps
 from songbook.models.fields import Characters, Flag, Text, Whole
 from songbook.models.tables import table_of
-from tests.conftest import assert_problem, spelled, waiting
-from tests.test_bulk_imports import CSV, NDJSON, counts, refusals, report_of, send, written
+from tests.support.asserts import assert_problem
+from tests.support.bulk import CSV, NDJSON, counts, refusals, report_of, send_rows, written
+from tests.support.databases import spelled, waiting
 
 CITIES = b"name,population\nOslo,700000\nRome,2800000\n"
 Cities = list[tuple[str, int]]
@@ -45,7 +46,7 @@ async def cities(session: AsyncSession) -> list[tuple[Any, ...]]:
 async def test_a_duplicate_is_told_by_its_line_and_nothing_is_stored(
     client: AsyncClient, session: AsyncSession
 ) -> None:
-    await send(client, CITIES, path="/cities")
+    await send_rows(client, CITIES, path="/cities")
     again = b'name,population\n"a\nb",1\n\nc,2\n"Ro\xc3\xa9\n",3\nRome,4\n'
     within = b"population,name\n1,a\n2,b\n\n3,a\n"
     lines = b'{"name":"a","population":1}\n\n{"population":3,"name":"Oslo"}\n'
@@ -56,7 +57,7 @@ async def test_a_duplicate_is_told_by_its_line_and_nothing_is_stored(
         (lines, NDJSON, 3, 2),
     ):
         for query in ("", "?dry_run=true", "?on_error=skip", "?on_conflict=abort"):
-            answer = await send(client, content, query, path="/cities", kind=kind)
+            answer = await send_rows(client, content, query, path="/cities", kind=kind)
             problem = assert_problem(answer, 409, "conflict")
             [error] = problem["errors"]
             assert (error["pointer"], error["type"]) == ("/name", "unique")
@@ -72,7 +73,7 @@ async def test_a_duplicate_behind_rows_that_do_not_fit_is_told_by_its_own_line(
     rows = [*({"name": "", "population": 1} for _ in range(3)), {"name": "Oslo", "population": 1}]
     content = written([*rows * 2], CSV)
 
-    answer = await send(client, content, "?on_error=skip", path="/cities")
+    answer = await send_rows(client, content, "?on_error=skip", path="/cities")
 
     report = report_of(answer, 409)
     assert counts(report) == (8, 0, 0, 7)
@@ -80,9 +81,9 @@ async def test_a_duplicate_behind_rows_that_do_not_fit_is_told_by_its_own_line(
 
 
 async def test_a_text_that_is_stripped_is_a_duplicate(client: AsyncClient) -> None:
-    await send(client, CITIES, path="/cities")
+    await send_rows(client, CITIES, path="/cities")
 
-    answer = await send(client, b"name,population\n Oslo ,1\n", path="/cities")
+    answer = await send_rows(client, b"name,population\n Oslo ,1\n", path="/cities")
 
     assert_problem(answer, 409, "conflict")
 
@@ -90,12 +91,12 @@ async def test_a_text_that_is_stripped_is_a_duplicate(client: AsyncClient) -> No
 async def test_what_is_there_already_is_skipped_on_request(
     client: AsyncClient, session: AsyncSession
 ) -> None:
-    await send(client, CITIES, path="/cities")
+    await send_rows(client, CITIES, path="/cities")
     content = b"name,population\nRome,1\nLima,2\nOslo,3\nLima,4\n"
 
-    tried = await send(client, content, "?on_conflict=skip&dry_run=true", path="/cities")
-    report = report_of(await send(client, content, "?on_conflict=skip", path="/cities"))
-    again = report_of(await send(client, content, "?on_conflict=skip", path="/cities"), 200)
+    tried = await send_rows(client, content, "?on_conflict=skip&dry_run=true", path="/cities")
+    report = report_of(await send_rows(client, content, "?on_conflict=skip", path="/cities"))
+    again = report_of(await send_rows(client, content, "?on_conflict=skip", path="/cities"), 200)
 
     assert counts(report_of(tried, 200)) == counts(report) == (4, 1, 3, 0)
     assert counts(again) == (4, 0, 4, 0)
@@ -105,13 +106,13 @@ async def test_what_is_there_already_is_skipped_on_request(
 async def test_what_is_there_already_is_replaced_on_request(
     client: AsyncClient, session: AsyncSession
 ) -> None:
-    await send(client, CITIES, path="/cities")
+    await send_rows(client, CITIES, path="/cities")
     tags = [(await client.get(f"/cities/{number}")).headers["etag"] for number in (1, 2)]
     content = b"name,population\nRome,2800000\nLima,2\nOslo,3\nLima,4\nOslo,5\n"
 
-    tried = await send(client, content, "?on_conflict=update&dry_run=true", path="/cities")
-    report = report_of(await send(client, content, "?on_conflict=update", path="/cities"))
-    again = report_of(await send(client, content, "?on_conflict=update", path="/cities"), 200)
+    tried = await send_rows(client, content, "?on_conflict=update&dry_run=true", path="/cities")
+    report = report_of(await send_rows(client, content, "?on_conflict=update", path="/cities"))
+    again = report_of(await send_rows(client, content, "?on_conflict=update", path="/cities"), 200)
 
     assert counts(report_of(tried, 200)) == counts(report) == (5, 2, 3, 0)
     assert counts(again) == (5, 0, 5, 0)
@@ -142,7 +143,7 @@ async def test_skipping_keeps_the_first_and_replacing_the_last(
     content = [{"name": name, "population": population} for name, population in rows]
 
     query = f"?on_conflict={on_conflict}"
-    answer = await send(client, written(content, NDJSON), query, path="/cities", kind=NDJSON)
+    answer = await send_rows(client, written(content, NDJSON), query, path="/cities", kind=NDJSON)
 
     wanted = dict(rows) if on_conflict == "update" else dict(reversed(rows))
     wanted = wanted if on_conflict == "update" else wanted | before
@@ -161,11 +162,11 @@ async def test_skipping_keeps_the_first_and_replacing_the_last(
 async def test_rows_that_do_not_fit_and_rows_that_are_there_are_counted_apart(
     client: AsyncClient,
 ) -> None:
-    await send(client, CITIES, path="/cities")
+    await send_rows(client, CITIES, path="/cities")
     content = b"name,population\nOslo,x\nOslo,1\nLima,2\n"
 
     report = report_of(
-        await send(client, content, "?on_conflict=skip&on_error=skip", path="/cities")
+        await send_rows(client, content, "?on_conflict=skip&on_error=skip", path="/cities")
     )
 
     assert counts(report) == (3, 1, 1, 1)
@@ -180,7 +181,7 @@ async def test_of_imports_of_the_same_at_once_one_is_stored(
         for turn in range(6)
     ]
 
-    answers = await asyncio.gather(*(send(client, file, path="/cities") for file in files))
+    answers = await asyncio.gather(*(send_rows(client, file, path="/cities") for file in files))
 
     assert sorted(answer.status_code for answer in answers) == [201, *[409] * 5]
     rows = await cities(session)
@@ -198,7 +199,9 @@ async def test_imports_at_once_that_mind_each_other_are_all_stored(
     ]
 
     query = f"?on_conflict={on_conflict}"
-    answers = await asyncio.gather(*(send(client, file, query, path="/cities") for file in files))
+    answers = await asyncio.gather(
+        *(send_rows(client, file, query, path="/cities") for file in files)
+    )
 
     reports = [report_of(answer, answer.status_code) for answer in answers]
     rows = await cities(session)
@@ -218,7 +221,9 @@ async def test_of_imports_that_lock_each_other_out_none_is_stored_in_part(
     ]
 
     query = "?on_conflict=update"
-    answers = await asyncio.gather(*(send(client, file, query, path="/cities") for file in files))
+    answers = await asyncio.gather(
+        *(send_rows(client, file, query, path="/cities") for file in files)
+    )
 
     stored = [answer for answer in answers if answer.status_code == 201]
     assert stored
@@ -236,7 +241,7 @@ async def test_an_import_waits_for_who_stores_the_same(
     connection = await session.connection()
     await connection.execute(insert(table_of(City)).values(name="Oslo", population=1))
 
-    sending = asyncio.create_task(send(client, CITIES, "?on_conflict=update", path="/cities"))
+    sending = asyncio.create_task(send_rows(client, CITIES, "?on_conflict=update", path="/cities"))
     async with app.state.database.engine.connect() as other:
         await waiting(other, 1)
     await session.commit()
@@ -337,7 +342,7 @@ async def test_a_key_that_ignores_case_is_found_in_another_and_a_deleted_one_is_
 ) -> None:
     content = "title,tracks\nÁGÆTIS,1\ngone,2\nGONE,3\nloveLESS,4\nNew,5\n".encode()
 
-    report = report_of(await send(albums, content, "?on_conflict=skip", path="/albums"))
+    report = report_of(await send_rows(albums, content, "?on_conflict=skip", path="/albums"))
 
     rows = await stored(session)
     assert counts(report) == (5, 2, 3, 0)
@@ -360,7 +365,7 @@ async def test_what_is_replaced_moves_on_and_what_is_equal_stays(
     ).encode()
     query = "?on_conflict=update"
 
-    report = report_of(await send(albums, content, query, path="/albums", kind=NDJSON))
+    report = report_of(await send_rows(albums, content, query, path="/albums", kind=NDJSON))
 
     rows = await stored(session)
     assert counts(report) == (5, 2, 3, 0)
@@ -370,7 +375,7 @@ async def test_what_is_replaced_moves_on_and_what_is_equal_stays(
     assert [row[:5] for row in rows[3:]] == [("Gone", 3, "a\tb", False, 1)]
     assert rows[3].created_at == rows[3].updated_at > OLD
 
-    again = report_of(await send(albums, content, query, path="/albums", kind=NDJSON), 200)
+    again = report_of(await send_rows(albums, content, query, path="/albums", kind=NDJSON), 200)
     assert counts(again) == (5, 0, 5, 0)
     assert await stored(session) == rows
 
@@ -380,7 +385,7 @@ async def test_a_title_in_another_case_alone_is_a_change(
 ) -> None:
     content = b"title,tracks,label,live\nLOVELESS,11,,false\n"
 
-    report = report_of(await send(albums, content, "?on_conflict=update", path="/albums"))
+    report = report_of(await send_rows(albums, content, "?on_conflict=update", path="/albums"))
 
     rows = await stored(session)
     assert counts(report) == (1, 1, 0, 0)

@@ -1,25 +1,30 @@
 """Many rows in one body: each checked as a body of its own, all of them stored or none."""
 
-import csv
-import io
-import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from httpx import AsyncClient, Response
+from httpx import AsyncClient
 
-from app import resources
 from songbook.bulk.imports import PIECE
-from songbook.http.routing import Route
-from tests.conftest import RESOURCES, Resource, assert_headers, assert_problem
-from tests.test_contract import NAUGHTY, TEXTS
+from tests.support.asserts import assert_problem
+from tests.support.bulk import (
+    CSV,
+    FILES,
+    IMPORTABLE_TEXTS,
+    NDJSON,
+    counts,
+    each_format,
+    each_importable,
+    refusals,
+    report_of,
+    send_rows,
+    stored_songs,
+    written,
+)
+from tests.support.resources import Resource
+from tests.support.strategies import NAUGHTY
 
-CSV, NDJSON = "text/csv", "application/x-ndjson"
-FILES = {
-    CSV: b"name,artist,year\na,b,1\nc,d,\n",
-    NDJSON: b'{"name":"a","artist":"b","year":1}\n{"name":"c","artist":"d","year":null}\n',
-}
 FAULTY = (
     b"name,artist,year\r\n"
     b"Hurt,Johnny Cash,2002\r\n"
@@ -38,90 +43,16 @@ REFUSALS = [
     (9, "/artist", "string_unicode"),
     (9, "/year", "greater_than_equal"),
 ]
-each_format = pytest.mark.parametrize("kind", [CSV, NDJSON])
 
 
-def takes_many(resource: Resource) -> bool:
-    routes = resources.modules()[resource.name].router.routes
-    return any(isinstance(route, Route) and route.alternative for route in routes)
-
-
-IMPORTABLE = [each for each in RESOURCES if takes_many(each)]
-IMPORTABLE_TEXTS = [
-    each for each in TEXTS if isinstance(each.values[0], Resource) and takes_many(each.values[0])
-]
-
-
-@pytest.fixture(params=IMPORTABLE, ids=lambda resource: resource.name)
-def resource(request: pytest.FixtureRequest) -> Resource:
-    """Give each resource that takes many rows in one body."""
-    found: Resource = request.param
-    return found
-
-
-def written(rows: Sequence[dict[str, Any]], kind: str) -> bytes:
-    """Return rows in a format, as any other program would write them."""
-    if kind == NDJSON:
-        return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
-    file = io.StringIO(newline="")
-    writer = csv.DictWriter(file, rows[0].keys())
-    writer.writeheader()
-    writer.writerows(rows)  # None becomes nothing, as COPY writes it
-    return file.getvalue().encode()
-
-
-async def send(
-    client: AsyncClient,
-    content: bytes | AsyncIterator[bytes],
-    query: str = "",
-    *,
-    path: str = "/songs",
-    kind: str = CSV,
-    **headers: str,
-) -> Response:
-    """Send many rows."""
-    sent = {"Content-Type": kind, **headers}
-    return await client.post(f"{path}{query}", content=content, headers=sent)
-
-
-def report_of(answer: Response, status: int = 201) -> dict[str, Any]:
-    """Assert the status of an answer that has a report; return that."""
-    assert answer.status_code == status, answer.text
-    assert_headers(answer)
-    if status < 300:
-        assert answer.headers["content-type"] == "application/json"
-        assert "location" not in answer.headers
-        report: dict[str, Any] = answer.json()
-    else:
-        report = assert_problem(answer, status)["report"]
-    assert list(report) == ["read", "stored", "skipped", "refused", "refusals"]
-    return report
-
-
-def counts(report: dict[str, Any]) -> tuple[int, int, int, int]:
-    """Return how many rows were read, stored, skipped and refused."""
-    read, stored, skipped, refused, _ = report.values()
-    return read, stored, skipped, refused
-
-
-def refusals(report: dict[str, Any]) -> list[tuple[int, str, str]]:
-    """Return where the refused rows are, and which rules they broke."""
-    assert all(each["detail"] for each in report["refusals"])
-    return [(each["line"], each["pointer"], each["type"]) for each in report["refusals"]]
-
-
-async def songs(client: AsyncClient) -> list[dict[str, Any]]:
-    listed: list[dict[str, Any]] = (await client.get("/songs?limit=1000")).json()
-    return listed
-
-
+@each_importable
 @each_format
 async def test_many_rows_are_stored_in_their_order(
     client: AsyncClient, resource: Resource, kind: str
 ) -> None:
     rows = [resource.body() for _ in range(7)]
 
-    answer = await send(client, written(rows, kind), path=resource.path, kind=kind)
+    answer = await send_rows(client, written(rows, kind), path=resource.path, kind=kind)
     listed = resource.rows(await resource.page(client))
 
     assert counts(report_of(answer)) == (7, 7, 0, 0)
@@ -131,13 +62,14 @@ async def test_many_rows_are_stored_in_their_order(
     assert (read.status_code, read.json()) == (200, listed[0])
 
 
+@each_importable
 @each_format
 async def test_a_field_left_out_of_many_rows_has_its_default(
     client: AsyncClient, resource: Resource, kind: str
 ) -> None:
     rows = [{name: resource.value(name) for name in resource.required} for _ in range(2)]
 
-    answer = await send(client, written(rows, kind), path=resource.path, kind=kind)
+    answer = await send_rows(client, written(rows, kind), path=resource.path, kind=kind)
 
     report_of(answer)
     for row, found in zip(rows, resource.rows(await resource.page(client)), strict=True):
@@ -154,7 +86,7 @@ async def test_a_text_among_many_comes_back_as_it_was_sent(
     texts = [text[:longest] for text in (*NAUGHTY, *of_copy)]
     rows = [resource.body(**{name: text}) for text in texts]
 
-    report_of(await send(client, written(rows, kind), path=resource.path, kind=kind))
+    report_of(await send_rows(client, written(rows, kind), path=resource.path, kind=kind))
 
     listed = resource.rows(await resource.page(client, limit=1000))
     assert [row[name] for row in listed] == texts
@@ -166,13 +98,14 @@ JUDGED: list[Any] = [
 ]
 
 
+@each_importable
 async def test_a_value_is_judged_as_in_a_body_of_its_own(
     client: AsyncClient, resource: Resource
 ) -> None:
     for name in (*resource.fields, "unknown"):
         rows = [resource.body(**{name: value}) for value in JUDGED]
         content = written(rows, NDJSON)
-        tried = await send(
+        tried = await send_rows(
             client, content, "?on_error=skip&dry_run=true", path=resource.path, kind=NDJSON
         )
         alone = [
@@ -200,22 +133,22 @@ async def test_a_value_is_judged_as_in_a_body_of_its_own(
 async def test_rows_that_do_not_fit_are_told_by_line_and_nothing_is_stored(
     client: AsyncClient,
 ) -> None:
-    answer = await send(client, FAULTY)
+    answer = await send_rows(client, FAULTY)
 
     report = report_of(answer, 422)
     assert counts(report) == (6, 0, 0, 4)
     assert refusals(report) == REFUSALS
     assert answer.json()["type"] == "/problems/validation"
     assert answer.json()["detail"].startswith("4 of 6 rows do not fit, and nothing was stored: ")
-    assert await songs(client) == []
+    assert await stored_songs(client) == []
 
 
 async def test_rows_that_fit_are_stored_when_that_is_asked_for(client: AsyncClient) -> None:
-    report = report_of(await send(client, FAULTY, "?on_error=skip"))
+    report = report_of(await send_rows(client, FAULTY, "?on_error=skip"))
 
     assert counts(report) == (6, 2, 0, 4)
     assert refusals(report) == REFUSALS
-    assert [song["name"] for song in await songs(client)] == ["Hurt", "Levon"]
+    assert [song["name"] for song in await stored_songs(client)] == ["Hurt", "Levon"]
 
 
 @each_format
@@ -224,7 +157,7 @@ async def test_no_row_that_fits_is_a_refusal_whatever_is_asked_for(
 ) -> None:
     content = written([{"name": "", "artist": ""}] * 3, kind)
 
-    report = report_of(await send(client, content, "?on_error=skip", kind=kind), 422)
+    report = report_of(await send_rows(client, content, "?on_error=skip", kind=kind), 422)
 
     assert counts(report) == (3, 0, 0, 3)
 
@@ -262,19 +195,19 @@ LINES = [
 async def test_each_line_of_ndjson_is_an_object_on_its_own(client: AsyncClient) -> None:
     content = b"\n\r\n".join(line for line, _ in LINES)
 
-    report = report_of(await send(client, content, "?on_error=skip", kind=NDJSON))
+    report = report_of(await send_rows(client, content, "?on_error=skip", kind=NDJSON))
 
     assert refusals(report) == [
         (2 * nth + 1, *fault) for nth, (_, fault) in enumerate(LINES) if fault
     ]
     assert counts(report) == (len(LINES), 2, 0, len(LINES) - 2)
-    assert [song["name"] for song in await songs(client)] == ["a", "🎸"]
+    assert [song["name"] for song in await stored_songs(client)] == ["a", "🎸"]
 
 
 async def test_only_the_first_hundred_refusals_are_told(client: AsyncClient) -> None:
     rows = b"a,b,c\n" * 99 + b" , ,\n" + b"a,b,c\n" * 900
 
-    report = report_of(await send(client, b"name,artist,year\n" + rows), 422)
+    report = report_of(await send_rows(client, b"name,artist,year\n" + rows), 422)
 
     assert counts(report) == (1000, 0, 0, 1000)
     assert refusals(report) == [
@@ -289,7 +222,7 @@ async def test_a_body_may_come_in_pieces_of_any_size(client: AsyncClient, size: 
         for at in range(0, len(FAULTY), size):
             yield FAULTY[at : at + size]
 
-    report = report_of(await send(client, pieces(), "?on_error=skip"))
+    report = report_of(await send_rows(client, pieces(), "?on_error=skip"))
 
     assert refusals(report) == REFUSALS
 
@@ -303,7 +236,7 @@ async def test_a_body_of_many_pieces_is_one_text(client: AsyncClient, size: int)
         for at in range(0, len(content), size):
             yield content[at : at + size]
 
-    report = report_of(await send(client, pieces(), "?on_error=skip&dry_run=true"), 200)
+    report = report_of(await send_rows(client, pieces(), "?on_error=skip&dry_run=true"), 200)
 
     assert counts(report) == (10_100, 9_999, 0, 101)
     assert refusals(report) == [
@@ -336,23 +269,23 @@ async def test_a_header_that_does_not_fit_is_refused(
     client: AsyncClient, content: bytes, pointers: set[str]
 ) -> None:
     for query in ("", "?on_error=skip"):
-        problem = assert_problem(await send(client, content, query), 422, "validation")
+        problem = assert_problem(await send_rows(client, content, query), 422, "validation")
 
         assert {error["pointer"] for error in problem["errors"]} == pointers
         assert {(error["location"], error["type"]) for error in problem["errors"]} == {
             ("body", "column")
         }
-    assert await songs(client) == []
+    assert await stored_songs(client) == []
 
 
 async def test_a_column_whose_name_is_no_utf_8_is_refused(client: AsyncClient) -> None:
     for query in ("", "?ignore=%FF"):
-        problem = assert_problem(await send(client, b"name,artist,\xff\na,b,c\n", query), 400)
+        problem = assert_problem(await send_rows(client, b"name,artist,\xff\na,b,c\n", query), 400)
         assert problem["detail"] == "The first line is not UTF-8."
 
 
 async def test_a_column_that_is_misspelt_is_told_what_was_meant(client: AsyncClient) -> None:
-    answer = await send(client, b"name,artist,yaer\na,b,1\n")
+    answer = await send_rows(client, b"name,artist,yaer\na,b,1\n")
 
     [error] = assert_problem(answer, 422)["errors"]
     assert error["detail"] == "Is no field, did you mean `year`?"
@@ -361,15 +294,15 @@ async def test_a_column_that_is_misspelt_is_told_what_was_meant(client: AsyncCli
 async def test_columns_are_left_out_on_request_and_have_to_be_there(client: AsyncClient) -> None:
     content = b"id,name,artist,,source\n7,a,b,c,d\n"
 
-    kept = await send(client, content, "?ignore=source&ignore=id&ignore=")
-    absent = await send(client, content, "?ignore=source&ignore=id&ignore=&ignore=year")
+    kept = await send_rows(client, content, "?ignore=source&ignore=id&ignore=")
+    absent = await send_rows(client, content, "?ignore=source&ignore=id&ignore=&ignore=year")
     lines = b'{"id":7,"name":"c","artist":"d"}\n{"name":"e","artist":"f","x":1}\n'
-    of_lines = await send(client, lines, "?ignore=id&ignore=x", kind=NDJSON)
+    of_lines = await send_rows(client, lines, "?ignore=id&ignore=x", kind=NDJSON)
 
     assert counts(report_of(kept)) == (1, 1, 0, 0)
     assert [error["pointer"] for error in assert_problem(absent, 422)["errors"]] == ["/year"]
     assert counts(report_of(of_lines)) == (2, 2, 0, 0)
-    assert [(song["id"], song["name"]) for song in await songs(client)] == [
+    assert [(song["id"], song["name"]) for song in await stored_songs(client)] == [
         (1, "a"),
         (2, "c"),
         (3, "e"),
@@ -389,15 +322,15 @@ async def test_quotes_that_make_no_sense_are_malformed(
     client: AsyncClient, content: bytes, line: int
 ) -> None:
     for query in ("", "?on_error=skip"):
-        problem = assert_problem(await send(client, content, query), 400, "malformed")
+        problem = assert_problem(await send_rows(client, content, query), 400, "malformed")
         assert problem["detail"].startswith(f"The CSV cannot be read from line {line} on: ")
-    assert await songs(client) == []
+    assert await stored_songs(client) == []
 
 
 async def test_utf_16_is_refused_by_its_mark(client: AsyncClient) -> None:
     for encoding in ("utf-16", "utf-32"):
         for kind in (CSV, NDJSON):
             problem = assert_problem(
-                await send(client, FILES[kind].decode().encode(encoding), kind=kind), 400
+                await send_rows(client, FILES[kind].decode().encode(encoding), kind=kind), 400
             )
             assert "UTF-16" in problem["detail"]

@@ -12,21 +12,21 @@ from httpx import AsyncClient
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from tests.conftest import Resource, assert_headers, assert_problem, slow
-from tests.test_bulk_imports import (
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.bulk import (
     CSV,
     FILES,
     NDJSON,
     counts,
     each_format,
+    each_importable,
     report_of,
-    resource,
-    send,
-    songs,
+    send_rows,
+    stored_songs,
 )
-from tests.test_database import serving
-
-__all__ = ["resource"]
+from tests.support.clients import service_on
+from tests.support.marks import slow
+from tests.support.resources import Resource
 
 SONG = {"name": "a", "artist": "b"}
 
@@ -35,7 +35,7 @@ SONG = {"name": "a", "artist": "b"}
 async def test_nothing_to_store_is_no_failure(client: AsyncClient, kind: str) -> None:
     for content in (b"name,artist\n", b"name,artist", b'"artist","name"\r\n\r\n\r\n'):
         sent = content if kind == CSV else content[len(content) :]
-        assert counts(report_of(await send(client, sent, kind=kind), 200)) == (0, 0, 0, 0)
+        assert counts(report_of(await send_rows(client, sent, kind=kind), 200)) == (0, 0, 0, 0)
 
 
 @each_format
@@ -43,12 +43,12 @@ async def test_nothing_to_store_is_no_failure(client: AsyncClient, kind: str) ->
 async def test_what_is_tried_dry_is_told_and_not_stored(
     client: AsyncClient, kind: str, query: str
 ) -> None:
-    tried = report_of(await send(client, FILES[kind], query, kind=kind), 200)
-    refused = await send(client, b"name,artist\n,b\n", query)
+    tried = report_of(await send_rows(client, FILES[kind], query, kind=kind), 200)
+    refused = await send_rows(client, b"name,artist\n,b\n", query)
 
     assert counts(tried) == (2, 2, 0, 0)
     assert counts(report_of(refused, 422)) == (1, 0, 0, 1)
-    assert await songs(client) == []
+    assert await stored_songs(client) == []
 
 
 @pytest.mark.parametrize(
@@ -66,13 +66,14 @@ async def test_what_is_tried_dry_is_told_and_not_stored(
 async def test_an_option_that_is_none_is_refused(
     client: AsyncClient, query: str, pointer: str, kind: str
 ) -> None:
-    [error] = assert_problem(await send(client, FILES[CSV], f"?{query}"), 422)["errors"]
+    [error] = assert_problem(await send_rows(client, FILES[CSV], f"?{query}"), 422)["errors"]
 
     assert (error["pointer"], error["location"], error["type"]) == (pointer, "query", kind)
     assert ("did you mean `on_error`?" in error["detail"]) is (pointer == "/on_eror")
-    assert await songs(client) == []
+    assert await stored_songs(client) == []
 
 
+@each_importable
 @pytest.mark.parametrize("query", ["on_error=skip", "ignore=id", "on_conflict=skip"])
 async def test_the_options_of_many_rows_are_not_those_of_one(
     client: AsyncClient, resource: Resource, query: str
@@ -107,15 +108,15 @@ async def test_the_options_of_many_rows_are_not_those_of_one(
 async def test_only_the_two_formats_are_taken(
     client: AsyncClient, kind: str, headers: dict[str, str], status: int
 ) -> None:
-    answer = await send(client, FILES[CSV], kind=kind, **headers)
+    answer = await send_rows(client, FILES[CSV], kind=kind, **headers)
 
     assert answer.status_code == status, answer.text
-    assert len(await songs(client)) == (2 if status == 201 else 0)
+    assert len(await stored_songs(client)) == (2 if status == 201 else 0)
 
 
 async def test_ndjson_is_taken_in_utf_8_alone(client: AsyncClient) -> None:
     for suffix, status in (("; charset=UTF-8", 201), ("; charset=utf-16", 415)):
-        answer = await send(client, FILES[NDJSON], kind=NDJSON.upper() + suffix)
+        answer = await send_rows(client, FILES[NDJSON], kind=NDJSON.upper() + suffix)
         assert answer.status_code == status
 
 
@@ -130,15 +131,15 @@ async def test_many_rows_are_neither_put_nor_patched(client: AsyncClient) -> Non
 
 
 async def test_users_are_not_imported(superuser: AsyncClient) -> None:
-    answer = await send(superuser, b"username,email,password\na,a@b.org,c\n", path="/users")
+    answer = await send_rows(superuser, b"username,email,password\na,a@b.org,c\n", path="/users")
 
     problem = assert_problem(answer, 415)
     assert problem["detail"] == "Send the body as Content-Type: application/json, in UTF-8."
 
 
 async def test_who_may_not_write_one_row_may_not_write_many(database_url: URL) -> None:
-    async with serving(database_url, closed_writes=True) as (client, _):
-        answer = await send(client, FILES[CSV])
+    async with service_on(database_url, closed_writes=True) as (client, _):
+        answer = await send_rows(client, FILES[CSV])
 
     assert_problem(answer, 401, "unauthenticated")
 
@@ -147,7 +148,12 @@ async def test_many_rows_may_be_sent_to_another_address_of_the_resource(
     client: AsyncClient,
 ) -> None:
     for path in ("/todos/", "/api/v1/todo"):
-        assert counts(report_of(await send(client, b"content\na\n", path=path))) == (1, 1, 0, 0)
+        assert counts(report_of(await send_rows(client, b"content\na\n", path=path))) == (
+            1,
+            1,
+            0,
+            0,
+        )
 
 
 @each_format
@@ -155,15 +161,15 @@ async def test_a_row_that_is_too_long_is_too_large(
     client: AsyncClient, database_url: URL, kind: str
 ) -> None:
     long = FILES[kind].replace(b"c", b"c" * 1100)
-    async with serving(database_url, import_line=1024) as (small, _):
+    async with service_on(database_url, import_line=1024) as (small, _):
         for query in ("", "?on_error=skip"):
-            answer = await send(small, long, query, kind=kind)
+            answer = await send_rows(small, long, query, kind=kind)
             problem = assert_problem(answer, 413, "too-large")
             line = 3 if kind == CSV else 2
             assert problem["detail"] == f"Line {line} is longer than 1024 characters."
             assert answer.headers["connection"] == "close"
-    assert_problem(await send(client, long, kind=kind), 422)
-    assert await songs(client) == []
+    assert_problem(await send_rows(client, long, kind=kind), 422)
+    assert await stored_songs(client) == []
 
 
 @each_format
@@ -176,14 +182,16 @@ async def test_a_body_that_is_too_large_is_refused_declared_or_not(
         for at in range(0, len(content), 100):
             yield content[at : at + 100]
 
-    async with serving(database_url, import_bytes=1024) as (small, _):
+    async with service_on(database_url, import_bytes=1024) as (small, _):
         for sent in (content, pieces()):
-            answer = await send(small, sent, kind=kind)
+            answer = await send_rows(small, sent, kind=kind)
             problem = assert_problem(answer, 413, "too-large")
             assert problem["detail"] == "The body is larger than 1024 bytes."
             assert answer.headers["connection"] == "close"
-        assert await songs(client) == []
-        report_of(await send(small, content[: 900 if kind == NDJSON else 1024], kind=kind), 422)
+        assert await stored_songs(client) == []
+        report_of(
+            await send_rows(small, content[: 900 if kind == NDJSON else 1024], kind=kind), 422
+        )
 
 
 async def test_the_limits_of_one_row_are_not_those_of_many(client: AsyncClient) -> None:
@@ -191,7 +199,7 @@ async def test_the_limits_of_one_row_are_not_those_of_many(client: AsyncClient) 
     content = b"content\n" + b"a row of some length\n" * rows
 
     assert len(content) > 200_000
-    report = report_of(await send(client, content, path="/todos"))
+    report = report_of(await send_rows(client, content, path="/todos"))
     assert counts(report) == (rows, rows, 0, 0)
 
 
@@ -209,34 +217,34 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
         yield FILES[CSV]
         await asyncio.Event().wait()
 
-    async with serving(database_url, **settings) as (hasty, _), asyncio.timeout(15):
-        answer = await send(hasty, stopping())
+    async with service_on(database_url, **settings) as (hasty, _), asyncio.timeout(15):
+        answer = await send_rows(hasty, stopping())
 
     assert_problem(answer, 408, "too-slow")
     assert answer.headers["connection"] == "close"
     assert_headers(answer)
-    assert await songs(client) == []
+    assert await stored_songs(client) == []
 
 
 async def test_an_import_waits_for_its_turn_but_not_for_ever(
     client: AsyncClient, database_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with serving(database_url, pool_size=2) as (busy, database):
+    async with service_on(database_url, pool_size=2) as (busy, database):
         async with database.bulk(1):
-            waiting = asyncio.create_task(send(busy, FILES[CSV]))
+            waiting = asyncio.create_task(send_rows(busy, FILES[CSV]))
             assert (await busy.get("/songs")).json() == []
             assert not waiting.done()
         served = await waiting
 
         monkeypatch.setattr("songbook.crud.transactions._TURN_SECONDS", 0.1)
         async with database.bulk(1):
-            refused = await send(busy, FILES[CSV])
+            refused = await send_rows(busy, FILES[CSV])
             created = await busy.post("/songs", json=SONG)
 
     assert counts(report_of(served)) == (2, 2, 0, 0)
     assert assert_problem(refused, 503)["detail"].startswith("Too many imports and exports")
     assert (refused.headers["retry-after"], created.status_code) == ("1", 201)
-    assert len(await songs(client)) == 3
+    assert len(await stored_songs(client)) == 3
 
 
 @pytest.fixture
@@ -275,13 +283,13 @@ async def test_what_postgresql_refuses_amid_many_rows_stores_none_of_them(
 ) -> None:
     content = f"name,artist\na,b\n\na,b\na,{state}\na,b\n".encode()
 
-    answer = await send(client, content, "?on_error=skip")
+    answer = await send_rows(client, content, "?on_error=skip")
 
     assert_problem(answer, status, slug)
     assert_headers(answer)
     assert answer.headers.get("retry-after") == ("1" if status == 503 else None)
-    assert await songs(client) == []
-    assert counts(report_of(await send(client, FILES[CSV]))) == (2, 2, 0, 0)
+    assert await stored_songs(client) == []
+    assert counts(report_of(await send_rows(client, FILES[CSV]))) == (2, 2, 0, 0)
 
 
 @pytest.fixture
@@ -304,15 +312,15 @@ async def test_a_disk_that_is_full_is_told_and_nothing_is_stored(
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     content = b"name,artist\n" + b"a,b\n" * 50_000
 
-    answers = [await send(client, content, query) for query in ("", "?on_error=skip")]
-    after = await send(client, FILES[CSV])
+    answers = [await send_rows(client, content, query) for query in ("", "?on_error=skip")]
+    after = await send_rows(client, FILES[CSV])
 
     for answer in answers:
         problem = assert_problem(answer, 507, "insufficient-storage")
         assert problem["detail"].endswith("nothing was stored.")
         assert_headers(answer)
     assert counts(report_of(after)) == (2, 2, 0, 0)
-    assert len(await songs(client)) == 2
+    assert len(await stored_songs(client)) == 2
 
 
 async def test_where_no_file_can_be_written_clients_are_told_to_come_back(
@@ -320,7 +328,7 @@ async def test_where_no_file_can_be_written_clients_are_told_to_come_back(
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
 
-    answer = await send(client, FILES[CSV])
+    answer = await send_rows(client, FILES[CSV])
 
     assert_problem(answer, 503, "unavailable")
     assert answer.headers["retry-after"] == "1"

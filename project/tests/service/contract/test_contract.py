@@ -10,13 +10,13 @@ from typing import Any, get_args, get_type_hints
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from songbook.http.routing import Route
-from songbook.models.fields import Text
-from tests.conftest import RESOURCES, Resource, assert_headers, assert_problem
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.resources import RESOURCES, TEXTS, Resource
+from tests.support.strategies import NAUGHTY
 
-FREE = TypeAdapter(Text).json_schema()["pattern"]
 FIELDS = [
     (pytest.param(resource, name, id=f"{resource.name}.{name}"), set(kinds))
     for resource in RESOURCES
@@ -24,30 +24,10 @@ FIELDS = [
     if name in resource.public.model_fields
 ]
 WHOLE = [field for field, kinds in FIELDS if "integer" in kinds]
-TEXTS = [
-    pytest.param(resource, name, id=f"{resource.name}.{name}")
-    for resource in RESOURCES
-    for name, kinds in resource.fields.items()
-    if "integer" not in kinds and kinds.get("string", {}).get("pattern") == FREE
-]
 NULLABLE = [field for field, kinds in FIELDS if "null" in kinds]
 NOT_NULLABLE = [field for field, kinds in FIELDS if "null" not in kinds]
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "BREW"]
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
-
-# Texts that break where somebody escapes, counts, cuts, normalises or trims in another way.
-NAUGHTY = [
-    "a", "0", "null", "None", "true", "-1", "1/0", "NaN", "{}", "[]", '"', "'", "\\", "\\\\", "\\n",
-    "/", "//", "\\u0000", "%00", "%s%n%x", "$1", "${jndi:ldap://x}", "{{7*7}}", "{0}", "a\tb",
-    "a\nb", "a\r\nb", "a  b", "a\x01b", "a\x1fb", "a\x7fb", "a\x85b", "' OR 1=1--",
-    "'; DROP TABLE x", "<script>alert(1)</script>", "<!--", "&amp;", "&#0;", "]]>",
-    "../../etc/passwd", "C:\\NUL", "É", "E\u0301", "\u212b", "\ufb01", "ß", "\u0131", "İ", "\u017f",
-    "Ω", "عربى", "\u202eabc\u202c", "\u2066x", "日本語", "한국어", "ไทย", "a\u0300\u0316\u0323",
-    "\u0301", "\U0001f469\u200d\U0001f467", "\U0001f3f4\U000e0067\U000e007f", "\U0001f3ff",
-    "\U0001d4b3", "\U0010ffff", "\uffff", "\ufeff", "a\ufeff", "\u200b", "a\u2028b", "a\u2029b",
-    "\u00ad", "\ue000", "\ufffd", "\ufffe", "1\u00a0000", "١٢٣", "\uff11", "½", "e\u0301" * 100,
-    "😀" * 255, "x" * 255, "\\" * 255, '"' * 255, "\x01" * 255,
-]  # fmt: skip
 
 
 def tag(answer: Response) -> str:

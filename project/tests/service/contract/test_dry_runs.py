@@ -8,19 +8,12 @@ from httpx import AsyncClient, Response
 from sqlalchemy import text
 
 from songbook.http.media_types import CSV, NDJSON
-from tests.conftest import (
-    EMPTY,
-    PASSWORD,
-    PRINCIPAL,
-    add_user,
-    assert_headers,
-    assert_problem,
-    log_in,
-    sign_in,
-    signed_in,
-)
-from tests.test_access import stored
-from tests.ways import (
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.clients import add_user, log_in, sign_in, signed_in
+from tests.support.databases import EMPTY, all_rows
+from tests.support.leaks import PASSWORD
+from tests.support.resources import PRINCIPAL
+from tests.support.ways import (
     BULK,
     ROWS,
     WAYS,
@@ -30,10 +23,7 @@ from tests.ways import (
     assert_first,
     each,
     number_of,
-    writer,
 )
-
-__all__ = ["writer"]
 
 DRY = "?dry_run=true"
 PUT_PATCH_DELETE = [way for way in WAYS if way.method in {"PUT", "PATCH", "DELETE"}]
@@ -70,14 +60,14 @@ async def test_a_write_that_is_tried_is_answered_as_if_it_were_done_and_nothing_
     app: FastAPI, writer: AsyncClient, way: Way
 ) -> None:
     await way.prepare(writer)
-    request, before = way.request(), await stored(app)
+    request, before = way.request(), await all_rows(app)
 
     tried = [await dry(request).by(writer) for _ in range(2)]
 
-    assert await stored(app) == before
+    assert await all_rows(app) == before
     done = await request.by(writer)
     assert done.is_success, done.text
-    assert await stored(app) != before
+    assert await all_rows(app) != before
     for answer in tried:
         assert_tried(answer)
         assert without_chance(answer) == without_chance(done)
@@ -89,13 +79,13 @@ async def test_a_write_that_is_tried_is_answered_as_if_it_were_done_and_nothing_
 @each(WAYS)
 async def test_what_is_not_only_tried_is_done(app: FastAPI, writer: AsyncClient, way: Way) -> None:
     await way.prepare(writer)
-    before = await stored(app)
+    before = await all_rows(app)
 
     done = await way.request(query="?dry_run=false").by(writer)
 
     assert done.is_success
     assert done.status_code == (201 if way.creates else 200 if done.content else 204)
-    assert await stored(app) != before
+    assert await all_rows(app) != before
 
 
 @each(WAYS)
@@ -103,7 +93,7 @@ async def test_how_a_write_is_asked_to_be_tried_has_one_spelling(
     app: FastAPI, writer: AsyncClient, way: Way
 ) -> None:
     await way.prepare(writer)
-    request, before = way.request(), await stored(app)
+    request, before = way.request(), await all_rows(app)
     spellings = {
         "dryrun=true": ("/dryrun", "unknown_parameter"),
         "Dry_run=true": ("/Dry_run", "unknown_parameter"),
@@ -128,7 +118,7 @@ async def test_how_a_write_is_asked_to_be_tried_has_one_spelling(
         if pointer in {"/dryrun", "/dry_runs"}:
             assert error["detail"].endswith(", did you mean `dry_run`?")
         assert {"choice": "`true` or `false`"}.get(kind, "") in error["detail"]
-    assert await stored(app) == before
+    assert await all_rows(app) == before
 
 
 async def test_more_parameters_than_anyone_needs_are_refused_at_once(client: AsyncClient) -> None:
@@ -144,7 +134,7 @@ async def test_what_would_fail_fails_when_it_is_tried(
     app: FastAPI, writer: AsyncClient, way: Way
 ) -> None:
     await way.prepare(writer)
-    before, changed = await stored(app), {"If-Match": '"000000-1"'}
+    before, changed = await all_rows(app), {"If-Match": '"000000-1"'}
 
     assert_problem(await way.request(id=99, query=DRY).by(writer), 404)
     assert_problem(await way.request(id=0, query=DRY).by(writer), 404)
@@ -155,7 +145,7 @@ async def test_what_would_fail_fails_when_it_is_tried(
     if way.media_type:
         wrong = way.request(query=DRY)._replace(content=b'{"no such": 1}')
         assert_problem(await wrong.by(writer), 422)
-    assert await stored(app) == before
+    assert await all_rows(app) == before
     assert (await way.request().by(writer, **{"If-Match": tag})).is_success
 
 
@@ -163,7 +153,7 @@ async def test_what_would_fail_fails_when_it_is_tried(
 async def test_an_import_that_would_fail_fails_when_it_is_tried(
     app: FastAPI, writer: AsyncClient, way: Way
 ) -> None:
-    request, before = way.request(), await stored(app)
+    request, before = way.request(), await all_rows(app)
     faulty = request._replace(content=request.content + b"\xff\n")
 
     problem = assert_problem_with_report(await dry(faulty).by(writer))
@@ -172,7 +162,7 @@ async def test_an_import_that_would_fail_fails_when_it_is_tried(
     assert (problem["report"]["read"], problem["report"]["refused"]) == (ROWS + 1, 1)
     assert_tried(partly)
     assert (partly.json()["stored"], partly.json()["refused"]) == (ROWS, 1)
-    assert await stored(app) == before
+    assert await all_rows(app) == before
 
 
 def assert_problem_with_report(answer: Response) -> dict[str, Any]:
@@ -186,7 +176,7 @@ def assert_problem_with_report(answer: Response) -> dict[str, Any]:
 async def test_what_is_taken_is_taken_when_it_is_tried(app: FastAPI, client: AsyncClient) -> None:
     for name in "ab":
         await client.post("/cities", json={"name": name, "population": 1})
-    before, body = await stored(app), {"name": "b", "population": 2}
+    before, body = await all_rows(app), {"name": "b", "population": 2}
 
     for method, path in (("POST", "/cities"), ("PUT", "/cities/1"), ("PATCH", "/cities/1")):
         answer = await client.request(method, f"{path}{DRY}", json=body)
@@ -203,16 +193,16 @@ async def test_what_is_taken_is_taken_when_it_is_tried(app: FastAPI, client: Asy
             assert_tried(tried)
             told = tried.json()
             assert (told["stored"], told["skipped"]) == ({CSV: 1, NDJSON: 0}[media_type], 1)
-    assert await stored(app) == before
+    assert await all_rows(app) == before
 
 
 async def test_what_a_rule_of_the_database_forbids_is_forbidden_when_it_is_tried(
     app: FastAPI, superuser: AsyncClient
 ) -> None:
-    before = await stored(app)
+    before = await all_rows(app)
 
     assert_problem(await superuser.delete(f"/users/{PRINCIPAL}{DRY}"), 409, "conflict")
-    assert await stored(app) == before
+    assert await all_rows(app) == before
     await sign_in(app, PRINCIPAL + 1)
     tried = await superuser.delete(f"/users/{PRINCIPAL}{DRY}")
     assert_tried(tried)
@@ -232,9 +222,9 @@ async def test_what_is_tried_under_a_key_keeps_none_and_is_done_afterwards(
 
     done = await request.by(writer, "k")
     assert_first(done)
-    after = await stored(app)
+    after = await all_rows(app)
     assert_again(await request.by(writer, "k"), done)
-    assert await stored(app) == after
+    assert await all_rows(app) == after
 
 
 async def test_a_key_that_is_taken_does_not_matter_to_what_is_only_tried(

@@ -23,32 +23,15 @@ from songbook.bulk.copy import copy_out
 from songbook.db.database import Database
 from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
-from tests.conftest import (
-    PRINCIPAL,
-    Resource,
-    add_user,
-    assert_headers,
-    assert_problem,
-    signed_in,
-)
-from tests.test_bulk_imports import CSV, IMPORTABLE, NDJSON, counts, each_format, report_of, send
-from tests.test_database import locked, serving
-from tests.test_pages import FILTERS, ORDERS, SOME_SONGS, Filter, Row, in_order, lay_out
-from tests.test_representation import (
-    ROWS,
-    SAMPLES,
-    Sample,
-    SamplePublic,
-    array_of,
-    as_indexed,
-    bodies,
-    database,
-    is_unique,
-    store,
-    stored,
-)
-
-__all__ = ["database"]
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.bulk import CSV, IMPORTABLE, NDJSON, counts, each_format, report_of, send_rows
+from tests.support.clients import add_user, service_on, signed_in
+from tests.support.databases import locked
+from tests.support.resources import PRINCIPAL, Resource
+from tests.support.samples import SAMPLES, Sample, SamplePublic
+from tests.support.songs import FILTERS, ORDERS, SOME_SONGS, Filter, Row, in_order, lay_out
+from tests.support.stored import array_of, replace_rows, stored_rows
+from tests.support.strategies import ROWS, as_indexed, bodies, is_unique
 
 JSON = "application/json"
 
@@ -85,7 +68,7 @@ async def test_an_export_has_the_rows_of_the_list_as_json_spells_them(
     resource: Resource,
     drawn: dict[str, list[dict[str, Any]]],
 ) -> None:
-    await store(session, resource, drawn[resource.name])
+    await replace_rows(session, resource, drawn[resource.name])
     asked: dict[str, Any] = {"sort": "id", "id_lt": PRINCIPAL}
 
     array = array_of(await resource.page(client))
@@ -352,17 +335,17 @@ async def test_what_was_exported_is_imported_to_the_same_rows(
     kind: str,
 ) -> None:
     table = table_of(resource.table)
-    await store(session, resource, drawn[resource.name])
-    before = await stored(session, table)
+    await replace_rows(session, resource, drawn[resource.name])
+    before = await stored_rows(session, table)
 
     answer = await export(client, resource.path, kind, sort="id")
-    await store(session, resource)
+    await replace_rows(session, resource)
     others = [name for name in resource.public.model_fields if name not in resource.fields]
     query = urlencode([("ignore", name) for name in others])
-    again = await send(client, answer.content, f"?{query}", path=resource.path, kind=kind)
+    again = await send_rows(client, answer.content, f"?{query}", path=resource.path, kind=kind)
 
     assert counts(report_of(again, 201 if before else 200)) == (len(before), len(before), 0, 0)
-    after = await stored(session, table)
+    after = await stored_rows(session, table)
     for row, found in zip(before, after, strict=True):
         assert {name: found[name] for name in resource.fields} == {
             name: row[name] for name in resource.fields
@@ -387,16 +370,18 @@ async def copied(database: Database, media_type: str) -> str:
 @settings(max_examples=30)
 @given(samples=st.lists(SAMPLES, max_size=4))
 async def test_every_kind_of_value_is_spelt_as_in_json(
-    database: Database, samples: list[dict[str, Any]]
+    sample_database: Database, samples: list[dict[str, Any]]
 ) -> None:
-    async with database.engine.begin() as connection:
+    async with sample_database.engine.begin() as connection:
         await connection.execute(delete(table_of(Sample)))
         for sample in samples:
             await connection.execute(insert(table_of(Sample)).values(**sample))
-    row = await database.fetch(Selection(Sample, SamplePublic, b"sort=id", "id").page(counted=True))
+    row = await sample_database.fetch(
+        Selection(Sample, SamplePublic, b"sort=id", "id").page(counted=True)
+    )
     assert row
 
-    lines, table = await copied(database, NDJSON), await copied(database, CSV)
+    lines, table = await copied(sample_database, NDJSON), await copied(sample_database, CSV)
 
     assert lines == "".join(f"{each}\n" for each in (row[0] or "").split(",\n") if each)
     names, *records = csv.reader(io.StringIO(table, newline=""), strict=True)
@@ -409,7 +394,7 @@ async def test_an_export_that_finds_the_table_locked_is_told_to_come_back(
     client: AsyncClient, database_url: URL, kind: str
 ) -> None:
     await client.post("/songs", json={"name": "a", "artist": "b"})
-    async with serving(database_url, pool_size=1) as (other, database):
+    async with service_on(database_url, pool_size=1) as (other, database):
         async with database.connection() as driver:
             await driver.execute("SET lock_timeout = '20ms'")
         async with locked(database_url):
@@ -424,7 +409,7 @@ async def test_an_export_that_finds_the_table_locked_is_told_to_come_back(
 
 
 async def test_a_table_that_is_missing_says_nothing_of_itself(scratch_url: URL) -> None:
-    async with serving(scratch_url) as (client, _):
+    async with service_on(scratch_url) as (client, _):
         answer = await export(client, "/songs")
 
     assert assert_problem(answer, 500)
@@ -439,7 +424,7 @@ async def test_who_takes_no_more_rows_keeps_no_connection_waiting(
     async def sink(_: bytes) -> None:
         raise BrokenPipeError
 
-    async with serving(database_url, pool_size=1) as (other, database):
+    async with service_on(database_url, pool_size=1) as (other, database):
         query = Selection(Song, SongPublic, b"", "id").export(CSV)
         with pytest.raises(BrokenPipeError):
             await copy_out(database, query, CSV, sink)

@@ -8,9 +8,10 @@ from fastapi import FastAPI
 from httpx import AsyncClient
 
 from songbook.http.media_types import CSV
-from tests.conftest import Resource, assert_problem
-from tests.test_access import stored
-from tests.ways import (
+from tests.support.asserts import assert_problem
+from tests.support.databases import all_rows
+from tests.support.resources import Resource
+from tests.support.ways import (
     BULK,
     ROWS,
     SINGLE,
@@ -20,10 +21,7 @@ from tests.ways import (
     assert_first,
     each,
     was_replayed,
-    writer,
 )
-
-__all__ = ["writer"]
 
 KEY = {"Idempotency-Key": "k"}
 Attempt = tuple[Sent, dict[str, str]]
@@ -96,33 +94,33 @@ async def test_a_write_that_fails_changes_nothing_and_may_be_mended_under_its_ke
     app: FastAPI, writer: AsyncClient, way: Way
 ) -> None:
     await way.prepare(writer)
-    attempts, before = failing(way), await stored(app)
+    attempts, before = failing(way), await all_rows(app)
 
     for name, (request, headers) in attempts.items():
         answer = await request.by(writer, f'"{name}"', **headers)
         assert (name, answer.status_code) == (name, int(name[:3]))
         assert not was_replayed(answer)
-        assert await stored(app) == before
+        assert await all_rows(app) == before
     if way.takes_key:
         for nth, name in enumerate(attempts, 1):
             assert_first(await way.request().by(writer, name))
-            assert len((await stored(app))["idempotency"]) == nth
+            assert len((await all_rows(app))["idempotency"]) == nth
 
 
 @each(BULK)
 async def test_an_import_that_fails_stores_nothing_and_may_be_mended_under_its_key(
     app: FastAPI, writer: AsyncClient, way: Way
 ) -> None:
-    attempts, before = failing_imports(way), await stored(app)
+    attempts, before = failing_imports(way), await all_rows(app)
 
     for name, (request, headers) in attempts.items():
         answer = await request.by(writer, name, **headers)
         assert (name, answer.status_code) == (name, int(name[:3]))
         assert not was_replayed(answer)
-        assert await stored(app) == before
+        assert await all_rows(app) == before
     for nth, name in enumerate(attempts, 1):
         assert_first(await way.request().by(writer, name))
-        rows = await stored(app)
+        rows = await all_rows(app)
         assert (len(rows[way.table]), len(rows["idempotency"])) == (nth * ROWS, nth)
 
 
@@ -131,17 +129,17 @@ async def test_a_conflict_changes_nothing_and_may_be_mended_under_its_key(
 ) -> None:
     for name in "ab":
         await client.post("/cities", json={"name": name, "population": 1})
-    before, taken = await stored(app), {"name": "b", "population": 2}
+    before, taken = await all_rows(app), {"name": "b", "population": 2}
 
     for method, path in (("POST", "/cities"), ("PATCH", "/cities/1"), ("PUT", "/cities/1")):
         answer = await client.request(method, path, json=taken, headers=KEY)
         assert_problem(answer, 409, "conflict")
-        assert await stored(app) == before
+        assert await all_rows(app) == before
     headers = {**KEY, "Content-Type": CSV}
     for rows in ("c,1\nb,1\n", "c,1\nd,1\nc,2\n"):
         answer = await client.post("/cities", content=f"name,population\n{rows}", headers=headers)
         assert answer.status_code == 409
-        assert await stored(app) == before
+        assert await all_rows(app) == before
 
     assert_first(await client.post("/cities", json=taken | {"name": "c"}, headers=KEY))
 
@@ -168,7 +166,7 @@ async def test_what_is_deleted_is_gone_whoever_asks_and_with_whatever_key(
     part = {resource.required[0]: body[resource.required[0]]}
     patched = await client.patch(path, json=part, headers=KEY)
     assert (await client.delete(path)).status_code == 204
-    gone = await stored(app)
+    gone = await all_rows(app)
 
     for method in ("GET", "PUT", "PATCH", "DELETE"):
         for headers in ({}, {"Idempotency-Key": "another"}, {"If-Match": "*"}):
@@ -178,7 +176,7 @@ async def test_what_is_deleted_is_gone_whoever_asks_and_with_whatever_key(
     assert resource.rows(await resource.page(client)) == []
     # what was done before is told again, and done no more
     assert_again(await client.patch(path, json=part, headers=KEY), patched)
-    assert await stored(app) == gone
+    assert await all_rows(app) == gone
 
 
 async def test_a_unique_value_of_what_is_deleted_is_free_again(client: AsyncClient) -> None:

@@ -15,21 +15,12 @@ from sqlalchemy.engine import URL
 from app.main import create_app
 from app.settings import Settings
 from songbook.http.media_types import CSV
-from tests.conftest import (
-    EMPTY,
-    PASSWORD,
-    PRINCIPAL,
-    Resource,
-    add_user,
-    assert_problem,
-    client_of,
-    sign_in,
-    signed_in,
-    spelled,
-)
-from tests.test_access import stored
-from tests.test_preconditions import lines_of
-from tests.ways import (
+from tests.support.asserts import assert_problem
+from tests.support.clients import add_user, client_of, lines_of, sign_in, signed_in
+from tests.support.databases import EMPTY, all_rows, spelled
+from tests.support.leaks import PASSWORD
+from tests.support.resources import PRINCIPAL, Resource
+from tests.support.ways import (
     ROWS,
     SINGLE,
     WAYS,
@@ -41,10 +32,7 @@ from tests.ways import (
     each,
     number_of,
     was_replayed,
-    writer,
 )
-
-__all__ = ["writer"]
 
 KEYED = [way for way in WAYS if way.takes_key]
 CREATING = [way for way in SINGLE if way.creates]
@@ -90,11 +78,11 @@ async def test_what_is_sent_again_under_its_key_is_answered_again_and_done_once(
     request = way.request()
 
     first = await request.by(writer, '"again"')
-    done = await stored(app)
+    done = await all_rows(app)
     assert_first(first)
     for _ in range(2):
         assert_again(await request.by(writer, '"again"'), first)
-    assert await stored(app) == done
+    assert await all_rows(app) == done
     assert len(done["idempotency"]) == 1
 
 
@@ -132,12 +120,12 @@ async def test_of_several_changes_or_imports_at_once_under_one_key_one_is_done(
     for answer in answers:
         if answer is not first:
             assert_again(answer, first)
-    done = await stored(app)
+    done = await all_rows(app)
     rows = len(done[way.table])
     if way.is_bulk:
         assert (rows, first.json()["stored"]) == (ROWS, ROWS)
     assert_again(await request.by(writer, "at-once"), first)
-    assert await stored(app) == done
+    assert await all_rows(app) == done
 
 
 @each(KEYED)
@@ -149,7 +137,7 @@ async def test_another_request_under_the_same_key_is_refused(
         await way.resource.add(writer)
     request = way.request()
     first = await request.by(writer, "taken")
-    done = await stored(app)
+    done = await all_rows(app)
 
     others = [request.at(f"{request.url}?dry_run=false")]
     if way.media_type:
@@ -158,7 +146,7 @@ async def test_another_request_under_the_same_key_is_refused(
         others += [way.request(id=2), request._replace(url=request.url.replace("/1", "/2"))]
     for other in others:
         assert_reused(await other.by(writer, "taken"))
-    assert await stored(app) == done
+    assert await all_rows(app) == done
     assert_again(await request.by(writer, "taken"), first)
 
 
@@ -319,11 +307,11 @@ async def test_what_was_stored_is_answered_also_when_it_is_gone(
     request = way.request()
     first = await request.by(writer, "k")
     assert (await writer.delete(first.headers["location"])).status_code == 204
-    gone = await stored(app)
+    gone = await all_rows(app)
 
     assert_again(await request.by(writer, "k"), first)
     assert (await writer.get(first.headers["location"])).status_code == 404
-    assert await stored(app) == gone
+    assert await all_rows(app) == gone
 
 
 async def test_a_restored_todo_is_not_restored_twice(client: AsyncClient) -> None:
@@ -346,7 +334,7 @@ async def test_the_table_tells_neither_the_key_nor_the_password_nor_what_the_bod
     keyed = {"Idempotency-Key": key, "Content-Type": "application/json"}
     assert_first(await superuser.post("/users", content=body, headers=keyed))
 
-    [row] = (await stored(app))["idempotency"]
+    [row] = (await all_rows(app))["idempotency"]
     values = [value for value in row if isinstance(value, bytes)]
     everything = repr(row) + "".join(value.decode(errors="replace") for value in values)
     assert row[0] == PRINCIPAL
@@ -435,7 +423,7 @@ async def test_a_handler_that_fastapi_solves_writes_as_one_that_is_called_direct
     def overridden() -> None:
         """Do nothing: that there is an override is enough."""
 
-    expected, rows = await talk(client), await stored(app)
+    expected, rows = await talk(client), await all_rows(app)
     async with app.state.database.engine.begin() as connection:
         await connection.execute(text(EMPTY))
     app.dependency_overrides = {overridden: overridden}

@@ -27,7 +27,11 @@ from sqlmodel import SQLModel
 from app.main import create_app
 from app.settings import Settings
 from songbook.auth import passwords, tokens
-from tests.conftest import PRINCIPAL, PROJECT, Resource, execute, sign_in, slow, spelled
+from tests.support.clients import sign_in
+from tests.support.databases import execute, spelled
+from tests.support.marks import slow
+from tests.support.paths import PROJECT
+from tests.support.resources import PRINCIPAL, Resource
 
 COMMITTED = PROJECT.parent / "docs" / "openapi.json"
 SCHEMAS = "#/components/schemas/"

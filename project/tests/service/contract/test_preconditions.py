@@ -15,7 +15,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from app.main import create_app
 from app.settings import Settings
 from songbook.db.database import Database
-from tests.conftest import Resource, assert_headers, assert_problem, spelled, waiting
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.clients import lines_of
+from tests.support.databases import spelled, waiting
+from tests.support.resources import Resource
 
 WRITES = ["PUT", "PATCH", "DELETE"]
 MALFORMED = [
@@ -36,11 +39,6 @@ def write(client: AsyncClient, resource: Resource) -> Writer:
         return await client.request(method, url, json=body, headers=headers)
 
     return request
-
-
-def lines_of(name: str, *values: str) -> list[tuple[bytes, bytes]]:
-    """Return the lines of a header, in the encoding that HTTP has for them."""
-    return [(name.encode(), value.encode("latin-1")) for value in values]
 
 
 def version(answer: Response) -> int:

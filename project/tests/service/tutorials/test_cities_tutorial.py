@@ -9,7 +9,9 @@ from httpx import AsyncClient
 from sqlalchemy.engine import URL
 
 from app import __main__
-from tests.conftest import Outcome, assert_problem, execute, spelled
+from tests.support.asserts import assert_problem
+from tests.support.databases import execute, spelled
+from tests.support.processes import Outcome
 
 BRATISLAVA = {"name": "Bratislava", "population": 432_000}
 TABLES = "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public'"

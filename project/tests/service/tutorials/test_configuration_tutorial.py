@@ -23,9 +23,10 @@ from sqlalchemy.engine import URL
 from app.main import create_app
 from app.settings import Settings
 from songbook.config import StartError
-from tests.conftest import PROJECT, execute, spelled
-from tests.test_command_line import NOWHERE, Service, ended_at_last
-from tests.test_one_class_is_enough import ASK
+from tests.support.copies import ASK
+from tests.support.databases import execute, spelled
+from tests.support.paths import PROJECT
+from tests.support.processes import NOWHERE, Service, ended_at_last
 
 SONG = {"name": "Midnight Fit", "artist": "Mogwai"}
 SECRET = "8Zq2LrXw5vTn1KdYc7Hs4GfBj9Pm3RaE"

@@ -16,7 +16,9 @@ from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.db.database import Database
-from tests.conftest import PROJECT, execute, slow, spelled
+from tests.support.databases import execute, spelled
+from tests.support.marks import slow
+from tests.support.paths import PROJECT
 
 SONG = {"name": "Midnight Fit", "artist": "Mogwai"}
 SOURCES = [*(PROJECT / "app").rglob("*.py"), PROJECT / "migrations" / "env.py"]

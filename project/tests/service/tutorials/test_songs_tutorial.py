@@ -16,8 +16,10 @@ from sqlalchemy.engine import URL, make_url
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import PROJECT, assert_problem, execute, spelled
-from tests.test_command_line import NOWHERE, Service, ended_at_last, free_port
+from tests.support.asserts import assert_problem
+from tests.support.databases import execute, spelled
+from tests.support.paths import PROJECT
+from tests.support.processes import NOWHERE, Service, ended_at_last, free_port
 
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(
     (PROJECT.parent / "docker-compose.yml").read_text()

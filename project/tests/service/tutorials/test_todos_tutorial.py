@@ -17,7 +17,10 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import PROJECT, Outcome, assert_problem, execute, spelled
+from tests.support.asserts import assert_problem
+from tests.support.databases import execute, spelled
+from tests.support.paths import PROJECT
+from tests.support.processes import Outcome
 
 SUMMARIES = {
     ("/todos", "post"): "Create a new todo",

@@ -17,7 +17,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import PRINCIPAL, PROJECT, assert_problem, execute, sign_in, spelled
+from tests.support.asserts import assert_problem
+from tests.support.clients import sign_in
+from tests.support.databases import execute, spelled
+from tests.support.paths import PROJECT
+from tests.support.resources import PRINCIPAL
 
 SECRET = "8Zq2LrXw5vTn1KdYc7Hs4GfBj9Pm3RaE"
 OTHER_SECRET = SECRET[::-1]

@@ -26,22 +26,13 @@ from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.auth import passwords
-from tests.conftest import (
-    HASHER,
-    PASSWORD,
-    add_user,
-    assert_headers,
-    assert_problem,
-    client_of,
-    execute,
-    log_in,
-    signed_in,
-    slow,
-    spelled,
-    wait_until,
-    waiting,
-)
-from tests.test_command_line import Service, serving
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.clients import HASHER, add_user, client_of, log_in, signed_in
+from tests.support.databases import execute, spelled, waiting
+from tests.support.leaks import PASSWORD
+from tests.support.marks import slow
+from tests.support.processes import Service, serving
+from tests.support.waiting import wait_until
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN = "/api/auth/token"

@@ -16,7 +16,8 @@ from songbook.auth import passwords
 from songbook.auth.passwords import Password, hash_password, verify_password
 from songbook.errors.problems import Unavailable
 from songbook.models.bases import Partial
-from tests.conftest import HASHER, wait_until
+from tests.support.clients import HASHER
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
 

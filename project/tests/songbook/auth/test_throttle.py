@@ -11,7 +11,7 @@ from songbook.auth.throttle import count_try, login_keys
 from songbook.db.database import Database
 from songbook.db.statements import Query
 from songbook.errors.problems import TooManyRequests
-from tests.conftest import execute
+from tests.support.databases import execute
 
 pytestmark = pytest.mark.anyio
 

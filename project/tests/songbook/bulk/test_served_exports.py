@@ -16,9 +16,11 @@ from starlette.types import Message
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import execute, slow, spelled, wait_until
-from tests.test_bad_requests import head, read
-from tests.test_import_service import POOL_SIZE, Process, on_linux, process
+from tests.support.databases import execute, spelled
+from tests.support.marks import slow
+from tests.support.raw_http import head, read_reply
+from tests.support.served import POOL_SIZE, Process, on_linux, process
+from tests.support.waiting import wait_until
 
 CSV, NDJSON = "Accept: text/csv", "Accept: application/x-ndjson"
 AT_ONCE = POOL_SIZE // 2
@@ -164,7 +166,7 @@ def test_who_has_nothing_more_to_say_gets_the_whole_export(served: Process) -> N
     with served.connect() as connection:
         connection.sendall(head("GET", "/songs", NDJSON))
         connection.shutdown(socket.SHUT_WR)
-        reply = read(connection)
+        reply = read_reply(connection)
 
     assert reply.status == 200
     assert reply.body.count(b"\n") == number

@@ -3,9 +3,7 @@
 import json
 import re
 import resource
-import secrets
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -21,77 +19,21 @@ import httpx
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.conftest import create_database, execute, slow, spelled, wait_until
-from tests.test_bad_requests import Reply, Served, chunked, head, read, send
-from tests.test_command_line import Service, serving
+from tests.support.databases import execute
+from tests.support.marks import slow
+from tests.support.raw_http import Reply, chunked, head, message, read_reply
+from tests.support.served import POOL_SIZE, Process, on_linux, process
+from tests.support.waiting import wait_until
 
 CSV = "Content-Type: text/csv"
 IN_CHUNKS = (CSV, "Transfer-Encoding: chunked")
 LINE = 2048
 MOST = 40 * 2**20
-POOL_SIZE = 4
 MOST_AT_ONCE = 64
 HEADER = b"name,artist\n"
 ROW = b"a" * 150 + b",b\n"
 LAST = b"0\r\n\r\n"
 HALF = chunked(HEADER + ROW * 600).removesuffix(LAST)  # more than is read at once
-
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells it")
-
-
-class Process(Served):
-    """A process that serves a database of its own, and what the system knows of it."""
-
-    def __init__(self, service: Service, url: URL) -> None:
-        super().__init__(int(service.address.rpartition(":")[2]))
-        self.address = service.address
-        self.url = url
-        self.pid = service.process.pid
-
-    def connect(self) -> socket.socket:
-        """Open a connection; a machine may be busy."""
-        return socket.create_connection(("127.0.0.1", self.port), 20)
-
-    def memory(self) -> int:
-        """Return how many KB of memory it has."""
-        status = Path(f"/proc/{self.pid}/status").read_text()
-        return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0])
-
-    def spools(self) -> list[int]:
-        """Return the sizes of the nameless files that it has open."""
-        found = []
-        for descriptor in Path(f"/proc/{self.pid}/fd").iterdir():
-            with suppress(FileNotFoundError):
-                if descriptor.readlink().name.endswith("(deleted)"):
-                    found.append(descriptor.stat().st_size)
-        return found
-
-    def busy(self) -> list[str]:
-        """Return what its connections to the database are about, but those that are idle."""
-        query = (
-            "SELECT state || ': ' || query FROM pg_stat_activity WHERE state <> 'idle'"
-            " AND datname = current_database() AND application_name = 'songbook'"
-        )
-        return [row for (row,) in execute(self.url, query)]
-
-    def songs(self) -> int:
-        """Return how many songs are stored."""
-        [(number,)] = execute(self.url, "SELECT count(*) FROM song")
-        return int(number)
-
-
-@contextmanager
-def process(server: URL, template: URL, **environment: str) -> Iterator[Process]:
-    """Serve a database whose songs have no index, in a process of its own."""
-    url = server.set(database=f"bulk_{secrets.token_hex(6)}")
-    create_database(server, url.database, template.database)
-    execute(url, "DROP INDEX ix_song_words", "DROP INDEX ix_song_year")
-    given = {"POOL_SIZE": str(POOL_SIZE), "POOL_TIMEOUT": "0.5", **environment}
-    with serving(DATABASE_URL=spelled(url), **given) as service:
-        yield Process(service, url)
-        end = service.end(signal.SIGTERM)
-    execute(server, f'DROP DATABASE "{url.database}" WITH (FORCE)')
-    assert "Traceback" not in end.told, end.told
 
 
 @pytest.fixture(scope="module")
@@ -142,7 +84,7 @@ def test_slow_clients_hold_no_connection_and_keep_nobody_waiting(served: Process
         busy, stored = served.busy(), served.songs()
         for client in clients:
             client.sendall(chunked(ROW))
-        replies = [read(client, "POST") for client in clients]
+        replies = [read_reply(client, "POST") for client in clients]
 
     assert took < 2
     assert (busy, stored) == ([], 0)
@@ -176,7 +118,7 @@ def test_so_many_may_send_at_once_and_no_more(served: Process) -> None:
         refused = served.ask(request)
         others = [
             served.ask(head("GET", "/songs", "Connection: close")),
-            served.ask(send("POST", "/songs", '{"name":"a","artist":"b"}')),
+            served.ask(message("POST", "/songs", '{"name":"a","artist":"b"}')),
         ]
         clients.pop().close()
         wait_until(lambda: len(served.spools()) == 2 * len(clients))
@@ -198,7 +140,7 @@ def sent_until_refused(served: Process, *parts: bytes) -> tuple[int, Reply]:
             while sent < 4 * MOST:
                 connection.sendall(endless)
                 sent += len(endless)
-        reply = read(connection, "POST")
+        reply = read_reply(connection, "POST")
         with suppress(ConnectionError):
             assert connection.recv(1) == b"", "the connection is not closed"
     return sent, reply
@@ -214,7 +156,7 @@ def test_a_body_that_is_declared_too_large_is_refused_unread(served: Process) ->
     for length in (MOST + 1, 10**12, 10**18):
         with served.connect() as connection:
             connection.sendall(head("POST", "/songs", CSV, f"Content-Length: {length}"))
-            reply = read(connection, "POST")
+            reply = read_reply(connection, "POST")
 
         assert_too_large(reply, f"The body is larger than {MOST} bytes.")
 
@@ -261,7 +203,7 @@ def test_who_waits_for_a_hundred_is_refused_without_one(
     lines = (*headers, "Content-Length: 20000000", "Expect: 100-continue")
     with served.connect() as connection:
         connection.sendall(head("POST", target, *lines))
-        reply = read(connection, "POST")
+        reply = read_reply(connection, "POST")
 
     assert reply.status == status
 
@@ -272,7 +214,7 @@ def test_who_gets_a_hundred_may_still_be_refused_for_the_columns(served: Process
         connection.sendall(head("POST", "/songs", *lines))
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
         connection.sendall(b"nmae,artist\n" + ROW * 1000)
-        reply = read(connection, "POST")
+        reply = read_reply(connection, "POST")
 
     assert reply.status == 422
     assert json.loads(reply.body)["errors"][0]["pointer"] == "/nmae"
@@ -373,7 +315,7 @@ def test_a_body_in_chunks_of_any_size_is_the_same_text(served: Process) -> None:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for at in range(0, len(request), 3):
                 connection.sendall(request[at : at + 3])
-            reply = read(connection, "POST")
+            reply = read_reply(connection, "POST")
 
         report = json.loads(reply.body)
         assert (reply.status, report["stored"], report["refused"]) == (201, 2, 1)

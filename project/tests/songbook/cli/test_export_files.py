@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.conftest import PROJECT, Outcome, execute, slow, spelled
+from tests.support.databases import execute, spelled
+from tests.support.marks import slow
+from tests.support.paths import PROJECT
+from tests.support.processes import Outcome
 
 SONGS = (
     "INSERT INTO song (name, artist, year) VALUES ('Hurt', 'Johnny Cash', 2002),"

@@ -13,7 +13,11 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from tests.conftest import PROJECT, Outcome, execute, slow, spelled, wait_until
+from tests.support.databases import execute, spelled
+from tests.support.marks import slow
+from tests.support.paths import PROJECT
+from tests.support.processes import Outcome
+from tests.support.waiting import wait_until
 
 EXAMPLES = PROJECT.parent / "examples" / "songs.csv"
 HEADER = "name,artist,year\n"

@@ -8,7 +8,11 @@ import pytest
 from httpx import AsyncClient
 from sqlalchemy.engine import URL
 
-from tests.conftest import PASSWORD, Outcome, assert_problem, execute, log_in, spelled
+from tests.support.asserts import assert_problem
+from tests.support.clients import log_in
+from tests.support.databases import execute, spelled
+from tests.support.leaks import PASSWORD
+from tests.support.processes import Outcome
 
 Create = Callable[..., Outcome]
 

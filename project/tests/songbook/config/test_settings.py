@@ -23,7 +23,8 @@ from app.settings import Settings
 from songbook.config import StartError
 from songbook.config.listing import spelled
 from songbook.config.production import weakness
-from tests.conftest import PROJECT, execute
+from tests.support.databases import execute
+from tests.support.paths import PROJECT
 
 ROOT = PROJECT.parent
 SECRET = "hush-4711"

@@ -14,14 +14,11 @@ import pytest
 from httpx import AsyncClient, Response
 from sqlalchemy import text
 
-from tests.conftest import execute, slow
-from tests.faults import FAREWELL, Cluster, History, Phoenix, Verdict, between
-from tests.test_command_line import migrated_folder
-from tests.test_database import beside
-from tests.test_database import serving as serving_here
-from tests.test_keys_under_way import are_held, held
-
-__all__ = ["migrated_folder"]
+from tests.support.clients import service_on
+from tests.support.databases import beside, execute
+from tests.support.faults import FAREWELL, Cluster, History, Phoenix, Verdict, between
+from tests.support.marks import slow
+from tests.support.triggers import held_writes, holding_writes
 
 LONG = os.environ.get("FAULT_TESTS") == "1"
 CUTS = 2000 if LONG else 200
@@ -277,9 +274,9 @@ async def test_a_process_that_dies_before_it_commits_leaves_nothing_and_the_next
 ) -> None:
     requests = [of_songs(["one"]), of_songs(["two", "three"])]
     async with beside(cluster.url) as other:
-        async with held(cluster.url) as holding:
+        async with holding_writes(cluster.url) as holding:
             sent = [asyncio.create_task(attempt(client, **request)) for request in requests]
-            await are_held(holding, len(requests))
+            await held_writes(holding, len(requests))
             await asyncio.to_thread(service.kill)
             assert await asyncio.gather(*sent) == [None, None]
             assert await other.scalar(text("SELECT count(*) FROM song")) == 0
@@ -297,7 +294,7 @@ async def test_what_is_created_is_seen_at_once_by_another_process(
     cluster: Cluster, client: AsyncClient
 ) -> None:
     history = History()
-    async with serving_here(cluster.url) as (other, _):
+    async with service_on(cluster.url) as (other, _):
 
         async def store_and_see(names: list[str]) -> None:
             """Store songs through one process, and see them through the other."""
@@ -317,7 +314,7 @@ async def test_what_is_created_is_seen_at_once_by_another_process(
 
 
 async def test_the_last_words_of_postgresql_are_no_bug(cluster: Cluster) -> None:
-    async with between(cluster) as proxy, serving_here(cluster.door_url, pool_size=1) as (here, _):
+    async with between(cluster) as proxy, service_on(cluster.door_url, pool_size=1) as (here, _):
         for turns in range(20):
             assert (await here.get("/songs")).status_code in {200, 503}
             proxy.say(FAREWELL)

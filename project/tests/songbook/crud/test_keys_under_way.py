@@ -5,7 +5,7 @@ import secrets
 import time
 import traceback
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from typing import Annotated, Any
 
 import asyncpg
@@ -30,69 +30,38 @@ from songbook.db.statements import Query
 from songbook.http.dependencies import guard
 from songbook.http.media_types import CSV
 from songbook.http.routing import Router
-from tests.conftest import EMPTY, Outcome, assert_problem, spelled, waiting
-from tests.test_database import (
-    FUNCTION,
-    SONG,
-    TRIGGER,
-    assert_unavailable,
+from tests.support.asserts import assert_problem, assert_unavailable
+from tests.support.clients import service_on
+from tests.support.databases import (
+    EMPTY,
     backends,
     beside,
-    fail_attempts,
-    private,
-    serving,
+    spelled,
     terminate,
-    url,
+    waiting,
 )
-from tests.ways import assert_again, assert_first, assert_reused
-
-__all__ = ["private", "url"]
+from tests.support.processes import Outcome
+from tests.support.triggers import (
+    AFTER,
+    FUNCTION,
+    TRIGGER,
+    fail_attempts,
+    held_writes,
+    holding_writes,
+)
+from tests.support.ways import assert_again, assert_first, assert_reused
 
 Command = Callable[..., Outcome]
+SONG = {"name": "a", "artist": "b"}
 KEY = {"Idempotency-Key": "k"}
 ROWS = {"content": "name,artist\na,b\nc,d\n", "headers": {**KEY, "Content-Type": CSV}}
 
-# It waits without a lock: for a lock PostgreSQL would let nobody wait as long as it takes.
-HOLD = """
-BEGIN
-    WHILE NOT pg_try_advisory_xact_lock(4711) LOOP
-        PERFORM pg_sleep(0.005);
-    END LOOP;
-    RETURN NEW;
-END
-"""
-AFTER = TRIGGER.replace("BEFORE", "AFTER")
-HELD = (
-    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
-)
-
 
 @pytest.fixture(autouse=True)
-async def _empty(url: URL) -> None:
+async def _empty(breakable_url: URL) -> None:
     """Begin with empty tables."""
-    async with beside(url) as connection:
+    async with beside(breakable_url) as connection:
         await connection.execute(text(EMPTY))
-
-
-@asynccontextmanager
-async def held(url: URL) -> AsyncIterator[AsyncConnection]:
-    """Hold every write of a song between its statement and its commit until the block ends."""
-    async with beside(url) as connection:
-        await connection.execute(text("SELECT pg_advisory_lock(4711)"))
-        await connection.execute(text(FUNCTION.format(body=HOLD)))
-        await connection.execute(text(AFTER))
-        try:
-            yield connection
-        finally:
-            await connection.execute(text("SELECT pg_advisory_unlock(4711)"))
-
-
-async def are_held(connection: AsyncConnection, number: int = 1) -> list[int]:
-    """Return the processes of the writes that are held, as soon as there are so many."""
-    async with asyncio.timeout(5):
-        while len(found := list(await connection.scalars(text(HELD)))) < number:
-            await connection.execute(text("SELECT pg_stat_clear_snapshot()"))
-    return found
 
 
 async def post(client: AsyncClient, body: Any = SONG, path: str = "/songs") -> Response:
@@ -125,17 +94,17 @@ async def numbers(connection: AsyncConnection) -> tuple[int, int]:
 
 
 async def test_who_comes_while_the_first_is_under_way_is_told_so_within_two_seconds(
-    url: URL,
+    breakable_url: URL,
 ) -> None:
     async with (
-        serving(url, pool_size=1, pool_timeout=0.1) as (client, database),
-        serving(url, pool_size=5) as (elsewhere, other_database),
-        beside(url) as other,
+        service_on(breakable_url, pool_size=1, pool_timeout=0.1) as (client, database),
+        service_on(breakable_url, pool_size=5) as (elsewhere, other_database),
+        beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
-        async with held(url) as holding:
+        async with holding_writes(breakable_url) as holding:
             first = tasks.create_task(post(client))
-            await are_held(holding)
+            await held_writes(holding)
 
             begun = time.monotonic()
             async with asyncio.timeout(5):
@@ -166,15 +135,17 @@ async def test_who_comes_while_the_first_is_under_way_is_told_so_within_two_seco
         assert_again(answer, done)
 
 
-async def test_who_waits_for_the_first_in_its_process_takes_no_connection(url: URL) -> None:
+async def test_who_waits_for_the_first_in_its_process_takes_no_connection(
+    breakable_url: URL,
+) -> None:
     async with (
-        serving(url, pool_size=2, pool_timeout=0.1) as (client, database),
-        beside(url) as other,
+        service_on(breakable_url, pool_size=2, pool_timeout=0.1) as (client, database),
+        beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
-        async with held(url) as holding:
+        async with holding_writes(breakable_url) as holding:
             first = tasks.create_task(post(client))
-            await are_held(holding)
+            await held_writes(holding)
             second = [tasks.create_task(post(client)) for _ in range(20)]
             for _ in range(10):
                 assert_first(await post_city(client, secrets.token_hex(4)))
@@ -188,17 +159,17 @@ async def test_who_waits_for_the_first_in_its_process_takes_no_connection(url: U
 
 @pytest.mark.parametrize("send", [post, post_rows])
 async def test_who_waits_for_one_that_succeeds_is_answered_as_that_one(
-    url: URL, send: Callable[[AsyncClient], Any]
+    breakable_url: URL, send: Callable[[AsyncClient], Any]
 ) -> None:
     async with (
-        serving(url, pool_size=5) as (client, _),
-        serving(url, pool_size=5) as (elsewhere, _),
-        beside(url) as other,
+        service_on(breakable_url, pool_size=5) as (client, _),
+        service_on(breakable_url, pool_size=5) as (elsewhere, _),
+        beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
-        async with held(url) as holding:
+        async with holding_writes(breakable_url) as holding:
             first = tasks.create_task(send(client))
-            await are_held(holding)
+            await held_writes(holding)
             second = tasks.create_task(send(elsewhere))
             unlike = tasks.create_task(post(elsewhere, {**SONG, "year": 1}))
             await waiting(holding, 1)
@@ -211,23 +182,23 @@ async def test_who_waits_for_one_that_succeeds_is_answered_as_that_one(
 @pytest.mark.parametrize("send", [post, post_rows])
 @pytest.mark.parametrize("is_elsewhere", [False, True], ids=["in its process", "elsewhere"])
 async def test_who_waits_for_one_that_fails_is_the_first(
-    url: URL, send: Callable[[AsyncClient], Any], *, is_elsewhere: bool
+    breakable_url: URL, send: Callable[[AsyncClient], Any], *, is_elsewhere: bool
 ) -> None:
     async with (
-        serving(url, pool_size=5) as (client, _),
-        serving(url, pool_size=5) as (elsewhere, _),
-        beside(url) as other,
+        service_on(breakable_url, pool_size=5) as (client, _),
+        service_on(breakable_url, pool_size=5) as (elsewhere, _),
+        beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
-        async with held(url) as holding:
+        async with holding_writes(breakable_url) as holding:
             first = tasks.create_task(send(client))
-            [pid] = await are_held(holding)
+            [pid] = await held_writes(holding)
             second = tasks.create_task(send(elsewhere if is_elsewhere else client))
             if is_elsewhere:
                 await waiting(holding, 1)
             await other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
             assert_unavailable(await first)
-            await are_held(holding)
+            await held_writes(holding)
         assert_first(await second)
         assert_again(await send(client), await second)
         assert await numbers(other) == (2 if send is post_rows else 1, 1)
@@ -235,16 +206,16 @@ async def test_who_waits_for_one_that_fails_is_the_first(
 
 @pytest.mark.parametrize("send", [post, post_rows])
 async def test_a_client_that_leaves_in_the_middle_leaves_no_key_and_may_come_back(
-    url: URL, send: Callable[[AsyncClient], Any]
+    breakable_url: URL, send: Callable[[AsyncClient], Any]
 ) -> None:
     async with (
-        serving(url, pool_size=3) as (client, database),
-        beside(url) as other,
+        service_on(breakable_url, pool_size=3) as (client, database),
+        beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
-        async with held(url) as holding:
+        async with holding_writes(breakable_url) as holding:
             first = tasks.create_task(send(client))
-            await are_held(holding)
+            await held_writes(holding)
             first.cancel()
             with suppress(asyncio.CancelledError):
                 await first
@@ -258,9 +229,12 @@ async def test_a_client_that_leaves_in_the_middle_leaves_no_key_and_may_come_bac
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
 async def test_what_postgresql_wants_repeated_is_repeated_unseen_under_a_key(
-    url: URL, state: str
+    breakable_url: URL, state: str
 ) -> None:
-    async with serving(url, pool_size=1) as (client, _), beside(url) as other:
+    async with (
+        service_on(breakable_url, pool_size=1) as (client, _),
+        beside(breakable_url) as other,
+    ):
         assert_first(await client.post("/songs", json=SONG))
         await fail_attempts(other, state, 2)
         for method, path in (("POST", "/songs"), ("PATCH", "/songs/1")):
@@ -275,8 +249,13 @@ async def test_what_postgresql_wants_repeated_is_repeated_unseen_under_a_key(
         assert await other.scalar(text("SELECT version FROM song WHERE id = 1")) == 2
 
 
-async def test_what_has_to_be_repeated_too_often_is_given_up_and_leaves_no_key(url: URL) -> None:
-    async with serving(url, pool_size=1) as (client, _), beside(url) as other:
+async def test_what_has_to_be_repeated_too_often_is_given_up_and_leaves_no_key(
+    breakable_url: URL,
+) -> None:
+    async with (
+        service_on(breakable_url, pool_size=1) as (client, _),
+        beside(breakable_url) as other,
+    ):
         await fail_attempts(other, "40001", 4)
 
         assert_unavailable(await post(client))
@@ -289,13 +268,16 @@ async def test_what_has_to_be_repeated_too_often_is_given_up_and_leaves_no_key(u
 
 @pytest.mark.parametrize("state", ["23505", "40001", "57014", "XX000"])
 async def test_what_fails_when_it_is_committed_leaves_neither_a_row_nor_a_key(
-    url: URL, state: str
+    breakable_url: URL, state: str
 ) -> None:
     raising = f"BEGIN RAISE 'canary' USING ERRCODE = '{state}'; END"
     late = AFTER.replace("CREATE TRIGGER", "CREATE CONSTRAINT TRIGGER").replace(
         "FOR EACH ROW", "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
     )
-    async with serving(url, pool_size=1) as (client, _), beside(url) as other:
+    async with (
+        service_on(breakable_url, pool_size=1) as (client, _),
+        beside(breakable_url) as other,
+    ):
         await other.execute(text(FUNCTION.format(body=raising)))
         await other.execute(text(late))
         for answer in (await post(client), await post_rows(client)):
@@ -306,9 +288,12 @@ async def test_what_fails_when_it_is_committed_leaves_neither_a_row_nor_a_key(
 
 
 async def test_a_bug_leaves_no_key_and_the_log_says_where_it_is(
-    url: URL, caplog: pytest.LogCaptureFixture
+    breakable_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serving(url, pool_size=1) as (client, _), beside(url) as other:
+    async with (
+        service_on(breakable_url, pool_size=1) as (client, _),
+        beside(breakable_url) as other,
+    ):
         await other.execute(text(FUNCTION.format(body="BEGIN RAISE 'canary'; END")))
         await other.execute(text(TRIGGER))
         answers = [await client.post("/songs", json=SONG), await post(client)]
@@ -328,8 +313,10 @@ async def test_a_bug_leaves_no_key_and_the_log_says_where_it_is(
         assert {"create_song", "fetch", "run"} < place
 
 
-async def test_a_key_that_was_removed_at_that_moment_is_to_be_sent_again(url: URL) -> None:
-    async with serving(url) as (client, _), beside(url) as other:
+async def test_a_key_that_was_removed_at_that_moment_is_to_be_sent_again(
+    breakable_url: URL,
+) -> None:
+    async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
         await other.execute(text(FUNCTION.format(body="BEGIN RETURN NULL; END")))
         await other.execute(text(TRIGGER.replace("ON song", "ON idempotency")))
         answer = await post(client)
@@ -348,7 +335,7 @@ async def keyless_write(request: Request) -> Executor:
 
 @pytest.mark.parametrize("dependency", [write_once, keyless_write])
 async def test_a_handler_that_passes_over_a_failure_does_not_seem_to_succeed(
-    url: URL, dependency: Callable[[Request], Any]
+    breakable_url: URL, dependency: Callable[[Request], Any]
 ) -> None:
     router = Router(dependencies=[PUBLIC])
 
@@ -362,29 +349,39 @@ async def test_a_handler_that_passes_over_a_failure_does_not_seem_to_succeed(
             await db.fetch(Query("SELECT 1 / 0", []))
         return answer_created(row, SongPublic, here)
 
-    app = create_app(Settings(database_url=spelled(url)))
+    app = create_app(Settings(database_url=spelled(breakable_url)))
     app.router.routes.extend(router.routes)
     transport = ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
         AsyncClient(transport=transport, base_url="http://songbook") as client,
-        beside(url) as other,
+        beside(breakable_url) as other,
     ):
         assert_problem(await post(client, path="/careless"), 500)
         assert await numbers(other) == (0, 0)
         assert_first(await post(client))
 
 
-async def test_a_connection_that_broke_while_idle_does_not_matter_to_a_key(url: URL) -> None:
-    async with serving(url, pool_size=2) as (client, _), beside(url) as other:
+async def test_a_connection_that_broke_while_idle_does_not_matter_to_a_key(
+    breakable_url: URL,
+) -> None:
+    async with (
+        service_on(breakable_url, pool_size=2) as (client, _),
+        beside(breakable_url) as other,
+    ):
         first = await post(client)
         for _ in range(2):
             await terminate(other)
             assert_again(await post(client), first)
 
 
-async def test_one_of_many_that_want_the_same_under_keys_of_their_own_succeeds(url: URL) -> None:
-    async with serving(url, pool_timeout=10) as (client, _), beside(url) as other:
+async def test_one_of_many_that_want_the_same_under_keys_of_their_own_succeeds(
+    breakable_url: URL,
+) -> None:
+    async with (
+        service_on(breakable_url, pool_timeout=10) as (client, _),
+        beside(breakable_url) as other,
+    ):
         for turn in range(3):
             city = {"name": f"Reykjavík {turn}", "population": 1}
             answers = await asyncio.gather(
@@ -403,9 +400,12 @@ async def test_one_of_many_that_want_the_same_under_keys_of_their_own_succeeds(u
 
 
 async def test_one_of_several_imports_of_the_same_succeeds_and_the_others_store_nothing(
-    url: URL,
+    breakable_url: URL,
 ) -> None:
-    async with serving(url, pool_timeout=10) as (client, _), beside(url) as other:
+    async with (
+        service_on(breakable_url, pool_timeout=10) as (client, _),
+        beside(breakable_url) as other,
+    ):
         for turn in range(3):
             imports = [
                 client.post(
@@ -429,8 +429,8 @@ FROM generate_series(1, 10000) n, LATERAL (SELECT CASE WHEN n % 10 < 3 THEN 24 E
 """
 
 
-async def test_old_keys_are_removed_and_no_others(url: URL, command: Command) -> None:
-    async with serving(url) as (client, _), beside(url) as other:
+async def test_old_keys_are_removed_and_no_others(breakable_url: URL, command: Command) -> None:
+    async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
         first = await post(client)
         await other.execute(text(AGED))
         assert await numbers(other) == (1, 10_001)
@@ -438,7 +438,10 @@ async def test_old_keys_are_removed_and_no_others(url: URL, command: Command) ->
         twice = "KEY_HOURS=48", "KEY_HOURS=24", "KEY_HOURS=24"
         said = [
             await asyncio.to_thread(
-                command, "expire-keys", DATABASE_URL=spelled(url), KEY_HOURS=given.split("=")[1]
+                command,
+                "expire-keys",
+                DATABASE_URL=spelled(breakable_url),
+                KEY_HOURS=given.split("=")[1],
             )
             for given in twice
         ]
@@ -455,14 +458,14 @@ async def test_old_keys_are_removed_and_no_others(url: URL, command: Command) ->
         assert_again(await post(client), first)
 
 
-async def test_a_key_that_expired_is_a_new_one(url: URL, command: Command) -> None:
-    async with serving(url) as (client, _), beside(url) as other:
+async def test_a_key_that_expired_is_a_new_one(breakable_url: URL, command: Command) -> None:
+    async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
         first = await post(client)
         old = "UPDATE idempotency SET created_at = created_at - interval '25 hours'"
         await other.execute(text(old))
         assert_again(await post(client), first)  # it is known until it is removed
 
-        await asyncio.to_thread(command, "expire-keys", DATABASE_URL=spelled(url))
+        await asyncio.to_thread(command, "expire-keys", DATABASE_URL=spelled(breakable_url))
 
         second = await post(client, {**SONG, "year": 1})
         assert_first(second)
@@ -477,14 +480,16 @@ async def test_keys_are_known_for_a_day_at_least(command: Command) -> None:
     assert outcome.told[0].startswith("songbook: KEY_HOURS ")
 
 
-async def test_who_never_sends_the_body_of_a_keyed_request_takes_no_connection(url: URL) -> None:
+async def test_who_never_sends_the_body_of_a_keyed_request_takes_no_connection(
+    breakable_url: URL,
+) -> None:
     async def slow() -> AsyncIterator[bytes]:
         began.set()
         yield b"{"
         await asyncio.Event().wait()
 
     began = asyncio.Event()
-    async with serving(url, pool_size=1, pool_timeout=0.1) as (client, _):
+    async with service_on(breakable_url, pool_size=1, pool_timeout=0.1) as (client, _):
         headers = {"Idempotency-Key": "slow", "Content-Length": "10"}
         restoring = asyncio.create_task(
             client.post("/todos/1/restore", content=slow(), headers=headers)

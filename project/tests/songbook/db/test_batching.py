@@ -15,7 +15,9 @@ from app.main import create_app
 from app.settings import Settings
 from songbook.db.batching import MOST_TOGETHER
 from songbook.db.database import Database
-from tests.conftest import assert_problem, client_of, spelled, waiting
+from tests.support.asserts import assert_problem
+from tests.support.clients import client_of
+from tests.support.databases import spelled, waiting
 
 SONGS = [{"name": f"Song {number}", "artist": "Low"} for number in range(5)]
 LOCK = "LOCK TABLE song IN ACCESS EXCLUSIVE MODE"

@@ -3,143 +3,43 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
-from httpx import ASGITransport, AsyncClient, Response
-from sqlalchemy import Index, NullPool, event, text
+from httpx import AsyncClient, Response
+from sqlalchemy import Index, event, text
 from sqlalchemy.engine import URL
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from app.main import create_app
-from app.resources.songs import Song, SongCreate
-from app.settings import Settings
-from songbook.auth.permissions import PUBLIC
+from app.resources.songs import Song
 from songbook.db.database import Database
 from songbook.db.statements import Query
-from songbook.http.dependencies import SessionDep
-from songbook.http.routing import Router
 from songbook.models.tables import table_of
-from tests.conftest import (
-    assert_headers,
-    assert_problem,
+from tests.support.asserts import assert_headers, assert_problem, assert_unavailable
+from tests.support.clients import service_on
+from tests.support.databases import (
+    backends,
+    beside,
     create_database,
     execute,
-    spelled,
+    locked,
+    terminate,
     waiting,
 )
+from tests.support.triggers import FUNCTION, TRIGGER, fail_attempts
 
 Asked = asyncio.Task[asyncpg.Record | None]
 
 SONG = {"name": "a", "artist": "b"}
-FUNCTION = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"
-MEND = [
-    "TRUNCATE song RESTART IDENTITY",
-    "DROP FUNCTION IF EXISTS refuse CASCADE",
-    "DROP SEQUENCE IF EXISTS attempts",
-    "DROP INDEX IF EXISTS uq_song_name",
-]
-TRIGGER = (
-    "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON song FOR EACH ROW EXECUTE FUNCTION refuse()"
-)
 STATES = [
     ("53100", 503), ("53200", 503), ("53300", 503), ("57P01", 503), ("57P03", 503), ("57014", 503),
     ("55P03", 503), ("25006", 503), ("08006", 503), ("40003", 503), ("23505", 409), ("23P01", 409),
     ("23503", 409), ("23514", 422), ("23502", 422), ("22001", 422), ("22003", 422), ("22P02", 422),
     ("22021", 422), ("42501", 500), ("42P01", 500), ("XX000", 500), ("P0001", 500), ("54000", 500),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def private(server: URL, template: URL) -> Iterator[URL]:
-    """Give the URL of a migrated database that only the tests here use."""
-    name = f"private_{secrets.token_hex(6)}"
-    create_database(server, name, template.database)
-    yield server.set(database=name)
-    execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-@pytest.fixture
-async def url(server: URL, private: URL) -> AsyncIterator[URL]:
-    """Give the URL of a database that a test may break; mend it when the services have left."""
-    yield private
-    async with beside(server) as admin:
-        for change in ("ALLOW_CONNECTIONS true", "RESET default_transaction_read_only"):
-            await admin.execute(text(f'ALTER DATABASE "{private.database}" {change}'))
-    async with beside(private) as connection:
-        for statement in MEND:
-            await connection.execute(text(statement))
-        async with asyncio.timeout(5):
-            while await backends(connection):
-                pass
-
-
-@asynccontextmanager
-async def serving(url: URL, **settings: Any) -> AsyncIterator[tuple[AsyncClient, Database]]:
-    """Give a client of a service on a database, and the service's means to reach it."""
-    app = create_app(Settings(database_url=spelled(url), **settings))
-    app.router.routes.extend(by_session().routes)
-    transport = ASGITransport(app)
-    async with (
-        app.router.lifespan_context(app),
-        AsyncClient(transport=transport, base_url="http://songbook") as client,
-    ):
-        yield client, app.state.database
-
-
-def by_session() -> Router:
-    """Return a router whose handler works with a session."""
-    router = Router(dependencies=[PUBLIC])
-
-    @router.post("/by-session")
-    async def store(body: SongCreate, session: SessionDep) -> int:
-        """Store a song."""
-        session.add(Song.model_validate(body))
-        await session.commit()
-        return 1
-
-    return router
-
-
-@asynccontextmanager
-async def beside(url: URL) -> AsyncIterator[AsyncConnection]:
-    """Give a connection to the database that is none of the service's; each statement commits."""
-    engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        yield connection
-
-
-@asynccontextmanager
-async def locked(url: URL) -> AsyncIterator[AsyncConnection]:
-    """Keep everybody else from the table of songs; give the connection that does."""
-    async with beside(url) as connection:
-        await connection.execute(text("BEGIN"))
-        await connection.execute(text("LOCK TABLE song IN ACCESS EXCLUSIVE MODE"))
-        yield connection
-        await connection.execute(text("ROLLBACK"))
-
-
-async def backends(connection: AsyncConnection) -> list[int]:
-    """Return the processes that serve a service on this database."""
-    query = (
-        "SELECT pid FROM pg_stat_activity WHERE application_name = 'songbook'"
-        " AND datname = current_database() AND pid <> pg_backend_pid()"
-    )
-    await connection.execute(text("SELECT pg_stat_clear_snapshot()"))
-    return list(await connection.scalars(text(query)))
-
-
-async def terminate(connection: AsyncConnection) -> int:
-    """End all the backends of a service, and wait until they have ended; return their number."""
-    found = await backends(connection)
-    for pid in found:
-        await connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
-    await connection.execute(text("SELECT 1"))  # by now the event loop has seen the ends as well
-    return len(found)
 
 
 async def ask_everything(client: AsyncClient) -> list[Response]:
@@ -155,16 +55,6 @@ async def ask_everything(client: AsyncClient) -> list[Response]:
         await client.delete("/songs/1"),
         await client.post("/by-session", json=SONG),
     ]
-
-
-def assert_unavailable(answer: Response) -> None:
-    """Assert that a client is told to come back, and why only in general."""
-    if answer.request.method == "HEAD":
-        assert answer.status_code == 503
-    else:
-        assert_problem(answer, 503, "unavailable")
-    assert answer.headers["retry-after"] == "1"
-    assert_headers(answer)
 
 
 @pytest.mark.parametrize("where", ["no socket", "no port", "no server behind the port"])
@@ -183,7 +73,7 @@ async def test_where_no_database_answers_clients_are_told_to_come_back(
     listener = None
     if where == "no server behind the port":
         listener = await asyncio.start_server(hang_up, "127.0.0.1", free_tcp_port)
-    async with serving(urls[where]) as (client, database):
+    async with service_on(urls[where]) as (client, database):
         for answer in await ask_everything(client):
             assert_unavailable(answer)
         assert (await client.get("/ping")).json() == {"ping": "pong!"}
@@ -193,19 +83,25 @@ async def test_where_no_database_answers_clients_are_told_to_come_back(
         await listener.wait_closed()
 
 
-async def test_a_database_that_comes_back_is_used_again_at_once(server: URL, url: URL) -> None:
+async def test_a_database_that_comes_back_is_used_again_at_once(
+    server: URL, breakable_url: URL
+) -> None:
     async with (
-        serving(url) as (client, _),
+        service_on(breakable_url) as (client, _),
         beside(server) as admin,
-        beside(url) as inside,
+        beside(breakable_url) as inside,
     ):
         assert (await client.post("/songs", json=SONG)).status_code == 201
 
-        await admin.execute(text(f'ALTER DATABASE "{url.database}" ALLOW_CONNECTIONS false'))
+        await admin.execute(
+            text(f'ALTER DATABASE "{breakable_url.database}" ALLOW_CONNECTIONS false')
+        )
         await terminate(inside)
         for answer in (await ask_everything(client))[:-1]:
             assert_unavailable(answer)
-        await admin.execute(text(f'ALTER DATABASE "{url.database}" ALLOW_CONNECTIONS true'))
+        await admin.execute(
+            text(f'ALTER DATABASE "{breakable_url.database}" ALLOW_CONNECTIONS true')
+        )
 
         answers = await ask_everything(client)
     assert [answer.status_code for answer in answers] == [200, 200, 201, *[200] * 4, 204, 200]
@@ -213,7 +109,7 @@ async def test_a_database_that_comes_back_is_used_again_at_once(server: URL, url
 
 async def test_a_service_starts_before_its_database_exists(server: URL, template: URL) -> None:
     later = server.set(database=f"later_{secrets.token_hex(6)}")
-    async with serving(later) as (client, _):
+    async with service_on(later) as (client, _):
         assert_unavailable(await client.get("/songs"))
         create_database(server, later.database, template.database)
         answer = await client.get("/songs")
@@ -222,29 +118,31 @@ async def test_a_service_starts_before_its_database_exists(server: URL, template
     assert (answer.status_code, answer.json()) == (200, [])
 
 
-async def test_connections_that_broke_while_idle_are_replaced_unseen(url: URL) -> None:
-    async with serving(url, pool_size=4) as (client, database):
+async def test_connections_that_broke_while_idle_are_replaced_unseen(breakable_url: URL) -> None:
+    async with service_on(breakable_url, pool_size=4) as (client, database):
         for _ in range(2):
-            async with locked(url) as lock:
+            async with locked(breakable_url) as lock:
                 asked = [asyncio.create_task(client.get(f"/songs?limit={n}")) for n in (1, 2, 3, 4)]
                 await waiting(lock, 4)
             await asyncio.gather(*asked)
-            async with beside(url) as other:
+            async with beside(breakable_url) as other:
                 assert await terminate(other) == 4
 
             answers = await asyncio.gather(*(client.get(f"/songs?limit={1 + n}") for n in range(8)))
             assert [answer.status_code for answer in answers] == [200] * 8
-        async with beside(url) as other:
+        async with beside(breakable_url) as other:
             await terminate(other)
         assert (await client.post("/by-session", json=SONG)).status_code == 200
         assert database.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("path", ["/songs", "/by-session"])
-async def test_a_connection_that_breaks_in_use_fails_one_request(url: URL, path: str) -> None:
-    async with serving(url, pool_size=1) as (client, _):
+async def test_a_connection_that_breaks_in_use_fails_one_request(
+    breakable_url: URL, path: str
+) -> None:
+    async with service_on(breakable_url, pool_size=1) as (client, _):
         for _ in range(3):
-            async with locked(url) as lock:
+            async with locked(breakable_url) as lock:
                 asked = asyncio.create_task(client.post(path, json=SONG))
                 await waiting(lock, 1)
                 assert await terminate(lock) == 1
@@ -253,11 +151,11 @@ async def test_a_connection_that_breaks_in_use_fails_one_request(url: URL, path:
 
 
 async def test_a_connection_that_comes_back_within_a_transaction_is_not_used_again(
-    url: URL,
+    breakable_url: URL,
 ) -> None:
     async with (
-        serving(url, pool_size=1) as (client, database),
-        beside(url) as other,
+        service_on(breakable_url, pool_size=1) as (client, database),
+        beside(breakable_url) as other,
     ):
         for statements in (["BEGIN"], ["BEGIN", "SELECT 1/0"]):
             lent = await database.engine.raw_connection()
@@ -272,9 +170,11 @@ async def test_a_connection_that_comes_back_within_a_transaction_is_not_used_aga
             await other.execute(text("DELETE FROM song"))
 
 
-async def test_a_primary_that_was_demoted_is_left_for_the_new_one(server: URL, url: URL) -> None:
-    change = f'ALTER DATABASE "{url.database}" SET default_transaction_read_only'
-    async with serving(url, pool_size=1) as (client, _), beside(server) as admin:
+async def test_a_primary_that_was_demoted_is_left_for_the_new_one(
+    server: URL, breakable_url: URL
+) -> None:
+    change = f'ALTER DATABASE "{breakable_url.database}" SET default_transaction_read_only'
+    async with service_on(breakable_url, pool_size=1) as (client, _), beside(server) as admin:
         await admin.execute(text(f"{change} = on"))
         read_only = await client.post("/songs", json=SONG)
         listed = await client.get("/songs")
@@ -288,10 +188,10 @@ async def test_a_primary_that_was_demoted_is_left_for_the_new_one(server: URL, u
     assert stored.status_code == 201
 
 
-async def test_clients_that_leave_keep_no_connection(url: URL) -> None:
-    async with serving(url, pool_size=3) as (client, database):
+async def test_clients_that_leave_keep_no_connection(breakable_url: URL) -> None:
+    async with service_on(breakable_url, pool_size=3) as (client, database):
         for _ in range(3):
-            async with locked(url) as lock:
+            async with locked(breakable_url) as lock:
                 asked = [asyncio.create_task(client.get("/songs")) for _ in range(6)]
                 asked += [asyncio.create_task(client.post("/by-session", json=SONG))]
                 await waiting(lock, 3)
@@ -301,15 +201,15 @@ async def test_clients_that_leave_keep_no_connection(url: URL) -> None:
             answers = await asyncio.gather(*(client.get("/songs") for _ in range(6)))
             assert [answer.status_code for answer in answers] == [200] * 6
         assert database.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
-        async with beside(url) as other:
+        async with beside(breakable_url) as other:
             assert len(await backends(other)) <= 3
             query = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"
             assert await other.scalar(text(f"{query} AND datname = current_database()")) == 0
 
 
-async def test_a_service_that_ends_leaves_no_connection(url: URL) -> None:
-    async with beside(url) as other:
-        async with serving(url) as (client, _):
+async def test_a_service_that_ends_leaves_no_connection(breakable_url: URL) -> None:
+    async with beside(breakable_url) as other:
+        async with service_on(breakable_url) as (client, _):
             await client.get("/songs")
             assert len(await backends(other)) == 1
         async with asyncio.timeout(5):
@@ -317,7 +217,7 @@ async def test_a_service_that_ends_leaves_no_connection(url: URL) -> None:
                 pass
 
 
-async def test_every_connection_has_the_bounds_that_keep_requests_short(url: URL) -> None:
+async def test_every_connection_has_the_bounds_that_keep_requests_short(breakable_url: URL) -> None:
     bounds = {
         "lock_timeout": "2s",
         "statement_timeout": "5s",
@@ -325,7 +225,7 @@ async def test_every_connection_has_the_bounds_that_keep_requests_short(url: URL
         "TimeZone": "UTC",
         "application_name": "songbook",
     }
-    async with serving(url) as (_, database), database.session() as session:
+    async with service_on(breakable_url) as (_, database), database.session() as session:
         for name, value in bounds.items():
             row = await database.fetch(Query(f"SHOW {name}", []))
             assert row is not None
@@ -334,13 +234,13 @@ async def test_every_connection_has_the_bounds_that_keep_requests_short(url: URL
 
 
 @pytest.mark.parametrize("bound", ["lock_timeout", "statement_timeout"])
-async def test_a_statement_that_takes_too_long_is_given_up(url: URL, bound: str) -> None:
-    async with serving(url, pool_size=1) as (client, database):
+async def test_a_statement_that_takes_too_long_is_given_up(breakable_url: URL, bound: str) -> None:
+    async with service_on(breakable_url, pool_size=1) as (client, database):
         lent = await database.engine.raw_connection()
         driver: Any = lent.driver_connection
         await driver.execute(f"SET {bound} = '20ms'")
         lent.close()
-        async with locked(url):
+        async with locked(breakable_url):
             for answer in await ask_everything(client):
                 assert_unavailable(answer)
         row = await database.fetch(Query(f"SHOW {bound}", []))
@@ -349,9 +249,11 @@ async def test_a_statement_that_takes_too_long_is_given_up(url: URL, bound: str)
         assert (await client.get("/songs")).json() == []
 
 
-async def test_who_finds_no_free_connection_in_time_is_told_to_come_back(url: URL) -> None:
-    async with serving(url, pool_size=2, pool_timeout=0.1) as (client, _):
-        async with locked(url) as lock:
+async def test_who_finds_no_free_connection_in_time_is_told_to_come_back(
+    breakable_url: URL,
+) -> None:
+    async with service_on(breakable_url, pool_size=2, pool_timeout=0.1) as (client, _):
+        async with locked(breakable_url) as lock:
             asked = [asyncio.create_task(client.get("/songs")) for _ in range(2)]
             await waiting(lock, 2)
             begun = time.monotonic()
@@ -368,9 +270,9 @@ async def test_who_finds_no_free_connection_in_time_is_told_to_come_back(url: UR
     assert [answer.status_code for answer in [*first, after]] == [200] * 3
 
 
-async def test_who_finds_a_free_connection_in_time_is_served(url: URL) -> None:
-    async with serving(url, pool_size=2, pool_timeout=10) as (client, _):
-        async with locked(url) as lock:
+async def test_who_finds_a_free_connection_in_time_is_served(breakable_url: URL) -> None:
+    async with service_on(breakable_url, pool_size=2, pool_timeout=10) as (client, _):
+        async with locked(breakable_url) as lock:
             asked = [asyncio.create_task(client.get("/songs")) for _ in range(20)]
             await waiting(lock, 2)
         answers = await asyncio.gather(*asked)
@@ -384,7 +286,7 @@ WHOSE = Query("SELECT pg_backend_pid() AS pid", [])
 @asynccontextmanager
 async def one_waits(url: URL) -> AsyncIterator[tuple[Database, asyncpg.Connection, Asked]]:
     """Give the only connection of a pool, and a statement that waits for it."""
-    async with serving(url, pool_size=1) as (_, database):
+    async with service_on(url, pool_size=1) as (_, database):
         async with database.connection() as driver:
             asked = asyncio.create_task(database.fetch(WHOSE))
             await asyncio.sleep(0)  # until it waits
@@ -393,8 +295,8 @@ async def one_waits(url: URL) -> AsyncIterator[tuple[Database, asyncpg.Connectio
         assert database.engine.sync_engine.pool.checkedout() == 0  # type: ignore[attr-defined]
 
 
-async def test_who_waits_gets_the_connection_that_comes_back(url: URL) -> None:
-    async with one_waits(url) as (database, driver, asked):
+async def test_who_waits_gets_the_connection_that_comes_back(breakable_url: URL) -> None:
+    async with one_waits(breakable_url) as (database, driver, asked):
         returned: list[object] = []
         event.listen(database.engine.sync_engine, "checkin", lambda *_: returned.append(1))
         own = driver.get_server_pid()
@@ -403,8 +305,8 @@ async def test_who_waits_gets_the_connection_that_comes_back(url: URL) -> None:
     assert (row and row["pid"], len(returned)) == (own, 1)  # when nobody waits any more
 
 
-async def test_who_waits_does_not_get_a_connection_that_broke(url: URL) -> None:
-    async with one_waits(url) as (_, driver, asked):
+async def test_who_waits_does_not_get_a_connection_that_broke(breakable_url: URL) -> None:
+    async with one_waits(breakable_url) as (_, driver, asked):
         own = driver.get_server_pid()
         driver.terminate()
     row = await asked
@@ -413,8 +315,8 @@ async def test_who_waits_does_not_get_a_connection_that_broke(url: URL) -> None:
     assert row["pid"] != own
 
 
-async def test_who_waits_does_not_get_a_connection_within_a_transaction(url: URL) -> None:
-    async with one_waits(url) as (_, driver, asked):
+async def test_who_waits_does_not_get_a_connection_within_a_transaction(breakable_url: URL) -> None:
+    async with one_waits(breakable_url) as (_, driver, asked):
         own = driver.get_server_pid()
         await driver.execute("BEGIN")
     row = await asked
@@ -424,10 +326,10 @@ async def test_who_waits_does_not_get_a_connection_within_a_transaction(url: URL
 
 
 async def test_who_waits_does_not_get_a_connection_that_is_too_old(
-    url: URL, monkeypatch: pytest.MonkeyPatch
+    breakable_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("songbook.db.engine._LIFE_SECONDS", 0)
-    async with one_waits(url) as (_, driver, asked):
+    async with one_waits(breakable_url) as (_, driver, asked):
         own = driver.get_server_pid()
     row = await asked
 
@@ -435,8 +337,8 @@ async def test_who_waits_does_not_get_a_connection_that_is_too_old(
     assert row["pid"] != own
 
 
-async def test_who_leaves_as_the_connection_comes_leaves_it_to_the_next(url: URL) -> None:
-    async with serving(url, pool_size=1) as (_, database):
+async def test_who_leaves_as_the_connection_comes_leaves_it_to_the_next(breakable_url: URL) -> None:
+    async with service_on(breakable_url, pool_size=1) as (_, database):
         async with database.connection():
             asked, following = (asyncio.create_task(database.fetch(WHOSE)) for _ in range(2))
             await asyncio.sleep(0)  # until both wait
@@ -448,10 +350,10 @@ async def test_who_leaves_as_the_connection_comes_leaves_it_to_the_next(url: URL
         assert await database.fetch(WHOSE)
 
 
-async def test_no_connection_is_needed_to_say_no(url: URL) -> None:
+async def test_no_connection_is_needed_to_say_no(breakable_url: URL) -> None:
     json = {"Content-Type": "application/json"}
-    async with serving(url, pool_size=1, pool_timeout=30) as (client, _):
-        async with locked(url) as lock:
+    async with service_on(breakable_url, pool_size=1, pool_timeout=30) as (client, _):
+        async with locked(breakable_url) as lock:
             asked = asyncio.create_task(client.get("/songs"))
             await waiting(lock, 1)
             async with asyncio.timeout(1):
@@ -477,17 +379,11 @@ async def test_no_connection_is_needed_to_say_no(url: URL) -> None:
         assert (expected, answer.status_code) == (expected, int(expected[:3]))
 
 
-async def fail_attempts(connection: AsyncConnection, state: str, times: int) -> None:
-    """Let PostgreSQL refuse the first attempts to store a song."""
-    await connection.execute(text("CREATE SEQUENCE attempts"))
-    body = f"BEGIN IF nextval('attempts') <= {times} THEN RAISE USING ERRCODE = '{state}'; END IF;"
-    await connection.execute(text(FUNCTION.format(body=f"{body} RETURN NEW; END")))
-    await connection.execute(text(TRIGGER))
-
-
 @pytest.mark.parametrize("state", ["40001", "40P01"])
-async def test_what_postgresql_wants_repeated_is_repeated_unseen(url: URL, state: str) -> None:
-    async with serving(url) as (client, _), beside(url) as other:
+async def test_what_postgresql_wants_repeated_is_repeated_unseen(
+    breakable_url: URL, state: str
+) -> None:
+    async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
         created = await client.post("/songs", json=SONG)
         await fail_attempts(other, state, 2)
         patched = await client.patch(
@@ -504,8 +400,10 @@ async def test_what_postgresql_wants_repeated_is_repeated_unseen(url: URL, state
 
 
 @pytest.mark.parametrize("state", ["40001", "40P01"])
-async def test_what_has_to_be_repeated_too_often_is_given_up(url: URL, state: str) -> None:
-    async with serving(url) as (client, _), beside(url) as other:
+async def test_what_has_to_be_repeated_too_often_is_given_up(
+    breakable_url: URL, state: str
+) -> None:
+    async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
         await fail_attempts(other, state, 1000)
 
         assert_unavailable(await client.post("/songs", json=SONG))
@@ -515,9 +413,11 @@ async def test_what_has_to_be_repeated_too_often_is_given_up(url: URL, state: st
 
 
 @pytest.mark.parametrize("path", ["/songs", "/by-session"])
-async def test_an_error_of_postgresql_is_told_by_its_sqlstate(url: URL, path: str) -> None:
+async def test_an_error_of_postgresql_is_told_by_its_sqlstate(
+    breakable_url: URL, path: str
+) -> None:
     raising = "BEGIN RAISE 'canary' USING ERRCODE = NEW.artist; END"
-    async with serving(url) as (client, _), beside(url) as other:
+    async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
         await other.execute(text(FUNCTION.format(body=raising)))
         await other.execute(text(TRIGGER))
         for state, status in STATES:
@@ -533,7 +433,7 @@ async def test_an_error_of_postgresql_is_told_by_its_sqlstate(url: URL, path: st
 async def test_a_table_that_is_missing_is_a_bug_and_says_nothing_of_itself(
     scratch_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with serving(scratch_url) as (client, _):
+    async with service_on(scratch_url) as (client, _):
         answers = await ask_everything(client)
 
     for answer in answers:
@@ -544,17 +444,17 @@ async def test_a_table_that_is_missing_is_a_bug_and_says_nothing_of_itself(
 
 
 @pytest.fixture
-async def unique_names(url: URL) -> AsyncIterator[None]:
+async def unique_names(breakable_url: URL) -> AsyncIterator[None]:
     """Let names of songs be unique for one test, in its database and in the metadata."""
     index = Index("uq_song_name", table_of(Song).c.name, unique=True)
-    execute(url, "CREATE UNIQUE INDEX uq_song_name ON song (name)")
+    execute(breakable_url, "CREATE UNIQUE INDEX uq_song_name ON song (name)")
     yield
     table_of(Song).indexes.discard(index)
 
 
 @pytest.mark.usefixtures("unique_names")
-async def test_one_of_many_that_store_the_same_at_once_succeeds(url: URL) -> None:
-    async with serving(url, pool_timeout=10) as (client, _):
+async def test_one_of_many_that_store_the_same_at_once_succeeds(breakable_url: URL) -> None:
+    async with service_on(breakable_url, pool_timeout=10) as (client, _):
         for turn in range(3):
             body = {"name": f"canary {turn}", "artist": "b"}
             answers = await asyncio.gather(*(client.post("/songs", json=body) for _ in range(64)))
@@ -570,9 +470,9 @@ async def test_one_of_many_that_store_the_same_at_once_succeeds(url: URL) -> Non
 
 @pytest.mark.usefixtures("unique_names")
 async def test_a_change_that_would_make_a_duplicate_is_a_conflict_and_changes_nothing(
-    url: URL,
+    breakable_url: URL,
 ) -> None:
-    async with serving(url) as (client, _):
+    async with service_on(breakable_url) as (client, _):
         first = await client.post("/songs", json={"name": "a", "artist": "b"})
         second = await client.post("/songs", json={"name": "c", "artist": "d"})
         tag = second.headers["etag"]

@@ -13,9 +13,11 @@ import pytest
 from sqlalchemy.engine import URL
 
 from songbook.db.statements import Query
-from tests.conftest import assert_problem, execute, wait_until
-from tests.test_database import serving
-from tests.ways import assert_again, assert_first, assert_reused, was_replayed
+from tests.support.asserts import assert_problem
+from tests.support.clients import service_on
+from tests.support.databases import execute
+from tests.support.waiting import wait_until
+from tests.support.ways import assert_again, assert_first, assert_reused, was_replayed
 
 PGBOUNCER = shutil.which("pgbouncer")
 PORT = 6432
@@ -72,7 +74,7 @@ async def test_who_is_to_keep_no_prepared_statement_keeps_none(migrated_url: URL
         (migrated_url, True),
         (migrated_url.update_query_dict(WITHOUT_CACHE), False),
     ):
-        async with serving(url, pool_size=1) as (client, database):
+        async with service_on(url, pool_size=1) as (client, database):
             for _ in range(3):
                 assert (await client.post("/songs", json=SONG)).status_code == 201
                 assert (await client.post("/by-session", json=SONG)).status_code == 200
@@ -83,7 +85,7 @@ async def test_who_is_to_keep_no_prepared_statement_keeps_none(migrated_url: URL
 
 @behind_pgbouncer
 async def test_many_at_once_share_few_connections(bounced: URL) -> None:
-    async with serving(bounced, pool_size=10, pool_timeout=10) as (client, database):
+    async with service_on(bounced, pool_size=10, pool_timeout=10) as (client, database):
         for turn in range(2):
             answers = await asyncio.gather(
                 *(
@@ -122,7 +124,7 @@ async def test_what_is_sent_again_under_its_key_is_done_once_behind_pgbouncer_to
 ) -> None:
     keyed = {"Idempotency-Key": "k"}
     rows = {"content": "name,artist\na,b\nc,d\n", "headers": {**CSV, "Idempotency-Key": "l"}}
-    async with serving(bounced, pool_size=10) as (client, _):
+    async with service_on(bounced, pool_size=10) as (client, _):
         answers = await asyncio.gather(
             *(client.post("/songs", json=SONG, headers=keyed) for _ in range(64))
         )

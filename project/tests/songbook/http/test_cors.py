@@ -9,7 +9,8 @@ from sqlalchemy.engine import URL
 
 from app.main import create_app
 from app.settings import Settings
-from tests.conftest import assert_headers, assert_problem, spelled
+from tests.support.asserts import assert_headers, assert_problem
+from tests.support.databases import spelled
 
 FRIEND, STRANGER = "https://shop.example.org", "https://evil.example"
 

@@ -19,7 +19,7 @@ from songbook.auth.permissions import OPEN, PUBLIC
 from songbook.crud.preconditions import if_match
 from songbook.http.dependencies import Id, SessionDep, guard, record_id
 from songbook.http.routing import Route, Router
-from tests.conftest import assert_headers, assert_problem
+from tests.support.asserts import assert_headers, assert_problem
 
 
 class Note(BaseModel):

@@ -36,10 +36,9 @@ from songbook.db.database import Database
 from songbook.lists.filters import reader_of
 from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
-from tests.conftest import assert_problem
-from tests.test_representation import CHARACTERS, SAMPLES, Sample, SamplePublic, database
-
-__all__ = ["database"]
+from tests.support.asserts import assert_problem
+from tests.support.samples import SAMPLES, Sample, SamplePublic
+from tests.support.strategies import CHARACTERS
 
 LIBRARY = [
     ("Thunderstruck", "AC/DC", 1990),
@@ -396,11 +395,11 @@ def as_copied(value: Any) -> str:
 @settings(max_examples=60)
 @given(sample=SAMPLES)
 async def test_a_value_copied_from_an_answer_finds_its_row(
-    database: Database, sample: dict[str, Any]
+    sample_database: Database, sample: dict[str, Any]
 ) -> None:
-    async with database.engine.begin() as connection:
+    async with sample_database.engine.begin() as connection:
         await connection.execute(delete(table_of(Sample)))
-    row = await database.fetch(created(Sample, SamplePublic, sample))
+    row = await sample_database.fetch(created(Sample, SamplePublic, sample))
     assert row
     document = loads(row[2], parse_int=str, parse_float=str)
 
@@ -410,7 +409,7 @@ async def test_a_value_copied_from_an_answer_finds_its_row(
             quote(as_copied(value), safe="+:" if name == "moment" else ""),
         ):
             selection = Selection(Sample, SamplePublic, f"{name}={escaped}".encode(), "id")
-            found = await database.fetch(selection.page(counted=False))
+            found = await sample_database.fetch(selection.page(counted=False))
             assert found
             assert found[1] == 1, f"{name}={escaped}"
 

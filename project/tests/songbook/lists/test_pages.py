@@ -4,8 +4,7 @@ import asyncio
 import base64
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -28,89 +27,22 @@ from songbook.lists.cursors import decode_cursor, encode_cursor
 from songbook.lists.pages import JsonPage
 from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
-from tests.conftest import assert_problem, waiting
-from tests.test_representation import KINDS, SAMPLES, Sample, SamplePublic, database
-
-__all__ = ["database"]
-
-Row = dict[str, Any]
-
-# Values that many rows share, whose order is easily got wrong, or that are a part of each other.
-SONGS = st.fixed_dictionaries(
-    {
-        "name": st.sampled_from(["a", "A", "aa", "É", "é", "ß", "10", "9", "\uffff", "𝄞"]),
-        "artist": st.sampled_from(["x", "X"]),
-        "year": st.none() | st.sampled_from([1, 2, 9999]),
-    }
+from tests.support.asserts import assert_problem
+from tests.support.databases import nodes_of, waiting
+from tests.support.samples import KINDS, SAMPLES, Sample, SamplePublic
+from tests.support.songs import (
+    FILTERS,
+    ORDERS,
+    SOME_SONGS,
+    SONGS,
+    Filter,
+    Row,
+    in_order,
+    lay_out,
+    orders,
 )
-SOME_SONGS = st.lists(SONGS, max_size=4) | st.lists(SONGS, min_size=5, max_size=15)
+
 LIMITS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
-
-
-def orders(fields: Sequence[str]) -> st.SearchStrategy[list[str]]:
-    """Return orders over any of the fields, each in either direction."""
-    signs = st.lists(st.sampled_from(["", "-"]), min_size=len(fields), max_size=len(fields))
-    lengths = st.integers(1, len(fields))
-    return st.builds(
-        lambda names, signs, length: [a + b for a, b in zip(signs, names, strict=True)][:length],
-        st.permutations(fields),
-        signs,
-        lengths,
-    )
-
-
-ORDERS = orders(["name", "artist", "year"]) | orders(list(SongPublic.model_fields))
-
-
-@dataclass
-class Filter:
-    """Parameters, and which rows they ask for."""
-
-    parameters: list[tuple[str, str]]
-    asks: Callable[[Row], bool]
-
-
-FILTERS = st.one_of(
-    st.just(Filter([], lambda _: True)),
-    st.lists(st.sampled_from(["", "1", "2", "9999"]), min_size=1, max_size=3).map(
-        lambda years: Filter(
-            [("year", year) for year in years],
-            lambda row: ("" if row["year"] is None else str(row["year"])) in years,
-        )
-    ),
-    st.integers(0, 4).map(
-        lambda year: Filter(
-            [("year_gte", str(year))], lambda row: row["year"] is not None and row["year"] >= year
-        )
-    ),
-    st.sampled_from(["A", "é", "%", "9"]).map(
-        lambda part: Filter(
-            [("name_contains", part)], lambda row: part.lower() in row["name"].lower()
-        )
-    ),
-)
-
-
-def in_order(rows: Sequence[Row], order: Sequence[str]) -> list[Row]:
-    """Return rows as a list has them: nulls last when ascending, texts by code point, then ids."""
-
-    def by(field: str) -> Callable[[Row], tuple[bool, Any]]:
-        return lambda row: (row[field] is None, row[field])
-
-    found = list(rows)
-    for key in ("-id" if order[-1].startswith("-") else "id", *reversed(order)):
-        found.sort(key=by(key.removeprefix("-")), reverse=key.startswith("-"))
-    return found
-
-
-async def lay_out(app: FastAPI, songs: Sequence[Row]) -> list[Row]:
-    """Make these the stored songs; their ids are in no order of the table."""
-    rows = [{"id": number, **song} for number, song in enumerate(songs, 1)]
-    async with app.state.database.engine.begin() as connection:
-        await connection.execute(delete(table_of(Song)))
-        if rows:
-            await connection.execute(insert(table_of(Song)), rows[1::2] + rows[::2])
-    return rows
 
 
 async def walk(
@@ -499,10 +431,10 @@ def page_of_samples(query: str) -> JsonPage:
     order=orders(list(KINDS)),
 )
 async def test_every_kind_of_field_can_be_walked_along(
-    database: Database, samples: list[Row], order: list[str]
+    sample_database: Database, samples: list[Row], order: list[str]
 ) -> None:
     table = table_of(Sample)
-    async with database.engine.begin() as connection:
+    async with sample_database.engine.begin() as connection:
         await connection.execute(delete(table))
         for number, sample in enumerate(samples, 1):
             await connection.execute(insert(table).values(id=number, **sample))
@@ -510,7 +442,7 @@ async def test_every_kind_of_field_can_be_walked_along(
     seen: list[int] = []
     following: str | None = f"sort={','.join(order)}&limit=1"
     while following:
-        answer = await page_of_samples(following).answer(database)
+        answer = await page_of_samples(following).answer(sample_database)
         seen += [row["id"] for row in json.loads(bytes(answer.body))]
         link = answer.headers.get("link", "")
         following = link.removeprefix("</samples?").partition(">")[0]
@@ -567,10 +499,3 @@ def page_at(order: str, row: dict[str, str | None]) -> Query:
     values = [row[key.field] for key in first.asked.order]
     after = f"{query}&after={encode_cursor(values, first.bound_to)}"
     return Selection(Song, SongPublic, after.encode(), "id").page(counted=False)
-
-
-def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Give the nodes of a plan."""
-    yield plan
-    for below in plan.get("Plans", []):
-        yield from nodes_of(below)

@@ -22,7 +22,8 @@ from songbook.db.database import Database
 from songbook.db.statements import Query
 from songbook.models.bases import Fields, Record, RecordPublic, SoftDelete
 from songbook.models.fields import Characters, Text
-from tests.conftest import PROJECT, spelled
+from tests.support.databases import spelled
+from tests.support.paths import PROJECT
 
 
 class Apart(SQLModel, registry=registry()):

@@ -21,9 +21,10 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.conftest import has_server, wait_until
+from tests.support.databases import has_server
+from tests.support.paths import PROJECT
+from tests.support.waiting import wait_until
 
-PROJECT = Path(__file__).parents[1]
 PRELUDE = """
 import os, pwd, signal, sys
 from pathlib import Path

@@ -1,0 +1,1 @@
+"""What holds for the project: its structure, documents, migrations and copies."""

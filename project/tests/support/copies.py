@@ -1,0 +1,38 @@
+"""Copies of the project, which a test changes."""
+
+import shutil
+from pathlib import Path
+
+from tests.support.paths import PROJECT
+
+ASK = """
+import asyncio, contextlib, json, sys
+from alembic.config import main as alembic
+from httpx import ASGITransport, AsyncClient
+from app import __main__
+from app.main import app
+
+async def ask(asked):
+    transport = ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        AsyncClient(transport=transport, base_url="http://songbook") as client,
+    ):
+        answers = [await client.request(method, url, json=body) for method, url, body in asked]
+    return [[answer.status_code, answer.json()] for answer in answers]
+
+message = sys.argv.pop(1)
+for line in ("upgrade head", f"revision --autogenerate -m {message}", "upgrade head", "check"):
+    alembic(line.split())
+with contextlib.suppress(SystemExit):
+    if sys.argv[1:]:
+        __main__.cli()
+print(json.dumps(asyncio.run(ask(json.load(sys.stdin)))))
+"""
+"""Migrates a copy of the project with a new revision, runs a command if any, sends requests."""
+
+
+def copied_project(place: Path) -> Path:
+    """Copy what runs, without what a developer has there."""
+    local = shutil.ignore_patterns("__pycache__", ".*", "tests")
+    return shutil.copytree(PROJECT, place.resolve() / "project", ignore=local)

@@ -1,0 +1,10 @@
+"""Marks of tests that take long."""
+
+import os
+
+import pytest
+
+slow = pytest.mark.skipif(
+    os.environ.get("SLOW_TESTS") != "1", reason="takes many seconds: ask with SLOW_TESTS=1"
+)
+"""Marks a test that is for CI, so that a run on the way stays short."""

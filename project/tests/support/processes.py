@@ -1,0 +1,198 @@
+"""The service in processes of its own: commands, and what serves."""
+
+import fcntl
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from subprocess import CompletedProcess
+from typing import NamedTuple
+
+import httpx
+import pytest
+from alembic import command as alembic
+from alembic.config import Config
+
+from app import __main__
+from app.settings import Settings
+from songbook.db import embedded
+from tests.support.leaks import assert_discreet
+from tests.support.paths import PROJECT
+
+
+def run_app(*arguments: str, check: bool = True, **environment: str) -> CompletedProcess[str]:
+    """Run `python -m app` with these arguments, and these environment variables."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=PROJECT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=check,
+    )
+
+
+class Outcome(NamedTuple):
+    """What a command answered: its exit code, what it printed, and the lines it told on stderr."""
+
+    code: int
+    printed: str
+    told: list[str]
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Outcome]:
+    """Give `python -m app` run in this process: as `run_app`, a second faster."""
+
+    def run(*arguments: str, **environment: str) -> Outcome:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["app", *arguments])
+        code: str | int | None = 0
+        try:
+            __main__.cli()
+        except SystemExit as end:
+            code = end.code
+        printed, told = capsys.readouterr()
+        lines = told.splitlines() + ([code] if isinstance(code, str) else [])
+        return Outcome(1 if isinstance(code, str) else code or 0, printed, lines)
+
+    return run
+
+
+SECRET = "hush-4711"
+
+
+NOWHERE = f"postgresql://me:{SECRET}@127.0.0.1:1/songbook"
+
+
+class Service:
+    """A process that serves, in a session of its own."""
+
+    def __init__(
+        self, *arguments: str, program: Sequence[str] = (sys.executable, "-m"), **environment: str
+    ) -> None:
+        self.begun = time.monotonic()
+        ours = Settings.model_fields
+        inherited = {name: text for name, text in os.environ.items() if name.lower() not in ours}
+        self.process = subprocess.Popen(
+            [*program, *arguments],
+            cwd=PROJECT,
+            env={**inherited, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.address = ""
+
+    def said(self) -> str:
+        """Return the address that it says it is at, in its one line."""
+        assert self.process.stdout
+        line = self.process.stdout.readline()
+        found = re.fullmatch(
+            r"Songbook is at (http://localhost:[1-9]\d*), its documentation at \1/docs\."
+            r" Ctrl-C stops it\.\n",
+            line,
+        )
+        return found[1] if found else pytest.fail(str(self.process.communicate()))
+
+    def answers(self, address: str) -> float:
+        """Wait for an answer at its address; return the seconds since its start."""
+        self.address = address
+        while not self.is_up():
+            assert time.monotonic() < self.begun + 30, "waited in vain"
+            time.sleep(0.01)
+        return time.monotonic() - self.begun
+
+    def is_up(self) -> bool:
+        """Tell whether it answers by now; it must not have ended."""
+        if self.process.poll() is not None:
+            pytest.fail(str(self.process.communicate()))
+        try:
+            httpx.get(f"{self.address}/ping")
+        except httpx.TransportError:
+            return False
+        return True
+
+    def end(self, number: signal.Signals) -> "End":
+        """Send a signal, to all of its processes when it is Ctrl-C; return how it ended."""
+        begun = time.monotonic()
+        if number == signal.SIGINT:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+        printed, told = self.process.communicate(timeout=20)
+        assert_discreet(printed + told)
+        return End(self.process.returncode, printed, told, time.monotonic() - begun)
+
+    def is_gone(self) -> bool:
+        """Tell whether no process of its session is left, the server's apart."""
+        try:
+            os.killpg(self.process.pid, 0)
+        except ProcessLookupError:
+            return True
+        return False
+
+
+class End(NamedTuple):
+    """How a process ended."""
+
+    code: int
+    printed: str
+    told: str
+    seconds: float
+
+
+@contextmanager
+def serving(*options: str, **environment: str) -> Iterator[Service]:
+    """Serve on a free port; give the service when it answers."""
+    service = Service("app", "serve", *options, **{"PORT": "0", **environment})
+    with ended_at_last(service):
+        service.answers(service.said())
+        yield service
+
+
+@contextmanager
+def ended_at_last(service: Service) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if service.process.returncode is None:
+            service.process.terminate()
+            try:
+                assert_discreet("".join(service.process.communicate(timeout=20)))
+            finally:
+                if not service.is_gone():
+                    os.killpg(service.process.pid, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def migrated_folder(run_folder: Path) -> Path:
+    """Make an embedded PostgreSQL, migrated, once in a run; it is stopped."""
+    folder = run_folder / "migrated"
+    with (run_folder / "migrated.lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            patch.setenv("DATABASE_URL", embedded.attach(folder, durable=False))
+            try:
+                alembic.upgrade(Config(PROJECT / "alembic.ini"), "head")
+            finally:
+                embedded.detach(folder)
+    return folder

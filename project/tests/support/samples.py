@@ -1,0 +1,83 @@
+"""A resource of the tests' own: a field of every kind."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from fastapi import FastAPI
+from hypothesis import strategies as st
+from sqlalchemy import BigInteger, DateTime
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from songbook.db.database import Database
+from songbook.models.bases import Fields, Record, RecordPublic
+from songbook.models.fields import INT8, Text
+from tests.support.strategies import texts
+
+
+class Apart(SQLModel, registry=registry()):
+    """Keeps the tables of this file out of the service's own."""
+
+
+class SampleBase(Fields):
+    """A field of every kind that a resource may have."""
+
+    text: Text | None
+    yes: bool | None
+    number: int | None = Field(sa_type=BigInteger)
+    ratio: float | None
+    amount: Decimal | None
+    day: date | None
+    hour: time | None
+    moment: datetime | None = Field(sa_type=DateTime(timezone=True))
+    token: UUID | None
+
+
+class Sample(SampleBase, Record, Apart, table=True):
+    """A table with a column that is not public."""
+
+    hashed_password: str = Field(sa_column_kwargs={"server_default": "$argon2id$"})
+
+
+class SamplePublic(SampleBase, RecordPublic):
+    """What a client is shown."""
+
+
+# asyncpg takes the first and the last day, and moment, for infinity: no rule excludes them yet.
+INFINITE = {
+    date.min,
+    date.max,
+    datetime.min.replace(tzinfo=UTC),
+    datetime.max.replace(tzinfo=UTC),
+}
+
+
+KINDS: dict[str, st.SearchStrategy[Any]] = {
+    "text": texts({"maxLength": 255, "minLength": 1}, stripped=True),
+    "yes": st.booleans(),
+    "number": st.integers(*INT8),
+    "ratio": st.floats(allow_nan=False, allow_infinity=False),
+    "amount": st.decimals(-(10**15), 10**15, places=9),
+    "day": st.dates().filter(lambda day: day not in INFINITE),
+    "hour": st.times(),
+    "moment": st.datetimes(timezones=st.just(UTC)).filter(lambda moment: moment not in INFINITE),
+    "token": st.uuids(),
+}
+
+
+SAMPLES = st.fixed_dictionaries({name: st.none() | kind for name, kind in KINDS.items()})
+
+
+@pytest.fixture
+async def sample_database(app: FastAPI) -> AsyncIterator[Database]:
+    """Give the service's database with a table of samples."""
+    database: Database = app.state.database
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Apart.metadata.create_all)
+    yield database
+    async with database.engine.begin() as connection:
+        await connection.run_sync(Apart.metadata.drop_all)

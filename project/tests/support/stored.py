@@ -1,0 +1,45 @@
+"""The rows of a resource as they are stored, and as a client is shown them."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from httpx import Response
+from sqlalchemy import Table, delete, insert, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from songbook.models.tables import table_of
+from tests.support.resources import PRINCIPAL, Resource
+
+
+def array_of(page: Response) -> str:
+    """Return the text of the array of a page."""
+    return page.text[page.text.index("[") : page.text.rindex("]") + 1]
+
+
+async def stored_rows(session: AsyncSession, table: Table) -> list[dict[str, Any]]:
+    """Return the rows of a table, all columns of them, but not the row of who asks."""
+    connection = await session.connection()
+    rows = await connection.execute(
+        select(table).where(table.c.id != PRINCIPAL).order_by(table.c.id)
+    )
+    return [dict(row) for row in rows.mappings()]
+
+
+async def replace_rows(
+    session: AsyncSession, resource: Resource, rows: Sequence[dict[str, Any]] = ()
+) -> None:
+    """Make these the rows of a resource's table, beside the one of who asks."""
+    table = table_of(resource.table)
+    connection = await session.connection()
+    await connection.execute(delete(table).where(table.c.id != PRINCIPAL))
+    for row in rows:
+        await connection.execute(insert(table).values(row))
+    await session.commit()
+
+
+def pairs(text: str) -> list[list[tuple[str, Any]]]:
+    """Return the members of the objects of a JSON text, in its order."""
+    found: list[list[tuple[str, Any]]] = []
+    json.loads(text, object_pairs_hook=found.append)
+    return found
