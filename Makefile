@@ -10,7 +10,7 @@ NPM := $(shell command -v npm || true)
 export PATH := $(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth peers clean
+.PHONY: help install run test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth peers clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -34,6 +34,9 @@ run: .venv/service ## Start PostgreSQL, migrate and serve http://localhost:8004 
 
 test: install ## Run the whole test suite; ARGS="--cov" measures what it covers.
 	cd project && pytest $(ARGS)
+
+test-fast: install ## Run the tests that need neither processes nor patience, in half a minute.
+	cd project && pytest -m "not processes and not long" $(ARGS)
 
 check: install ## Check format, lint, types, floors, and that models and migrations agree.
 	cd project && ruff format --check . ../bench ../examples
@@ -90,5 +93,5 @@ $(PEERS)/node_modules/installed: $(PEERS)/package-lock.json
 	@touch $@
 
 clean: ## Remove what the tools left behind; the data stays.
-	rm -rf .venv $(PEERS)/.venv $(PEERS)/node_modules project/.mypy_cache project/.ruff_cache project/.pytest_cache project/.hypothesis project/.coverage*
+	rm -rf .venv $(PEERS)/.venv $(PEERS)/node_modules project/.mypy_cache project/.ruff_cache .pytest_cache .hypothesis project/.hypothesis project/.coverage*
 	find project bench examples -name __pycache__ -prune -exec rm -rf {} +

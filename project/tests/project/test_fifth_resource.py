@@ -14,6 +14,8 @@ from tests.support.databases import spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT
 
+pytestmark = pytest.mark.processes
+
 ALBUMS = """
 class AlbumBase(Fields):
     \"\"\"What a client writes and reads.\"\"\"

@@ -32,6 +32,8 @@ from tests.support.databases import execute, spelled
 from tests.support.paths import PROJECT
 from tests.support.processes import Outcome
 
+pytestmark = pytest.mark.processes
+
 REVISIONS = sorted((PROJECT / "migrations" / "versions").glob("*.py"))
 SCRIPTS = ScriptDirectory.from_config(Config(PROJECT / "alembic.ini"))
 STEPS = [script.revision for script in reversed([*SCRIPTS.walk_revisions()])]

@@ -16,6 +16,8 @@ from tests.support.copies import ASK
 from tests.support.databases import execute, spelled
 from tests.support.paths import PROJECT
 
+pytestmark = pytest.mark.processes
+
 BASE = {"name": "Blue Monday", "artist": "New Order"}
 
 Asked = tuple[str, str, Any]

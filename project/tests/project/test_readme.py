@@ -13,6 +13,7 @@ ROOT = PROJECT.parent
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")})
 
 
+@pytest.mark.processes
 def test_the_session_in_the_readme_is_what_the_service_answers() -> None:
     demo = [sys.executable, str(ROOT / "examples" / "demo.py")]
     done = subprocess.run(demo, capture_output=True, text=True, timeout=60, check=False)

@@ -22,6 +22,7 @@ from tests.support.paths import PROJECT
 
 PACKAGES = ("app", "songbook")
 MODULES = sorted(path for name in PACKAGES for path in (PROJECT / name).rglob("*.py"))
+TESTS = sorted((PROJECT / "tests").rglob("*.py"))
 HANDLER_LINES = 6
 FUNCTION_LINES = 30
 
@@ -52,6 +53,7 @@ def public(tree: ast.Module | ast.ClassDef) -> Iterator[Definition]:
                 yield from public(node)
 
 
+@pytest.mark.processes
 def test_a_module_imports_only_from_the_floors_below_it() -> None:
     # in a process of its own, because it silences the loggers of the one that it runs in
     linter = [
@@ -167,6 +169,7 @@ asyncio.run(start())
 """
 
 
+@pytest.mark.processes
 def test_the_garbage_collector_leaves_alone_what_is_made_at_the_start() -> None:
     """It would stop every request for as long as it takes to look through it."""
     watched, frozen = map(int, printed_by(STARTED).split())
@@ -175,8 +178,32 @@ def test_the_garbage_collector_leaves_alone_what_is_made_at_the_start() -> None:
     assert frozen > 100_000
 
 
+@pytest.mark.processes
 def test_a_process_that_only_serves_does_without_what_migrates() -> None:
     """It takes nine of the ninety megabytes that a worker has."""
     program = "import sys, app.__main__, app.main; print('alembic' in sys.modules)"
 
     assert printed_by(program) == "False\n"
+
+
+def imported_by(path: Path) -> Iterator[str]:
+    """Give the names of the modules that a module imports, and of what it takes from them."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            package = ".".join(path.relative_to(PROJECT).parts[: -node.level]) if node.level else ""
+            module = ".".join(part for part in (package, node.module) if part)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(PROJECT / "tests")))
+def test_no_test_imports_a_test(path: Path) -> None:
+    """A test that others import can be neither split nor deleted: what is shared is in support."""
+    parts = [name.split(".") for name in imported_by(path)]
+
+    assert [
+        ".".join(name)
+        for name in parts
+        if name[0] in {"tests", "conftest"} and name[:2] != ["tests", "support"]
+    ] == []

@@ -204,6 +204,7 @@ async def service(
         yield names, app
 
 
+@pytest.mark.long
 async def test_every_route_is_answered_to_whom_the_table_says_and_to_nobody_else(
     service: tuple[frozenset[str], FastAPI],
 ) -> None:

@@ -26,6 +26,8 @@ from tests.support.databases import EMPTY, create_database, execute, spelled
 from tests.support.paths import PROJECT
 from tests.support.raw_http import PATIENCE, Reply, Served, chunked, head, message, read_reply
 
+pytestmark = pytest.mark.processes
+
 CANARY = "canary"
 """A part of bad values that no answer and no log may hold."""
 

@@ -315,6 +315,7 @@ def taken_by(document: dict[str, Any], operation: dict[str, Any]) -> set[str]:
     return fields - {"email", "password"} if "current_password" in fields else fields
 
 
+@pytest.mark.long
 async def test_an_operation_gives_every_status_that_it_declares_and_no_other(
     app: FastAPI, clients: dict[str, AsyncClient], document: dict[str, Any], resource: Resource
 ) -> None:
@@ -381,6 +382,7 @@ def token(migrated_url: URL) -> str:
     return tokens.issue(Settings().token_secret, email, time.time(), minutes=5)
 
 
+@pytest.mark.processes
 @slow
 @pytest.mark.timeout(320)
 def test_schemathesis_finds_nothing(address: str, document: dict[str, Any], token: str) -> None:

@@ -301,6 +301,7 @@ async def test_a_change_without_a_condition_is_refused_where_one_is_required(
     assert (await strict.delete(url, headers={"If-Match": "*"})).status_code == 204
 
 
+@pytest.mark.long
 async def test_no_update_is_lost_among_sixteen_clients(
     client: AsyncClient, resource: Resource
 ) -> None:

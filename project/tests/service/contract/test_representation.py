@@ -6,6 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+import pytest
 from httpx import AsyncClient, Response
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -44,6 +45,7 @@ def unmoved(answer: Response) -> list[list[tuple[str, Any]]]:
     ]
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(drawn=A_BODY)
 async def test_every_answer_shows_the_stored_row(
@@ -73,6 +75,7 @@ async def test_every_answer_shows_the_stored_row(
     }
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(drawn=ROWS, limit=st.integers(1, 7))
 async def test_a_list_shows_whatever_rows_are_stored(
@@ -110,6 +113,7 @@ async def test_a_change_of_one_field_shows_in_every_later_answer(
         assert (await client.get(address)).text == changed.text
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(before=SAMPLES, after=SAMPLES)
 async def test_every_kind_of_value_is_shown_as_it_was_stored(

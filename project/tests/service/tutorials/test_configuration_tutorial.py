@@ -144,6 +144,7 @@ def test_the_url_is_written_in_one_place_for_the_service_and_for_alembic(
             migrate(offline=offline)
 
 
+@pytest.mark.processes
 def test_a_module_that_is_new_needs_no_edit_anywhere(tmp_path: Path, scratch_url: URL) -> None:
     caches = shutil.ignore_patterns("__pycache__", ".*", "tests")
     copy = shutil.copytree(PROJECT, tmp_path / "project", ignore=caches)
@@ -182,6 +183,7 @@ def test_a_module_that_is_new_needs_no_edit_anywhere(tmp_path: Path, scratch_url
     assert stored == [("Stoner", "John Williams", 1965)]
 
 
+@pytest.mark.processes
 def test_the_script_migrates_and_serves(scratch_url: URL) -> None:
     service = Service(
         program=[str(PROJECT / "start.sh")], DATABASE_URL=spelled(scratch_url), PORT="0"

@@ -90,6 +90,7 @@ async def test_of_two_tests_in_a_row_neither_finds_what_the_other_stored(
     assert session.bind is app.state.database.engine  # one loop, one pool, in every test
 
 
+@pytest.mark.processes
 @slow
 def test_a_run_of_the_tests_leaves_nothing_on_its_server(guarded_url: URL, tmp_path: Path) -> None:
     """Its handlers commit for real; the databases in which they do go with the run.

@@ -107,6 +107,7 @@ def test_the_first_revision_is_init_and_the_second_adds_the_year() -> None:
         assert "\nimport sqlmodel\n" in path.read_text(), path.name
 
 
+@pytest.mark.processes
 def test_the_service_runs_from_project_and_the_migrations_beside_it(
     scratch_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -459,6 +459,7 @@ def ask(client: httpx.Client, name: str, password: str = PASSWORD, **headers: st
     return client.post(TOKEN, data=form, headers=headers)
 
 
+@pytest.mark.processes
 def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_url: URL) -> None:
     add_users(migrated_url, "jane", "joe", "jim")
     given = {"DATABASE_URL": spelled(migrated_url)}
@@ -488,6 +489,7 @@ def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_
         assert can_ask({"Authorization": f"Bearer {token}"}) == [True, True]
 
 
+@pytest.mark.processes
 def test_a_stranger_cannot_say_that_he_comes_from_elsewhere(migrated_url: URL) -> None:
     with serving(DATABASE_URL=spelled(migrated_url)) as service:
         client = httpx.Client(base_url=service.address)
@@ -531,6 +533,7 @@ async def at_once(address: str, names: list[str]) -> list[Response]:
         return await asyncio.gather(*(log_in(client, name) for name in names))
 
 
+@pytest.mark.processes
 @slow
 def test_many_logins_at_once_hold_up_nobody_else_and_need_little_memory(migrated_url: URL) -> None:
     names = [f"user{n}" for n in range(64)]

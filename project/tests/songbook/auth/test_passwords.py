@@ -180,6 +180,7 @@ async def test_only_a_few_are_hashed_at_once(cheap: Recorder) -> None:
     assert cheap.ended == 4 * AT_ONCE
 
 
+@pytest.mark.long
 async def test_whoever_waits_a_second_for_a_turn_is_told_to_come_back(cheap: Recorder) -> None:
     cheap.goes_on.clear()
     loop = asyncio.get_running_loop()

@@ -299,6 +299,7 @@ NAMES = st.sampled_from(["sub", "permissions", "exp", "iat", "nbf", "typ", "aud"
 HEADERS = st.sampled_from(["alg", "typ", "crit", "kid", "b64", "cty", "zip", "jwk", "x5c"])
 
 
+@pytest.mark.long
 @given(st.text() | st.binary().map(lambda part: part.decode("latin-1")))
 @example("Bearer")
 def test_no_text_is_taken_for_a_token(token: str) -> None:

@@ -22,6 +22,8 @@ from tests.support.raw_http import head, read_reply
 from tests.support.served import POOL_SIZE, Process, on_linux, process
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.processes
+
 CSV, NDJSON = "Accept: text/csv", "Accept: application/x-ndjson"
 AT_ONCE = POOL_SIZE // 2
 ROWS = 120_000

@@ -25,6 +25,8 @@ from tests.support.raw_http import Reply, chunked, head, message, read_reply
 from tests.support.served import POOL_SIZE, Process, on_linux, process
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.processes
+
 CSV = "Content-Type: text/csv"
 IN_CHUNKS = (CSV, "Transfer-Encoding: chunked")
 LINE = 2048

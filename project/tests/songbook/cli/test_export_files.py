@@ -244,6 +244,7 @@ def test_a_link_is_followed(export: Export, tmp_path: Path) -> None:
     assert target.read_text() == WHOLE
 
 
+@pytest.mark.processes
 @slow
 def test_a_reader_who_has_seen_enough_is_no_failure_of_ours(songs: URL) -> None:
     execute(
@@ -262,6 +263,7 @@ def test_a_reader_who_has_seen_enough_is_no_failure_of_ours(songs: URL) -> None:
     assert (exporting.returncode, told) == (1, "")
 
 
+@pytest.mark.processes
 @slow
 def test_what_one_database_exports_another_imports(songs: URL, migrated_url: URL) -> None:
     options = ["--format", "ndjson", "/dev/stdin", "--ignore", "id"]

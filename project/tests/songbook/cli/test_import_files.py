@@ -68,6 +68,7 @@ def cities(url: URL) -> list[tuple[Any, ...]]:
     return execute(url, "SELECT name, population, version FROM cities ORDER BY id")
 
 
+@pytest.mark.long
 def test_the_example_songs_are_loaded_whole(command: Callable[..., Outcome], songs: URL) -> None:
     outcome = command("import", "songs", str(EXAMPLES), DATABASE_URL=spelled(songs))
 
@@ -458,6 +459,7 @@ def assert_interrupted(process: "subprocess.Popen[str]", url: URL) -> None:
     assert execute(url, "SELECT count(*) FROM song") == [(0,)]
 
 
+@pytest.mark.processes
 def test_ctrl_c_while_rows_are_stored_stores_nothing(migrated_url: URL, tmp_path: Path) -> None:
     execute(migrated_url, SLOW, WAIT)
     file = tmp_path / "songs.csv"
@@ -468,6 +470,7 @@ def test_ctrl_c_while_rows_are_stored_stores_nothing(migrated_url: URL, tmp_path
         assert_interrupted(process, migrated_url)
 
 
+@pytest.mark.processes
 @slow
 def test_ctrl_c_while_a_file_is_read_stores_nothing(songs: URL, tmp_path: Path) -> None:
     pipe = tmp_path / "songs.csv"

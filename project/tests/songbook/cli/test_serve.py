@@ -32,6 +32,8 @@ from tests.support.processes import (
 )
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.processes
+
 SONG = {"name": "Midnight Fit", "artist": "Mogwai"}
 
 Command = Callable[..., Outcome]

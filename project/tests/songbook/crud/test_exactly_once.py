@@ -20,6 +20,8 @@ from tests.support.faults import FAREWELL, Cluster, History, Phoenix, Verdict, b
 from tests.support.marks import slow
 from tests.support.triggers import held_writes, holding_writes
 
+pytestmark = pytest.mark.processes
+
 LONG = os.environ.get("FAULT_TESTS") == "1"
 CUTS = 2000 if LONG else 200
 GROWTH = 1000 if LONG else 60

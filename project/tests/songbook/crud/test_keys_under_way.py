@@ -93,6 +93,7 @@ async def numbers(connection: AsyncConnection) -> tuple[int, int]:
     return songs, keys
 
 
+@pytest.mark.long
 async def test_who_comes_while_the_first_is_under_way_is_told_so_within_two_seconds(
     breakable_url: URL,
 ) -> None:
@@ -429,6 +430,7 @@ FROM generate_series(1, 10000) n, LATERAL (SELECT CASE WHEN n % 10 < 3 THEN 24 E
 """
 
 
+@pytest.mark.long
 async def test_old_keys_are_removed_and_no_others(breakable_url: URL, command: Command) -> None:
     async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
         first = await post(client)

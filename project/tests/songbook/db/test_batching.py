@@ -117,6 +117,7 @@ async def test_a_statement_that_was_sent_is_not_joined(
     assert [answer.status_code for answer in await asyncio.gather(*asked)] == [200] * 4
 
 
+@pytest.mark.long
 async def test_what_a_client_wrote_is_what_it_reads_whoever_else_reads(
     client: AsyncClient,
 ) -> None:
@@ -161,6 +162,7 @@ async def test_when_another_of_a_group_leaves_the_rest_is_answered(
     assert [asked[n].result().json()["id"] for n in (0, 2)] == [1, 3]
 
 
+@pytest.mark.long
 async def test_a_group_that_gets_no_connection_is_told_to_come_back(
     database: Database, narrow: AsyncClient
 ) -> None:
@@ -172,6 +174,7 @@ async def test_a_group_that_gets_no_connection_is_told_to_come_back(
     assert (await narrow.get("/songs/1")).status_code == 200
 
 
+@pytest.mark.long
 async def test_each_of_a_group_waits_as_long_as_it_would_alone(
     database: Database, narrow: AsyncClient
 ) -> None:
@@ -185,6 +188,7 @@ async def test_each_of_a_group_waits_as_long_as_it_would_alone(
     assert (await late).json()["id"] == 2
 
 
+@pytest.mark.long
 async def test_who_left_one_group_for_another_does_not_wait_anew(
     database: Database, narrow: AsyncClient
 ) -> None:

@@ -118,6 +118,7 @@ async def test_a_service_starts_before_its_database_exists(server: URL, template
     assert (answer.status_code, answer.json()) == (200, [])
 
 
+@pytest.mark.long
 async def test_connections_that_broke_while_idle_are_replaced_unseen(breakable_url: URL) -> None:
     async with service_on(breakable_url, pool_size=4) as (client, database):
         for _ in range(2):

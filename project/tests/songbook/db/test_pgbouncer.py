@@ -19,6 +19,8 @@ from tests.support.databases import execute
 from tests.support.waiting import wait_until
 from tests.support.ways import assert_again, assert_first, assert_reused, was_replayed
 
+pytestmark = pytest.mark.processes
+
 PGBOUNCER = shutil.which("pgbouncer")
 PORT = 6432
 BOUNDS = {

@@ -141,6 +141,7 @@ async def test_a_search_without_words_finds_everything(client: AsyncClient, blan
     assert len(answer.json()) == len(LIBRARY)
 
 
+@pytest.mark.long
 @settings(max_examples=100)
 @given(text=st.text(CHARACTERS, max_size=30))
 @example("%_\\")
@@ -392,6 +393,7 @@ def as_copied(value: Any) -> str:
     return value if isinstance(value, str) else str(value).lower()
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(sample=SAMPLES)
 async def test_a_value_copied_from_an_answer_finds_its_row(

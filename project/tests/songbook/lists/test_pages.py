@@ -65,6 +65,7 @@ async def gathered(pages: AsyncIterator[list[Row]]) -> list[Row]:
     return [row async for page in pages for row in page]
 
 
+@pytest.mark.long
 @settings(max_examples=150)
 @given(songs=SOME_SONGS, order=ORDERS, filtered=FILTERS, limits=LIMITS)
 async def test_a_walk_sees_every_row_that_was_asked_for_once_and_in_order(
@@ -83,6 +84,7 @@ async def test_a_walk_sees_every_row_that_was_asked_for_once_and_in_order(
     assert seen == in_order([row for row in rows if filtered.asks(row)], order)
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(
     songs=SOME_SONGS,
@@ -138,6 +140,7 @@ TODOS = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.long
 @settings(max_examples=80)
 @given(
     todos=st.lists(TODOS, min_size=2, max_size=12),
@@ -425,6 +428,7 @@ def page_of_samples(query: str) -> JsonPage:
     return JsonPage(selection, Request(scope), counted=False)
 
 
+@pytest.mark.long
 @settings(max_examples=60)
 @given(
     samples=st.lists(SAMPLES, max_size=8),
@@ -462,6 +466,7 @@ DEEP = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("client")
 async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cursor(
     app: FastAPI,

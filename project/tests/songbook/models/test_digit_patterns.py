@@ -21,6 +21,7 @@ def matches(pattern: str, text: str) -> bool:
     return found
 
 
+@pytest.mark.long
 @given(st.tuples(BOUNDS, BOUNDS).map(sorted), st.data())
 @example([1, 9999], None)
 @example([*INT4], None)

@@ -256,6 +256,7 @@ print(json.dumps(asyncio.run(ask(json.load(sys.stdin)))))
 """
 
 
+@pytest.mark.processes
 def test_a_conflict_with_a_unique_value_is_told_by_its_field(
     tmp_path: Path, scratch_url: URL
 ) -> None:

@@ -25,6 +25,8 @@ from tests.support.databases import has_server
 from tests.support.paths import PROJECT
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.processes
+
 PRELUDE = """
 import os, pwd, signal, sys
 from pathlib import Path
