@@ -466,7 +466,8 @@ async def ask():
     db = Database(sys.argv[1], pool_size=1, echo=sys.argv[2] == "echo")
     await db.fetch(Query("SELECT 'by the driver', $1::text", [sys.argv[3]]))
     async with db.session() as session:
-        await session.execute(text("SELECT 'by the engine', :it"), {"it": sys.argv[3]})
+        connection = await session.connection()
+        await connection.execute(text("SELECT 'by the engine', :it"), {"it": sys.argv[3]})
     await db.close()
 
 logging.config.dictConfig(log_config("INFO"))
