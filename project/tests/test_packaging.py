@@ -103,7 +103,7 @@ def test_the_version_is_written_once(installed: Path) -> None:
 
     assert distribution(installed).version == songbook.__version__
     assert "version" not in SETTINGS["project"]
-    assert f"\n## {songbook.__version__} (" in changes
+    assert f"\n## {songbook.__version__} - " in changes
 
 
 def test_a_wheel_needs_what_pyproject_says_and_postgresql_only_as_an_extra(
