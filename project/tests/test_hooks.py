@@ -11,6 +11,8 @@ import pytest
 from tests.conftest import PROJECT
 
 ROOT = PROJECT.parent
+pytestmark = pytest.mark.timeout(180)  # nine programs, of which a busy machine makes long ones
+
 FAULTS = {
     "end-of-file": ("end.md", "A line without an end"),
     "trailing-whitespace": ("space.md", "A line that ends in a space \n"),
@@ -63,7 +65,7 @@ def run_hooks(clone: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=55,
+        timeout=170,
     )
 
 
