@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import songbook
-from tests.conftest import PROJECT
+from tests.support.paths import PROJECT
 
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 SETTINGS = tomllib.loads((PROJECT / "pyproject.toml").read_text())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import PROJECT
+from tests.support.paths import PROJECT
 
 ROOT = PROJECT.parent
 pytestmark = pytest.mark.timeout(180)  # nine programs, of which a busy machine makes long ones

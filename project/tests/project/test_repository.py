@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped] # the stubs would be for this file alone
 
-from tests.conftest import PROJECT
+from tests.support.paths import PROJECT
 
 ROOT = PROJECT.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
