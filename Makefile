@@ -10,6 +10,8 @@ LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-
 PEERS := bench/peers
 NPM := $(shell command -v npm || true)
 export PATH := $(BIN):$(PATH)
+# The tests start a hundred Pythons, which would each compile again what they import.
+unexport PYTHONDONTWRITEBYTECODE
 
 # $(call install,what,environment,requirements): one line that says what, one that says how long it took.
 define install

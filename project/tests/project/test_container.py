@@ -22,9 +22,9 @@ from sqlalchemy.exc import DBAPIError
 
 from app.settings import Settings
 from tests.support.databases import execute
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, ROOT
 
-COMPOSE_FILE = PROJECT.parent / "docker-compose.yml"
+COMPOSE_FILE = ROOT / "docker-compose.yml"
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
 COMPOSE = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]

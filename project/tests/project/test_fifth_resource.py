@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 
 from tests.support.databases import spelled
 from tests.support.marks import slow
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, ROOT
 
 pytestmark = pytest.mark.processes
 
@@ -32,11 +32,11 @@ class Album(AlbumBase, Timestamps, SoftDelete, Record, table=True):
 
 
 CONTRACT = [
-    f"tests/test_{name}.py"
-    for name in (
-        *("access", "contract", "migrations", "openapi", "preconditions", "representation"),
-        "structure",
-    )
+    *(
+        f"tests/service/contract/test_{name}.py"
+        for name in ("access", "contract", "openapi", "preconditions", "representation")
+    ),
+    *(f"tests/project/test_{name}.py" for name in ("migrations", "structure")),
 ]
 
 
@@ -76,6 +76,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_resource_more_is_one_module_and_one_migration(tmp_path: Path, scratch_url: URL) -> None:
     caches = shutil.ignore_patterns("__pycache__", ".*", "test_fifth_resource.py")
     project = shutil.copytree(PROJECT, tmp_path / "project", ignore=caches)
+    shutil.copy(ROOT / "pytest.toml", tmp_path)
     (tmp_path / "docs").mkdir()
     before = contents(project)
     environment = {

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, ROOT
 
-ROOT = PROJECT.parent
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")})
 
 

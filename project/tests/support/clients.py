@@ -1,8 +1,10 @@
 """The service in this process, and its clients."""
 
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -27,6 +29,9 @@ from songbook.models.tables import table_of
 from tests.support.databases import EMPTY, spelled
 from tests.support.leaks import PASSWORD, assert_discreet_answer
 from tests.support.resources import PRINCIPAL, Resource
+
+if find_spec("sniffio") is None:  # httpx looks for it at each request, in every folder of sys.path
+    sys.modules["sniffio"] = None  # type: ignore[assignment] # which says that there is none
 
 HASHER = passwords.hasher
 """The service's own, before this run puts a cheaper one in its place."""

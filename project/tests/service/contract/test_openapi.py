@@ -30,10 +30,10 @@ from songbook.auth import passwords, tokens
 from tests.support.clients import sign_in
 from tests.support.databases import execute, spelled
 from tests.support.marks import slow
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, ROOT
 from tests.support.resources import PRINCIPAL, Resource
 
-COMMITTED = PROJECT.parent / "docs" / "openapi.json"
+COMMITTED = ROOT / "docs" / "openapi.json"
 SCHEMAS = "#/components/schemas/"
 
 

@@ -18,12 +18,12 @@ from app.main import create_app
 from app.settings import Settings
 from tests.support.asserts import assert_problem
 from tests.support.databases import execute, spelled
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, ROOT
 from tests.support.processes import NOWHERE, Service, ended_at_last, free_port
 
-SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(
-    (PROJECT.parent / "docker-compose.yml").read_text()
-)["services"]
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())[
+    "services"
+]
 
 COLUMNS = (
     "SELECT column_name::text, data_type::text, is_nullable::text FROM information_schema.columns"

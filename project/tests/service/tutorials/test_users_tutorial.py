@@ -20,7 +20,7 @@ from app.settings import Settings
 from tests.support.asserts import assert_problem
 from tests.support.clients import sign_in
 from tests.support.databases import execute, spelled
-from tests.support.paths import PROJECT
+from tests.support.paths import ROOT
 from tests.support.resources import PRINCIPAL
 
 SECRET = "8Zq2LrXw5vTn1KdYc7Hs4GfBj9Pm3RaE"
@@ -386,7 +386,7 @@ async def test_each_test_is_a_clean_slate_although_handlers_commit(
 
 
 def test_compose_has_a_database_for_tests_at_a_port_of_its_own() -> None:
-    services = yaml.safe_load((PROJECT.parent / "docker-compose.yml").read_text())["services"]
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
     assert {"db", "db-test", "web"} <= set(services)
     assert services["db-test"]["ports"] == ["127.0.0.1:${TEST_DB_PORT:-5434}:5432"]

@@ -15,11 +15,11 @@ from sqlalchemy.engine import URL
 
 from tests.support.databases import execute, spelled
 from tests.support.marks import slow
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, ROOT
 from tests.support.processes import Outcome
 from tests.support.waiting import wait_until
 
-EXAMPLES = PROJECT.parent / "examples" / "songs.csv"
+EXAMPLES = ROOT / "examples" / "songs.csv"
 HEADER = "name,artist,year\n"
 CITIES = "name,population\nOslo,700000\nRome,2800000\n"
 # A row of this name takes its time, amid the others.

@@ -24,7 +24,7 @@ from songbook.config import StartError
 from songbook.config.listing import spelled
 from songbook.config.production import weakness
 from tests.support.databases import execute
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, ROOT
 
 ROOT = PROJECT.parent
 SECRET = "hush-4711"
@@ -76,7 +76,7 @@ def test_without_any_setting_the_service_is_private_and_brings_its_database() ->
     settings = Settings.load()
 
     assert settings.url is None
-    assert settings.postgres_data == PROJECT.parent / ".data" / "postgres"
+    assert settings.postgres_data == ROOT / ".data" / "postgres"
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8004, 1)
     assert settings.require_if_match is False
 
