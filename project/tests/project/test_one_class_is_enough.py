@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +11,8 @@ import pytest
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 
-from tests.support.copies import ASK
+from tests.support.copies import ASK, copied_project
 from tests.support.databases import execute, spelled
-from tests.support.paths import PROJECT
 
 pytestmark = pytest.mark.processes
 
@@ -27,8 +25,7 @@ class Copy:
     """A copy of the project in which one line was added to SongBase."""
 
     def __init__(self, folder: Path, line: str, url: URL) -> None:
-        caches = shutil.ignore_patterns("__pycache__", ".*", "tests")
-        self.folder = shutil.copytree(PROJECT, folder / "project", ignore=caches)
+        self.folder = copied_project(folder)
         self.url = url
         songs = self.folder / "app" / "resources" / "songs.py"
         head, tail = songs.read_text().split("    artist: Text\n")

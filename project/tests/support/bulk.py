@@ -10,12 +10,10 @@ import pytest
 from httpx import AsyncClient, Response
 
 from app import resources
+from songbook.http.media_types import CSV, NDJSON
 from songbook.http.routing import Route
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.resources import RESOURCES, TEXTS, Resource
-
-CSV, NDJSON = "text/csv", "application/x-ndjson"
-
 
 FILES = {
     CSV: b"name,artist,year\na,b,1\nc,d,\n",
@@ -49,8 +47,13 @@ def written(rows: Sequence[dict[str, Any]], kind: str) -> bytes:
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, rows[0].keys())
     writer.writeheader()
-    writer.writerows(rows)  # None becomes nothing, as COPY writes it
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
     return file.getvalue().encode()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as COPY writes it; None becomes nothing."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 async def send_rows(

@@ -136,7 +136,7 @@ def set_authentication(url: URL, run_folder: Path, role: str, lines: list[str]) 
 
 @pytest.fixture(scope="module")
 def private_url(server: URL, template: URL) -> Iterator[URL]:
-    """Give the URL of a migrated database that only the tests here use."""
+    """Give the URL of a migrated database that only the tests of one module use."""
     name = f"private_{secrets.token_hex(6)}"
     create_database(server, name, template.database)
     yield server.set(database=name)

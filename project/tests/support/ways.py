@@ -1,7 +1,5 @@
 """Every write of every resource, as its route describes it: what it needs, and how it is sent."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -13,10 +11,11 @@ from sqlalchemy import text
 
 from app import resources
 from songbook.crud.transactions import write, write_once
-from songbook.http.media_types import CSV, JSON
+from songbook.http.media_types import JSON
 from songbook.http.routing import Route
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
+from tests.support.bulk import written
 from tests.support.clients import sign_in
 from tests.support.resources import RESOURCES, Resource
 
@@ -61,8 +60,8 @@ class Way(NamedTuple):
             return Sent(self.method, url, b"", {})
         headers = {"Content-Type": self.media_type}
         if self.is_bulk:
-            lines = spelled_as(self.media_type, [*rows] or self.rows())
-            return Sent(self.method, url, lines.encode(), headers)
+            content = written([*rows] or self.rows(), self.media_type)
+            return Sent(self.method, url, content, headers)
         body = rows[0] if rows else self.resource.body()
         if self.method == "PATCH":
             name = self.resource.required[0]
@@ -95,21 +94,6 @@ class Sent(NamedTuple):
     def at(self, url: str) -> "Sent":
         """Return the same at another address."""
         return self._replace(url=url)
-
-
-def spelled_as(media_type: str, rows: list[dict[str, Any]]) -> str:
-    """Return rows as CSV or as NDJSON."""
-    if media_type != CSV:
-        return "".join(f"{json.dumps(row)}\n" for row in rows)
-    lines = io.StringIO()
-    table = csv.DictWriter(lines, [*rows[0]])
-    table.writeheader()
-    table.writerows([{name: _cell(value) for name, value in row.items()} for row in rows])
-    return lines.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _ways(resource: Resource, route: Route) -> Iterator[Way]:

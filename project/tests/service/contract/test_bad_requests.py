@@ -4,7 +4,6 @@ import gzip
 import json
 import os
 import re
-import secrets
 import select
 import signal
 import socket
@@ -23,8 +22,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel import SQLModel
 
 from songbook.http.requests import MAX_JSON_DEPTH
-from tests.support.databases import EMPTY, create_database, execute, spelled
+from tests.support.databases import EMPTY, spelled
 from tests.support.paths import PROJECT
+from tests.support.processes import free_port
 from tests.support.raw_http import PATIENCE, Reply, Served, chunked, head, message, read_reply
 
 pytestmark = pytest.mark.processes
@@ -397,26 +397,15 @@ FRAMES = list(frames())
 
 
 @pytest.fixture(scope="module")
-def url(server: URL, template: URL) -> Iterator[URL]:
-    """Give the URL of a migrated database that nobody else changes."""
-    name = f"served_{secrets.token_hex(6)}"
-    create_database(server, name, template.database)
-    yield server.set(database=name)
-    execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-@pytest.fixture(scope="module")
-def served(url: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def served(private_url: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Start the service as a process; end it, and look into its log."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = tmp_path_factory.mktemp("served") / "log"
     with log.open("w") as out:
         process = subprocess.Popen(
             [sys.executable, "-m", "app", "serve", "--host", "127.0.0.1", "--port", str(port)],
             cwd=PROJECT,
-            env={**os.environ, "DATABASE_URL": spelled(url)},
+            env={**os.environ, "DATABASE_URL": spelled(private_url)},
             stdout=out,
             stderr=subprocess.STDOUT,
         )
@@ -467,9 +456,9 @@ class Stored:
 
 
 @pytest.fixture(scope="module")
-async def database(url: URL) -> AsyncIterator[Stored]:
+async def database(private_url: URL) -> AsyncIterator[Stored]:
     """Give the means to look at what the server has stored."""
-    engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    engine = create_async_engine(private_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
     async with engine.connect() as connection:
         yield Stored(connection)
 

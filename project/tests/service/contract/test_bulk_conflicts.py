@@ -21,12 +21,13 @@ from app.resources.cities import City
 from app.settings import Settings
 from songbook.auth.permissions import PUBLIC
 from songbook.bulk.imports import imports_of
+from songbook.http.media_types import CSV, NDJSON
 from songbook.http.routing import Router
 from songbook.models.bases import Fields, Record, SoftDelete, Timestamps
 from songbook.models.fields import Characters, Flag, Text, Whole
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_problem
-from tests.support.bulk import CSV, NDJSON, counts, refusals, report_of, send_rows, written
+from tests.support.bulk import counts, refusals, report_of, send_rows, written
 from tests.support.databases import spelled, waiting
 
 CITIES = b"name,population\nOslo,700000\nRome,2800000\n"

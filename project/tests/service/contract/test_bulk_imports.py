@@ -7,12 +7,11 @@ import pytest
 from httpx import AsyncClient
 
 from songbook.bulk.imports import PIECE
+from songbook.http.media_types import CSV, NDJSON
 from tests.support.asserts import assert_problem
 from tests.support.bulk import (
-    CSV,
     FILES,
     IMPORTABLE_TEXTS,
-    NDJSON,
     counts,
     each_format,
     each_importable,

@@ -12,11 +12,10 @@ from httpx import AsyncClient
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
+from songbook.http.media_types import CSV, NDJSON
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.bulk import (
-    CSV,
     FILES,
-    NDJSON,
     counts,
     each_format,
     each_importable,

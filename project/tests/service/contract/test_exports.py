@@ -21,10 +21,11 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.resources.songs import Song, SongPublic
 from songbook.bulk.copy import copy_out
 from songbook.db.database import Database
+from songbook.http.media_types import CSV, NDJSON
 from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.bulk import CSV, IMPORTABLE, NDJSON, counts, each_format, report_of, send_rows
+from tests.support.bulk import IMPORTABLE, counts, each_format, report_of, send_rows
 from tests.support.clients import add_user, service_on, signed_in
 from tests.support.databases import locked
 from tests.support.resources import PRINCIPAL, Resource

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from sqlalchemy.engine import URL
 from app.main import create_app
 from app.settings import Settings
 from songbook.config import StartError
-from tests.support.copies import ASK
+from tests.support.copies import ASK, copied_project
 from tests.support.databases import execute, spelled
 from tests.support.paths import PROJECT
 from tests.support.processes import NOWHERE, Service, ended_at_last
@@ -146,8 +145,7 @@ def test_the_url_is_written_in_one_place_for_the_service_and_for_alembic(
 
 @pytest.mark.processes
 def test_a_module_that_is_new_needs_no_edit_anywhere(tmp_path: Path, scratch_url: URL) -> None:
-    caches = shutil.ignore_patterns("__pycache__", ".*", "tests")
-    copy = shutil.copytree(PROJECT, tmp_path / "project", ignore=caches)
+    copy = copied_project(tmp_path)
     songs = (copy / "app" / "resources" / "songs.py").read_text()
     books = re.sub("Song(?!book)", "Book", re.sub("song(?!book)", "book", songs))
     (copy / "app" / "resources" / "books.py").write_text(books.replace("artist", "author"))

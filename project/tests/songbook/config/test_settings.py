@@ -26,7 +26,6 @@ from songbook.config.production import weakness
 from tests.support.databases import execute
 from tests.support.paths import PROJECT, ROOT
 
-ROOT = PROJECT.parent
 SECRET = "hush-4711"
 SECRET_FIELDS = {"database_url", "pg_password", "oauth_token_secret"}
 DEFAULTS = Settings.model_construct().model_dump()
