@@ -15,6 +15,7 @@ pytest_plugins = [
     "tests.support.resources",
     "tests.support.samples",
     "tests.support.ways",
+    "tests.support.wheels",
 ]
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.

@@ -1,57 +1,15 @@
 """The library can be built, and installed beside another service."""
 
-import shutil
 import subprocess
 import sys
-import tomllib
-import zipfile
-from importlib.metadata import Distribution, PackageNotFoundError, PathDistribution, version
+from importlib.metadata import Distribution, PathDistribution
 from pathlib import Path
 
 import pytest
 
 import songbook
 from tests.support.paths import PROJECT
-
-BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
-SETTINGS = tomllib.loads((PROJECT / "pyproject.toml").read_text())
-
-
-def setuptools_is_older_than(needed: int) -> bool:
-    """Tell whether no setuptools is installed that reads pyproject.toml."""
-    try:
-        return int(version("setuptools").partition(".")[0]) < needed
-    except PackageNotFoundError:
-        return True
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build the wheel in a copy, without the network; return its path."""
-    [backend] = SETTINGS["build-system"]["requires"]
-    if setuptools_is_older_than(int(backend.partition(">=")[2])):
-        pytest.skip(f"{backend} is not installed")
-    folder = tmp_path_factory.mktemp("wheel")
-    passed_over = shutil.ignore_patterns(".*", "__pycache__", "build", "dist", "*.egg-info")
-    shutil.copytree(PROJECT, folder / "project", ignore=passed_over)
-    subprocess.run(
-        [sys.executable, "-c", BUILD, str(folder)],
-        cwd=folder / "project",
-        capture_output=True,
-        check=True,
-        timeout=60,
-    )
-    [built] = folder.glob("*.whl")
-    return built
-
-
-@pytest.fixture(scope="module")
-def installed(wheel: Path) -> Path:
-    """Return a folder with what a wheel of pure Python installs."""
-    folder = wheel.parent / "installed"
-    with zipfile.ZipFile(wheel) as packed:
-        packed.extractall(folder)
-    return folder
+from tests.support.wheels import SETTINGS
 
 
 def distribution(installed: Path) -> Distribution:
@@ -84,7 +42,7 @@ for module in {modules}:
 print(sys.modules["songbook"].__file__, sys.modules["songbook"].__version__, "app" in sys.modules)
 """
     done = subprocess.run(
-        [sys.executable, "-I", "-c", script],
+        [sys.executable, "-IB", "-c", script],
         cwd=installed,
         capture_output=True,
         text=True,

@@ -79,14 +79,18 @@ class Service:
     """A process that serves, in a session of its own."""
 
     def __init__(
-        self, *arguments: str, program: Sequence[str] = (sys.executable, "-m"), **environment: str
+        self,
+        *arguments: str,
+        program: Sequence[str] = (sys.executable, "-m"),
+        folder: Path | str = PROJECT,
+        **environment: str,
     ) -> None:
         self.begun = time.monotonic()
         ours = Settings.model_fields
         inherited = {name: text for name, text in os.environ.items() if name.lower() not in ours}
         self.process = subprocess.Popen(
             [*program, *arguments],
-            cwd=PROJECT,
+            cwd=folder,
             env={**inherited, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -100,7 +104,7 @@ class Service:
         assert self.process.stdout
         line = self.process.stdout.readline()
         found = re.fullmatch(
-            r"Songbook is at (http://localhost:[1-9]\d*), its documentation at \1/docs\."
+            r"\w+ is at (http://localhost:[1-9]\d*), its documentation at \1/docs\."
             r" Ctrl-C stops it\.\n",
             line,
         )
