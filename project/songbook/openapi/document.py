@@ -57,7 +57,8 @@ def describe(app: FastAPI) -> dict[str, Any]:
         }
         components["responses"] = {_name(status): _failure(status) for status in sorted(failures)}
         components["headers"] = HEADERS
-        components["securitySchemes"] = _SECURITY
+        if app.state.accounts:
+            components["securitySchemes"] = _SECURITY
         app.openapi_schema = document
     return app.openapi_schema
 

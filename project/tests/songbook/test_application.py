@@ -1,0 +1,76 @@
+"""An application is refused at its making where it could not work."""
+
+import re
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+
+from songbook import auth
+from songbook.application import create_app
+from songbook.auth import OPEN, SIGNED_IN, SUPERUSER, Account
+from songbook.config import Settings
+from songbook.http import Router
+from songbook.models import Record
+
+NEEDS = "asks who sends a request: give create_app the table class of the accounts"
+
+
+def router(permission: Any) -> Router:
+    """Return a router with one route."""
+    made = Router(prefix="/things", dependencies=[permission])
+
+    @made.post("")
+    async def create_thing() -> Response:
+        """Create a thing."""
+        return Response()
+
+    return made
+
+
+@pytest.mark.parametrize("permission", [SIGNED_IN, SUPERUSER])
+def test_a_route_that_asks_who_sends_a_request_needs_accounts(permission: Any) -> None:
+    with pytest.raises(TypeError, match=f"^/things {NEEDS}"):
+        create_app(Settings(), [router(permission)])
+
+
+def test_logins_need_accounts() -> None:
+    with pytest.raises(TypeError, match=f"^/api/auth/token {NEEDS}"):
+        create_app(Settings(), [auth.router])
+
+
+def test_writes_that_are_closed_need_accounts() -> None:
+    settings = Settings(closed_writes=True)
+
+    with pytest.raises(TypeError, match="leave out the permission and CLOSED_WRITES"):
+        create_app(settings, [router(OPEN)])
+
+
+def test_a_service_without_accounts_has_no_logins_and_asks_for_no_token() -> None:
+    document = create_app(Settings(), [router(OPEN)], title="Things").openapi()
+
+    assert [*document["paths"]] == ["/things"]
+    assert "security" not in document["paths"]["/things"]["post"]
+    assert "securitySchemes" not in document["components"]
+
+
+class Nobody(Account):
+    """Accounts that are no table."""
+
+
+class Nameless(Account, Record, table=True):
+    """Accounts without a name to sign in with."""
+
+
+@pytest.mark.parametrize(
+    ("accounts", "reason"),
+    [
+        (Nobody, "Nobody is no table: declare it with table=True"),
+        (Nameless, "Nameless lacks email, username, which accounts need"),
+    ],
+)
+def test_accounts_that_nobody_can_sign_in_to_are_refused(
+    accounts: type[Account], reason: str
+) -> None:
+    with pytest.raises(TypeError, match=f"^{re.escape(reason)}$"):
+        create_app(Settings(), [], accounts=accounts)
