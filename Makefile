@@ -13,12 +13,19 @@ export PATH := $(BIN):$(PATH)
 # The tests start a hundred Pythons, which would each compile again what they import.
 unexport PYTHONDONTWRITEBYTECODE
 
-# $(call install,what,environment,requirements): one line that says what, one that says how long it took.
+# $(call install,what,environment,requirements): a line that says what, and one that says how long it took. pip takes a
+# minute; on a terminal the line between them says what it is at.
 define install
 @printf 'Installing %s with $(if $(UV),uv,pip): %s packages\n' '$(1)' $$(sort -u $(3) | grep -c ==); begun=$$(date +%s); \
-	$(if $(UV),'$(UV)' pip install --quiet --python $(2)/bin/python,$(2)/bin/python -m pip install --quiet --disable-pip-version-check) \
-	$(addprefix -r ,$(3)) && echo "Installed $(1) in $$(($$(date +%s) - begun)) s"
+	$(if $(UV),$(call with_uv,$(2),$(addprefix -r ,$(3))),$(call with_pip,$(2),$(addprefix -r ,$(3)))) \
+	&& echo "Installed $(1) in $$(($$(date +%s) - begun)) s"
 endef
+with_uv = '$(UV)' pip install --quiet --python $(1)/bin/python $(2)
+with_pip = { $(1)/bin/python -m pip install --disable-pip-version-check --progress-bar off $(2) || echo FAILED; } | { \
+	while read -r line; do case $$line in \
+		FAILED) exit 1;; \
+		Collecting*|Installing*) if test -t 1; then printf '\r\033[K%.70s' "$$line"; fi;; \
+	esac; done; if test -t 1; then printf '\r\033[K'; fi; }
 
 .DEFAULT_GOAL := help
 .PHONY: help install run dev test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth peers clean
