@@ -28,7 +28,8 @@ COMPOSE_FILE = ROOT / "docker-compose.yml"
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
 COMPOSE = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
-SHIPPED = {"alembic.ini", "app", "config", "migrations", "requirements.txt"}
+PACKAGES = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"tests"}
+SHIPPED = {"alembic.ini", "config", "migrations", "requirements.txt", *PACKAGES}
 FIELDS = set(Settings.model_fields)
 OF_THE_IMAGE = {"host", "port", "postgres_data"}
 IN_FILES = {"database_url_file", "pg_password_file", "oauth_token_secret_file"}
@@ -77,9 +78,11 @@ def test_nothing_but_the_service_reaches_the_build() -> None:
     rules = [line for line in lines if line and not line.startswith("#")]
     assert rules[0] == "*"
     assert {rule[1:] for rule in rules if rule.startswith("!")} == SHIPPED
-    assert {"**/.*", "**/__pycache__"} < set(rules[rules.index("!requirements.txt") :])
+    assert {"**/.*", "**/__pycache__"} < set(rules[rules.index("!songbook") :])
     sources = [copy.split()[0] for copy in instructions("COPY") if not copy.startswith("--from")]
     assert set(sources) == SHIPPED
+    (compiled,) = re.findall(r"compileall -q ([\w ]+) &&", DOCKERFILE)
+    assert set(compiled.split()) == PACKAGES
 
 
 def test_compose_starts_the_service_after_its_database_and_its_migrations() -> None:
