@@ -7,6 +7,7 @@ import secrets
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -24,9 +25,12 @@ from app.settings import Settings
 from tests.support.databases import execute
 from tests.support.paths import PROJECT, ROOT
 
-COMPOSE_FILE = ROOT / "docker-compose.yml"
+COMPOSE_FILE, OVERRIDE_FILE = ROOT / "docker-compose.yml", ROOT / "docker-compose.override.yml"
+SETTINGS_FILE = ROOT / "docker-compose.env"
+SITECUSTOMIZE = PROJECT / "development" / "sitecustomize.py"
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_FILE.read_text())["services"]
+OVERRIDES: dict[str, dict[str, Any]] = yaml.safe_load(OVERRIDE_FILE.read_text())["services"]
 COMPOSE = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
 PACKAGES = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"tests"}
 SHIPPED = {"alembic.ini", "config", "migrations", "requirements.txt", *PACKAGES}
@@ -35,7 +39,14 @@ OF_THE_IMAGE = {"host", "port", "postgres_data"}
 IN_FILES = {"database_url_file", "pg_password_file", "oauth_token_secret_file"}
 NAMES = (FIELDS - OF_THE_IMAGE) | IN_FILES | {name.lower() for name in Settings.aliases.values()}
 
+PRODUCTION = ("-f", COMPOSE_FILE.name)
+DEVELOPMENT = ()
+OWNERS = [0, 1000] if os.getuid() == 0 else [os.getuid()]
+
 in_containers = pytest.mark.timeout(900)
+each_form = pytest.mark.parametrize(
+    "form", [PRODUCTION, DEVELOPMENT], ids=["production", "development"]
+)
 
 
 def instructions(name: str) -> list[str]:
@@ -86,7 +97,7 @@ def test_nothing_but_the_service_reaches_the_build() -> None:
 
 
 def test_compose_starts_the_service_after_its_database_and_its_migrations() -> None:
-    assert set(SERVICES) == {"db", "db-test", "share", "migrate", "web"}
+    assert set(SERVICES) == {"db", "db-test", "migrate", "web"}
     waits = {name: wait["condition"] for name, wait in SERVICES["web"]["depends_on"].items()}
     assert waits == {"db": "service_healthy", "migrate": "service_completed_successfully"}
     assert SERVICES["migrate"]["depends_on"]["db"] == {"condition": "service_healthy"}
@@ -110,28 +121,156 @@ def test_the_test_database_is_as_the_other_but_asked_for_private_and_forgetful()
     assert "db-test" not in waits
 
 
-@pytest.mark.parametrize("name", ["share", "migrate", "web"])
+@pytest.mark.parametrize("name", ["migrate", "web"])
 def test_compose_gives_no_right_that_is_not_needed(name: str) -> None:
     service = SERVICES[name]
     assert service["read_only"]
     assert service["cap_drop"] == ["ALL"]
-    assert service.get("cap_add", []) == (["FOWNER"] if name == "share" else [])
     assert service["security_opt"] == ["no-new-privileges:true"]
-    assert ("user" in service) == (name == "share")
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert not {"cap_add", "user", "privileged"} & set(service)
 
 
-@pytest.mark.parametrize("name", sorted(NAMES))
-def test_every_setting_can_be_given_to_compose(name: str) -> None:
-    assert name.upper() in SERVICES["web"]["environment"]
-    assert SERVICES["migrate"]["environment"] == SERVICES["web"]["environment"]
+def test_the_production_form_has_nothing_of_the_clone() -> None:
+    mounts = {
+        name: service["volumes"] for name, service in SERVICES.items() if "volumes" in service
+    }
+    assert mounts == {"db": ["data:/var/lib/postgresql"]}
+
+
+@pytest.mark.parametrize("path", [COMPOSE_FILE, OVERRIDE_FILE], ids=["production", "development"])
+def test_no_program_stands_in_yaml(path: Path) -> None:
+    texts = [*strings(yaml.safe_load(path.read_text()))]
+    assert not [text for text in texts if "\n" in text or "import " in text]
+    assert not {"-c", "sh", "bash"} & set(texts)
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Give every text of a document, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in [*value, *value.values()] if isinstance(value, dict) else value:
+            yield from strings(each)
+
+
+def test_every_setting_reaches_the_service_by_its_file() -> None:
+    lines = SETTINGS_FILE.read_text().splitlines()
+    names = [line for line in lines if line and not line.startswith("#")]
+    assert len(names) == len(set(names))
+    assert {name.lower() for name in names} == NAMES - {"database_url"}
+    assert SERVICES["web"]["env_file"] == SERVICES["migrate"]["env_file"] == SETTINGS_FILE.name
 
 
 def test_compose_decides_nothing_but_where_the_database_is() -> None:
-    given = {name: text for name, text in SERVICES["web"]["environment"].items() if text}
-    assert given == {
+    environment = {
         "DATABASE_URL": "${DATABASE_URL-postgresql+asyncpg://postgres:postgres@db:5432/foo}",
     }
-    assert {name.lower() for name in SERVICES["web"]["environment"]} == NAMES
+    assert SERVICES["web"]["environment"] == SERVICES["migrate"]["environment"] == environment
+
+
+def test_development_adds_the_clone_its_owner_and_reload_and_nothing_else() -> None:
+    assert set(OVERRIDES) == {"migrate", "web"}
+    clone = {"user", "cap_add", "environment", "volumes"}
+    assert (set(OVERRIDES["migrate"]), set(OVERRIDES["web"])) == (clone, clone | {"command"})
+    for service in OVERRIDES.values():
+        # what Docker gives to every container has these, and ten more
+        assert service["cap_add"] == ["DAC_OVERRIDE", "KILL", "SETGID", "SETUID"]
+        assert not {name.lower() for name in service["environment"]} & NAMES
+    command = OVERRIDES["web"]["command"].split()
+    assert "--reload" in command
+    assert {
+        command[at + 1] for at, part in enumerate(command) if part == "--reload-dir"
+    } == PACKAGES
+
+
+def test_development_mounts_what_the_image_was_made_of_and_writes_migrations_alone() -> None:
+    for service in OVERRIDES.values():
+        mounts = [mount.split(":") for mount in service["volumes"]]
+        places = {source: target for source, target, _ in mounts}
+        development = {"./project/development": "/usr/src/development"}
+        shipped = SHIPPED - {"requirements.txt"}
+        assert places == development | {f"./project/{it}": f"/usr/src/app/{it}" for it in shipped}
+        assert all((ROOT / source).exists() for source in places)
+        writable = [source for source, _, options in mounts if "ro" not in options.split(",")]
+        assert writable == ["./project/migrations"]
+        assert service["environment"]["PYTHONPATH"] == places["./project/development"]
+        assert service["environment"]["RUN_AS_OWNER_OF"] == places["./project/migrations"]
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another account")
+@pytest.mark.parametrize("owner", [0, 1000])
+def test_python_becomes_the_owner_of_the_clone(tmp_path: Path, owner: int) -> None:
+    os.chown(tmp_path, owner, owner)
+    place = {"PYTHONPATH": str(SITECUSTOMIZE.parent), "RUN_AS_OWNER_OF": str(tmp_path)}
+    tell = "import os; print(os.getresuid(), os.getresgid(), os.getgroups())"
+    said = run(sys.executable, "-c", tell, env={**os.environ, **place})
+    if owner:
+        assert said == f"{(owner,) * 3} {(owner,) * 3} []\n"
+    else:
+        assert said.startswith(f"{(0, 0, 0)} ")
+
+
+def is_compose_there() -> bool:
+    if not shutil.which(COMPOSE[0]):
+        return False
+    version = [*COMPOSE, "version"]
+    return not subprocess.run(version, capture_output=True, check=False).returncode
+
+
+def composed(form: tuple[str, ...], folder: Path, **given: str) -> dict[str, Any]:
+    """Return the services that Compose reads, in a folder that may have a file `.env`."""
+    if (
+        not shutil.which(COMPOSE[0])
+        or subprocess.run([*COMPOSE, "version"], check=False).returncode
+    ):
+        pytest.skip("there is no Compose here")
+    (folder / "project").mkdir(exist_ok=True)
+    for path in (COMPOSE_FILE, OVERRIDE_FILE, SETTINGS_FILE):
+        shutil.copy(path, folder)
+    environment = {key: text for key, text in os.environ.items() if key.lower() not in NAMES}
+    said = run(*COMPOSE, *form, "config", env={**environment, **given}, cwd=folder)
+    return dict(yaml.safe_load(said)["services"])
+
+
+@each_form
+def test_compose_hands_on_what_is_written_and_what_is_exported(
+    form: tuple[str, ...], tmp_path: Path
+) -> None:
+    services = composed(form, tmp_path)
+    for name in ("migrate", "web"):
+        environment = services[name]["environment"]
+        assert environment["DATABASE_URL"].endswith("@db:5432/foo")
+        given = {key.lower() for key, text in environment.items() if text is not None}
+        assert given & NAMES == {"database_url"}
+
+    (tmp_path / ".env").write_text("WORKERS=2\nPG_HOST=elsewhere\nDATABASE_URL=\nLOG_LEVEL=ERROR\n")
+    services = composed(form, tmp_path, OAUTH_TOKEN_SECRET_FILE="/a/file", LOG_LEVEL="DEBUG")
+    for name in ("migrate", "web"):
+        environment = services[name]["environment"]
+        told = {key: text for key, text in environment.items() if text is not None}
+        assert {key: told[key] for key in told if key.lower() in NAMES} == {
+            "DATABASE_URL": "",
+            "LOG_LEVEL": "DEBUG",
+            "OAUTH_TOKEN_SECRET_FILE": "/a/file",
+            "PG_HOST": "elsewhere",
+            "WORKERS": "2",
+        }
+
+
+def without(keys: set[str], service: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in service.items() if key not in keys}
+
+
+def test_development_keeps_the_limits_of_production(tmp_path: Path) -> None:
+    production, development = composed(PRODUCTION, tmp_path), composed(DEVELOPMENT, tmp_path)
+    assert production.keys() == development.keys()
+    for name in ("migrate", "web"):
+        added = {"cap_add", "command", "environment", "user", "volumes"}
+        added.add("pull_policy")  # 1.29 loses it when it reads two files
+        assert without(added, development[name]) == without(added, production[name])
+    assert production["db"] == development["db"]
 
 
 def hindrance() -> str | None:
