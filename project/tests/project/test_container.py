@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -40,7 +41,7 @@ IN_FILES = {"database_url_file", "pg_password_file", "oauth_token_secret_file"}
 NAMES = (FIELDS - OF_THE_IMAGE) | IN_FILES | {name.lower() for name in Settings.aliases.values()}
 
 PRODUCTION = ("-f", COMPOSE_FILE.name)
-DEVELOPMENT = ()
+DEVELOPMENT: tuple[str, ...] = ()
 OWNERS = [0, 1000] if os.getuid() == 0 else [os.getuid()]
 
 in_containers = pytest.mark.timeout(900)
@@ -309,9 +310,10 @@ def wait_until(happened: Callable[[], bool], seconds: float = 60) -> None:
 
 @dataclass
 class Stack:
-    """A fresh clone under a project name, an image name and a port of its own."""
+    """A fresh clone in one of the forms, under names and at ports of its own."""
 
     clone: Path
+    form: tuple[str, ...]
     name: str = field(default_factory=lambda: f"songbook-test-{secrets.token_hex(4)}")
     port: int = field(default_factory=free_port)
     test_port: int = field(default_factory=free_port)
@@ -332,7 +334,8 @@ class Stack:
         ours["TEST_DB_PORT"] = str(self.test_port)
         kept = {key: value for key, value in os.environ.items() if key.lower() not in NAMES}
         environment = {**kept, **ours, **more}
-        return run(*COMPOSE, *arguments, check=check, input=given, env=environment, cwd=self.clone)
+        command = (*COMPOSE, *self.form, *arguments)
+        return run(*command, check=check, input=given, env=environment, cwd=self.clone)
 
     def up(self) -> None:
         """Build and start, or find that all is there, and wait for the first answer."""
@@ -347,49 +350,95 @@ class Stack:
             return None
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """Give a fresh clone in which a secret lies, one for each worker; leave nothing in Docker."""
+def standing(stack: Stack, owner: int) -> Iterator[Stack]:
+    """Give a stack whose clone only its owner can read; leave nothing in Docker."""
     if reason := hindrance():
         pytest.skip(reason)
-    stack = Stack(tmp_path_factory.mktemp("clone"))
     local = shutil.ignore_patterns(".*", "__pycache__")
-    shutil.copy(COMPOSE_FILE, stack.clone)
+    for path in (COMPOSE_FILE, OVERRIDE_FILE, SETTINGS_FILE):
+        shutil.copy(path, stack.clone)
     shutil.copytree(PROJECT, stack.clone / "project", ignore=local)
     shutil.copy(PROJECT / ".dockerignore", stack.clone / "project")
     (stack.clone / "project" / ".env").write_text("SECRET=of-this-machine\n")
+    for path in (stack.clone, *stack.clone.rglob("*")):
+        os.chown(path, owner, owner)
+        path.chmod(path.stat().st_mode & 0o700)
     yield stack
     stack.compose("--profile", "test", "down", "-v")
     run("docker", "image", "rm", "--force", stack.name)
 
 
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """Give a fresh clone in the form for production, one for each worker."""
+    yield from standing(Stack(tmp_path_factory.mktemp("clone"), PRODUCTION), os.getuid())
+
+
+@pytest.fixture
+def owner(request: pytest.FixtureRequest) -> int:
+    """Return the number of the account that owns the clone."""
+    return int(request.param)
+
+
+@pytest.fixture
+def development(tmp_path: Path, owner: int) -> Iterator[Stack]:
+    """Give a fresh clone in the form for development."""
+    yield from standing(Stack(tmp_path, DEVELOPMENT), owner)
+
+
 @in_containers
-def test_the_tutorial_s_lines_work_twice_on_a_fresh_clone(stack: Stack) -> None:
-    versions = stack.clone / "project" / "migrations" / "versions"
-    revisions = set(versions.iterdir())
+@pytest.mark.parametrize("owner", OWNERS, indirect=True)
+def test_the_tutorial_s_lines_work_twice_on_a_fresh_clone(development: Stack, owner: int) -> None:
+    alembic = ("exec", "-T", "web", "alembic")
+    psql = ("exec", "-T", "db", "psql", "--username=postgres", "--dbname=foo")
+    versions = development.clone / "project" / "migrations" / "versions"
+    songs = development.clone / "project" / "app" / "resources" / "songs.py"
+    revisions, model = set(versions.iterdir()), songs.read_text()
     for _ in range(2):
-        stack.up()
+        development.up()
         for _again in range(2):
-            stack.compose("exec", "-T", "web", "alembic", "upgrade", "head")
-        stack.compose(
-            *("exec", "-T", "web", "alembic", "revision", "--autogenerate", "-m", "nothing new")
+            development.compose(*alembic, "upgrade", "head")
+        assert " song " in development.compose(*psql, given="\\dt\n")
+
+        line = r"^    year: Year \| None .*$"
+        songs.write_text(
+            re.sub(line, r"\g<0>\n    tempo: Year | None = None", model, flags=re.MULTILINE)
         )
+        development.compose(*alembic, "revision", "--autogenerate", "-m", "add tempo")
         (revision,) = set(versions.iterdir()) - revisions
-        with revision.open("a") as file:  # whoever owns the clone may edit it
-            file.write("# read\n")
         assert "import sqlmodel" in revision.read_text()
+        assert "op.add_column('song', sa.Column('tempo'" in revision.read_text()
+        assert [path for path in versions.rglob("*") if path.stat().st_uid != owner] == []
+        development.compose(*alembic, "upgrade", "head")
+        wait_until(lambda: "tempo" in str(development.answers("/openapi.json")))
+        body = {"name": "Midnight Fit", "artist": "Mogwai", "tempo": 120}
+        assert httpx.post(f"{development.url}/songs", json=body).json()["tempo"] == 120
+
+        assert "Traceback" not in development.compose("logs", "web")
+        development.compose("down", "-v")
         revision.unlink()
-        psql = ("psql", "--username=postgres", "--dbname=foo")
-        assert " song " in stack.compose("exec", "-T", "db", *psql, given="\\dt\n")
-        assert "Traceback" not in stack.compose("logs", "web")
-        stack.compose("down", "-v")
+        songs.write_text(model)
+
+
+@in_containers
+@pytest.mark.parametrize("owner", OWNERS[-1:], indirect=True)
+def test_development_runs_as_the_owner_of_the_clone(development: Stack, owner: int) -> None:
+    development.up()
+    tell = "import os; print(os.getuid(), os.getgroups())"
+    assert development.compose("exec", "-T", "web", "python", "-c", tell) == f"{owner} []\n"
+    served = ("exec", "-T", "web", "sh", "-c", "grep -h ^Uid: /proc/[0-9]*/status")
+    users = [int(line.split()[1]) for line in development.compose(*served).splitlines()]
+    assert users.count(owner) >= 2  # what watches the files, and what serves
+    begun = time.monotonic()
+    development.compose("stop", "web")
+    assert time.monotonic() - begun < 9  # after thirty seconds it would have been killed
 
 
 @in_containers
 def test_the_service_has_no_rights_and_says_that_it_is_well(stack: Stack) -> None:
     stack.up()
     assert stack.compose("exec", "-T", "web", "id", "-u").strip() == "10001"
-    for place in ("/", "/usr/src/app/app/"):
+    for place in ("/", "/usr/src/app/app/", "/usr/src/app/migrations/versions/"):
         written = stack.compose("exec", "-T", "web", "touch", f"{place}written", check=False)
         assert "Read-only file system" in written
     status = stack.compose("exec", "-T", "web", "cat", "/proc/1/status")
@@ -486,16 +535,23 @@ def test_production_takes_its_secret_from_a_file_and_does_not_start_without(stac
     said = stack.compose(*serve, check=False, ENVIRONMENT="prod")
     assert "songbook: OAUTH_TOKEN_SECRET is missing" in said
 
-    secret = stack.clone / "oauth_token_secret"
+    # as docs/container.md has it
+    documented = (ROOT / "docs" / "container.md").read_text()
+    (example,) = re.findall(r"`docker-compose\.prod\.yml`,\n\n((?: {4}.*\n)+)", documented)
+    (stack.clone / "docker-compose.prod.yml").write_text(textwrap.dedent(example))
+    secret = stack.clone / "secrets" / "oauth_token_secret"
+    secret.parent.mkdir()
     secret.write_text(f"{secrets.token_urlsafe(48)}\n")
     secret.chmod(0o644)  # the account of the service has to read it
-    place = f"{secret}:/run/secrets/oauth_token_secret:ro,z"
-    listed = stack.compose(
-        *("run", "--rm", "--no-deps", "-T", "-v", place, "web", "python", "-m", "app", "settings"),
-        ENVIRONMENT="prod",
-        OAUTH_TOKEN_SECRET_FILE="/run/secrets/oauth_token_secret",
+    prod = Stack(
+        stack.clone, (*PRODUCTION, "-f", "docker-compose.prod.yml"), stack.name, stack.port
     )
+    prod.up()
+    body = {"name": "Helicon", "artist": "Mogwai"}
+    assert httpx.post(f"{prod.url}/songs", json=body).status_code == 401
+    listed = prod.compose("exec", "-T", "web", "python", "-m", "app", "settings")
     assert re.search(r"OAUTH_TOKEN_SECRET +\*{3} +file /run/secrets/oauth_token_secret", listed)
     assert re.search(r"CLOSED_WRITES +true +config/prod\.env", listed)
     assert re.search(r"DATABASE_URL +\S+://postgres:\*{3}@db:5432/foo +environment", listed)
     assert secret.read_text().strip() not in listed
+    assert secret.read_text().strip() not in run("docker", "inspect", prod.web)
