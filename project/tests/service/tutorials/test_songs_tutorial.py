@@ -163,7 +163,9 @@ def test_compose_tells_the_service_where_its_database_is(monkeypatch: pytest.Mon
     assert Settings.load().url == make_url(told)
 
 
-def test_compose_lets_alembic_write_its_revisions_into_the_clone() -> None:
-    written = "./project/migrations/versions:/usr/src/app/migrations/versions:z"
+def test_compose_lets_alembic_read_the_models_of_the_clone_and_write_its_revisions_there() -> None:
+    override = (PROJECT.parent / "docker-compose.override.yml").read_text()
+    mounts = yaml.safe_load(override)["services"]["web"]["volumes"]
 
-    assert written in SERVICES["web"]["volumes"]
+    assert "./project/app:/usr/src/app/app:ro,z" in mounts
+    assert "./project/migrations:/usr/src/app/migrations:z" in mounts
