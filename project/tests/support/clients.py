@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
-from sqlalchemy import insert, text
+from sqlalchemy import insert
 from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -26,7 +26,7 @@ from songbook.db.database import Database
 from songbook.http.dependencies import SessionDep
 from songbook.http.routing import Router
 from songbook.models.tables import table_of
-from tests.support.databases import EMPTY, spelled
+from tests.support.databases import empty, spelled
 from tests.support.leaks import PASSWORD, assert_discreet_answer
 from tests.support.resources import PRINCIPAL, Resource
 
@@ -60,8 +60,8 @@ async def client(app: FastAPI, request: pytest.FixtureRequest) -> AsyncIterator[
 
     In a test of each resource it sends the token of a superuser where the resource asks for one.
     """
-    async with app.state.database.engine.begin() as connection:
-        await connection.execute(text(EMPTY))
+    async with app.state.database.engine.connect() as connection:
+        await empty(connection)
     client = client_of(app)
     if "resource" in request.fixturenames:
         tested = request.getfixturevalue("resource")

@@ -207,7 +207,7 @@ def has_server(folder: Path) -> bool:
 
 
 # TRUNCATE makes every table and index anew, which takes 31 ms; this takes 2 ms. No trigger objects.
-EMPTY = r"""
+_EMPTY = """
 DO $$
 DECLARE found text;
 BEGIN
@@ -217,11 +217,18 @@ BEGIN
         EXECUTE format('DELETE FROM %I', found);
     END LOOP;
     FOR found IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP
-        PERFORM setval(found\:\:regclass, 1, false);
+        PERFORM setval(found::regclass, 1, false);
     END LOOP;
 END
 $$
 """
+
+
+async def empty(connection: AsyncConnection) -> None:
+    """Delete all rows of all tables, in one round trip; ids begin with 1 again."""
+    driver = (await connection.get_raw_connection()).driver_connection
+    assert driver
+    await driver.execute(_EMPTY)
 
 
 async def waiting(connection: AsyncConnection, number: int) -> None:

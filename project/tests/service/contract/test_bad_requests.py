@@ -22,7 +22,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel import SQLModel
 
 from songbook.http.requests import MAX_JSON_DEPTH
-from tests.support.databases import EMPTY, spelled
+from tests.support.databases import empty, spelled
 from tests.support.paths import PROJECT
 from tests.support.processes import free_port
 from tests.support.raw_http import PATIENCE, Reply, Served, chunked, head, message, read_reply
@@ -445,8 +445,8 @@ class Stored:
 
     async def reset(self) -> None:
         """Leave one song, and nothing else."""
-        for statement in (EMPTY, "INSERT INTO song (name, artist) VALUES ('a', 'b')"):
-            await self.connection.execute(text(statement))
+        await empty(self.connection)
+        await self.connection.execute(text("INSERT INTO song (name, artist) VALUES ('a', 'b')"))
         self.one_song = await self.hash()
 
     async def is_unchanged(self) -> bool:

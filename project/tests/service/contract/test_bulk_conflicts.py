@@ -126,6 +126,7 @@ NAMES = st.sampled_from(["a", "b", "B", "é", "x y"])
 ROWS = st.lists(st.tuples(NAMES, st.integers(0, 3)), max_size=8)
 
 
+@pytest.mark.long
 @settings(max_examples=40)
 @given(before=st.dictionaries(NAMES, st.integers(0, 3)), rows=ROWS)
 @pytest.mark.parametrize("on_conflict", ["skip", "update"])
@@ -212,6 +213,7 @@ async def test_imports_at_once_that_mind_each_other_are_all_stored(
     assert sum(report["stored"] for report in reports) == (200 if on_conflict == "skip" else 1200)
 
 
+@pytest.mark.long
 async def test_of_imports_that_lock_each_other_out_none_is_stored_in_part(
     client: AsyncClient, session: AsyncSession
 ) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from songbook.http.media_types import CSV, NDJSON
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.clients import add_user, log_in, sign_in, signed_in
-from tests.support.databases import EMPTY, all_rows
+from tests.support.databases import all_rows, empty
 from tests.support.leaks import PASSWORD
 from tests.support.resources import PRINCIPAL
 from tests.support.ways import (
@@ -303,8 +303,8 @@ async def test_a_handler_that_fastapi_solves_tries_as_one_that_is_called_directl
         return [(answer.status_code, without_request_id(answer)) for answer in answers]
 
     expected = await talk()
-    async with app.state.database.engine.begin() as connection:
-        await connection.execute(text(EMPTY))
+    async with app.state.database.engine.connect() as connection:
+        await empty(connection)
     app.dependency_overrides = {overridden: overridden}
     try:
         assert await talk() == expected

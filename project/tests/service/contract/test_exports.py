@@ -61,6 +61,7 @@ def rows_in(array: str) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 @settings(max_examples=15)
 @given(drawn=ROWS)
 async def test_an_export_has_the_rows_of_the_list_as_json_spells_them(

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
-from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from app.main import create_app
@@ -17,7 +16,7 @@ from app.settings import Settings
 from songbook.http.media_types import CSV
 from tests.support.asserts import assert_problem
 from tests.support.clients import add_user, client_of, lines_of, sign_in, signed_in
-from tests.support.databases import EMPTY, all_rows, spelled
+from tests.support.databases import all_rows, empty, spelled
 from tests.support.leaks import PASSWORD
 from tests.support.resources import PRINCIPAL, Resource
 from tests.support.ways import (
@@ -424,8 +423,8 @@ async def test_a_handler_that_fastapi_solves_writes_as_one_that_is_called_direct
         """Do nothing: that there is an override is enough."""
 
     expected, rows = await talk(client), await all_rows(app)
-    async with app.state.database.engine.begin() as connection:
-        await connection.execute(text(EMPTY))
+    async with app.state.database.engine.connect() as connection:
+        await empty(connection)
     app.dependency_overrides = {overridden: overridden}
     try:
         answers = await talk(client)

@@ -189,6 +189,7 @@ def test_the_table_is_the_tutorial_s(migrated_url: URL) -> None:
     assert key == "pk_todo"
 
 
+@pytest.mark.long
 def test_alembic_s_commands_need_no_option_in_project(
     scratch_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

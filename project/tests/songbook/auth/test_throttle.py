@@ -178,6 +178,7 @@ async def test_logins_with_the_same_keys_in_any_order_do_not_deadlock(busy_db: D
         await run(busy_db, "UPDATE login_tries SET since = now() - interval '1 day'")
 
 
+@pytest.mark.long
 async def test_those_who_remove_rows_and_those_who_count_in_them_do_not_deadlock(
     busy_db: Database,
 ) -> None:

@@ -316,6 +316,7 @@ def test_no_bytes_are_taken_for_a_token(parts: list[bytes]) -> None:
         assert not is_believed(signed(claims(), parts[1].decode()))
 
 
+@pytest.mark.long
 @given(st.dictionaries(NAMES, JSON), st.dictionaries(HEADERS, JSON), JSON)
 def test_whatever_is_signed_is_read_or_refused(
     given: dict[str, Any], headers: dict[str, Any], other: Any

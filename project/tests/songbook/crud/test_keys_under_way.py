@@ -33,9 +33,9 @@ from songbook.http.routing import Router
 from tests.support.asserts import assert_problem, assert_unavailable
 from tests.support.clients import service_on
 from tests.support.databases import (
-    EMPTY,
     backends,
     beside,
+    empty,
     spelled,
     terminate,
     waiting,
@@ -61,7 +61,7 @@ ROWS = {"content": "name,artist\na,b\nc,d\n", "headers": {**KEY, "Content-Type":
 async def _empty(breakable_url: URL) -> None:
     """Begin with empty tables."""
     async with beside(breakable_url) as connection:
-        await connection.execute(text(EMPTY))
+        await empty(connection)
 
 
 async def post(client: AsyncClient, body: Any = SONG, path: str = "/songs") -> Response:

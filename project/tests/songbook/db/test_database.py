@@ -453,6 +453,7 @@ async def unique_names(breakable_url: URL) -> AsyncIterator[None]:
     table_of(Song).indexes.discard(index)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("unique_names")
 async def test_one_of_many_that_store_the_same_at_once_succeeds(breakable_url: URL) -> None:
     async with service_on(breakable_url, pool_timeout=10) as (client, _):

@@ -39,6 +39,7 @@ def test_a_pattern_matches_the_numbers_of_its_range_and_no_other(
         assert matches(pattern, str(number)) is (low <= number <= high), number
 
 
+@pytest.mark.long
 def test_every_range_of_three_digits_is_matched_exactly() -> None:
     for low in range(-130, 131, 3):
         for high in range(low, 131, 7):
