@@ -18,6 +18,7 @@ from app.settings import Settings
 from songbook.http.routing import Route
 from songbook.models.bases import Fields, Partial, Record, RecordPublic
 from songbook.models.discovery import family
+from tests.support.copies import copied_project
 from tests.support.paths import PROJECT
 
 PACKAGES = ("app", "songbook")
@@ -53,17 +54,49 @@ def public(tree: ast.Module | ast.ClassDef) -> Iterator[Definition]:
                 yield from public(node)
 
 
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    """Hold the imports against the contracts, in a process, because it silences the loggers."""
+    command = [sys.executable, "-c", "from importlinter import cli; cli.lint_imports_command()"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.processes
-def test_a_module_imports_only_from_the_floors_below_it() -> None:
-    # in a process of its own, because it silences the loggers of the one that it runs in
-    linter = [
-        sys.executable,
-        "-c",
-        "from importlinter import cli; cli.lint_imports_command()",
-    ]
-    checked = subprocess.run(linter, cwd=PROJECT, capture_output=True, text=True, check=False)
+def test_a_module_imports_only_from_the_layers_below_it() -> None:
+    checked = lint_imports(PROJECT)
 
     assert checked.returncode == 0, checked.stdout
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("module", "line", "contract"),
+    [
+        ("app/resources/users.py", "from app.resources.songs import Song", "Resources may"),
+        ("songbook/crud/responses.py", "from songbook.lists import Page", "A package of"),
+        ("songbook/models/bases.py", "from app.settings import Settings", "The library does"),
+        ("app/settings.py", "from app.resources.songs import Song", "A module of the service"),
+    ],
+)
+def test_an_import_that_is_for_the_type_checker_only_counts_as_well(
+    tmp_path: Path, module: str, line: str, contract: str
+) -> None:
+    """Two resources that refer to each other are a circle, whenever they are imported."""
+    copy = copied_project(tmp_path)
+    songs = copy / "app" / "resources" / "songs.py"
+    songs.write_text("from app.resources.users import User\n" + songs.read_text())
+    assert lint_imports(copy).returncode == 0
+    text = (copy / module).read_text()
+    checked = f"from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    {line}\n"
+    (copy / module).write_text(checked + text)
+
+    broken = lint_imports(copy)
+
+    assert broken.returncode == 1
+    assert re.findall(r"^(.*) BROKEN$", broken.stdout, re.MULTILINE) == [
+        found
+        for found in re.findall(r"^(.*) (?:BROKEN|KEPT)$", broken.stdout, re.MULTILINE)
+        if found.startswith(contract)
+    ]
 
 
 @each_module

@@ -538,3 +538,26 @@ def test_the_script_takes_the_python_that_has_the_packages(tmp_path: Path) -> No
     installed.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     installed.chmod(0o755)
     assert started().startswith("songbook: no PostgreSQL answers at 127.0.0.1:1: ")
+
+
+def test_a_service_in_development_starts_anew_when_its_code_changes(tmp_path: Path) -> None:
+    copy = copied_project(tmp_path)
+    module = copy / "app" / "health.py"
+    arguments = ("app", "serve", "--reload")
+    service = Service(*arguments, folder=copy, DATABASE_URL=NOWHERE, PORT=str(free_port()))
+
+    def answers(text: str) -> bool:
+        try:
+            return httpx.get(f"{service.address}/ping").json() == {"ping": text}
+        except httpx.TransportError:
+            return False
+
+    with ended_at_last(service):
+        service.address = service.said()
+        wait_until(lambda: answers("pong!"))
+        module.write_text(module.read_text().replace("pong!", "pang!"))
+        wait_until(lambda: answers("pang!"))
+        end = service.end(signal.SIGINT)
+
+    assert re.search(r'"GET /ping HTTP/1.1" 200', end.printed)
+    assert end.code == 0
