@@ -11,7 +11,10 @@ import pytest
 from tests.support.paths import PROJECT
 
 ROOT = PROJECT.parent
-pytestmark = pytest.mark.timeout(180)  # nine programs, of which a busy machine makes long ones
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.timeout(180),  # nine programs, of which a busy machine makes long ones
+]
 
 FAULTS = {
     "end-of-file": ("end.md", "A line without an end"),

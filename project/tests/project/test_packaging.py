@@ -11,6 +11,8 @@ import songbook
 from tests.support.paths import PROJECT
 from tests.support.wheels import SETTINGS
 
+pytestmark = pytest.mark.processes
+
 
 def distribution(installed: Path) -> Distribution:
     [metadata] = installed.glob("*.dist-info")
