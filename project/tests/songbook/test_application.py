@@ -12,6 +12,7 @@ from songbook.auth import OPEN, SIGNED_IN, SUPERUSER, Account
 from songbook.config import Settings
 from songbook.http import Router
 from songbook.models import Record
+from tests.support.samples import Apart
 
 NEEDS = "asks who sends a request: give create_app the table class of the accounts"
 
@@ -58,7 +59,7 @@ class Nobody(Account):
     """Accounts that are no table."""
 
 
-class Nameless(Account, Record, table=True):
+class Nameless(Account, Record, Apart, table=True):
     """Accounts without a name to sign in with."""
 
 
