@@ -548,7 +548,7 @@ def test_a_service_in_development_starts_anew_when_its_code_changes(tmp_path: Pa
 
     def answers(text: str) -> bool:
         try:
-            return httpx.get(f"{service.address}/ping").json() == {"ping": text}
+            return bool(httpx.get(f"{service.address}/ping").json() == {"ping": text})
         except httpx.TransportError:
             return False
 
