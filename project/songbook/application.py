@@ -14,7 +14,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from songbook.auth import Account, Accounts, logins
-from songbook.config import Settings
+from songbook.config import Settings, check_production
 from songbook.db import Database, located
 from songbook.errors import Problem, handle
 from songbook.http import Front, Route, add_alias
@@ -37,7 +37,7 @@ def create_app(
     what is at the second ones; `options` are FastAPI's own. Raises StartError for settings that
     production must not have, and TypeError for a route that needs accounts where there are none.
     """
-    settings.check_production()
+    check_production(settings)
     app = FastAPI(
         debug=settings.debug,
         lifespan=_lifespan,

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from songbook.cli.bulk import BulkCommands
 from songbook.cli.maintenance import MaintenanceCommands
 from songbook.cli.service import Service
-from songbook.config import Settings, StartError, setting_lines
+from songbook.config import Settings, StartError, check_production, setting_lines
 from songbook.db import SilentError, check_database, located
 from songbook.server import check_address, run
 
@@ -108,7 +108,7 @@ class Commands:
         options = {"host": host, "port": port, "workers": workers}
         given = {name: value for name, value in options.items() if value is not None}
         settings = self.service.settings.load(**given)
-        settings.check_production()
+        check_production(settings)
         port = check_address(settings.host, settings.port)
         # uvicorn raises the signal again when it has finished: the exit handlers must still run
         signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))

@@ -1,16 +1,9 @@
-"""What production must not have, and the secret that signs tokens where none is set."""
+"""What production must not have."""
 
 import re
-import secrets
-from typing import TYPE_CHECKING
 
+from songbook.config.settings import Settings
 from songbook.config.sources import StartError
-
-if TYPE_CHECKING:
-    from songbook.config.settings import Settings
-
-RANDOM_SECRET = secrets.token_urlsafe(48)
-"""What this process signs with when no secret is set."""
 
 _BYTES = 32
 _CHARACTERS = 8
@@ -19,9 +12,15 @@ _PLACEHOLDERS = ("changeme", "secret", "default", "placeholder", "example", "pas
 _PUBLISHED = {"09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7"}
 
 
-def check(settings: "Settings", secret: str | None) -> None:
-    """Raise StartError for a weak secret, for settings that tell too much, and for blind trust."""
-    if fault := weakness(secret):
+def check_production(settings: Settings) -> None:
+    """Raise StartError for what production must not have.
+
+    That is a weak secret, settings that tell too much, and trust in every proxy.
+    """
+    if settings.environment != "prod":
+        return
+    secret = settings.oauth_token_secret
+    if fault := weakness(secret.get_secret_value() if secret else None):
         advice = "make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
         raise StartError(f"OAUTH_TOKEN_SECRET {fault}, and this is production: {advice}.")
     is_debugged = settings.log_level == "DEBUG"

@@ -1,5 +1,6 @@
 """The settings of every service, typed; a service adds its own in a class that inherits them."""
 
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
@@ -9,10 +10,13 @@ from pydantic import PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
-from songbook.config import production, sources
+from songbook.config import sources
 from songbook.config.sources import StartError
 from songbook.config.types import DatabaseUrl, Level, Minutes, Origins, Port, Proxies, Tries
 from songbook.config.urls import composed
+
+_RANDOM_SECRET = secrets.token_urlsafe(48)
+"""What this process signs with when no secret is set."""
 
 
 class Settings(BaseSettings):
@@ -179,12 +183,7 @@ class Settings(BaseSettings):
     @property
     def token_secret(self) -> str:
         """Return the secret that signs tokens; unset, it is random, and the process's own."""
-        return _revealed(self.oauth_token_secret) or production.RANDOM_SECRET
-
-    def check_production(self) -> None:
-        """Raise StartError for what production must not have."""
-        if self.environment == "prod":
-            production.check(self, _revealed(self.oauth_token_secret))
+        return _revealed(self.oauth_token_secret) or _RANDOM_SECRET
 
 
 def _revealed(secret: SecretStr | None) -> str | None:

@@ -22,7 +22,7 @@ from uvicorn.middleware.proxy_headers import _TrustedHosts
 from app.settings import Settings
 from songbook.config import StartError
 from songbook.config.listing import spelled
-from songbook.config.production import weakness
+from songbook.config.production import check_production, weakness
 from tests.support.databases import execute
 from tests.support.paths import PROJECT, ROOT
 
@@ -661,10 +661,10 @@ def test_a_secret_that_can_be_guessed_is_called_what_it_is(
     assert weakness(secret) == fault
     settings = Settings.load(environment="prod", oauth_token_secret=secret)
     if fault is None:
-        settings.check_production()
+        check_production(settings)
         return
     with pytest.raises(StartError) as refused:
-        settings.check_production()
+        check_production(settings)
     assert str(refused.value).startswith(f"OAUTH_TOKEN_SECRET {fault}, and this is production")
     assert not secret or secret not in str(refused.value)
 
@@ -677,7 +677,7 @@ def test_a_secret_made_at_random_is_good_enough() -> None:
 def test_elsewhere_a_short_secret_will_do_and_none_is_a_random_one() -> None:
     for environment in ("dev", "qa"):
         settings = Settings.load(environment=environment, debug=True, log_level="debug")
-        settings.check_production()
+        check_production(settings)
         assert weakness(settings.token_secret) is None
         assert settings.token_secret == Settings.load().token_secret
         assert Settings.load(oauth_token_secret="short").token_secret == "short"
