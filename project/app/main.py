@@ -10,7 +10,7 @@ from songbook import auth
 from songbook.application import create_app as create_application
 
 ALIASES = {"/api/v1/todo": "/todos", "/api/users": "/users", "/api/docs": "/docs"}
-"""Other addresses of what is at the second ones, which the documentation does not tell."""
+"""Additional paths, by the paths that they answer as; the documentation leaves them out."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:

@@ -14,7 +14,7 @@ class Settings(config.Settings):
 
     directory = Path(__file__).parents[1]
 
-    aliases = MappingProxyType({"project_name": "APP_NAME", "echo_sql": "SQLALCHEMY_ECHO"})
+    aliases = MappingProxyType({**config.Settings.aliases, "project_name": "APP_NAME"})
     """What the tutorials call some settings."""
 
     project_name: str = "Songbook"

@@ -8,8 +8,11 @@ revision is, belongs to the clone's owner.
 import os
 from pathlib import Path
 
-owner = Path(os.environ["RUN_AS_OWNER_OF"]).stat()
-if os.getuid() != owner.st_uid:
-    os.setgroups([])
-    os.setgid(owner.st_gid)
-    os.setuid(owner.st_uid)
+try:
+    owner = Path(os.environ["RUN_AS_OWNER_OF"]).stat()
+    if os.getuid() != owner.st_uid:
+        os.setgroups([])
+        os.setgid(owner.st_gid)
+        os.setuid(owner.st_uid)
+except (KeyError, OSError) as error:  # Python would report it, and go on as root
+    raise SystemExit(f"songbook: cannot become the owner of the clone: {error!r}.") from None

@@ -1,7 +1,7 @@
 """Who sends a request, and what they may do."""
 
 from songbook.auth.accounts import Account, Accounts
-from songbook.auth.logins import Logins, LoginsDep, logins
+from songbook.auth.logins import Logins, LoginsDep, get_logins
 from songbook.auth.passwords import Password, hash_password
 from songbook.auth.permissions import (
     ASKED,
@@ -12,6 +12,7 @@ from songbook.auth.permissions import (
     CurrentUser,
     Sender,
     SignedIn,
+    current_user,
 )
 from songbook.auth.routes import router
 
@@ -29,7 +30,8 @@ __all__ = [
     "Password",
     "Sender",
     "SignedIn",
+    "current_user",
+    "get_logins",
     "hash_password",
-    "logins",
     "router",
 ]

@@ -18,7 +18,9 @@ _COLUMNS = (
 
 
 class Account(SQLModel):
-    """What the table of the accounts has beside `username` and `email`, unique in any case.
+    """The columns that a table of accounts needs beside `username` and `email`.
+
+    Those two have to be unique in any case.
 
     A trigger of the table sets `credentials_changed_at` when the password or the e-mail changes, or
     the account is deactivated: older tokens are good no more. It leaves alone a change during which

@@ -66,11 +66,11 @@ class Logins:
 
 
 @guard(refuses=(429, 503))
-async def logins(request: Request) -> Logins:
+async def get_logins(request: Request) -> Logins:
     """Return the logins of the address that the request comes from."""
     state = request.app.state
     address = request.client.host if request.client else None
     return Logins(state.database, state.accounts, state.settings, address)
 
 
-LoginsDep = Annotated[Logins, Depends(logins)]
+LoginsDep = Annotated[Logins, Depends(get_logins)]

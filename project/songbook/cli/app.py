@@ -1,6 +1,7 @@
-"""The commands of every service: `python -m app …`."""
+"""The commands of every service."""
 
 import json
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from songbook.cli.maintenance import MaintenanceCommands
 from songbook.cli.service import Service
 from songbook.config import Settings, StartError, check_production, setting_lines
 from songbook.db import SilentError, check_database, located
-from songbook.server import check_address, run
+from songbook.server import check_address, serve
 
 _ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
 
@@ -63,7 +64,7 @@ def create_cli(
     service = Service(settings, resources, application, title)
     cli = CommandLine(
         service,
-        name=f"python -m {application.partition('.')[0]}",
+        name=f"python -m {re.split('[.:]', application)[0]}",
         help=help,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
@@ -105,12 +106,11 @@ class Commands:
         reload: Reload = False,
     ) -> None:
         """Serve HTTP until Ctrl-C or SIGTERM."""
-        options = {"host": host, "port": port, "workers": workers}
-        given = {name: value for name, value in options.items() if value is not None}
-        settings = self.service.settings.load(**given)
-        check_production(settings)
+        if reload and workers is not None:
+            raise StartError("--reload serves in one process: leave out --workers.")
+        settings = self._settings(host=host, port=port, workers=workers)
         port = check_address(settings.host, settings.port)
-        # uvicorn raises the signal again when it has finished: the exit handlers must still run
+        # with one process uvicorn raises the signal again at its end: exit handlers must still run
         signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
         with located(settings) as url:
             try:
@@ -123,7 +123,13 @@ class Commands:
                 told = f"{self.service.title.lower()}: {error}"
                 print(f"{told} Until then requests are answered 503.", file=sys.stderr)
             self._announce(settings.host, port)
-            run(self.service.application, settings, port, reload=reload)
+            serve(self.service.application, settings, port, reload=reload)
+
+    def _settings(self, **options: Any) -> Settings:
+        given = {name: value for name, value in options.items() if value is not None}
+        settings = self.service.settings.load(**given)
+        check_production(settings)
+        return settings
 
     def _announce(self, host: str, port: int) -> None:
         name = f"[{host}]" if ":" in host else "localhost" if host in _ANY_OR_LOCAL else host

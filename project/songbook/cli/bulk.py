@@ -1,4 +1,4 @@
-"""The commands that move many rows: `python -m app import …` and `export …`."""
+"""The commands that move many rows: `import` and `export`."""
 
 import sys
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from songbook.http import CSV, ENDINGS, NDJSON
 _BY_NAME = {ending: media_type for media_type, ending in ENDINGS.items()}
 _BY_SUFFIX = {".ndjson": NDJSON, ".jsonl": NDJSON}
 
-Resource = Annotated[str, typer.Argument(help="What the rows are: songs, …")]
+Resource = Annotated[str, typer.Argument(help="The resource that the rows are of.")]
 ImportFile = Annotated[Path, typer.Argument(help="CSV with a line of names, or NDJSON.")]
 ExportFile = Annotated[Path | None, typer.Argument(help="Left out: standard output.")]
 Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out.")]
@@ -56,13 +56,15 @@ class BulkCommands:
     ) -> None:
         """Store the rows of a CSV or NDJSON file: all of them, in one transaction, or none."""
         classes = self.service.family(resource)
-        skips, ignored, media_type = (
-            on_error == "skip",
-            tuple(ignore or ()),
-            format_of(file, written),
-        )
         source = import_files.Source(
-            file, classes.table, classes.create, media_type, ignored, skips, on_conflict, dry_run
+            file,
+            classes.table,
+            classes.create,
+            format_of(file, written),
+            ignore=tuple(ignore or ()),
+            skips_errors=on_error == "skip",
+            on_conflict=on_conflict,
+            dry_run=dry_run,
         )
         begun = monotonic()
         report = _stored(source, self.service.settings.load())

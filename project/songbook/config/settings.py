@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     directory: ClassVar[Path] = Path()
     """The directory of the service: that of `.env`, `config/` and `alembic.ini`."""
 
-    aliases: ClassVar[Mapping[str, str]] = {}
+    aliases: ClassVar[Mapping[str, str]] = {"echo_sql": "SQLALCHEMY_ECHO"}
     """Other names of variables, by the fields that they set."""
 
     environment: Literal["dev", "qa", "prod"] = "dev"

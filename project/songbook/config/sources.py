@@ -42,7 +42,7 @@ def find(
     """Return what is written of each field; raise StartError for what cannot be read.
 
     `directory` is that of `.env` and `config/`. The environment decides which of the files in
-    `config/` counts; it may be written itself. Without that folder there are no such files.
+    `config/` counts; it may be written itself. A service that names none needs no such folder.
     """
     known = {"ENV_FILE", *(name for names in fields.values() for name in _spellings(names))}
     found: dict[str, Found] = {}
@@ -62,11 +62,12 @@ def _layers(directory: Path, environment: str | None, known: Collection[str]) ->
     process = _Layer("environment", _usable(os.environ))
     local = _local(directory, process.texts.get("ENV_FILE"), known)
     named = [layer.texts.get("ENVIRONMENT") for layer in (process, local)]
-    chosen = environment or named[0] or named[1] or "dev"
+    asked = environment or named[0] or named[1]
+    chosen = asked or "dev"
     if chosen not in {"dev", "qa", "prod"}:  # it will be refused by its name
         return local, process
     path = directory / "config" / f"{chosen}.env"
-    if not path.parent.is_dir():
+    if asked is None and not path.parent.is_dir():
         return local, process
     texts = _usable(_file(path, "ENVIRONMENT", known))
     texts.pop("ENVIRONMENT", None)  # what chose the file cannot be changed by it

@@ -1,4 +1,4 @@
-"""What a process needs before its work: an address to listen on, a database that takes it in."""
+"""Connections to the database of the settings, for a process that begins its work."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator

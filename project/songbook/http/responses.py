@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 _NO_CACHE = (b"cache-control", b"no-cache")
-
-
 _JSON = (b"content-type", b"application/json")
 
 

@@ -5,12 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic.config import JsonDict
-from sqlalchemy import (
-    BigInteger,
-    Identity,
-    func,
-    text,
-)
+from sqlalchemy import BigInteger, Identity, func, text
 from sqlmodel import Field, SQLModel
 
 from songbook.models.fields import INT8

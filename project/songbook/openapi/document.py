@@ -39,9 +39,7 @@ _SECURITY = {
 def describe(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of the service, made once."""
     if app.openapi_schema is None:
-        document = get_openapi(
-            title=app.title, version=app.version, description=app.description, routes=app.routes
-        )
+        document = _fastapi_document(app)
         routes = [
             route for route in app.routes if isinstance(route, Route) and route.include_in_schema
         ]
@@ -61,6 +59,21 @@ def describe(app: FastAPI) -> dict[str, Any]:
             components["securitySchemes"] = _SECURITY
         app.openapi_schema = document
     return app.openapi_schema
+
+
+def _fastapi_document(app: FastAPI) -> dict[str, Any]:
+    """Return the document that FastAPI makes of the service."""
+    return get_openapi(
+        title=app.title,
+        version=app.version,
+        summary=app.summary,
+        description=app.description,
+        contact=app.contact,
+        license_info=app.license_info,
+        terms_of_service=app.terms_of_service,
+        servers=app.servers,
+        routes=app.routes,
+    )
 
 
 def _schemas(routes: list[Route]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """How uvicorn serves: its limits, whom it believes, what it logs."""
 
 import os
+import re
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,7 +16,7 @@ _GRACEFUL_SECONDS = 20
 _KEEP_ALIVE_SECONDS = 75
 
 
-def run(application: str, settings: Settings, port: int, *, reload: bool = False) -> None:
+def serve(application: str, settings: Settings, port: int, *, reload: bool = False) -> None:
     """Serve `application`, as `app.main:app`, until a signal comes.
 
     It runs in as many processes as the settings say; with `reload` in one, which starts anew when
@@ -44,6 +45,7 @@ def run(application: str, settings: Settings, port: int, *, reload: bool = False
 
 def _code(application: str) -> list[str]:
     """Return the folders of the service's package and of this one."""
-    spec = find_spec(application.partition(".")[0])
-    places = (spec and spec.submodule_search_locations) or ()
-    return [*places, str(Path(songbook.__file__).parent)]
+    spec = find_spec(re.split("[.:]", application)[0])
+    assert spec is not None, "uvicorn has to import it"
+    own = spec.submodule_search_locations or [str(Path(spec.origin or "").parent)]
+    return [*own, str(Path(songbook.__file__).parent)]

@@ -1,14 +1,17 @@
 """An application is refused at its making where it could not work."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from starlette.responses import Response
 
 from songbook import auth
 from songbook.application import create_app
-from songbook.auth import OPEN, SIGNED_IN, SUPERUSER, Account
+from songbook.auth import OPEN, SIGNED_IN, SUPERUSER, Account, CurrentUser
 from songbook.config import Settings
 from songbook.http import Router
 from songbook.models import Record
@@ -33,6 +36,47 @@ def router(permission: Any) -> Router:
 def test_a_route_that_asks_who_sends_a_request_needs_accounts(permission: Any) -> None:
     with pytest.raises(TypeError, match=f"^/things {NEEDS}"):
         create_app(Settings(), [router(permission)])
+
+
+def test_a_handler_that_is_given_the_user_needs_accounts() -> None:
+    made = Router(prefix="/things", dependencies=[OPEN])
+
+    @made.get("")
+    async def read_things(user: CurrentUser) -> Response:
+        """Read the things of a user."""
+        return Response(user.email)
+
+    with pytest.raises(TypeError, match=f"^/things {NEEDS}"):
+        create_app(Settings(), [made])
+
+
+async def test_a_service_has_a_lifespan_of_its_own_while_the_database_is_open() -> None:
+    seen: list[object] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        seen.append(app.state.database)
+        yield
+        seen.append("ended")
+
+    settings = Settings(database_url="postgresql://127.0.0.1:1/nowhere")
+    app = create_app(settings, [router(OPEN)], lifespan=lifespan)
+    async with app.router.lifespan_context(app):
+        assert seen == [app.state.database]
+
+    assert seen == [app.state.database, "ended"]
+
+
+def test_the_document_says_of_a_service_what_it_was_told() -> None:
+    about = {"name": "MIT", "identifier": "MIT"}
+    contact = {"email": "ada@example.org"}
+    app = create_app(Settings(), [], title="Things", contact=contact, license_info=about)
+
+    info = app.openapi()["info"]
+
+    assert info["title"] == "Things"
+    assert info["contact"] == contact
+    assert info["license"] == about
 
 
 def test_logins_need_accounts() -> None:
