@@ -10,8 +10,8 @@ pytest.register_assert_rewrite("tests.support")
 pytest_plugins = [
     "tests.support.clients",
     "tests.support.databases",
+    "tests.support.fixtures",
     "tests.support.leaks",
-    "tests.support.processes",
     "tests.support.resources",
     "tests.support.samples",
     "tests.support.ways",

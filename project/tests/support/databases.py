@@ -20,8 +20,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel import SQLModel
 
-from app.settings import Settings
-from tests.support.processes import run_app
+from songbook import config
+from tests.support.paths import PROJECT
+
+
+class Settings(config.Settings):
+    """The settings that any service has, as they are written for this one."""
+
+    directory = PROJECT
 
 
 @pytest.fixture(scope="session")
@@ -49,30 +55,6 @@ def server(run_folder: Path) -> Iterator[URL]:
     folder = run_folder / "postgres"
     yield make_url(embedded.attach(folder, durable=False))
     embedded.detach(folder)
-
-
-@pytest.fixture(scope="session")
-def template(server: URL, run_folder: Path, testrun_uid: str) -> Iterator[URL]:
-    """Give the URL of a migrated, empty database, made once in a run."""
-    url = server.set(database=f"template_{testrun_uid[:12]}")
-    with (run_folder / "template.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (run_folder / "template.done").exists():
-            create_database(server, url.database)
-            run_app("migrate", DATABASE_URL=spelled(url))
-            (run_folder / "template.done").touch()
-    yield url
-    if Settings().url is not None:  # the embedded server goes with all that it has
-        execute(server, f'DROP DATABASE IF EXISTS "{url.database}" WITH (FORCE)')
-
-
-@pytest.fixture(scope="session")
-def database_url(server: URL, template: URL, worker_id: str) -> Iterator[URL]:
-    """Give the URL of a migrated database of this worker's own."""
-    name = f"{template.database}_{worker_id}".replace("template", "worker")
-    create_database(server, name, template.database)
-    yield server.set(database=name)
-    execute(server, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 @pytest.fixture
@@ -159,10 +141,10 @@ async def breakable_url(server: URL, private_url: URL) -> AsyncIterator[URL]:
 
 
 MEND = [
-    "TRUNCATE song RESTART IDENTITY",
+    "TRUNCATE book RESTART IDENTITY",
     "DROP FUNCTION IF EXISTS refuse CASCADE",
     "DROP SEQUENCE IF EXISTS attempts",
-    "DROP INDEX IF EXISTS uq_song_name",
+    "DROP INDEX IF EXISTS uq_book_name",
 ]
 
 
@@ -251,11 +233,11 @@ async def beside(url: URL) -> AsyncIterator[AsyncConnection]:
 
 
 @asynccontextmanager
-async def locked(url: URL) -> AsyncIterator[AsyncConnection]:
-    """Keep everybody else from the table of songs; give the connection that does."""
+async def locked(url: URL, table: str) -> AsyncIterator[AsyncConnection]:
+    """Keep everybody else from a table; give the connection that does."""
     async with beside(url) as connection:
         await connection.execute(text("BEGIN"))
-        await connection.execute(text("LOCK TABLE song IN ACCESS EXCLUSIVE MODE"))
+        await connection.execute(text(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE"))
         yield connection
         await connection.execute(text("ROLLBACK"))
 

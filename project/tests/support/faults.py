@@ -17,7 +17,8 @@ from sqlalchemy.engine import URL, make_url
 
 from songbook.db import embedded
 from tests.support.databases import execute, has_server, spelled
-from tests.support.processes import Service, ended_at_last, free_port
+from tests.support.processes import ended_at_last, free_port
+from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
 
 SOCKET = ".s.PGSQL.5432"
@@ -99,7 +100,7 @@ class Phoenix:
 
     def start(self) -> None:
         """Start it, or start it again."""
-        self._service = Service("app", "serve", **self._given)
+        self._service = SAMPLES.started(**self._given)
         self.address = self._service.said()
         self._service.answers(self.address)
 
@@ -193,7 +194,7 @@ FAREWELL = b"E" + (len(FAREWELL) + 4).to_bytes(4, "big") + FAREWELL
 
 
 class Verdict(NamedTuple):
-    """What a history and the rows that are stored do not agree on, by the names of songs."""
+    """What a history and the rows that are stored do not agree on, by the names of books."""
 
     lost: list[str]
     duplicate: list[str]
@@ -213,7 +214,7 @@ class History:
     def new(self, number: int = 1) -> list[str]:
         """Return so many names that nobody has asked for yet."""
         first = len(self.asked)
-        names = [f"song-{nth}" for nth in range(first, first + number)]
+        names = [f"book-{nth}" for nth in range(first, first + number)]
         self.asked.update(names)
         return names
 

@@ -1,6 +1,5 @@
 """The service in processes of its own: commands, and what serves."""
 
-import fcntl
 import os
 import re
 import signal
@@ -8,35 +7,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import NamedTuple
 
 import httpx
 import pytest
-from alembic import command as alembic
-from alembic.config import Config
 
-from app import __main__
-from app.settings import Settings
-from songbook.db import embedded
+from songbook.config import Settings
 from tests.support.leaks import assert_discreet
 from tests.support.paths import PROJECT
-
-
-def run_app(*arguments: str, check: bool = True, **environment: str) -> CompletedProcess[str]:
-    """Run `python -m app` with these arguments, and these environment variables."""
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=PROJECT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=check,
-    )
 
 
 class Outcome(NamedTuple):
@@ -45,28 +26,6 @@ class Outcome(NamedTuple):
     code: int
     printed: str
     told: list[str]
-
-
-@pytest.fixture
-def command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Outcome]:
-    """Give `python -m app` run in this process: as `run_app`, a second faster."""
-
-    def run(*arguments: str, **environment: str) -> Outcome:
-        for name, value in environment.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(sys, "argv", ["app", *arguments])
-        code: str | int | None = 0
-        try:
-            __main__.cli()
-        except SystemExit as end:
-            code = end.code
-        printed, told = capsys.readouterr()
-        lines = told.splitlines() + ([code] if isinstance(code, str) else [])
-        return Outcome(1 if isinstance(code, str) else code or 0, printed, lines)
-
-    return run
 
 
 SECRET = "hush-4711"
@@ -158,15 +117,6 @@ class End(NamedTuple):
 
 
 @contextmanager
-def serving(*options: str, **environment: str) -> Iterator[Service]:
-    """Serve on a free port; give the service when it answers."""
-    service = Service("app", "serve", *options, **{"PORT": "0", **environment})
-    with ended_at_last(service):
-        service.answers(service.said())
-        yield service
-
-
-@contextmanager
 def ended_at_last(service: Service) -> Iterator[None]:
     try:
         yield
@@ -185,18 +135,3 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-@pytest.fixture(scope="session")
-def migrated_folder(run_folder: Path) -> Path:
-    """Make an embedded PostgreSQL, migrated, once in a run; it is stopped."""
-    folder = run_folder / "migrated"
-    with (run_folder / "migrated.lock").open("w") as lock, pytest.MonkeyPatch.context() as patch:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not folder.exists():
-            patch.setenv("DATABASE_URL", embedded.attach(folder, durable=False))
-            try:
-                alembic.upgrade(Config(PROJECT / "alembic.ini"), "head")
-            finally:
-                embedded.detach(folder)
-    return folder

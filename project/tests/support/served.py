@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy.engine import URL
 
 from tests.support.databases import create_database, execute, spelled
-from tests.support.processes import Service, serving
+from tests.support.processes import Service
 from tests.support.raw_http import Served
+from tests.support.services import SAMPLES
 
 POOL_SIZE = 4
 
@@ -57,20 +58,20 @@ class Process(Served):
         )
         return [row for (row,) in execute(self.url, query)]
 
-    def songs(self) -> int:
-        """Return how many songs are stored."""
-        [(number,)] = execute(self.url, "SELECT count(*) FROM song")
+    def books(self) -> int:
+        """Return how many books are stored."""
+        [(number,)] = execute(self.url, "SELECT count(*) FROM book")
         return int(number)
 
 
 @contextmanager
 def process(server: URL, template: URL, **environment: str) -> Iterator[Process]:
-    """Serve a database whose songs have no index, in a process of its own."""
+    """Serve a database whose books have no index, in a process of its own."""
     url = server.set(database=f"bulk_{secrets.token_hex(6)}")
     create_database(server, url.database, template.database)
-    execute(url, "DROP INDEX ix_song_words", "DROP INDEX ix_song_year")
+    execute(url, "DROP INDEX ix_book_words", "DROP INDEX ix_book_year")
     given = {"POOL_SIZE": str(POOL_SIZE), "POOL_TIMEOUT": "0.5", **environment}
-    with serving(DATABASE_URL=spelled(url), **given) as service:
+    with SAMPLES.serving(DATABASE_URL=spelled(url), **given) as service:
         yield Process(service, url)
         end = service.end(signal.SIGTERM)
     execute(server, f'DROP DATABASE "{url.database}" WITH (FORCE)')

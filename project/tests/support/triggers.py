@@ -1,4 +1,4 @@
-"""Triggers on the table of songs that refuse a write, or hold it."""
+"""Triggers on the table of books that refuse a write, or hold it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -14,12 +14,12 @@ FUNCTION = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ {bod
 
 
 TRIGGER = (
-    "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON song FOR EACH ROW EXECUTE FUNCTION refuse()"
+    "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON book FOR EACH ROW EXECUTE FUNCTION refuse()"
 )
 
 
 async def fail_attempts(connection: AsyncConnection, state: str, times: int) -> None:
-    """Let PostgreSQL refuse the first attempts to store a song."""
+    """Let PostgreSQL refuse the first attempts to store a book."""
     await connection.execute(text("CREATE SEQUENCE attempts"))
     body = f"BEGIN IF nextval('attempts') <= {times} THEN RAISE USING ERRCODE = '{state}'; END IF;"
     await connection.execute(text(FUNCTION.format(body=f"{body} RETURN NEW; END")))
@@ -47,7 +47,7 @@ HELD = (
 
 @asynccontextmanager
 async def holding_writes(url: URL) -> AsyncIterator[AsyncConnection]:
-    """Hold every write of a song between its statement and its commit until the block ends."""
+    """Hold every write of a book between its statement and its commit until the block ends."""
     async with beside(url) as connection:
         await connection.execute(text("SELECT pg_advisory_lock(4711)"))
         await connection.execute(text(FUNCTION.format(body=HOLD)))

@@ -23,9 +23,9 @@ from tests.support.bulk import (
     send_rows,
     stored_songs,
 )
-from tests.support.clients import service_on
 from tests.support.marks import slow
 from tests.support.resources import Resource
+from tests.support.services import SERVICE
 
 SONG = {"name": "a", "artist": "b"}
 
@@ -137,7 +137,7 @@ async def test_users_are_not_imported(superuser: AsyncClient) -> None:
 
 
 async def test_who_may_not_write_one_row_may_not_write_many(database_url: URL) -> None:
-    async with service_on(database_url, closed_writes=True) as (client, _):
+    async with SERVICE.on(database_url, closed_writes=True) as (client, _):
         answer = await send_rows(client, FILES[CSV])
 
     assert_problem(answer, 401, "unauthenticated")
@@ -160,7 +160,7 @@ async def test_a_row_that_is_too_long_is_too_large(
     client: AsyncClient, database_url: URL, kind: str
 ) -> None:
     long = FILES[kind].replace(b"c", b"c" * 1100)
-    async with service_on(database_url, import_line=1024) as (small, _):
+    async with SERVICE.on(database_url, import_line=1024) as (small, _):
         for query in ("", "?on_error=skip"):
             answer = await send_rows(small, long, query, kind=kind)
             problem = assert_problem(answer, 413, "too-large")
@@ -181,7 +181,7 @@ async def test_a_body_that_is_too_large_is_refused_declared_or_not(
         for at in range(0, len(content), 100):
             yield content[at : at + 100]
 
-    async with service_on(database_url, import_bytes=1024) as (small, _):
+    async with SERVICE.on(database_url, import_bytes=1024) as (small, _):
         for sent in (content, pieces()):
             answer = await send_rows(small, sent, kind=kind)
             problem = assert_problem(answer, 413, "too-large")
@@ -216,7 +216,7 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
         yield FILES[CSV]
         await asyncio.Event().wait()
 
-    async with service_on(database_url, **settings) as (hasty, _), asyncio.timeout(15):
+    async with SERVICE.on(database_url, **settings) as (hasty, _), asyncio.timeout(15):
         answer = await send_rows(hasty, stopping())
 
     assert_problem(answer, 408, "too-slow")
@@ -228,7 +228,7 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
 async def test_an_import_waits_for_its_turn_but_not_for_ever(
     client: AsyncClient, database_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with service_on(database_url, pool_size=2) as (busy, database):
+    async with SERVICE.on(database_url, pool_size=2) as (busy, database):
         async with database.bulk(1):
             waiting = asyncio.create_task(send_rows(busy, FILES[CSV]))
             assert (await busy.get("/songs")).json() == []

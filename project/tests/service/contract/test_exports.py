@@ -26,10 +26,11 @@ from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.bulk import IMPORTABLE, counts, each_format, report_of, send_rows
-from tests.support.clients import add_user, service_on, signed_in
+from tests.support.clients import add_user, signed_in
 from tests.support.databases import locked
 from tests.support.resources import PRINCIPAL, Resource
 from tests.support.samples import SAMPLES, Sample, SamplePublic
+from tests.support.services import SERVICE
 from tests.support.songs import FILTERS, ORDERS, SOME_SONGS, Filter, Row, in_order, lay_out
 from tests.support.stored import array_of, replace_rows, stored_rows
 from tests.support.strategies import ROWS, as_indexed, bodies, is_unique
@@ -261,7 +262,7 @@ async def test_head_tells_of_an_export_without_reading_the_table(
     client: AsyncClient, database_url: URL, kind: str
 ) -> None:
     read = await export(client, "/songs", kind)
-    async with locked(database_url):
+    async with locked(database_url, "song"):
         head = await client.head("/songs", headers={"Accept": kind})
 
     assert (head.status_code, head.content) == (200, b"")
@@ -396,10 +397,10 @@ async def test_an_export_that_finds_the_table_locked_is_told_to_come_back(
     client: AsyncClient, database_url: URL, kind: str
 ) -> None:
     await client.post("/songs", json={"name": "a", "artist": "b"})
-    async with service_on(database_url, pool_size=1) as (other, database):
+    async with SERVICE.on(database_url, pool_size=1) as (other, database):
         async with database.connection() as driver:
             await driver.execute("SET lock_timeout = '20ms'")
-        async with locked(database_url):
+        async with locked(database_url, "song"):
             answer = await export(other, "/songs", kind)
         after = await export(other, "/songs", kind)
 
@@ -411,7 +412,7 @@ async def test_an_export_that_finds_the_table_locked_is_told_to_come_back(
 
 
 async def test_a_table_that_is_missing_says_nothing_of_itself(scratch_url: URL) -> None:
-    async with service_on(scratch_url) as (client, _):
+    async with SERVICE.on(scratch_url) as (client, _):
         answer = await export(client, "/songs")
 
     assert assert_problem(answer, 500)
@@ -426,7 +427,7 @@ async def test_who_takes_no_more_rows_keeps_no_connection_waiting(
     async def sink(_: bytes) -> None:
         raise BrokenPipeError
 
-    async with service_on(database_url, pool_size=1) as (other, database):
+    async with SERVICE.on(database_url, pool_size=1) as (other, database):
         query = Selection(Song, SongPublic, b"", "id").export(CSV)
         with pytest.raises(BrokenPipeError):
             await copy_out(database, query, CSV, sink)

@@ -31,7 +31,8 @@ from tests.support.clients import HASHER, add_user, client_of, log_in, signed_in
 from tests.support.databases import execute, spelled, waiting
 from tests.support.leaks import PASSWORD
 from tests.support.marks import slow
-from tests.support.processes import Service, serving
+from tests.support.processes import Service
+from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -157,7 +158,7 @@ async def test_a_failed_login_tells_nothing_of_the_user(
     for name in ("jane", "joe", "jim"):
         await add_user(superuser, name, is_active=name != "joe")
     await session.exec(  # type: ignore[call-overload]
-        text("UPDATE users SET hashed_password = 'unreadable' WHERE username = 'jim'")
+        text("UPDATE members SET hashed_password = 'unreadable' WHERE username = 'jim'")
     )
     await session.commit()
 
@@ -309,7 +310,7 @@ async def test_beyond_the_limit_no_hash_is_made(
 
 async def row_of(session: AsyncSession) -> dict[str, Any]:
     """Return what is stored of the user of id 1."""
-    found = await session.exec(text("SELECT * FROM users WHERE id = 1"))  # type: ignore[call-overload]
+    found = await session.exec(text("SELECT * FROM members WHERE id = 1"))  # type: ignore[call-overload]
     await session.rollback()
     return dict(found.mappings().one())
 
@@ -319,7 +320,7 @@ async def test_a_better_hash_of_the_same_password_changes_nothing_else(
 ) -> None:
     await add_user(superuser, "jane")
     jane = await signed_in(app, "jane")
-    before, shown = await row_of(session), await jane.get("/users/me")
+    before, shown = await row_of(session), await jane.get("/members/me")
 
     better = Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)
     monkeypatch.setattr(passwords, "hasher", PasswordHash([better]))
@@ -331,7 +332,7 @@ async def test_a_better_hash_of_the_same_password_changes_nothing_else(
     assert after.pop("hashed_password") != before.pop("hashed_password")
     assert after == before
     for client in (jane, again):
-        answer = await client.get("/users/me")
+        answer = await client.get("/members/me")
         assert (answer.status_code, answer.headers["etag"]) == (200, shown.headers["etag"])
     hashed = (await row_of(session))["hashed_password"]
     assert re.match(r"\$argon2id\$v=19\$m=16,t=2,p=1\$", hashed)
@@ -354,7 +355,7 @@ async def test_a_better_hash_does_not_bring_an_old_password_back(
         while not (await session.exec(tries)).scalar():  # type: ignore[call-overload]
             await session.rollback()
     await session.exec(  # type: ignore[call-overload]
-        text("UPDATE users SET hashed_password = :new, version = version + 1 WHERE id = 1"),
+        text("UPDATE members SET hashed_password = :new, version = version + 1 WHERE id = 1"),
         params={"new": new},
     )
     await session.commit()
@@ -373,7 +374,7 @@ async def test_who_logs_in_while_the_account_changes_is_refused(
     new = await passwords.hash_password(OTHER) if "password" in change else "false"
 
     async with app.state.database.engine.connect() as connection:
-        await connection.execute(text(f"UPDATE users SET {change} = '{new}' WHERE id = 1"))
+        await connection.execute(text(f"UPDATE members SET {change} = '{new}' WHERE id = 1"))
         login = asyncio.create_task(log_in(client_of(app), "jane"))
         await waiting(await session.connection(), 1)
         await connection.commit()
@@ -387,7 +388,9 @@ async def test_who_logs_in_while_a_name_changes_is_let_in(
     await add_user(superuser, "jane")
 
     async with app.state.database.engine.connect() as connection:
-        await connection.execute(text("UPDATE users SET username = 'jd', version = 2 WHERE id = 1"))
+        await connection.execute(
+            text("UPDATE members SET username = 'jd', version = 2 WHERE id = 1")
+        )
         login = asyncio.create_task(log_in(client_of(app), "jane"))
         await waiting(await session.connection(), 1)
         await connection.commit()
@@ -411,7 +414,7 @@ def add_users(url: URL, *names: str) -> None:
     """Store users, with the password that all have."""
     hashed = HASHER.hash(PASSWORD)
     rows = ", ".join(f"('{name}', '{name}', '{name}@example.org', '{hashed}')" for name in names)
-    execute(url, f"INSERT INTO users (username, slug, email, hashed_password) VALUES {rows}")
+    execute(url, f"INSERT INTO members (username, slug, email, hashed_password) VALUES {rows}")
 
 
 def workers_of(service: Service) -> list[int]:
@@ -464,7 +467,7 @@ def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_
     add_users(migrated_url, "jane", "joe", "jim")
     given = {"DATABASE_URL": spelled(migrated_url)}
     with (
-        serving("--workers", "2", **given) as service,
+        SAMPLES.serving("--workers", "2", **given) as service,
         both_workers(service) as (one, two),
     ):
         tries = [ask((one, two)[n % 2], "jane", OTHER).status_code for n in range(12)]
@@ -472,7 +475,7 @@ def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_
         assert ask(one, "jane").status_code == ask(two, "jane").status_code == 429
 
         def can_ask(headers: dict[str, str]) -> list[bool]:
-            return [each.get("/users/me", headers=headers).is_success for each in (one, two)]
+            return [each.get("/members/me", headers=headers).is_success for each in (one, two)]
 
         for n, name in enumerate(("joe", "jim")):
             token = ask(one, name).json()["access_token"]
@@ -480,10 +483,10 @@ def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_
             assert can_ask(headers) == [True, True]
             if n == 0:
                 body = {"password": OTHER, "current_password": PASSWORD}
-                assert one.patch("/users/me", json=body, headers=headers).status_code == 200
+                assert one.patch("/members/me", json=body, headers=headers).status_code == 200
             else:
-                execute(migrated_url, "UPDATE users SET is_active = false WHERE username = 'jim'")
-            assert two.get("/users/me", headers=headers).status_code == 401
+                execute(migrated_url, "UPDATE members SET is_active = false WHERE username = 'jim'")
+            assert two.get("/members/me", headers=headers).status_code == 401
             assert can_ask(headers) == [False, False]
         token = ask(two, "joe", OTHER).json()["access_token"]
         assert can_ask({"Authorization": f"Bearer {token}"}) == [True, True]
@@ -491,7 +494,7 @@ def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_
 
 @pytest.mark.processes
 def test_a_stranger_cannot_say_that_he_comes_from_elsewhere(migrated_url: URL) -> None:
-    with serving(DATABASE_URL=spelled(migrated_url)) as service:
+    with SAMPLES.serving(DATABASE_URL=spelled(migrated_url)) as service:
         client = httpx.Client(base_url=service.address)
         with client:
             statuses = [
@@ -539,7 +542,7 @@ def test_many_logins_at_once_hold_up_nobody_else_and_need_little_memory(migrated
     names = [f"user{n}" for n in range(64)]
     add_users(migrated_url, *names)
     given = {"DATABASE_URL": spelled(migrated_url), "LOGIN_TRIES_PER_ADDRESS": "1000000"}
-    with serving(**given) as service, ThreadPoolExecutor(1) as beside:
+    with SAMPLES.serving(**given) as service, ThreadPoolExecutor(1) as beside:
         pid, port = service.process.pid, httpx.URL(service.address).port
         assert port
         asyncio.run(at_once(service.address, names[:1]))

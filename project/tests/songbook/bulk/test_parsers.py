@@ -10,36 +10,36 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from app.resources.songs import SongCreate
-from app.resources.todos import TodoCreate
 from songbook.bulk.csv_parser import CsvFeed
 from songbook.bulk.parsers import Feed, NdjsonFeed
 from songbook.errors.problems import Problem
+from tests.samples.resources.books import BookCreate
+from tests.samples.resources.notes import NoteCreate
 
 LONGEST = 1024
-HEADER = "name,artist,year\n"
+HEADER = "name,author,year\n"
 
 # Each has what is easily cut wrongly: ends of lines, quotes, characters of several bytes.
 CSV_TEXTS = {
-    "line ends of all kinds": b"name,artist,year\r\na,b,1\rc,d,2\ne,f,3\r\n\r\n\n\r\rg,h,4",
+    "line ends of all kinds": b"name,author,year\r\na,b,1\rc,d,2\ne,f,3\r\n\r\n\n\r\rg,h,4",
     "quotes, and what is in them": (
-        b'name,artist,year\n"a ""b"" c","d,e",1\n"f\r\ng\n\nh\ri","",""\n\n"""",j,2\n'
+        b'name,author,year\n"a ""b"" c","d,e",1\n"f\r\ng\n\nh\ri","",""\n\n"""",j,2\n'
     ),
-    "a byte order mark, and all of Unicode": "\ufeffname,artist\né,日本\n🎸,\u2028\x85\n".encode(),
+    "a byte order mark, and all of Unicode": "\ufeffname,author\né,日本\n🎸,\u2028\x85\n".encode(),
     "bytes that are no UTF-8": (
-        b"name,artist\n\xff,b\na,\xc3\n\xf0\x9f,b\n\xed\xa0\x80,b\na,\xe2\x80"
+        b"name,author\n\xff,b\na,\xc3\n\xf0\x9f,b\n\xed\xa0\x80,b\na,\xe2\x80"
     ),
-    "rows of other lengths": b"name,artist,year\na\na,b\na,b,1,2\n,,\na,b,1\n   \n",
-    "a quote that does not end": b'name,artist\na,b\n"c,d\ne,f\n',
-    "text after a quote": b'name,artist\na,b\n\nc,d\n"e"f,g\nh,i\n',
-    "a header that does not fit": b"nmae,artist\na,b\n",
+    "rows of other lengths": b"name,author,year\na\na,b\na,b,1,2\n,,\na,b,1\n   \n",
+    "a quote that does not end": b'name,author\na,b\n"c,d\ne,f\n',
+    "text after a quote": b'name,author\na,b\n\nc,d\n"e"f,g\nh,i\n',
+    "a header that does not fit": b"nmae,author\na,b\n",
     "no header": b"",
     "a byte order mark alone": b"\xef\xbb\xbf",
     "half a byte order mark": b"\xef\xbb",
-    "a header in lines": b'"name","artist",year\r\na,b,\r\n',
-    "UTF-16": "name,artist\n".encode("utf-16"),
-    "a line that is too long": b"name,artist\na,b\n\nc," + b"d" * 2000 + b"\ne,f\n",
-    "a record that is too long": b'name,artist\na,b\n"' + b"c\n" * 700 + b'",d\ne,f\n',
+    "a header in lines": b'"name","author",year\r\na,b,\r\n',
+    "UTF-16": "name,author\n".encode("utf-16"),
+    "a line that is too long": b"name,author\na,b\n\nc," + b"d" * 2000 + b"\ne,f\n",
+    "a record that is too long": b'name,author\na,b\n"' + b"c\n" * 700 + b'",d\ne,f\n',
 }
 NDJSON_TEXTS = {
     "line ends of all kinds": b'{"name":"a"}\r\n\r\n{"name":"b"}\r{"name":"c"}\n\n \n{"name":"d"}',
@@ -66,7 +66,7 @@ def read(feed: Feed, pieces: Sequence[bytes]) -> list[Any]:
 
 
 def feed_of(kind: type[Feed]) -> Feed:
-    return kind(SongCreate, [], LONGEST)
+    return kind(BookCreate, [], LONGEST)
 
 
 def cuts(text: bytes) -> Iterator[list[bytes]]:
@@ -102,7 +102,7 @@ BYTES = st.lists(
 @given(text=BYTES, lengths=st.lists(st.integers(0, 7), max_size=40))
 @example(text=b'"\n\r"', lengths=[1, 1, 1, 1])
 def test_it_does_not_matter_where_any_bytes_are_cut(text: bytes, lengths: list[int]) -> None:
-    header, pieces, rest = b"name,artist\n", [b""], text
+    header, pieces, rest = b"name,author\n", [b""], text
     for length in lengths:
         pieces.append(rest[:length])
         rest = rest[length:]
@@ -131,14 +131,14 @@ def test_what_a_csv_writer_writes_is_read_back_with_its_lines(
 ) -> None:
     file, lines = io.StringIO(newline=""), []
     writer = csv.writer(file, lineterminator=end, quoting=csv.QUOTE_ALL)
-    writer.writerow(["name", "artist", "year"])
+    writer.writerow(["name", "author", "year"])
     for row in rows:
         lines.append(len(io.StringIO(file.getvalue(), newline="").readlines()) + 1)
         writer.writerow(row)
 
     found = read(feed_of(CsvFeed), in_pieces(file.getvalue(), size))
 
-    expected = [{"name": a, "artist": b, "year": c or None} for a, b, c in rows]
+    expected = [{"name": a, "author": b, "year": c or None} for a, b, c in rows]
     assert found == list(zip(lines, expected, strict=True))
 
 
@@ -162,24 +162,24 @@ def test_what_a_json_writer_writes_is_read_back_with_its_lines(
 
 
 def test_what_is_ignored_is_left_out() -> None:
-    rows = b"id,name,artist,,x\n7,a,b,c,\n"
+    rows = b"id,name,author,,x\n7,a,b,c,\n"
     lines = b'{"id":7,"name":"a","x":null}\n{"name":"b"}\n{"x":1}\n'
 
-    of_csv = read(CsvFeed(SongCreate, ["id", "", "x"], LONGEST), [rows])
-    of_ndjson = read(NdjsonFeed(SongCreate, ["id", "x", "nowhere"], LONGEST), [lines])
+    of_csv = read(CsvFeed(BookCreate, ["id", "", "x"], LONGEST), [rows])
+    of_ndjson = read(NdjsonFeed(BookCreate, ["id", "x", "nowhere"], LONGEST), [lines])
 
-    assert of_csv == [(2, {"name": "a", "artist": "b"})]
+    assert of_csv == [(2, {"name": "a", "author": "b"})]
     assert of_ndjson == [(1, {"name": "a"}), (2, {"name": "b"}), (3, {})]
 
 
 def test_an_empty_value_is_null_where_null_can_be_and_a_text_elsewhere() -> None:
-    rows = read(CsvFeed(SongCreate, [], LONGEST), [b'name,artist,year\n,"",\n'])
+    rows = read(CsvFeed(BookCreate, [], LONGEST), [b'name,author,year\n,"",\n'])
 
-    assert rows == [(2, {"name": "", "artist": "", "year": None})]
+    assert rows == [(2, {"name": "", "author": "", "year": None})]
 
 
 def test_a_blank_line_is_no_row_even_of_one_column() -> None:
-    rows = read(CsvFeed(TodoCreate, [], LONGEST), [b'content\na\n\n""\n \nb'])
+    rows = read(CsvFeed(NoteCreate, [], LONGEST), [b'content\na\n\n""\n \nb'])
 
     assert rows == [
         (2, {"content": "a"}),
@@ -193,7 +193,7 @@ def test_a_blank_line_is_no_row_even_of_one_column() -> None:
 def test_a_text_of_any_length_takes_the_memory_of_a_piece(kind: type[Feed]) -> None:
     feed = feed_of(kind)
     list(feed.rows(HEADER.encode() if kind is CsvFeed else b"", is_last=False))
-    row = b"a,b,1\n" if kind is CsvFeed else b'{"name":"a","artist":"b"}\n'
+    row = b"a,b,1\n" if kind is CsvFeed else b'{"name":"a","author":"b"}\n'
 
     for _ in range(50):
         for _row in feed.rows(row * 100, is_last=False):
@@ -216,7 +216,7 @@ def test_a_row_may_be_as_long_as_the_limit_whatever_ends_its_line(end: str) -> N
     as_json = json.dumps({"name": "a" * (LONGEST - 12)})
 
     for size in (1, LONGEST, 2 * LONGEST):
-        of_csv = read(feed_of(CsvFeed), in_pieces(f"name,artist\n{longest}{end}", size))
+        of_csv = read(feed_of(CsvFeed), in_pieces(f"name,author\n{longest}{end}", size))
         of_ndjson = read(feed_of(NdjsonFeed), in_pieces(as_json + end, size))
 
         assert [line for line, *_ in of_csv] == [2]
@@ -229,7 +229,7 @@ def test_a_row_that_is_longer_than_the_limit_is_named_by_its_line() -> None:
     sentence = f"Line 3 is longer than {LONGEST} characters."
 
     for end in ("", "\n", "\r\n", "\n\n"):
-        assert read(feed_of(CsvFeed), [f"name,artist\na,b\n{longer}{end}".encode()]) == [
+        assert read(feed_of(CsvFeed), [f"name,author\na,b\n{longer}{end}".encode()]) == [
             (413, sentence, ())
         ]
         assert read(feed_of(NdjsonFeed), [f"{{}}\n\n{as_json}{end}".encode()]) == [

@@ -14,8 +14,8 @@ import pytest
 from sqlalchemy.engine import URL
 from starlette.types import Message
 
-from app.main import create_app
-from app.settings import Settings
+from tests.samples.main import create_app
+from tests.samples.settings import Settings
 from tests.support.databases import execute, spelled
 from tests.support.marks import slow
 from tests.support.raw_http import head, read_reply
@@ -29,7 +29,7 @@ AT_ONCE = POOL_SIZE // 2
 ROWS = 120_000
 # Far more than the buffers between a process and a slow client hold.
 LAY_OUT = (
-    "INSERT INTO song (name, artist) SELECT 'n' || i || repeat('x', 100), 'b'"
+    "INSERT INTO book (name, author) SELECT 'n' || i || repeat('x', 100), 'b'"
     f" FROM generate_series(1, {ROWS}) AS i"
 )
 COPIES = "SELECT tuples_processed FROM pg_stat_progress_copy WHERE datname = current_database()"
@@ -45,9 +45,9 @@ TERMINATE = (
 
 @pytest.fixture(scope="module")
 def running(server: URL, template: URL) -> Iterator[Process]:
-    """Give a process that serves many songs."""
+    """Give a process that serves many books."""
     with process(server, template) as found:
-        execute(found.url, LAY_OUT, "ANALYZE song")  # which tells that nothing has to be sorted
+        execute(found.url, LAY_OUT, "ANALYZE book")  # which tells that nothing has to be sorted
         yield found
 
 
@@ -59,7 +59,7 @@ def served(running: Process) -> Iterator[Process]:
 
 
 @contextmanager
-def exporting(served: Process, *headers: str, target: str = "/songs") -> Iterator[HTTPResponse]:
+def exporting(served: Process, *headers: str, target: str = "/books") -> Iterator[HTTPResponse]:
     """Give the answer of a slow client who has read the first bytes of an export."""
     with socket.socket() as connection:
         connection.settimeout(20)
@@ -82,13 +82,13 @@ def assert_whole(served: Process) -> None:
     """Assert that nothing is under way any more, and that exports have their turns again."""
     wait_until(lambda: copies(served) == [] and served.busy() == [])
     for _ in range(AT_ONCE + 1):
-        answer = httpx.get(f"{served.address}/songs?limit=3", headers={"Accept": "text/csv"})
+        answer = httpx.get(f"{served.address}/books?limit=3", headers={"Accept": "text/csv"})
         assert (answer.status_code, answer.text.count("\n")) == (200, 4)
 
 
 @pytest.mark.parametrize("accept", [CSV, NDJSON])
 def test_the_first_rows_come_long_before_the_last_is_read(served: Process, accept: str) -> None:
-    number = served.songs()
+    number = served.books()
     with exporting(served, accept) as answer:
         [under_way] = copies(served)
         rest = answer.read()
@@ -116,13 +116,13 @@ def test_an_export_takes_little_memory_however_large_it_is(served: Process) -> N
 
 
 def test_an_export_is_of_one_moment_whatever_happens_meanwhile(served: Process) -> None:
-    [(last,)] = execute(served.url, "SELECT max(id) FROM song")
+    [(last,)] = execute(served.url, "SELECT max(id) FROM book")
     with exporting(served) as answer:
         execute(
             served.url,
-            f"UPDATE song SET name = 'changed' WHERE id > {last - 2000}",
-            f"DELETE FROM song WHERE id > {last - 1000}",
-            "INSERT INTO song (name, artist) VALUES ('new', 'b')",
+            f"UPDATE book SET name = 'changed' WHERE id > {last - 2000}",
+            f"DELETE FROM book WHERE id > {last - 1000}",
+            "INSERT INTO book (name, author) VALUES ('new', 'b')",
         )
         assert len(copies(served)) == 1
         rows = answer.read().splitlines()[1:]
@@ -131,23 +131,23 @@ def test_an_export_is_of_one_moment_whatever_happens_meanwhile(served: Process) 
     assert numbers == list(range(numbers[0], last + 1))
     assert numbers[0] <= 3
     assert not [row for row in rows if b"new" in row or b"changed" in row]
-    later = httpx.get(f"{served.address}/songs?sort=-id&limit=2", headers={"Accept": "text/csv"})
+    later = httpx.get(f"{served.address}/books?sort=-id&limit=2", headers={"Accept": "text/csv"})
     assert [row.split(",")[1] for row in later.text.splitlines()[1:]] == ["new", "changed"]
 
 
 @pytest.fixture
 def slowly_read(served: Process) -> Iterator[Process]:
-    """Give the process while each of its songs takes PostgreSQL a millisecond: minutes for all."""
+    """Give the process while each of its books takes PostgreSQL a millisecond: minutes for all."""
     execute(
         served.url,
         "CREATE FUNCTION slow(given text) RETURNS text STABLE LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_sleep(0.001); RETURN given; END $$",
-        "ALTER TABLE song RENAME TO stored",
-        "CREATE VIEW song AS SELECT id, version, slow(name) AS name, artist, year FROM stored",
+        "ALTER TABLE book RENAME TO stored",
+        "CREATE VIEW book AS SELECT id, version, slow(name) AS name, author, year FROM stored",
     )
     yield served
     execute(served.url, TERMINATE)
-    execute(served.url, "DROP VIEW song", "ALTER TABLE stored RENAME TO song", "DROP FUNCTION slow")
+    execute(served.url, "DROP VIEW book", "ALTER TABLE stored RENAME TO book", "DROP FUNCTION slow")
 
 
 def test_a_client_that_leaves_ends_the_export(slowly_read: Process) -> None:
@@ -164,9 +164,9 @@ def test_a_client_that_leaves_ends_the_export(slowly_read: Process) -> None:
 
 
 def test_who_has_nothing_more_to_say_gets_the_whole_export(served: Process) -> None:
-    number = served.songs()
+    number = served.books()
     with served.connect() as connection:
-        connection.sendall(head("GET", "/songs", NDJSON))
+        connection.sendall(head("GET", "/books", NDJSON))
         connection.shutdown(socket.SHUT_WR)
         reply = read_reply(connection)
 
@@ -180,7 +180,7 @@ def test_a_failure_amid_an_export_is_no_tidy_end(served: Process) -> None:
         with pytest.raises(IncompleteRead):
             answer.read()
 
-    with httpx.stream("GET", f"{served.address}/songs", headers={"Accept": "text/csv"}) as stream:
+    with httpx.stream("GET", f"{served.address}/books", headers={"Accept": "text/csv"}) as stream:
         pieces = stream.iter_bytes(1000)
         assert next(pieces)
         assert execute(served.url, TERMINATE) == [(True,)]
@@ -192,15 +192,15 @@ def test_a_failure_amid_an_export_is_no_tidy_end(served: Process) -> None:
 
 @slow
 def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> None:
-    song = {"name": "a", "artist": "b"}
+    book = {"name": "a", "author": "b"}
     with exporting(served) as first, exporting(served, NDJSON):
         assert len(copies(served)) == AT_ONCE
         begun = time.monotonic()
-        refused = httpx.get(f"{served.address}/songs", headers={"Accept": "text/csv"})
+        refused = httpx.get(f"{served.address}/books", headers={"Accept": "text/csv"})
         waited = time.monotonic() - begun
-        head_of_one = httpx.head(f"{served.address}/songs", headers={"Accept": "text/csv"})
-        page = httpx.get(f"{served.address}/songs?limit=1")
-        created = httpx.post(f"{served.address}/songs", json=song)
+        head_of_one = httpx.head(f"{served.address}/books", headers={"Accept": "text/csv"})
+        page = httpx.get(f"{served.address}/books?limit=1")
+        created = httpx.post(f"{served.address}/books", json=book)
         assert first.read(10)
 
     assert refused.status_code == 503
@@ -218,7 +218,7 @@ def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> N
 async def test_a_reader_who_takes_too_long_is_left(
     database_url: URL, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    execute(database_url, "DELETE FROM song", LAY_OUT.replace(f"{ROWS}", "3000"))
+    execute(database_url, "DELETE FROM book", LAY_OUT.replace(f"{ROWS}", "3000"))
     settings: dict[str, Any] = {"bulk_seconds": 1} if limit == "BULK_SECONDS" else {}
     if not settings:
         monkeypatch.setattr("songbook.bulk.exports.STALLED_SECONDS", 0.1)
@@ -237,7 +237,7 @@ async def test_a_reader_who_takes_too_long_is_left(
     scope: dict[str, Any] = {
         "type": "http",
         "method": "GET",
-        "path": "/songs",
+        "path": "/books",
         "query_string": b"",
         "headers": [(b"accept", b"text/csv")],
     }
@@ -248,4 +248,4 @@ async def test_a_reader_who_takes_too_long_is_left(
 
     assert [message["type"].rpartition(".")[2] for message in sent] == ["start", "body", "body"]
     assert all(message["more_body"] for message in sent[1:])
-    assert execute(database_url, "DELETE FROM song", COPIES) == []
+    assert execute(database_url, "DELETE FROM book", COPIES) == []

@@ -32,7 +32,7 @@ IN_CHUNKS = (CSV, "Transfer-Encoding: chunked")
 LINE = 2048
 MOST = 40 * 2**20
 MOST_AT_ONCE = 64
-HEADER = b"name,artist\n"
+HEADER = b"name,author\n"
 ROW = b"a" * 150 + b",b\n"
 LAST = b"0\r\n\r\n"
 HALF = chunked(HEADER + ROW * 600).removesuffix(LAST)  # more than is read at once
@@ -54,13 +54,13 @@ def running(server: URL, template: URL, folder: Path) -> Iterator[Process]:
 
 @pytest.fixture
 def served(running: Process, folder: Path) -> Iterator[Process]:
-    """Give the process without songs; it has to be left without temporary files."""
-    execute(running.url, "TRUNCATE song RESTART IDENTITY")
+    """Give the process without books; it has to be left without temporary files."""
+    execute(running.url, "TRUNCATE book RESTART IDENTITY")
     yield running
     assert list(folder.iterdir()) == []
     if sys.platform == "linux":
         wait_until(lambda: running.spools() == [])
-    assert httpx.get(f"{running.address}/songs?limit=1").status_code == 200
+    assert httpx.get(f"{running.address}/books?limit=1").status_code == 200
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def slow_clients(served: Process, number: int, part: bytes = HALF) -> Iterator[l
     with ExitStack() as stack:
         clients = [stack.enter_context(served.connect()) for _ in range(number)]
         for client in clients:
-            client.sendall(head("POST", "/songs", *IN_CHUNKS) + part)
+            client.sendall(head("POST", "/books", *IN_CHUNKS) + part)
         wait_until(lambda: len(served.spools()) == 2 * number)
         if part == HALF:
             wait_until(lambda: len([size for size in served.spools() if size]) == number)
@@ -81,9 +81,9 @@ def test_slow_clients_hold_no_connection_and_keep_nobody_waiting(served: Process
     with slow_clients(served, 2 * POOL_SIZE) as clients:
         begun = time.monotonic()
         for _ in range(10):
-            assert served.ask(head("GET", "/songs", "Connection: close")).status == 200
+            assert served.ask(head("GET", "/books", "Connection: close")).status == 200
         took = time.monotonic() - begun
-        busy, stored = served.busy(), served.songs()
+        busy, stored = served.busy(), served.books()
         for client in clients:
             client.sendall(chunked(ROW))
         replies = [read_reply(client, "POST") for client in clients]
@@ -92,7 +92,7 @@ def test_slow_clients_hold_no_connection_and_keep_nobody_waiting(served: Process
     assert (busy, stored) == ([], 0)
     assert [reply.status for reply in replies] == [201] * len(clients)
     assert json.loads(replies[0].body)["stored"] == 601
-    assert served.songs() == 601 * len(clients)
+    assert served.books() == 601 * len(clients)
 
 
 @on_linux
@@ -108,19 +108,19 @@ def test_a_client_that_leaves_amid_a_body_leaves_nothing_behind(served: Process,
             client.close()
         wait_until(lambda: served.spools() == [])
 
-    assert served.songs() == 0
+    assert served.books() == 0
     assert served.busy() == []
 
 
 @on_linux
 def test_so_many_may_send_at_once_and_no_more(served: Process) -> None:
     header = chunked(HEADER).removesuffix(LAST)
-    request = head("POST", "/songs", *IN_CHUNKS) + chunked(HEADER + ROW)
+    request = head("POST", "/books", *IN_CHUNKS) + chunked(HEADER + ROW)
     with slow_clients(served, MOST_AT_ONCE, header) as clients:
         refused = served.ask(request)
         others = [
-            served.ask(head("GET", "/songs", "Connection: close")),
-            served.ask(message("POST", "/songs", '{"name":"a","artist":"b"}')),
+            served.ask(head("GET", "/books", "Connection: close")),
+            served.ask(message("POST", "/books", '{"name":"a","author":"b"}')),
         ]
         clients.pop().close()
         wait_until(lambda: len(served.spools()) == 2 * len(clients))
@@ -157,7 +157,7 @@ def assert_too_large(reply: Reply, detail: str) -> None:
 def test_a_body_that_is_declared_too_large_is_refused_unread(served: Process) -> None:
     for length in (MOST + 1, 10**12, 10**18):
         with served.connect() as connection:
-            connection.sendall(head("POST", "/songs", CSV, f"Content-Length: {length}"))
+            connection.sendall(head("POST", "/books", CSV, f"Content-Length: {length}"))
             reply = read_reply(connection, "POST")
 
         assert_too_large(reply, f"The body is larger than {MOST} bytes.")
@@ -167,11 +167,11 @@ def test_a_body_without_an_end_is_cut_off(served: Process) -> None:
     start = chunked(HEADER).removesuffix(LAST)
     rows = chunked((b" " * 2000 + b"a,b\n") * 400, 10**6).removesuffix(LAST)
 
-    sent, reply = sent_until_refused(served, head("POST", "/songs", *IN_CHUNKS), start, rows)
+    sent, reply = sent_until_refused(served, head("POST", "/books", *IN_CHUNKS), start, rows)
 
     assert_too_large(reply, f"The body is larger than {MOST} bytes.")
     assert sent < 2 * MOST
-    assert served.songs() == 0
+    assert served.books() == 0
 
 
 @pytest.mark.parametrize(
@@ -181,22 +181,22 @@ def test_a_row_without_an_end_is_cut_off(served: Process, quote: bytes, row: byt
     start = chunked(HEADER + b"a,b\n" + quote).removesuffix(LAST)
     endless = chunked(row, 10**6).removesuffix(LAST)
 
-    sent, reply = sent_until_refused(served, head("POST", "/songs", *IN_CHUNKS), start, endless)
+    sent, reply = sent_until_refused(served, head("POST", "/books", *IN_CHUNKS), start, endless)
 
     assert_too_large(reply, f"Line 3 is longer than {LINE} characters.")
     assert sent < 8 * 2**20
-    assert served.songs() == 0
+    assert served.books() == 0
 
 
 @pytest.mark.parametrize(
     ("target", "headers", "status"),
     [
-        ("/songs", ("Content-Type: text/plain",), 415),
-        ("/songs", ("Content-Type: text/csv; header=absent",), 415),
-        ("/songs", (CSV, "Content-Encoding: gzip"), 415),
-        ("/songs", (CSV, "Idempotency-Key: ä"), 400),
-        ("/songs?on_eror=skip", (CSV,), 422),
-        ("/users", (CSV,), 401),
+        ("/books", ("Content-Type: text/plain",), 415),
+        ("/books", ("Content-Type: text/csv; header=absent",), 415),
+        ("/books", (CSV, "Content-Encoding: gzip"), 415),
+        ("/books", (CSV, "Idempotency-Key: ä"), 400),
+        ("/books?on_eror=skip", (CSV,), 422),
+        ("/members", (CSV,), 401),
     ],
 )
 def test_who_waits_for_a_hundred_is_refused_without_one(
@@ -213,9 +213,9 @@ def test_who_waits_for_a_hundred_is_refused_without_one(
 def test_who_gets_a_hundred_may_still_be_refused_for_the_columns(served: Process) -> None:
     lines = (CSV, "Content-Length: 20000000", "Expect: 100-continue")
     with served.connect() as connection:
-        connection.sendall(head("POST", "/songs", *lines))
+        connection.sendall(head("POST", "/books", *lines))
         assert connection.recv(65536).startswith(b"HTTP/1.1 100 ")
-        connection.sendall(b"nmae,artist\n" + ROW * 1000)
+        connection.sendall(b"nmae,author\n" + ROW * 1000)
         reply = read_reply(connection, "POST")
 
     assert reply.status == 422
@@ -225,8 +225,8 @@ def test_who_gets_a_hundred_may_still_be_refused_for_the_columns(served: Process
 @pytest.fixture(scope="module")
 def large_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a file of 20 MB whose columns do not fit."""
-    path = tmp_path_factory.mktemp("large") / "songs.csv"
-    path.write_bytes(b"nmae,artist\n" + ROW * 130_000)
+    path = tmp_path_factory.mktemp("large") / "books.csv"
+    path.write_bytes(b"nmae,author\n" + ROW * 130_000)
     return path
 
 
@@ -237,7 +237,7 @@ def test_curl_is_told_early_what_is_wrong_with_a_large_file(
 ) -> None:
     asked = ["curl", "-sS", "-w", "\n%{http_code}", "-H", CSV, *options, f"@{large_file}"]
     done = subprocess.run(
-        [*asked, f"{served.address}/songs"], capture_output=True, text=True, check=False
+        [*asked, f"{served.address}/books"], capture_output=True, text=True, check=False
     )
 
     assert (done.returncode, done.stderr) == (0, "")
@@ -250,9 +250,9 @@ def test_httpx_is_told_early_what_is_wrong_with_a_large_file(
     served: Process, large_file: Path
 ) -> None:
     with httpx.Client(base_url=served.address, headers={"Content-Type": "text/csv"}) as client:
-        whole = client.post("/songs", content=large_file.read_bytes())
+        whole = client.post("/books", content=large_file.read_bytes())
         with large_file.open("rb") as file:
-            streamed = client.post("/songs", content=file)
+            streamed = client.post("/books", content=file)
         again = client.get("/ping")
 
     for answer in (whole, streamed):
@@ -276,12 +276,12 @@ def latencies(served: Process, sender: "Future[Reply]") -> Iterator[tuple[float,
 @slow
 @on_linux
 def test_a_large_import_takes_little_memory_and_lets_others_through(served: Process) -> None:
-    served.ask(head("POST", "/songs", *IN_CHUNKS) + HALF + LAST)  # what all imports share
+    served.ask(head("POST", "/books", *IN_CHUNKS) + HALF + LAST)  # what all imports share
     content = chunked(HEADER + b"".join(b"%0150d,b\n" % number for number in range(200_000)))
     before = served.memory()
 
     with ThreadPoolExecutor(1) as pool:
-        request = head("POST", "/songs?dry_run=true", *IN_CHUNKS) + content
+        request = head("POST", "/books?dry_run=true", *IN_CHUNKS) + content
         sender = pool.submit(served.ask, request)
         measured = list(latencies(served, sender))
     reply = sender.result()
@@ -297,7 +297,7 @@ def test_a_large_import_takes_little_memory_and_lets_others_through(served: Proc
 @on_linux
 def test_a_file_that_may_not_grow_is_told_as_a_full_disk(served: Process) -> None:
     soft, hard = resource.prlimit(served.pid, resource.RLIMIT_FSIZE)
-    request = head("POST", "/songs", *IN_CHUNKS) + chunked(HEADER + ROW * 3000)
+    request = head("POST", "/books", *IN_CHUNKS) + chunked(HEADER + ROW * 3000)
     resource.prlimit(served.pid, resource.RLIMIT_FSIZE, (65536, hard))
     try:
         refused = served.ask(request)
@@ -305,14 +305,14 @@ def test_a_file_that_may_not_grow_is_told_as_a_full_disk(served: Process) -> Non
         resource.prlimit(served.pid, resource.RLIMIT_FSIZE, (soft, hard))
 
     assert refused.status == 507
-    assert served.songs() == 0
+    assert served.books() == 0
     assert served.ask(request).status == 201
 
 
 def test_a_body_in_chunks_of_any_size_is_the_same_text(served: Process) -> None:
-    rows = 'name,artist\r\n"a\nb",é\r\n,c\r\n🎸,"d ""e"""\r\n'.encode()
+    rows = 'name,author\r\n"a\nb",é\r\n,c\r\n🎸,"d ""e"""\r\n'.encode()
     for size in (1, 2, 5, len(rows)):
-        request = head("POST", "/songs?on_error=skip", *IN_CHUNKS) + chunked(rows, size)
+        request = head("POST", "/books?on_error=skip", *IN_CHUNKS) + chunked(rows, size)
         with served.connect() as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for at in range(0, len(request), 3):
@@ -322,7 +322,7 @@ def test_a_body_in_chunks_of_any_size_is_the_same_text(served: Process) -> None:
         report = json.loads(reply.body)
         assert (reply.status, report["stored"], report["refused"]) == (201, 2, 1)
         assert report["refusals"][0]["line"] == 4
-    assert execute(served.url, "SELECT DISTINCT name, artist FROM song ORDER BY name") == [
+    assert execute(served.url, "SELECT DISTINCT name, author FROM book ORDER BY name") == [
         ("a\nb", "é"),
         ("🎸", 'd "e"'),
     ]

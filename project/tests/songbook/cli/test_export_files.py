@@ -16,29 +16,29 @@ from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import Outcome
 
-SONGS = (
-    "INSERT INTO song (name, artist, year) VALUES ('Hurt', 'Johnny Cash', 2002),"
+BOOKS = (
+    "INSERT INTO book (name, author, year) VALUES ('Hurt', 'Johnny Cash', 2002),"
     " ('a\nb', '\"Beck\", é 🎸', NULL), ('=1', 'c', 1994)"
 )
-HEADER = "id,name,artist,year\n"
+HEADER = "id,name,author,year\n"
 WHOLE = HEADER + '1,Hurt,Johnny Cash,2002\n2,"a\nb","""Beck"", é 🎸",\n3,=1,c,1994\n'
 
 Export = Callable[..., Outcome]
 
 
 @pytest.fixture
-def songs(database_url: URL) -> URL:
-    """Give the URL of a database with three songs."""
-    execute(database_url, "TRUNCATE song, cities, users RESTART IDENTITY", SONGS)
+def books(database_url: URL) -> URL:
+    """Give the URL of a database with three books."""
+    execute(database_url, "TRUNCATE book, towns, members RESTART IDENTITY", BOOKS)
     return database_url
 
 
 @pytest.fixture
-def export(songs: URL, command: Callable[..., Outcome]) -> Export:
+def export(books: URL, command: Callable[..., Outcome]) -> Export:
     """Give the command that exports from that database."""
 
     def run(*arguments: str | Path, **environment: str) -> Outcome:
-        given = {"DATABASE_URL": spelled(songs), **environment}
+        given = {"DATABASE_URL": spelled(books), **environment}
         return command("export", *map(str, arguments), **given)
 
     return run
@@ -59,70 +59,70 @@ def run(url: URL, *arguments: str, stdin: int | None = None) -> "subprocess.Pope
 def test_the_rows_are_written_to_the_file_and_the_report_is_printed(
     export: Export, tmp_path: Path
 ) -> None:
-    file = tmp_path / "songs.csv"
-    outcome = export("songs", file)
+    file = tmp_path / "books.csv"
+    outcome = export("books", file)
 
     assert (outcome.code, outcome.told) == (0, [])
-    assert re.fullmatch(r"3 songs exported in \d+\.\d s\.\n", outcome.printed)
+    assert re.fullmatch(r"3 books exported in \d+\.\d s\.\n", outcome.printed)
     assert file.read_bytes().decode() == WHOLE
     assert [*tmp_path.iterdir()] == [file]
 
 
 def test_without_a_file_the_rows_are_printed_and_the_report_told(export: Export) -> None:
-    outcome = export("songs")
+    outcome = export("books")
 
     assert (outcome.code, outcome.printed) == (0, WHOLE)
     assert len(outcome.told) == 1
-    assert re.fullmatch(r"3 songs exported in \d+\.\d s\.", outcome.told[0])
+    assert re.fullmatch(r"3 books exported in \d+\.\d s\.", outcome.told[0])
 
 
-@pytest.mark.parametrize("name", ["songs.ndjson", "songs.JSONL", "--format"])
+@pytest.mark.parametrize("name", ["books.ndjson", "books.JSONL", "--format"])
 def test_json_lines_are_asked_for_by_name(export: Export, tmp_path: Path, name: str) -> None:
     arguments = ["--format", "ndjson"] if name == "--format" else [name]
     if name != "--format":
         arguments = [str(tmp_path / name)]
-    printed = export("songs", *arguments).printed
+    printed = export("books", *arguments).printed
 
     content = printed if name == "--format" else (tmp_path / name).read_text()
     assert [json.loads(line) for line in content.splitlines()] == [
-        {"id": 1, "name": "Hurt", "artist": "Johnny Cash", "year": 2002},
-        {"id": 2, "name": "a\nb", "artist": '"Beck", é 🎸', "year": None},
-        {"id": 3, "name": "=1", "artist": "c", "year": 1994},
+        {"id": 1, "name": "Hurt", "author": "Johnny Cash", "year": 2002},
+        {"id": 2, "name": "a\nb", "author": '"Beck", é 🎸', "year": None},
+        {"id": 3, "name": "=1", "author": "c", "year": 1994},
     ]
 
 
 def test_a_format_that_is_asked_for_counts_more_than_the_name(
     export: Export, tmp_path: Path
 ) -> None:
-    file = tmp_path / "songs.ndjson"
-    export("songs", file, "--format", "csv")
+    file = tmp_path / "books.ndjson"
+    export("books", file, "--format", "csv")
 
     assert file.read_text() == WHOLE
 
 
 def test_which_rows_is_asked_for_as_of_a_list(export: Export) -> None:
-    printed = export("songs", "--query", "year_gte=1990&sort=-year&escape=formulas").printed
-    first = export("songs", "--query", "limit=1").printed
-    none = export("songs", "--query", "year=1")
+    printed = export("books", "--query", "year_gte=1990&sort=-year&escape=formulas").printed
+    first = export("books", "--query", "limit=1").printed
+    none = export("books", "--query", "year=1")
 
     assert printed == HEADER + "1,Hurt,Johnny Cash,2002\n3,'=1,c,1994\n"
     assert first == HEADER + "1,Hurt,Johnny Cash,2002\n"
     assert (none.code, none.printed) == (0, HEADER)
 
 
-def test_every_resource_can_be_exported_and_no_password(export: Export, songs: URL) -> None:
+def test_every_resource_can_be_exported_and_no_password(export: Export, books: URL) -> None:
     execute(
-        songs,
-        "TRUNCATE cities, todo, users RESTART IDENTITY",
-        "INSERT INTO users (username, slug, email, hashed_password)"
+        books,
+        "TRUNCATE towns, note, members RESTART IDENTITY",
+        "INSERT INTO members (username, slug, email, hashed_password)"
         " VALUES ('ada', 'ada', 'a@b.org', 'none')",
     )
 
     assert export("users").printed == (
         "id,username,slug,email,first_name,last_name,is_superuser\n1,ada,ada,a@b.org,,,false\n"
     )
-    assert export("cities").printed == "id,name,population\n"
-    assert export("todos", "--format", "ndjson").printed == ""
+    assert export("towns").printed == "id,name,population\n"
+    assert export("notes", "--format", "ndjson").printed == ""
 
 
 @pytest.mark.parametrize(
@@ -138,24 +138,24 @@ def test_every_resource_can_be_exported_and_no_password(export: Export, songs: U
 def test_a_query_that_does_not_fit_is_told_and_leaves_no_file(
     export: Export, tmp_path: Path, query: str, sentence: str
 ) -> None:
-    file = tmp_path / "songs.csv"
+    file = tmp_path / "books.csv"
     file.write_text("as it was")
 
     for arguments in ([file], []):
-        outcome = export("songs", *arguments, "--query", query)
+        outcome = export("books", *arguments, "--query", query)
         assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
-        assert outcome.told[0].startswith(f"songbook: nothing was exported: {sentence}")
+        assert outcome.told[0].startswith(f"samples: nothing was exported: {sentence}")
     assert file.read_text() == "as it was"
     assert [*tmp_path.iterdir()] == [file]
 
 
 def test_a_place_that_cannot_be_written_to_is_named(export: Export, tmp_path: Path) -> None:
     for path, reason in (
-        (tmp_path / "nowhere" / "songs.csv", "No such file or directory"),
+        (tmp_path / "nowhere" / "books.csv", "No such file or directory"),
         (tmp_path, "Is a directory"),
     ):
-        outcome = export("songs", path)
-        assert outcome == (1, "", [f"songbook: {path} cannot be written: {reason}."])
+        outcome = export("books", path)
+        assert outcome == (1, "", [f"samples: {path} cannot be written: {reason}."])
     assert [*tmp_path.iterdir()] == []
     assert not tmp_path.with_name(f"{tmp_path.name}.part").exists()
 
@@ -163,16 +163,16 @@ def test_a_place_that_cannot_be_written_to_is_named(export: Export, tmp_path: Pa
 def test_a_disk_that_is_full_leaves_the_file_as_it_was(export: Export, tmp_path: Path) -> None:
     import resource
 
-    file = tmp_path / "songs.csv"
+    file = tmp_path / "books.csv"
     file.write_text("as it was")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (40, hard))
     try:
-        outcome = export("songs", file)
+        outcome = export("books", file)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
-    assert outcome == (1, "", [f"songbook: {file} cannot be written: File too large."])
+    assert outcome == (1, "", [f"samples: {file} cannot be written: File too large."])
     assert file.read_text() == "as it was"
     assert [*tmp_path.iterdir()] == [file]
 
@@ -182,7 +182,7 @@ def test_a_resource_that_is_none_is_answered_with_those_there_are(export: Export
 
     assert outcome == (
         *(1, ""),
-        ["songbook: there is no resource sogns: there are cities, songs, todos, users."],
+        ["samples: there is no resource sogns: there are towns, books, notes, users."],
     )
 
 
@@ -196,35 +196,35 @@ def test_a_database_that_is_away_or_not_migrated_leaves_no_file(
             "the table is not there yet: run alembic upgrade head.",
         ),
     ):
-        outcome = export("songs", tmp_path / "songs.csv", DATABASE_URL=url)
+        outcome = export("books", tmp_path / "books.csv", DATABASE_URL=url)
         assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
-        assert outcome.told[0].startswith(f"songbook: {sentence}")
+        assert outcome.told[0].startswith(f"samples: {sentence}")
     assert [*tmp_path.iterdir()] == []
 
 
 def test_the_progress_is_for_the_eyes_alone(
-    export: Export, songs: URL, monkeypatch: pytest.MonkeyPatch
+    export: Export, books: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execute(
-        songs, "INSERT INTO song (name, artist) SELECT 'a', 'b' FROM generate_series(1, 2000) AS i"
+        books, "INSERT INTO book (name, author) SELECT 'a', 'b' FROM generate_series(1, 2000) AS i"
     )
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if stderr were a terminal
     monkeypatch.setenv("TERM", "xterm")
 
-    outcome = export("songs")
+    outcome = export("books")
 
-    assert "Exporting songs" in "".join(outcome.told)
+    assert "Exporting books" in "".join(outcome.told)
     assert len(outcome.printed.splitlines()) == 2005
     assert "Exporting" not in outcome.printed
 
 
 def test_a_pipe_is_written_to_and_stays_a_pipe(export: Export, tmp_path: Path) -> None:
-    pipe = tmp_path / "songs.csv"
+    pipe = tmp_path / "books.csv"
     os.mkfifo(pipe)
 
     reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        outcome = export("songs", pipe)
+        outcome = export("books", pipe)
         content = os.read(reading, 65536)
     finally:
         os.close(reading)
@@ -239,21 +239,21 @@ def test_a_link_is_followed(export: Export, tmp_path: Path) -> None:
     target.write_text("as it was")
     link.symlink_to(target)
 
-    assert export("songs", link).code == 0
+    assert export("books", link).code == 0
     assert link.is_symlink()
     assert target.read_text() == WHOLE
 
 
 @pytest.mark.processes
 @slow
-def test_a_reader_who_has_seen_enough_is_no_failure_of_ours(songs: URL) -> None:
+def test_a_reader_who_has_seen_enough_is_no_failure_of_ours(books: URL) -> None:
     execute(
-        songs,
-        "INSERT INTO song (name, artist) SELECT repeat('x', 200), 'b'"
+        books,
+        "INSERT INTO book (name, author) SELECT repeat('x', 200), 'b'"
         " FROM generate_series(1, 3000) AS i",
     )
 
-    with run(songs, "export", "songs") as exporting:
+    with run(books, "export", "books") as exporting:
         assert exporting.stdout
         assert exporting.stderr
         assert exporting.stdout.readline() == HEADER.encode()
@@ -265,17 +265,17 @@ def test_a_reader_who_has_seen_enough_is_no_failure_of_ours(songs: URL) -> None:
 
 @pytest.mark.processes
 @slow
-def test_what_one_database_exports_another_imports(songs: URL, migrated_url: URL) -> None:
+def test_what_one_database_exports_another_imports(books: URL, migrated_url: URL) -> None:
     options = ["--format", "ndjson", "/dev/stdin", "--ignore", "id"]
-    with run(songs, "export", "songs", "--format", "ndjson") as exporting:
+    with run(books, "export", "books", "--format", "ndjson") as exporting:
         assert exporting.stdout
-        with run(migrated_url, "import", "songs", *options, stdin=exporting.stdout.fileno()) as one:
+        with run(migrated_url, "import", "books", *options, stdin=exporting.stdout.fileno()) as one:
             printed, told = one.communicate(timeout=30)
         assert exporting.stderr
         report = exporting.stderr.read()
 
     assert (one.returncode, told) == (0, b"")
-    assert re.fullmatch(rb"3 songs stored in \d+\.\d s\.\n", printed)
-    assert re.fullmatch(rb"3 songs exported in \d+\.\d s\.\n", report)
-    query = "SELECT name, artist, year, version FROM song ORDER BY id"
-    assert execute(migrated_url, query) == execute(songs, query)
+    assert re.fullmatch(rb"3 books stored in \d+\.\d s\.\n", printed)
+    assert re.fullmatch(rb"3 books exported in \d+\.\d s\.\n", report)
+    query = "SELECT name, author, year, version FROM book ORDER BY id"
+    assert execute(migrated_url, query) == execute(books, query)

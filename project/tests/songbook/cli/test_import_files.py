@@ -19,9 +19,9 @@ from tests.support.paths import PROJECT, ROOT
 from tests.support.processes import Outcome
 from tests.support.waiting import wait_until
 
-EXAMPLES = ROOT / "examples" / "songs.csv"
-HEADER = "name,artist,year\n"
-CITIES = "name,population\nOslo,700000\nRome,2800000\n"
+EXAMPLES = ROOT / "examples" / "books.csv"
+HEADER = "name,author,year\n"
+TOWNS = "name,population\nOslo,700000\nRome,2800000\n"
 # A row of this name takes its time, amid the others.
 SLOW = """
 CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -31,16 +31,16 @@ CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS $$
     END
 $$
 """
-WAIT = "CREATE TRIGGER wait BEFORE INSERT ON song FOR EACH ROW EXECUTE FUNCTION wait()"
+WAIT = "CREATE TRIGGER wait BEFORE INSERT ON book FOR EACH ROW EXECUTE FUNCTION wait()"
 ASLEEP = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND query LIKE 'COPY%'"
 
 Load = Callable[..., Outcome]
 
 
 @pytest.fixture
-def songs(database_url: URL) -> URL:
-    """Give the URL of a database without songs, and without cities."""
-    execute(database_url, "TRUNCATE song, cities RESTART IDENTITY")
+def books(database_url: URL) -> URL:
+    """Give the URL of a database without books, and without towns."""
+    execute(database_url, "TRUNCATE book, towns RESTART IDENTITY")
     return database_url
 
 
@@ -49,7 +49,7 @@ def load(tmp_path: Path, command: Callable[..., Outcome]) -> Load:
     """Give the command for a file of this content; what it says of the file says it of FILE."""
 
     def run(
-        url: URL, content: str | bytes, *options: str, resource: str = "songs", suffix: str = "csv"
+        url: URL, content: str | bytes, *options: str, resource: str = "books", suffix: str = "csv"
     ) -> Outcome:
         file = tmp_path / f"{resource}.{suffix}"
         file.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -60,97 +60,97 @@ def load(tmp_path: Path, command: Callable[..., Outcome]) -> Load:
 
 
 def stored(url: URL) -> list[tuple[str, str, int | None]]:
-    rows = execute(url, "SELECT name, artist, year FROM song ORDER BY id")
-    return [(name, artist, year) for name, artist, year in rows]
+    rows = execute(url, "SELECT name, author, year FROM book ORDER BY id")
+    return [(name, author, year) for name, author, year in rows]
 
 
-def cities(url: URL) -> list[tuple[Any, ...]]:
-    return execute(url, "SELECT name, population, version FROM cities ORDER BY id")
+def towns(url: URL) -> list[tuple[Any, ...]]:
+    return execute(url, "SELECT name, population, version FROM towns ORDER BY id")
 
 
 @pytest.mark.long
-def test_the_example_songs_are_loaded_whole(command: Callable[..., Outcome], songs: URL) -> None:
-    outcome = command("import", "songs", str(EXAMPLES), DATABASE_URL=spelled(songs))
+def test_the_example_books_are_loaded_whole(command: Callable[..., Outcome], books: URL) -> None:
+    outcome = command("import", "books", str(EXAMPLES), DATABASE_URL=spelled(books))
 
-    assert re.fullmatch(r"15738 songs stored in \d+\.\d s\.\n", outcome.printed)
+    assert re.fullmatch(r"15738 books stored in \d+\.\d s\.\n", outcome.printed)
     assert (outcome.code, outcome.told) == (0, [])
-    assert execute(songs, "SELECT count(*), count(year), min(version) FROM song") == [
+    assert execute(books, "SELECT count(*), count(year), min(version) FROM book") == [
         (15738, 15738 - 6544, 1)
     ]
-    assert stored(songs)[:2] == [
+    assert stored(books)[:2] == [
         ("Caught Up in You", ".38 Special", 1982),
         ("Fantasy Girl", ".38 Special", None),
     ]
 
 
-def test_what_spreadsheets_make_of_a_file_is_understood(load: Load, songs: URL) -> None:
+def test_what_spreadsheets_make_of_a_file_is_understood(load: Load, books: URL) -> None:
     content = (
-        b"\xef\xbb\xbfyear,name,artist\r\n"
+        b"\xef\xbb\xbfyear,name,author\r\n"
         b'1994," Hurt ","Nine ""Inch"" Nails"\r\n'
         b"\r\n"
-        b',"Two\r\nlines, one song",\xc3\x98yafestivalen \xf0\x9f\x8e\xb8'
+        b',"Two\r\nlines, one book",\xc3\x98yafestivalen \xf0\x9f\x8e\xb8'
     )
 
-    assert load(songs, content).code == 0
-    assert stored(songs) == [
+    assert load(books, content).code == 0
+    assert stored(books) == [
         ("Hurt", 'Nine "Inch" Nails', 1994),
-        ("Two\r\nlines, one song", "Øyafestivalen 🎸", None),
+        ("Two\r\nlines, one book", "Øyafestivalen 🎸", None),
     ]
 
 
-def test_blank_lines_before_the_names_are_passed_over(load: Load, songs: URL) -> None:
-    outcome = load(songs, "\n\r\n" + HEADER + "a,b,\nc,d,x\n", "--on-error", "skip")
+def test_blank_lines_before_the_names_are_passed_over(load: Load, books: URL) -> None:
+    outcome = load(books, "\n\r\n" + HEADER + "a,b,\nc,d,x\n", "--on-error", "skip")
 
     assert outcome.told == ["line 5: year: Input should be a valid integer"]
-    assert stored(songs) == [("a", "b", None)]
+    assert stored(books) == [("a", "b", None)]
 
 
 @pytest.mark.parametrize("suffix", ["ndjson", "jsonl", "NDJSON"])
-def test_a_file_of_json_lines_is_told_by_its_name(load: Load, songs: URL, suffix: str) -> None:
-    content = '{"name":"Hurt","artist":"Beck, \\"x\\"","year":"1994"}\n\n{"artist":"b","name":"a"}'
+def test_a_file_of_json_lines_is_told_by_its_name(load: Load, books: URL, suffix: str) -> None:
+    content = '{"name":"Hurt","author":"Beck, \\"x\\"","year":"1994"}\n\n{"author":"b","name":"a"}'
 
-    assert load(songs, content, suffix=suffix).code == 0
-    assert stored(songs) == [("Hurt", 'Beck, "x"', 1994), ("a", "b", None)]
-
-
-def test_the_format_that_is_asked_for_counts_more_than_the_name(load: Load, songs: URL) -> None:
-    assert load(songs, '{"name":"a","artist":"b"}', "--format", "ndjson").code == 0
-    assert load(songs, HEADER + "c,d,\n", "--format", "csv", suffix="ndjson").code == 0
-    assert stored(songs) == [("a", "b", None), ("c", "d", None)]
+    assert load(books, content, suffix=suffix).code == 0
+    assert stored(books) == [("Hurt", 'Beck, "x"', 1994), ("a", "b", None)]
 
 
-def test_rows_may_come_through_a_pipe(command: Callable[..., Outcome], songs: URL) -> None:
+def test_the_format_that_is_asked_for_counts_more_than_the_name(load: Load, books: URL) -> None:
+    assert load(books, '{"name":"a","author":"b"}', "--format", "ndjson").code == 0
+    assert load(books, HEADER + "c,d,\n", "--format", "csv", suffix="ndjson").code == 0
+    assert stored(books) == [("a", "b", None), ("c", "d", None)]
+
+
+def test_rows_may_come_through_a_pipe(command: Callable[..., Outcome], books: URL) -> None:
     reading, writing = os.pipe()
-    os.write(writing, b'{"name":"a","artist":"b"}\n' * 1000)
+    os.write(writing, b'{"name":"a","author":"b"}\n' * 1000)
     os.close(writing)
 
-    asked = ("songs", f"/dev/fd/{reading}", "--format", "ndjson")
-    outcome = command("import", *asked, DATABASE_URL=spelled(songs))
+    asked = ("books", f"/dev/fd/{reading}", "--format", "ndjson")
+    outcome = command("import", *asked, DATABASE_URL=spelled(books))
     os.close(reading)
 
     assert (outcome.code, outcome.told) == (0, [])
-    assert re.fullmatch(r"1000 songs stored in \d+\.\d s\.\n", outcome.printed)
-    assert execute(songs, "SELECT count(*) FROM song") == [(1000,)]
+    assert re.fullmatch(r"1000 books stored in \d+\.\d s\.\n", outcome.printed)
+    assert execute(books, "SELECT count(*) FROM book") == [(1000,)]
 
 
 @pytest.mark.parametrize(("content", "suffix"), [(HEADER, "csv"), ("", "ndjson")])
-def test_a_file_without_rows_stores_none(load: Load, songs: URL, content: str, suffix: str) -> None:
-    assert load(songs, content, suffix=suffix).printed.startswith("0 songs stored in ")
-    assert stored(songs) == []
+def test_a_file_without_rows_stores_none(load: Load, books: URL, content: str, suffix: str) -> None:
+    assert load(books, content, suffix=suffix).printed.startswith("0 books stored in ")
+    assert stored(books) == []
 
 
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("name,artist,year,source\nHurt,Johnny Cash,2002,538\n", "FILE: source is no field. "),
-        ("name,artist,id\na,b,7\n", "FILE: id is no field. Leave columns out with --ignore."),
-        ("name,artist,yaer\na,b,7\n", "FILE: yaer is no field, did you mean `year`?"),
-        ("name,year\nHurt,2002\n", "FILE: artist is missing."),
+        ("name,author,year,source\nHurt,Johnny Cash,2002,538\n", "FILE: source is no field. "),
+        ("name,author,id\na,b,7\n", "FILE: id is no field. Leave columns out with --ignore."),
+        ("name,author,yaer\na,b,7\n", "FILE: yaer is no field, did you mean `year`?"),
+        ("name,year\nHurt,2002\n", "FILE: author is missing."),
         ("Hurt,Johnny Cash,2002\n", "FILE: Hurt is no field; Johnny Cash is no field; 2002 is no"),
-        ("name,artist,name\na,b,c\n", "FILE: name is there twice."),
-        ("", "FILE: name is missing; artist is missing."),
-        ("\n\n", "FILE: name is missing; artist is missing."),
-        (b"n\xffme,name,artist\na,b,c\n", "FILE: The first line is not UTF-8."),
+        ("name,author,name\na,b,c\n", "FILE: name is there twice."),
+        ("", "FILE: name is missing; author is missing."),
+        ("\n\n", "FILE: name is missing; author is missing."),
+        (b"n\xffme,name,author\na,b,c\n", "FILE: The first line is not UTF-8."),
         (
             HEADER + '"a,b,\nc,d,\n',
             "FILE: The CSV cannot be read from line 2 on: unexpected end of data.",
@@ -160,67 +160,67 @@ def test_a_file_without_rows_stores_none(load: Load, songs: URL, content: str, s
         (HEADER + f"{'a' * 70_000},b,\n", "FILE: Line 2 is longer than 65536 characters."),
     ],
 )
-def test_a_file_that_is_no_table_of_songs_is_refused_in_one_line(
-    load: Load, songs: URL, content: str | bytes, sentence: str
+def test_a_file_that_is_no_table_of_books_is_refused_in_one_line(
+    load: Load, books: URL, content: str | bytes, sentence: str
 ) -> None:
-    outcome = load(songs, content)
+    outcome = load(books, content)
 
     assert outcome.code == 1
     assert outcome.printed == ""
     assert len(outcome.told) == 1
-    assert outcome.told[0].startswith(f"songbook: {sentence}")
-    assert stored(songs) == []
+    assert outcome.told[0].startswith(f"samples: {sentence}")
+    assert stored(books) == []
 
 
 def test_bytes_that_are_no_utf_8_late_in_a_long_file_leave_nothing_behind(
-    load: Load, songs: URL
+    load: Load, books: URL
 ) -> None:
     content = HEADER.encode() + b"a,b,\n" * 10_000 + b"\xff,b,\n" + "é,Né,\n".encode("latin-1")
 
-    outcome = load(songs, content)
+    outcome = load(books, content)
 
     assert (outcome.code, outcome.printed) == (1, "")
     assert outcome.told == [
         "line 10002: name: Is not UTF-8",
         "line 10003: name: Is not UTF-8",
-        "line 10003: artist: Is not UTF-8",
-        "songbook: 2 rows do not fit, nothing was stored: mend them or add --on-error skip.",
+        "line 10003: author: Is not UTF-8",
+        "samples: 2 rows do not fit, nothing was stored: mend them or add --on-error skip.",
     ]
-    assert stored(songs) == []
+    assert stored(books) == []
 
 
 def test_a_file_that_is_not_there_or_none_at_all_is_named(
-    command: Callable[..., Outcome], songs: URL, tmp_path: Path
+    command: Callable[..., Outcome], books: URL, tmp_path: Path
 ) -> None:
     for path, reason in (
         (tmp_path / "nowhere.csv", "No such file or directory"),
         (tmp_path, "Is a directory"),
     ):
-        outcome = command("import", "songs", str(path), DATABASE_URL=spelled(songs))
-        assert outcome == (1, "", [f"songbook: {path} cannot be read: {reason}."])
+        outcome = command("import", "books", str(path), DATABASE_URL=spelled(books))
+        assert outcome == (1, "", [f"samples: {path} cannot be read: {reason}."])
 
 
-def test_a_resource_that_is_none_is_answered_with_those_there_are(load: Load, songs: URL) -> None:
-    outcome = load(songs, HEADER, resource="sogns")
+def test_a_resource_that_is_none_is_answered_with_those_there_are(load: Load, books: URL) -> None:
+    outcome = load(books, HEADER, resource="sogns")
 
     assert outcome.code == 1
-    assert re.fullmatch(r"songbook: there is no resource sogns: there are .*", outcome.told[0])
-    assert "songs" in outcome.told[0].removeprefix("songbook: there is no resource sogns")
+    assert re.fullmatch(r"samples: there is no resource sogns: there are .*", outcome.told[0])
+    assert "books" in outcome.told[0].removeprefix("samples: there is no resource sogns")
 
 
-def test_users_are_not_imported_because_their_passwords_are_hashed(load: Load, songs: URL) -> None:
+def test_users_are_not_imported_because_their_passwords_are_hashed(load: Load, books: URL) -> None:
     content = "username,email,password\nada,ada@example.org,correct-horse-battery\n"
 
-    outcome = load(songs, content, resource="users")
+    outcome = load(books, content, resource="users")
 
     assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
-    assert outcome.told[0].startswith("songbook: no user can be imported, because password is not")
+    assert outcome.told[0].startswith("samples: no user can be imported, because password is not")
 
 
 FAULTY = (
-    "name,artist,year,source\n"
+    "name,author,year,source\n"
     "Hurt,Johnny Cash,2002,538\n"
-    '"Bullfrog\nBlues",Rory Gallagher,SONGFACTS.COM,538\n'
+    '"Bullfrog\nBlues",Rory Gallagher,BOOKFACTS.COM,538\n'
     " ,Afrissippi,,salami\n"
     "\n"
     "Levon,Elton John,1071,538\n"
@@ -238,61 +238,61 @@ REASONS = [
 
 
 def test_rows_that_do_not_fit_are_listed_by_line_and_nothing_is_stored(
-    load: Load, songs: URL
+    load: Load, books: URL
 ) -> None:
-    outcome = load(songs, FAULTY, "--ignore", "source")
+    outcome = load(books, FAULTY, "--ignore", "source")
 
     assert outcome.code == 1
     assert outcome.printed == ""
     assert outcome.told == [
         *REASONS,
-        "songbook: 5 rows do not fit, nothing was stored: mend them or add --on-error skip.",
+        "samples: 5 rows do not fit, nothing was stored: mend them or add --on-error skip.",
     ]
-    assert stored(songs) == []
+    assert stored(books) == []
 
 
-def test_rows_that_do_not_fit_are_left_out_when_that_is_asked_for(load: Load, songs: URL) -> None:
-    outcome = load(songs, FAULTY, "--ignore", "source", "--on-error", "skip")
+def test_rows_that_do_not_fit_are_left_out_when_that_is_asked_for(load: Load, books: URL) -> None:
+    outcome = load(books, FAULTY, "--ignore", "source", "--on-error", "skip")
 
     assert outcome.code == 0
     assert outcome.told == REASONS
-    assert re.fullmatch(r"2 songs stored in \d+\.\d s, 5 refused\.\n", outcome.printed)
-    assert stored(songs) == [("Hurt", "Johnny Cash", 2002), ("Levon", "Elton John", 1071)]
+    assert re.fullmatch(r"2 books stored in \d+\.\d s, 5 refused\.\n", outcome.printed)
+    assert stored(books) == [("Hurt", "Johnny Cash", 2002), ("Levon", "Elton John", 1071)]
 
 
-def test_nothing_is_stored_where_no_row_fits_whatever_is_asked_for(load: Load, songs: URL) -> None:
-    outcome = load(songs, HEADER + "a,b,c\n", "--on-error", "skip")
+def test_nothing_is_stored_where_no_row_fits_whatever_is_asked_for(load: Load, books: URL) -> None:
+    outcome = load(books, HEADER + "a,b,c\n", "--on-error", "skip")
 
     assert (outcome.code, outcome.printed) == (1, "")
     assert outcome.told == [
         "line 2: year: Input should be a valid integer",
-        "songbook: 1 rows do not fit, nothing was stored.",
+        "samples: 1 rows do not fit, nothing was stored.",
     ]
 
 
-def test_what_is_tried_dry_is_told_in_full_and_not_stored(load: Load, songs: URL) -> None:
-    outcome = load(songs, FAULTY, "--ignore", "source", "--on-error", "skip", "--dry-run")
+def test_what_is_tried_dry_is_told_in_full_and_not_stored(load: Load, books: URL) -> None:
+    outcome = load(books, FAULTY, "--ignore", "source", "--on-error", "skip", "--dry-run")
 
     assert (outcome.code, outcome.told) == (0, REASONS)
-    assert re.fullmatch(r"2 songs would be stored in \d+\.\d s, 5 refused\.\n", outcome.printed)
-    assert stored(songs) == []
-    assert load(songs, FAULTY, "--ignore", "source", "--dry-run").code == 1
+    assert re.fullmatch(r"2 books would be stored in \d+\.\d s, 5 refused\.\n", outcome.printed)
+    assert stored(books) == []
+    assert load(books, FAULTY, "--ignore", "source", "--dry-run").code == 1
 
 
-def test_a_long_list_of_rows_that_do_not_fit_is_cut(load: Load, songs: URL) -> None:
-    outcome = load(songs, HEADER + "a,b,c\n" * 1002)
+def test_a_long_list_of_rows_that_do_not_fit_is_cut(load: Load, books: URL) -> None:
+    outcome = load(books, HEADER + "a,b,c\n" * 1002)
 
     assert outcome.told[99:] == [
         "line 101: year: Input should be a valid integer",
         "and 902 more",
-        "songbook: 1002 rows do not fit, nothing was stored: mend them or add --on-error skip.",
+        "samples: 1002 rows do not fit, nothing was stored: mend them or add --on-error skip.",
     ]
 
 
-def test_json_lines_that_do_not_fit_are_listed_by_line(load: Load, songs: URL) -> None:
-    content = '{"name":"a","artist":"b"}\n{"name":1,"artist":"b","c":2}\n[]\n{"name":\n'
+def test_json_lines_that_do_not_fit_are_listed_by_line(load: Load, books: URL) -> None:
+    content = '{"name":"a","author":"b"}\n{"name":1,"author":"b","c":2}\n[]\n{"name":\n'
 
-    outcome = load(songs, content, suffix="ndjson")
+    outcome = load(books, content, suffix="ndjson")
 
     assert (outcome.code, outcome.printed) == (1, "")
     assert outcome.told == [
@@ -300,41 +300,41 @@ def test_json_lines_that_do_not_fit_are_listed_by_line(load: Load, songs: URL) -
         "line 2: c: Extra inputs are not permitted",
         "line 3: The line is not an object",
         "line 4: The line is not JSON: Expecting value at column 9",
-        "songbook: 3 rows do not fit, nothing was stored: mend them or add --on-error skip.",
+        "samples: 3 rows do not fit, nothing was stored: mend them or add --on-error skip.",
     ]
 
 
-def test_a_column_to_ignore_must_be_there(load: Load, songs: URL) -> None:
-    outcome = load(songs, HEADER, "--ignore", "source")
+def test_a_column_to_ignore_must_be_there(load: Load, books: URL) -> None:
+    outcome = load(books, HEADER, "--ignore", "source")
 
     assert len(outcome.told) == 1
-    assert outcome.told[0].startswith("songbook: FILE: source is not there to be ignored.")
+    assert outcome.told[0].startswith("samples: FILE: source is not there to be ignored.")
 
 
-def test_several_columns_can_be_ignored(load: Load, songs: URL) -> None:
-    content = "id,name,artist,,year\n7,a,b,x,1999\n"
+def test_several_columns_can_be_ignored(load: Load, books: URL) -> None:
+    content = "id,name,author,,year\n7,a,b,x,1999\n"
 
-    assert load(songs, content, "--ignore", "id", "--ignore", "").code == 0
-    assert stored(songs) == [("a", "b", 1999)]
+    assert load(books, content, "--ignore", "id", "--ignore", "").code == 0
+    assert stored(books) == [("a", "b", 1999)]
 
 
-def test_a_duplicate_leaves_nothing_behind_and_is_named(load: Load, songs: URL) -> None:
-    content = CITIES + '"a\nb",1\nOslo,3\n'
+def test_a_duplicate_leaves_nothing_behind_and_is_named(load: Load, books: URL) -> None:
+    content = TOWNS + '"a\nb",1\nOslo,3\n'
 
-    outcome = load(songs, content, resource="cities")
+    outcome = load(books, content, resource="towns")
 
     assert (outcome.code, outcome.printed) == (1, "")
-    assert outcome.told[0] == "line 6: name: The city is already stored"
-    assert "Line 6: The city is already stored, and nothing was stored." in outcome.told[1]
+    assert outcome.told[0] == "line 6: name: The town is already stored"
+    assert "Line 6: The town is already stored, and nothing was stored." in outcome.told[1]
     assert outcome.told[1].endswith(" Add --on-conflict skip or update.")
     assert len(outcome.told) == 2
-    assert cities(songs) == []
+    assert towns(books) == []
 
 
 def test_a_duplicate_under_a_rule_that_only_the_database_knows_is_told_by_its_line(
     load: Load, migrated_url: URL
 ) -> None:
-    execute(migrated_url, "CREATE UNIQUE INDEX uq_song_name ON song (name)")
+    execute(migrated_url, "CREATE UNIQUE INDEX uq_book_name ON book (name)")
 
     outcome = load(migrated_url, HEADER + "Hurt,Johnny Cash,\nLoser,Beck,\nHurt,NIN,\n")
 
@@ -342,53 +342,53 @@ def test_a_duplicate_under_a_rule_that_only_the_database_knows_is_told_by_its_li
         *(1, ""),
         [
             "line 4: The record is already stored",
-            "songbook: Line 4: The record is already stored, and nothing was stored.",
+            "samples: Line 4: The record is already stored, and nothing was stored.",
         ],
     )
     assert stored(migrated_url) == []
 
 
 def test_rows_that_are_there_already_are_skipped_or_replaced_when_that_is_asked_for(
-    load: Load, songs: URL
+    load: Load, books: URL
 ) -> None:
-    load(songs, CITIES, resource="cities")
+    load(books, TOWNS, resource="towns")
     content = "name,population\nOslo,1\nRome,2800000\nLima,5\nLima,6\n"
 
-    skipped = load(songs, content, "--on-conflict", "skip", "--dry-run", resource="cities")
-    assert re.fullmatch(r"1 cities would be stored in \S+ s, 3 skipped\.\n", skipped.printed)
-    assert cities(songs) == [("Oslo", 700_000, 1), ("Rome", 2_800_000, 1)]
+    skipped = load(books, content, "--on-conflict", "skip", "--dry-run", resource="towns")
+    assert re.fullmatch(r"1 towns would be stored in \S+ s, 3 skipped\.\n", skipped.printed)
+    assert towns(books) == [("Oslo", 700_000, 1), ("Rome", 2_800_000, 1)]
 
-    replaced = load(songs, content, "--on-conflict", "update", resource="cities")
-    assert re.fullmatch(r"2 cities stored in \d+\.\d s, 2 skipped\.\n", replaced.printed)
-    assert cities(songs) == [("Oslo", 1, 2), ("Rome", 2_800_000, 1), ("Lima", 6, 1)]
+    replaced = load(books, content, "--on-conflict", "update", resource="towns")
+    assert re.fullmatch(r"2 towns stored in \d+\.\d s, 2 skipped\.\n", replaced.printed)
+    assert towns(books) == [("Oslo", 1, 2), ("Rome", 2_800_000, 1), ("Lima", 6, 1)]
 
 
-def test_what_has_no_key_cannot_be_there_already(load: Load, songs: URL) -> None:
-    outcome = load(songs, HEADER + "a,b,\n", "--on-conflict", "update")
+def test_what_has_no_key_cannot_be_there_already(load: Load, books: URL) -> None:
+    outcome = load(books, HEADER + "a,b,\n", "--on-conflict", "update")
 
-    assert outcome == (1, "", ["songbook: a song has no key but its id: leave out --on-conflict."])
+    assert outcome == (1, "", ["samples: a book has no key but its id: leave out --on-conflict."])
 
 
 @pytest.mark.parametrize("option", ["--on-error", "--on-conflict", "--format"])
 def test_what_an_option_can_be_is_told_with_the_options(
-    load: Load, songs: URL, option: str
+    load: Load, books: URL, option: str
 ) -> None:
-    outcome = load(songs, HEADER + "a,b,\n", option, "sikp")
+    outcome = load(books, HEADER + "a,b,\n", option, "sikp")
 
     assert outcome.code == 2
     assert "sikp" in "".join(outcome.told)
-    assert stored(songs) == []
+    assert stored(books) == []
 
 
 def test_rows_that_take_too_much_disk_are_not_stored(
-    load: Load, songs: URL, monkeypatch: pytest.MonkeyPatch
+    load: Load, books: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IMPORT_BYTES", "1024")
 
-    outcome = load(songs, HEADER + "a,b,\n" * 1000)
+    outcome = load(books, HEADER + "a,b,\n" * 1000)
 
-    assert outcome == (1, "", ["songbook: FILE: The rows take more than 1024 bytes."])
-    assert stored(songs) == []
+    assert outcome == (1, "", ["samples: FILE: The rows take more than 1024 bytes."])
+    assert stored(books) == []
 
 
 @slow
@@ -414,22 +414,22 @@ def test_a_database_that_was_not_migrated_is_told_how(load: Load, scratch_url: U
 
 
 def test_the_progress_is_for_the_eyes_and_the_report_for_the_pipe(
-    load: Load, songs: URL, monkeypatch: pytest.MonkeyPatch
+    load: Load, books: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if stderr were a terminal
     monkeypatch.setenv("TERM", "xterm")
 
-    outcome = load(songs, HEADER + "Hurt,Johnny Cash,\n" * 2000)
+    outcome = load(books, HEADER + "Hurt,Johnny Cash,\n" * 2000)
 
-    assert "Importing songs.csv" in "".join(outcome.told)
-    assert re.fullmatch(r"2000 songs stored in \d+\.\d s\.\n", outcome.printed)
+    assert "Importing books.csv" in "".join(outcome.told)
+    assert re.fullmatch(r"2000 books stored in \d+\.\d s\.\n", outcome.printed)
 
 
 @contextmanager
 def importing(url: URL, file: Path) -> Iterator["subprocess.Popen[str]"]:
-    """Import a file of songs in a process of its own."""
+    """Import a file of books in a process of its own."""
     with subprocess.Popen(
-        [sys.executable, "-m", "app", "import", "songs", str(file)],
+        [sys.executable, "-m", "app", "import", "books", str(file)],
         cwd=PROJECT,
         env={**os.environ, "DATABASE_URL": spelled(url)},
         stdout=subprocess.PIPE,
@@ -456,13 +456,13 @@ def assert_interrupted(process: "subprocess.Popen[str]", url: URL) -> None:
         pytest.fail("the process went on")
 
     assert (process.returncode, report, told) == (130, "", "")
-    assert execute(url, "SELECT count(*) FROM song") == [(0,)]
+    assert execute(url, "SELECT count(*) FROM book") == [(0,)]
 
 
 @pytest.mark.processes
 def test_ctrl_c_while_rows_are_stored_stores_nothing(migrated_url: URL, tmp_path: Path) -> None:
     execute(migrated_url, SLOW, WAIT)
-    file = tmp_path / "songs.csv"
+    file = tmp_path / "books.csv"
     file.write_text(HEADER + "Hurt,Johnny Cash,2002\n" * 5000 + "slow,b,\n" + "c,d,\n" * 5000)
 
     with importing(migrated_url, file) as process:
@@ -472,11 +472,11 @@ def test_ctrl_c_while_rows_are_stored_stores_nothing(migrated_url: URL, tmp_path
 
 @pytest.mark.processes
 @slow
-def test_ctrl_c_while_a_file_is_read_stores_nothing(songs: URL, tmp_path: Path) -> None:
-    pipe = tmp_path / "songs.csv"
+def test_ctrl_c_while_a_file_is_read_stores_nothing(books: URL, tmp_path: Path) -> None:
+    pipe = tmp_path / "books.csv"
     os.mkfifo(pipe)
 
-    with importing(songs, pipe) as process, pipe.open("w") as rows:
+    with importing(books, pipe) as process, pipe.open("w") as rows:
         rows.write(HEADER + "Hurt,Johnny Cash,2002\n" * 20_000)  # more than a pipe holds
         rows.flush()
-        assert_interrupted(process, songs)
+        assert_interrupted(process, books)

@@ -35,7 +35,7 @@ async def test_a_superuser_is_made_on_the_command_line_and_signs_in(
 ) -> None:
     made = await asyncio.to_thread(create, "ada", "ada@example.org", "--first-name", "Ada")
     token = (await log_in(client, "ada")).json()["access_token"]
-    me = await client.get("/users/me", headers={"Authorization": f"Bearer {token}"})
+    me = await client.get("/members/me", headers={"Authorization": f"Bearer {token}"})
 
     assert made == (0, "ada is a superuser, who signs in at /api/auth/token.\n", [])
     assert me.json() == {
@@ -54,7 +54,7 @@ async def test_a_name_that_is_taken_is_named(client: AsyncClient, create: Create
 
     again = await asyncio.to_thread(create, "ADA", "another@example.org")
 
-    assert again.told == ["songbook: The user is already stored: choose another username."]
+    assert again.told == ["samples: The user is already stored: choose another username."]
     assert_problem(await log_in(client, "another@example.org"), 401)
 
 
@@ -66,11 +66,11 @@ async def test_what_does_not_fit_is_named_in_one_line_and_nothing_is_stored(
 
     [told] = refused.told
     assert refused.code == 1
-    assert told.startswith("songbook: the user does not fit: username: ")
+    assert told.startswith("samples: the user does not fit: username: ")
     assert "email: String should be like ada@example.org" in told
     assert "password: " in told
     assert "short" not in told.replace("too short", "")
-    assert execute(database_url, "SELECT count(*) FROM users") == [(0,)]
+    assert execute(database_url, "SELECT count(*) FROM members") == [(0,)]
 
 
 def test_without_its_table_a_superuser_is_told_to_migrate_first(
@@ -78,26 +78,26 @@ def test_without_its_table_a_superuser_is_told_to_migrate_first(
 ) -> None:
     refused = create("ada", "ada@example.org", url=scratch_url)
 
-    assert refused.told == ["songbook: the table is not there yet: run alembic upgrade head."]
+    assert refused.told == ["samples: the table is not there yet: run alembic upgrade head."]
 
 
 async def test_the_purge_tells_what_it_removed_and_keeps_what_is_not_due(
     client: AsyncClient, command: Callable[..., Outcome], database_url: URL
 ) -> None:
     for number in range(1, 4):
-        await client.post("/todos", json={"content": f"{number}"})
-    await client.delete("/todos/1")
-    await client.delete("/todos/2")
-    execute(database_url, "UPDATE todo SET deleted_at = now() - interval '31 days' WHERE id = 1")
+        await client.post("/notes", json={"content": f"{number}"})
+    await client.delete("/notes/1")
+    await client.delete("/notes/2")
+    execute(database_url, "UPDATE note SET deleted_at = now() - interval '31 days' WHERE id = 1")
     url = spelled(database_url)
 
     by_setting = await asyncio.to_thread(command, "purge", DATABASE_URL=url)
     by_option = await asyncio.to_thread(command, "purge", "--older-than", "0", DATABASE_URL=url)
 
-    told = "todos purged that were deleted {} days ago or longer: 1.\n"
+    told = "notes purged that were deleted {} days ago or longer: 1.\n"
     assert (by_setting.code, by_setting.printed) == (0, told.format(30))
     assert (by_option.code, by_option.printed) == (0, told.format(0))
-    assert execute(database_url, "SELECT id FROM todo") == [(3,)]
+    assert execute(database_url, "SELECT id FROM note") == [(3,)]
 
 
 def test_a_purge_without_its_table_says_to_migrate_first(
@@ -105,7 +105,7 @@ def test_a_purge_without_its_table_says_to_migrate_first(
 ) -> None:
     refused = command("purge", DATABASE_URL=spelled(scratch_url))
 
-    assert refused.told == ["songbook: the table is not there yet: run alembic upgrade head."]
+    assert refused.told == ["samples: the table is not there yet: run alembic upgrade head."]
 
 
 @pytest.mark.parametrize("days", ["-1", "36501", "9" * 30])
@@ -121,4 +121,4 @@ def test_users_are_not_imported_because_a_file_has_no_hashes(
     refused = command("import", "users", "users.csv", DATABASE_URL=spelled(database_url))
 
     [told] = refused.told
-    assert told.startswith("songbook: no user can be imported, because password is not stored")
+    assert told.startswith("samples: no user can be imported, because password is not stored")

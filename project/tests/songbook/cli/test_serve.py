@@ -20,21 +20,13 @@ from app.settings import Settings
 from tests.support.copies import copied_project
 from tests.support.databases import execute, has_server, spelled
 from tests.support.paths import PROJECT
-from tests.support.processes import (
-    NOWHERE,
-    SECRET,
-    Outcome,
-    Service,
-    ended_at_last,
-    free_port,
-    run_app,
-    serving,
-)
+from tests.support.processes import NOWHERE, SECRET, Outcome, Service, ended_at_last, free_port
+from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes
 
-SONG = {"name": "Midnight Fit", "artist": "Mogwai"}
+BOOK = {"name": "Midnight Fit", "author": "Mogwai"}
 
 Command = Callable[..., Outcome]
 
@@ -48,17 +40,17 @@ def folder(migrated_folder: Path, tmp_path: Path) -> Path:
 
 def test_the_first_start_needs_nothing_and_the_second_finds_the_data(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
-    with serving(POSTGRES_DATA=str(folder)) as service:
+    with SAMPLES.serving(POSTGRES_DATA=str(folder)) as service:
         first = time.monotonic() - service.begun
-        assert httpx.post(f"{service.address}/songs", json=SONG).json()["id"] == 1
+        assert httpx.post(f"{service.address}/books", json=BOOK).json()["id"] == 1
         assert httpx.get(f"{service.address}/docs").status_code == 200
         assert has_server(folder)
         terminated = service.end(signal.SIGTERM)
     assert not has_server(folder)
 
-    with serving(POSTGRES_DATA=str(folder)) as service:
+    with SAMPLES.serving(POSTGRES_DATA=str(folder)) as service:
         second = time.monotonic() - service.begun
-        assert httpx.get(f"{service.address}/songs").json() == [{"id": 1, **SONG, "year": None}]
+        assert httpx.get(f"{service.address}/books").json() == [{"id": 1, **BOOK, "year": None}]
         interrupted = service.end(signal.SIGINT)
     assert not has_server(folder)
 
@@ -82,13 +74,13 @@ def test_two_services_side_by_side_do_not_know_each_other(folder: Path, tmp_path
     with ended_at_last(one), ended_at_last(two):
         one.answers(one.said())
         two.answers(two.said())
-        httpx.post(f"{one.address}/songs", json=SONG)
+        httpx.post(f"{one.address}/books", json=BOOK)
 
-        assert len(httpx.get(f"{one.address}/songs").json()) == 1
-        assert httpx.get(f"{two.address}/songs").json() == []
+        assert len(httpx.get(f"{one.address}/books").json()) == 1
+        assert httpx.get(f"{two.address}/books").json() == []
 
         one.end(signal.SIGTERM)
-        assert httpx.get(f"{two.address}/songs").json() == []
+        assert httpx.get(f"{two.address}/books").json() == []
         two.end(signal.SIGTERM)
     assert not has_server(folder)
     assert not has_server(other)
@@ -97,21 +89,21 @@ def test_two_services_side_by_side_do_not_know_each_other(folder: Path, tmp_path
 def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        ended = run_app(
+        ended = SAMPLES.run(
             "serve", check=False, PORT=str(port), POSTGRES_DATA=str(tmp_path / "postgres")
         )
 
     assert ended.returncode == 1
     assert ended.stdout == ""
     assert ended.stderr == (
-        f"songbook: port {port} is in use: choose another with PORT or --port.\n"
+        f"samples: port {port} is in use: choose another with PORT or --port.\n"
     )
     assert not (tmp_path / "postgres").exists()
 
 
 def test_several_workers_start_and_stop_as_one(folder: Path) -> None:
-    with serving("--workers", "2", POSTGRES_DATA=str(folder)) as service:
-        assert httpx.post(f"{service.address}/songs", json=SONG).status_code == 201
+    with SAMPLES.serving("--workers", "2", POSTGRES_DATA=str(folder)) as service:
+        assert httpx.post(f"{service.address}/books", json=BOOK).status_code == 201
         end = service.end(signal.SIGTERM)
 
     wait_until(service.is_gone)
@@ -129,7 +121,7 @@ def test_uvicorn_alone_serves_too_and_leaves_the_database_stopped(folder: Path) 
     )
     with ended_at_last(service):
         service.answers(f"http://127.0.0.1:{port}")
-        assert httpx.post(f"{service.address}/songs", json=SONG).status_code == 201
+        assert httpx.post(f"{service.address}/books", json=BOOK).status_code == 201
         assert has_server(folder)
         end = service.end(signal.SIGTERM)
 
@@ -150,16 +142,16 @@ def test_a_start_that_is_interrupted_leaves_no_server_behind(tmp_path: Path) -> 
 
 
 def test_a_database_that_is_away_is_waited_for() -> None:
-    with serving(DATABASE_URL=NOWHERE) as service:
+    with SAMPLES.serving(DATABASE_URL=NOWHERE) as service:
         assert httpx.get(f"{service.address}/ping").json() == {"ping": "pong!"}
-        answer = httpx.get(f"{service.address}/songs")
+        answer = httpx.get(f"{service.address}/books")
         end = service.end(signal.SIGTERM)
 
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
     assert int(answer.headers["retry-after"]) > 0
     assert end.code in {0, 143}
-    assert end.told.startswith("songbook: no PostgreSQL answers at 127.0.0.1:1: ")
+    assert end.told.startswith("samples: no PostgreSQL answers at 127.0.0.1:1: ")
     assert "Traceback" not in end.told
     assert SECRET not in end.told
 
@@ -198,11 +190,11 @@ def test_a_setting_that_does_not_fit_is_one_line(command: Command, tmp_path: Pat
     outcome = command("serve", PORT="abc", POSTGRES_DATA=str(folder))
 
     assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
-    assert re.fullmatch(r"songbook: PORT .*valid integer.*", outcome.told[0])
+    assert re.fullmatch(r"samples: PORT .*valid integer.*", outcome.told[0])
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("arguments", [["migrate"], ["import", "songs", "songs.csv"]])
+@pytest.mark.parametrize("arguments", [["migrate"], ["import", "books", "books.csv"]])
 @pytest.mark.parametrize(
     ("url", "sentence"),
     [
@@ -238,14 +230,14 @@ def test_a_database_that_cannot_be_used_is_one_line_without_the_password(
     sentence: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "songs.csv").write_text("name,artist\n")
+    (tmp_path / "books.csv").write_text("name,author\n")
 
     outcome = command(*arguments, DATABASE_URL=url)
 
     assert outcome.code == 1
     assert outcome.printed == ""
     assert len(outcome.told) == 1
-    assert outcome.told[0].startswith(f"songbook: {sentence}")
+    assert outcome.told[0].startswith(f"samples: {sentence}")
     assert SECRET not in outcome.told[0]
 
 
@@ -263,18 +255,18 @@ def test_a_database_that_refuses_us_is_named(command: Command, guarded_url: URL)
 
 
 def test_serving_after_a_migration_needs_a_database_that_answers() -> None:
-    ended = run_app("serve", "--migrate", check=False, PORT="0", DATABASE_URL=NOWHERE)
+    ended = SAMPLES.run("serve", "--migrate", check=False, PORT="0", DATABASE_URL=NOWHERE)
 
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert re.fullmatch(r"songbook: no PostgreSQL answers at 127\.0\.0\.1:1: .*\n", ended.stderr)
+    assert re.fullmatch(r"samples: no PostgreSQL answers at 127\.0\.0\.1:1: .*\n", ended.stderr)
 
 
 def test_migrating_again_changes_nothing(command: Command, migrated_url: URL) -> None:
-    execute(migrated_url, "INSERT INTO song (name, artist) VALUES ('Hurt', 'Johnny Cash')")
+    execute(migrated_url, "INSERT INTO book (name, author) VALUES ('Hurt', 'Johnny Cash')")
 
     assert command("migrate", DATABASE_URL=spelled(migrated_url)).code == 0
-    assert execute(migrated_url, "SELECT name FROM song") == [("Hurt",)]
+    assert execute(migrated_url, "SELECT name FROM book") == [("Hurt",)]
 
 
 def test_the_database_of_a_newer_release_is_left_alone(command: Command, migrated_url: URL) -> None:
@@ -285,7 +277,7 @@ def test_the_database_of_a_newer_release_is_left_alone(command: Command, migrate
 
     assert outcome.code == 1
     assert len(outcome.told) == 1
-    assert outcome.told[0].startswith("songbook: the migrations cannot be applied: ")
+    assert outcome.told[0].startswith("samples: the migrations cannot be applied: ")
     assert execute(migrated_url, "SELECT version_num FROM alembic_version") == [("newer",)]
 
 
@@ -318,19 +310,17 @@ def test_production_does_not_start_with_what_is_not_safe(
     code, printed, [told] = command("serve", **settings, **given)
 
     assert (code, printed) == (1, "")
-    assert told.startswith(f"songbook: {sentence}and this is production: ")
+    assert told.startswith(f"samples: {sentence}and this is production: ")
     assert [text for text in given.values() if len(text) > 5 and text in told] == []
     assert not (tmp_path / "postgres").exists()
 
 
 def test_a_process_of_production_without_a_secret_ends_at_once(tmp_path: Path) -> None:
     settings = {"ENVIRONMENT": "prod", "POSTGRES_DATA": str(tmp_path / "postgres")}
-    ended = run_app("serve", check=False, **settings)
+    ended = SAMPLES.run("serve", check=False, **settings)
 
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith(
-        "songbook: OAUTH_TOKEN_SECRET is missing, and this is production"
-    )
+    assert ended.stderr.startswith("samples: OAUTH_TOKEN_SECRET is missing, and this is production")
     assert ended.stderr.count("\n") == 1
 
 
@@ -338,7 +328,7 @@ def test_production_starts_with_a_secret_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{secrets.token_urlsafe(48)}\n")
     given = {"ENVIRONMENT": "prod", "OAUTH_TOKEN_SECRET_FILE": str(tmp_path / "secret")}
 
-    with serving(DATABASE_URL=NOWHERE, **given) as service:
+    with SAMPLES.serving(DATABASE_URL=NOWHERE, **given) as service:
         assert httpx.get(f"{service.address}/ping").status_code == 200
 
 
@@ -349,7 +339,7 @@ def test_migrating_needs_no_secret_of_tokens(command: Command, migrated_url: URL
 
 
 def test_without_a_secret_all_workers_sign_with_the_same_one() -> None:
-    with serving("--workers", "2", DATABASE_URL=NOWHERE) as service:
+    with SAMPLES.serving("--workers", "2", DATABASE_URL=NOWHERE) as service:
         tasks = Path(f"/proc/{service.process.pid}/task").glob("*/children")
         workers = [pid for task in tasks for pid in task.read_text().split()]
         texts = [Path(f"/proc/{pid}/environ").read_bytes() for pid in workers]
@@ -420,7 +410,7 @@ def test_settings_that_do_not_fit_are_not_listed(command: Command) -> None:
     outcome = command("settings", PORT="abc")
 
     assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
-    assert outcome.told[0].startswith("songbook: PORT ")
+    assert outcome.told[0].startswith("samples: PORT ")
 
 
 def test_the_project_s_own_env_file_is_read_and_a_missing_environment_is_refused(
@@ -443,13 +433,13 @@ def test_the_project_s_own_env_file_is_read_and_a_missing_environment_is_refused
 
     (project / "config" / "prod.env").unlink()
     assert listed().stderr == (
-        f"songbook: ENVIRONMENT asks for {project}/config/prod.env,"
+        f"samples: ENVIRONMENT asks for {project}/config/prod.env,"
         " which cannot be read (No such file or directory).\n"
     )
 
 
 def test_the_log_has_what_is_grave_enough() -> None:
-    with serving(DATABASE_URL=NOWHERE, LOG_LEVEL="warning") as service:
+    with SAMPLES.serving(DATABASE_URL=NOWHERE, LOG_LEVEL="warning") as service:
         end = service.end(signal.SIGTERM)
 
     assert "Started server process" not in end.told
@@ -472,7 +462,7 @@ async def ask():
 
 logging.config.dictConfig(log_config("INFO"))
 for level in ("debug", "info"):
-    getattr(logging.getLogger("app.songs"), level)(f"told at {level}")
+    getattr(logging.getLogger("app.books"), level)(f"told at {level}")
 asyncio.run(ask())
 """
 
@@ -490,7 +480,7 @@ def test_the_service_logs_beside_uvicorn_and_statements_only_when_asked(
     )
 
     assert said.stdout == ""
-    assert said.stderr.count("INFO:     [app.songs] told at info\n") == 1
+    assert said.stderr.count("INFO:     [app.books] told at info\n") == 1
     assert "told at debug" not in said.stderr
     for way in ("driver", "engine"):
         assert said.stderr.count(f"'by the {way}'") == (1 if echo == "echo" else 0)
@@ -503,7 +493,7 @@ def test_the_script_migrates_serves_and_hands_the_signals_on(scratch_url: URL) -
     )
     with ended_at_last(service):
         service.answers(service.said())
-        assert httpx.get(f"{service.address}/songs").json() == []
+        assert httpx.get(f"{service.address}/books").json() == []
         end = service.end(signal.SIGTERM)
 
     assert end.code in {0, 143}
@@ -530,14 +520,14 @@ def test_the_script_takes_the_python_that_has_the_packages(tmp_path: Path) -> No
     for name in ("python", "python3"):  # they have no packages
         (bare / name).write_text(f'#!/bin/sh\nexec {sys.executable} -IS "$@"\n')
         (bare / name).chmod(0o755)
-    assert started() == "songbook: no Python here has the packages: run make install.\n"
+    assert started() == "samples: no Python here has the packages: run make install.\n"
 
     (bare / "python").unlink()
     installed = tmp_path / ".venv" / "bin" / "python"
     installed.parent.mkdir(parents=True)
     installed.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     installed.chmod(0o755)
-    assert started().startswith("songbook: no PostgreSQL answers at 127.0.0.1:1: ")
+    assert started().startswith("samples: no PostgreSQL answers at 127.0.0.1:1: ")
 
 
 def test_a_service_in_development_starts_anew_when_its_code_changes(tmp_path: Path) -> None:

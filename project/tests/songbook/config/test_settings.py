@@ -627,7 +627,7 @@ def test_alembic_takes_the_database_from_the_same_place_online_and_offline(
 
     set_parts(monkeypatch, guarded_url)
     assert "(head)" in run("current")
-    assert "CREATE TABLE song" in run("upgrade", "head", sql=True)
+    assert "CREATE TABLE book" in run("upgrade", "head", sql=True)
 
     monkeypatch.setenv("DATABASE_URL", f"mysql://me:{SECRET}@db/foo")
     for sql in (False, True):

@@ -14,10 +14,10 @@ import pytest
 from httpx import AsyncClient, Response
 from sqlalchemy import text
 
-from tests.support.clients import service_on
 from tests.support.databases import beside, execute
 from tests.support.faults import FAREWELL, Cluster, History, Phoenix, Verdict, between
 from tests.support.marks import slow
+from tests.support.services import SAMPLES
 from tests.support.triggers import held_writes, holding_writes
 
 pytestmark = pytest.mark.processes
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.processes
 LONG = os.environ.get("FAULT_TESTS") == "1"
 CUTS = 2000 if LONG else 200
 GROWTH = 1000 if LONG else 60
-"""How many songs are acknowledged between two faults, at least."""
+"""How many books are acknowledged between two faults, at least."""
 
 CLEAN = Verdict([], [], [], [])
 ROWS_OF_AN_IMPORT = 20
@@ -58,7 +58,7 @@ def service(cluster: Cluster) -> Iterator[Phoenix]:
 @pytest.fixture
 async def client(cluster: Cluster, service: Phoenix) -> AsyncIterator[AsyncClient]:
     """Give a client of the service, whose tables are empty."""
-    await asyncio.to_thread(execute, cluster.url, "TRUNCATE song, cities, idempotency")
+    await asyncio.to_thread(execute, cluster.url, "TRUNCATE book, towns, idempotency")
     async with AsyncClient(base_url=service.address, timeout=20) as client:
         yield client
 
@@ -85,43 +85,43 @@ async def insist(client: AsyncClient, **request: Any) -> Response:
         pause = min(pause * 2, 0.3)
 
 
-def song(name: str) -> dict[str, str]:
-    """Return the body of a song."""
-    return {"name": name, "artist": "The Faults"}
+def book(name: str) -> dict[str, str]:
+    """Return the body of a book."""
+    return {"name": name, "author": "The Faults"}
 
 
-def of_songs(names: list[str]) -> dict[str, Any]:
-    """Return the request that stores songs under a key: one as JSON, several as CSV."""
-    request: dict[str, Any] = {"method": "POST", "url": "/songs"}
+def of_books(names: list[str]) -> dict[str, Any]:
+    """Return the request that stores books under a key: one as JSON, several as CSV."""
+    request: dict[str, Any] = {"method": "POST", "url": "/books"}
     keyed = {"Idempotency-Key": names[0]}
     if len(names) == 1:
-        return request | {"json": song(names[0]), "headers": keyed}
-    content = "name,artist\n" + "".join(f"{name},The Faults\n" for name in names)
+        return request | {"json": book(names[0]), "headers": keyed}
+    content = "name,author\n" + "".join(f"{name},The Faults\n" for name in names)
     return request | {"content": content, "headers": keyed | {"Content-Type": "text/csv"}}
 
 
 async def store_and_read(client: AsyncClient, history: History) -> None:
-    """Store a song, whatever it takes, and look whether it is there."""
+    """Store a book, whatever it takes, and look whether it is there."""
     [name] = names = history.new()
-    stored = await insist(client, **of_songs(names))
+    stored = await insist(client, **of_books(names))
     history.tell(names, stored.json()["id"])
     read = await attempt(client, method="GET", url=stored.headers["location"])
     assert read is None or read.json() == stored.json(), f"{name} is something else"
 
 
 async def store_without_a_key(client: AsyncClient, history: History) -> None:
-    """Store a song, or not: nobody knows when no answer comes."""
+    """Store a book, or not: nobody knows when no answer comes."""
     [name] = names = history.new()
-    if stored := await attempt(client, method="POST", url="/songs", json=song(name)):
+    if stored := await attempt(client, method="POST", url="/books", json=book(name)):
         history.tell(names, stored.json()["id"])
     else:
         await asyncio.sleep(0.05)
 
 
 async def store_many(client: AsyncClient, history: History) -> None:
-    """Store some songs at once, whatever it takes."""
+    """Store some books at once, whatever it takes."""
     names = history.new(ROWS_OF_AN_IMPORT)
-    report = await insist(client, **of_songs(names))
+    report = await insist(client, **of_books(names))
     assert report.json()["stored"] == len(names)
     history.tell(names)
 
@@ -150,14 +150,14 @@ async def load(client: AsyncClient, kinds: Sequence[Work] = MIXED) -> AsyncItera
 
 
 def rows_of(cluster: Cluster) -> list[tuple[int, str]]:
-    """Return the ids and names of all songs, as PostgreSQL tells them."""
-    return [(row[0], row[1]) for row in execute(cluster.url, "SELECT id, name FROM song")]
+    """Return the ids and names of all books, as PostgreSQL tells them."""
+    return [(row[0], row[1]) for row in execute(cluster.url, "SELECT id, name FROM book")]
 
 
 async def listed(client: AsyncClient) -> list[tuple[int, str]]:
-    """Return the ids and names of all songs, as the service tells them."""
+    """Return the ids and names of all books, as the service tells them."""
     rows: list[tuple[int, str]] = []
-    url: str | None = "/songs?limit=1000"
+    url: str | None = "/books?limit=1000"
     while url:
         page = await client.get(url)
         rows += [(row["id"], row["name"]) for row in page.json()]
@@ -198,7 +198,7 @@ async def assert_exactly_once(
     rows = await asyncio.to_thread(rows_of, cluster)
     assert history.verdict(rows) == CLEAN
     assert sorted(await listed(client)) == sorted(rows)
-    print(f"{len(history.told)} songs were acknowledged, {len(rows)} are stored")
+    print(f"{len(history.told)} books were acknowledged, {len(rows)} are stored")
 
 
 async def test_what_is_acknowledged_survives_whatever_is_killed_and_is_there_once(
@@ -246,8 +246,8 @@ async def test_a_commit_whose_answer_is_lost_is_found_by_its_key(
     history, turns = History(), asyncio.Semaphore(16)
 
     async def store_twice(names: list[str]) -> Response:
-        """Store songs twice under a key, and lose the first answer; return the second."""
-        request = of_songs(names)
+        """Store books twice under a key, and lose the first answer; return the second."""
+        request = of_books(names)
         async with turns:
             lost = await client.request(**request)
             assert lost.status_code == 503, lost.text
@@ -255,7 +255,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_by_its_key(
 
     async with between(cluster, cuts_commits=True) as proxy:
         await asyncio.to_thread(cluster.end_backends)
-        await insist(client, method="GET", url="/songs")  # by now the service knows of the ends
+        await insist(client, method="GET", url="/books")  # by now the service knows of the ends
         single = [history.new() for _ in range(CUTS)]
         many = [history.new(ROWS_OF_AN_IMPORT) for _ in range(CUTS // 20)]
         async with asyncio.TaskGroup() as group:
@@ -274,14 +274,14 @@ async def test_a_commit_whose_answer_is_lost_is_found_by_its_key(
 async def test_a_process_that_dies_before_it_commits_leaves_nothing_and_the_next_one_stores(
     cluster: Cluster, service: Phoenix, client: AsyncClient
 ) -> None:
-    requests = [of_songs(["one"]), of_songs(["two", "three"])]
+    requests = [of_books(["one"]), of_books(["two", "three"])]
     async with beside(cluster.url) as other:
         async with holding_writes(cluster.url) as holding:
             sent = [asyncio.create_task(attempt(client, **request)) for request in requests]
             await held_writes(holding, len(requests))
             await asyncio.to_thread(service.kill)
             assert await asyncio.gather(*sent) == [None, None]
-            assert await other.scalar(text("SELECT count(*) FROM song")) == 0
+            assert await other.scalar(text("SELECT count(*) FROM book")) == 0
         await asyncio.to_thread(service.start)
         for request in requests:
             answer = await insist(client, **request)
@@ -296,18 +296,18 @@ async def test_what_is_created_is_seen_at_once_by_another_process(
     cluster: Cluster, client: AsyncClient
 ) -> None:
     history = History()
-    async with service_on(cluster.url) as (other, _):
+    async with SAMPLES.on(cluster.url) as (other, _):
 
         async def store_and_see(names: list[str]) -> None:
-            """Store songs through one process, and see them through the other."""
-            stored = await client.request(**of_songs(names))
+            """Store books through one process, and see them through the other."""
+            stored = await client.request(**of_books(names))
             assert stored.status_code == 201, stored.text
             if len(names) == 1:
                 seen = await other.get(stored.headers["location"])
                 assert (seen.status_code, seen.json()) == (200, stored.json())
                 assert seen.headers["etag"] == stored.headers["etag"]
             for name in names[-1:]:
-                assert len((await other.get("/songs", params={"name": name})).json()) == 1
+                assert len((await other.get("/books", params={"name": name})).json()) == 1
 
         async with asyncio.TaskGroup() as tasks:
             for nth in range(100):
@@ -316,13 +316,13 @@ async def test_what_is_created_is_seen_at_once_by_another_process(
 
 
 async def test_the_last_words_of_postgresql_are_no_bug(cluster: Cluster) -> None:
-    async with between(cluster) as proxy, service_on(cluster.door_url, pool_size=1) as (here, _):
+    async with between(cluster) as proxy, SAMPLES.on(cluster.door_url, pool_size=1) as (here, _):
         for turns in range(20):
-            assert (await here.get("/songs")).status_code in {200, 503}
+            assert (await here.get("/books")).status_code in {200, 503}
             proxy.say(FAREWELL)
             for _ in range(turns):
                 await asyncio.sleep(0)
-            answer = await here.post("/songs", json=song("last words"))
+            answer = await here.post("/books", json=book("last words"))
             assert answer.status_code in {201, 503}, answer.text
 
 

@@ -18,9 +18,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from starlette.requests import Request
 from starlette.responses import Response as Answer
 
-from app.main import create_app
-from app.resources.songs import Song, SongCreate, SongPublic
-from app.settings import Settings
 from songbook.auth.permissions import PUBLIC
 from songbook.crud.responses import Here, answer_created
 from songbook.crud.statements import created
@@ -30,8 +27,10 @@ from songbook.db.statements import Query
 from songbook.http.dependencies import guard
 from songbook.http.media_types import CSV
 from songbook.http.routing import Router
+from tests.samples.main import create_app
+from tests.samples.resources.books import Book, BookCreate, BookPublic
+from tests.samples.settings import Settings
 from tests.support.asserts import assert_problem, assert_unavailable
-from tests.support.clients import service_on
 from tests.support.databases import (
     backends,
     beside,
@@ -41,6 +40,7 @@ from tests.support.databases import (
     waiting,
 )
 from tests.support.processes import Outcome
+from tests.support.services import SAMPLES
 from tests.support.triggers import (
     AFTER,
     FUNCTION,
@@ -52,9 +52,9 @@ from tests.support.triggers import (
 from tests.support.ways import assert_again, assert_first, assert_reused
 
 Command = Callable[..., Outcome]
-SONG = {"name": "a", "artist": "b"}
+BOOK = {"name": "a", "author": "b"}
 KEY = {"Idempotency-Key": "k"}
-ROWS = {"content": "name,artist\na,b\nc,d\n", "headers": {**KEY, "Content-Type": CSV}}
+ROWS = {"content": "name,author\na,b\nc,d\n", "headers": {**KEY, "Content-Type": CSV}}
 
 
 @pytest.fixture(autouse=True)
@@ -64,20 +64,20 @@ async def _empty(breakable_url: URL) -> None:
         await empty(connection)
 
 
-async def post(client: AsyncClient, body: Any = SONG, path: str = "/songs") -> Response:
+async def post(client: AsyncClient, body: Any = BOOK, path: str = "/books") -> Response:
     """Store something under the key."""
     return await client.post(path, json=body, headers=KEY)
 
 
 async def post_rows(client: AsyncClient) -> Response:
-    """Store many songs under the key."""
-    return await client.post("/songs", **ROWS)  # type: ignore[arg-type] # they are named
+    """Store many books under the key."""
+    return await client.post("/books", **ROWS)  # type: ignore[arg-type] # they are named
 
 
 async def post_city(client: AsyncClient, name: str = "a") -> Response:
-    """Store a city, which nobody holds, under a key of its own."""
-    keyed = {"Idempotency-Key": f"city-{name}"}
-    return await client.post("/cities", json={"name": name, "population": 1}, headers=keyed)
+    """Store a town, which nobody holds, under a key of its own."""
+    keyed = {"Idempotency-Key": f"town-{name}"}
+    return await client.post("/towns", json={"name": name, "population": 1}, headers=keyed)
 
 
 def lent(database: Database) -> int:
@@ -87,10 +87,10 @@ def lent(database: Database) -> int:
 
 
 async def numbers(connection: AsyncConnection) -> tuple[int, int]:
-    """Return how many songs are stored, and how many keys."""
-    query = "SELECT (SELECT count(*) FROM song), (SELECT count(*) FROM idempotency)"
-    songs, keys = (await connection.execute(text(query))).one()
-    return songs, keys
+    """Return how many books are stored, and how many keys."""
+    query = "SELECT (SELECT count(*) FROM book), (SELECT count(*) FROM idempotency)"
+    books, keys = (await connection.execute(text(query))).one()
+    return books, keys
 
 
 @pytest.mark.long
@@ -98,8 +98,8 @@ async def test_who_comes_while_the_first_is_under_way_is_told_so_within_two_seco
     breakable_url: URL,
 ) -> None:
     async with (
-        service_on(breakable_url, pool_size=1, pool_timeout=0.1) as (client, database),
-        service_on(breakable_url, pool_size=5) as (elsewhere, other_database),
+        SAMPLES.on(breakable_url, pool_size=1, pool_timeout=0.1) as (client, database),
+        SAMPLES.on(breakable_url, pool_size=5) as (elsewhere, other_database),
         beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
@@ -140,7 +140,7 @@ async def test_who_waits_for_the_first_in_its_process_takes_no_connection(
     breakable_url: URL,
 ) -> None:
     async with (
-        service_on(breakable_url, pool_size=2, pool_timeout=0.1) as (client, database),
+        SAMPLES.on(breakable_url, pool_size=2, pool_timeout=0.1) as (client, database),
         beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
@@ -163,8 +163,8 @@ async def test_who_waits_for_one_that_succeeds_is_answered_as_that_one(
     breakable_url: URL, send: Callable[[AsyncClient], Any]
 ) -> None:
     async with (
-        service_on(breakable_url, pool_size=5) as (client, _),
-        service_on(breakable_url, pool_size=5) as (elsewhere, _),
+        SAMPLES.on(breakable_url, pool_size=5) as (client, _),
+        SAMPLES.on(breakable_url, pool_size=5) as (elsewhere, _),
         beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
@@ -172,7 +172,7 @@ async def test_who_waits_for_one_that_succeeds_is_answered_as_that_one(
             first = tasks.create_task(send(client))
             await held_writes(holding)
             second = tasks.create_task(send(elsewhere))
-            unlike = tasks.create_task(post(elsewhere, {**SONG, "year": 1}))
+            unlike = tasks.create_task(post(elsewhere, {**BOOK, "year": 1}))
             await waiting(holding, 1)
         assert_first(await first)
         assert_again(await second, await first)
@@ -186,8 +186,8 @@ async def test_who_waits_for_one_that_fails_is_the_first(
     breakable_url: URL, send: Callable[[AsyncClient], Any], *, is_elsewhere: bool
 ) -> None:
     async with (
-        service_on(breakable_url, pool_size=5) as (client, _),
-        service_on(breakable_url, pool_size=5) as (elsewhere, _),
+        SAMPLES.on(breakable_url, pool_size=5) as (client, _),
+        SAMPLES.on(breakable_url, pool_size=5) as (elsewhere, _),
         beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
@@ -210,7 +210,7 @@ async def test_a_client_that_leaves_in_the_middle_leaves_no_key_and_may_come_bac
     breakable_url: URL, send: Callable[[AsyncClient], Any]
 ) -> None:
     async with (
-        service_on(breakable_url, pool_size=3) as (client, database),
+        SAMPLES.on(breakable_url, pool_size=3) as (client, database),
         beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
@@ -233,28 +233,28 @@ async def test_what_postgresql_wants_repeated_is_repeated_unseen_under_a_key(
     breakable_url: URL, state: str
 ) -> None:
     async with (
-        service_on(breakable_url, pool_size=1) as (client, _),
+        SAMPLES.on(breakable_url, pool_size=1) as (client, _),
         beside(breakable_url) as other,
     ):
-        assert_first(await client.post("/songs", json=SONG))
+        assert_first(await client.post("/books", json=BOOK))
         await fail_attempts(other, state, 2)
-        for method, path in (("POST", "/songs"), ("PATCH", "/songs/1")):
+        for method, path in (("POST", "/books"), ("PATCH", "/books/1")):
             await other.execute(text("ALTER SEQUENCE attempts RESTART"))
             keyed = {"Idempotency-Key": method}
-            first = await client.request(method, path, json=SONG, headers=keyed)
+            first = await client.request(method, path, json=BOOK, headers=keyed)
             assert await other.scalar(text("SELECT last_value FROM attempts")) == 3
             assert_first(first)
-            assert_again(await client.request(method, path, json=SONG, headers=keyed), first)
+            assert_again(await client.request(method, path, json=BOOK, headers=keyed), first)
 
         assert await numbers(other) == (2, 2)
-        assert await other.scalar(text("SELECT version FROM song WHERE id = 1")) == 2
+        assert await other.scalar(text("SELECT version FROM book WHERE id = 1")) == 2
 
 
 async def test_what_has_to_be_repeated_too_often_is_given_up_and_leaves_no_key(
     breakable_url: URL,
 ) -> None:
     async with (
-        service_on(breakable_url, pool_size=1) as (client, _),
+        SAMPLES.on(breakable_url, pool_size=1) as (client, _),
         beside(breakable_url) as other,
     ):
         await fail_attempts(other, "40001", 4)
@@ -276,7 +276,7 @@ async def test_what_fails_when_it_is_committed_leaves_neither_a_row_nor_a_key(
         "FOR EACH ROW", "DEFERRABLE INITIALLY DEFERRED FOR EACH ROW"
     )
     async with (
-        service_on(breakable_url, pool_size=1) as (client, _),
+        SAMPLES.on(breakable_url, pool_size=1) as (client, _),
         beside(breakable_url) as other,
     ):
         await other.execute(text(FUNCTION.format(body=raising)))
@@ -292,12 +292,12 @@ async def test_a_bug_leaves_no_key_and_the_log_says_where_it_is(
     breakable_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with (
-        service_on(breakable_url, pool_size=1) as (client, _),
+        SAMPLES.on(breakable_url, pool_size=1) as (client, _),
         beside(breakable_url) as other,
     ):
         await other.execute(text(FUNCTION.format(body="BEGIN RAISE 'canary'; END")))
         await other.execute(text(TRIGGER))
-        answers = [await client.post("/songs", json=SONG), await post(client)]
+        answers = [await client.post("/books", json=BOOK), await post(client)]
         assert await numbers(other) == (0, 0)
 
     for answer in answers:
@@ -311,15 +311,15 @@ async def test_a_bug_leaves_no_key_and_the_log_says_where_it_is(
             places.append({frame.name for frame in own})
     assert len(places) == 2
     for place in places:
-        assert {"create_song", "fetch", "run"} < place
+        assert {"create_book", "fetch", "run"} < place
 
 
 async def test_a_key_that_was_removed_at_that_moment_is_to_be_sent_again(
     breakable_url: URL,
 ) -> None:
-    async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
+    async with SAMPLES.on(breakable_url) as (client, _), beside(breakable_url) as other:
         await other.execute(text(FUNCTION.format(body="BEGIN RETURN NULL; END")))
-        await other.execute(text(TRIGGER.replace("ON song", "ON idempotency")))
+        await other.execute(text(TRIGGER.replace("ON book", "ON idempotency")))
         answer = await post(client)
         assert_problem(answer, 409, "idempotency-key-in-use")
         assert answer.headers["retry-after"] == "1"
@@ -342,13 +342,13 @@ async def test_a_handler_that_passes_over_a_failure_does_not_seem_to_succeed(
 
     @router.post("/careless")
     async def store(
-        body: SongCreate, here: Here, db: Annotated[Executor, Depends(dependency)]
+        body: BookCreate, here: Here, db: Annotated[Executor, Depends(dependency)]
     ) -> Answer:
-        """Store a song, and mind no failure."""
-        row = await db.fetch(created(Song, SongPublic, body.model_dump()))
+        """Store a book, and mind no failure."""
+        row = await db.fetch(created(Book, BookPublic, body.model_dump()))
         with suppress(asyncpg.PostgresError):
             await db.fetch(Query("SELECT 1 / 0", []))
-        return answer_created(row, SongPublic, here)
+        return answer_created(row, BookPublic, here)
 
     app = create_app(Settings(database_url=spelled(breakable_url)))
     app.router.routes.extend(router.routes)
@@ -367,7 +367,7 @@ async def test_a_connection_that_broke_while_idle_does_not_matter_to_a_key(
     breakable_url: URL,
 ) -> None:
     async with (
-        service_on(breakable_url, pool_size=2) as (client, _),
+        SAMPLES.on(breakable_url, pool_size=2) as (client, _),
         beside(breakable_url) as other,
     ):
         first = await post(client)
@@ -380,14 +380,14 @@ async def test_one_of_many_that_want_the_same_under_keys_of_their_own_succeeds(
     breakable_url: URL,
 ) -> None:
     async with (
-        service_on(breakable_url, pool_timeout=10) as (client, _),
+        SAMPLES.on(breakable_url, pool_timeout=10) as (client, _),
         beside(breakable_url) as other,
     ):
         for turn in range(3):
-            city = {"name": f"Reykjavík {turn}", "population": 1}
+            town = {"name": f"Reykjavík {turn}", "population": 1}
             answers = await asyncio.gather(
                 *(
-                    client.post("/cities", json=city, headers={"Idempotency-Key": f"{turn}-{nth}"})
+                    client.post("/towns", json=town, headers={"Idempotency-Key": f"{turn}-{nth}"})
                     for nth in range(64)
                 )
             )
@@ -396,7 +396,7 @@ async def test_one_of_many_that_want_the_same_under_keys_of_their_own_succeeds(
             for answer in answers:
                 if answer is not created:
                     assert_problem(answer, 409, "conflict")
-        assert await other.scalar(text("SELECT count(*) FROM cities")) == 3
+        assert await other.scalar(text("SELECT count(*) FROM towns")) == 3
         assert await other.scalar(text("SELECT count(*) FROM idempotency")) == 3
 
 
@@ -404,13 +404,13 @@ async def test_one_of_several_imports_of_the_same_succeeds_and_the_others_store_
     breakable_url: URL,
 ) -> None:
     async with (
-        service_on(breakable_url, pool_timeout=10) as (client, _),
+        SAMPLES.on(breakable_url, pool_timeout=10) as (client, _),
         beside(breakable_url) as other,
     ):
         for turn in range(3):
             imports = [
                 client.post(
-                    "/cities",
+                    "/towns",
                     content=f"name,population\nown {turn} {nth},1\nReykjavík {turn},1\n",
                     headers={"Idempotency-Key": f"{turn}-{nth}", "Content-Type": CSV},
                 )
@@ -419,7 +419,7 @@ async def test_one_of_several_imports_of_the_same_succeeds_and_the_others_store_
             answers = await asyncio.gather(*imports)
             statuses = sorted(answer.status_code for answer in answers)
             assert statuses == [201] + [409] * 7
-        assert await other.scalar(text("SELECT count(*) FROM cities")) == 6
+        assert await other.scalar(text("SELECT count(*) FROM towns")) == 6
         assert await other.scalar(text("SELECT count(*) FROM idempotency")) == 3
 
 
@@ -432,7 +432,7 @@ FROM generate_series(1, 10000) n, LATERAL (SELECT CASE WHEN n % 10 < 3 THEN 24 E
 
 @pytest.mark.long
 async def test_old_keys_are_removed_and_no_others(breakable_url: URL, command: Command) -> None:
-    async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
+    async with SAMPLES.on(breakable_url) as (client, _), beside(breakable_url) as other:
         first = await post(client)
         await other.execute(text(AGED))
         assert await numbers(other) == (1, 10_001)
@@ -461,7 +461,7 @@ async def test_old_keys_are_removed_and_no_others(breakable_url: URL, command: C
 
 
 async def test_a_key_that_expired_is_a_new_one(breakable_url: URL, command: Command) -> None:
-    async with service_on(breakable_url) as (client, _), beside(breakable_url) as other:
+    async with SAMPLES.on(breakable_url) as (client, _), beside(breakable_url) as other:
         first = await post(client)
         old = "UPDATE idempotency SET created_at = created_at - interval '25 hours'"
         await other.execute(text(old))
@@ -469,7 +469,7 @@ async def test_a_key_that_expired_is_a_new_one(breakable_url: URL, command: Comm
 
         await asyncio.to_thread(command, "expire-keys", DATABASE_URL=spelled(breakable_url))
 
-        second = await post(client, {**SONG, "year": 1})
+        second = await post(client, {**BOOK, "year": 1})
         assert_first(second)
         assert second.headers["location"] != first.headers["location"]
         assert await numbers(other) == (2, 1)
@@ -479,7 +479,7 @@ async def test_keys_are_known_for_a_day_at_least(command: Command) -> None:
     outcome = await asyncio.to_thread(command, "expire-keys", KEY_HOURS="23")
 
     assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
-    assert outcome.told[0].startswith("songbook: KEY_HOURS ")
+    assert outcome.told[0].startswith("samples: KEY_HOURS ")
 
 
 async def test_who_never_sends_the_body_of_a_keyed_request_takes_no_connection(
@@ -491,14 +491,14 @@ async def test_who_never_sends_the_body_of_a_keyed_request_takes_no_connection(
         await asyncio.Event().wait()
 
     began = asyncio.Event()
-    async with service_on(breakable_url, pool_size=1, pool_timeout=0.1) as (client, _):
+    async with SAMPLES.on(breakable_url, pool_size=1, pool_timeout=0.1) as (client, _):
         headers = {"Idempotency-Key": "slow", "Content-Length": "10"}
         restoring = asyncio.create_task(
-            client.post("/todos/1/restore", content=slow(), headers=headers)
+            client.post("/notes/1/restore", content=slow(), headers=headers)
         )
         await began.wait()
         for _ in range(10):
-            assert (await client.get("/songs")).status_code == 200
+            assert (await client.get("/books")).status_code == 200
         restoring.cancel()
         with suppress(asyncio.CancelledError):
             await restoring

@@ -11,23 +11,23 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from app.main import create_app
-from app.settings import Settings
 from songbook.db.batching import MOST_TOGETHER
 from songbook.db.database import Database
+from tests.samples.main import create_app
+from tests.samples.settings import Settings
 from tests.support.asserts import assert_problem
 from tests.support.clients import client_of
 from tests.support.databases import spelled, waiting
 
-SONGS = [{"name": f"Song {number}", "artist": "Low"} for number in range(5)]
-LOCK = "LOCK TABLE song IN ACCESS EXCLUSIVE MODE"
+BOOKS = [{"name": f"Book {number}", "author": "Low"} for number in range(5)]
+LOCK = "LOCK TABLE book IN ACCESS EXCLUSIVE MODE"
 
 
 @pytest.fixture
 async def database(client: AsyncClient, database_url: URL) -> AsyncIterator[Database]:
-    """Give a pool of one connection to a database with five songs."""
-    for song in SONGS:
-        await client.post("/songs", json=song)
+    """Give a pool of one connection to a database with five books."""
+    for book in BOOKS:
+        await client.post("/books", json=book)
     database = Database(database_url, pool_size=1, pool_timeout=1)
     yield database
     await database.close()
@@ -61,7 +61,7 @@ async def test_records_that_are_asked_for_at_once_are_read_by_one_statement(
     database: Database, narrow: AsyncClient
 ) -> None:
     ids = [3, 1, 99, 2, 3, 5, 2**62]
-    async with all_waiting(database, *(narrow.get(f"/songs/{n}") for n in ids)) as (asked, sent):
+    async with all_waiting(database, *(narrow.get(f"/books/{n}") for n in ids)) as (asked, sent):
         pass
     answers = [each.result() for each in asked]
 
@@ -79,7 +79,7 @@ async def test_records_that_are_asked_for_at_once_are_read_by_one_statement(
 async def test_lists_are_read_once_for_all_who_ask_the_same_and_for_nobody_else(
     database: Database, narrow: AsyncClient
 ) -> None:
-    paths = ["/songs", "/songs?limit=2", "/songs?name=Song 1", "/songs?name=Song 2"]
+    paths = ["/books", "/books?limit=2", "/books?name=Book 1", "/books?name=Book 2"]
     async with all_waiting(database, *(narrow.get(path) for path in paths * 3)) as (asked, sent):
         pass
     answers = [each.result().json() for each in asked]
@@ -87,13 +87,13 @@ async def test_lists_are_read_once_for_all_who_ask_the_same_and_for_nobody_else(
     assert len(sent) == len(paths)
     assert answers == answers[:4] * 3
     assert [len(rows) for rows in answers[:4]] == [5, 2, 1, 1]
-    assert [rows[0]["name"] for rows in answers[2:4]] == ["Song 1", "Song 2"]
+    assert [rows[0]["name"] for rows in answers[2:4]] == ["Book 1", "Book 2"]
 
 
 async def test_a_great_many_are_read_by_a_few_statements(
     database: Database, narrow: AsyncClient
 ) -> None:
-    many = [narrow.get(f"/songs/{1 + number % 5}") for number in range(2 * MOST_TOGETHER + 20)]
+    many = [narrow.get(f"/books/{1 + number % 5}") for number in range(2 * MOST_TOGETHER + 20)]
     async with all_waiting(database, *many) as (asked, sent):
         pass
 
@@ -105,12 +105,12 @@ async def test_a_statement_that_was_sent_is_not_joined(
     client: AsyncClient, session: AsyncSession
 ) -> None:
     """Else a read could show what was before a change that its client knows of."""
-    await client.post("/songs", json=SONGS[0])
+    await client.post("/books", json=BOOKS[0])
     connection = await session.connection()
     await connection.execute(text(LOCK))
     asked = []
     for number in range(1, 5):
-        asked.append(asyncio.create_task(client.get("/songs/1")))
+        asked.append(asyncio.create_task(client.get("/books/1")))
         await waiting(connection, number)
     await connection.rollback()
 
@@ -121,17 +121,17 @@ async def test_a_statement_that_was_sent_is_not_joined(
 async def test_what_a_client_wrote_is_what_it_reads_whoever_else_reads(
     client: AsyncClient,
 ) -> None:
-    for song in SONGS[:2]:
-        await client.post("/songs", json=song)
+    for book in BOOKS[:2]:
+        await client.post("/books", json=book)
 
     async def write_and_read(number: int) -> None:
         for year in range(1, 11):
             name = f"{number} in {year}"
-            stored = await client.post("/songs", json={"name": name, "artist": "Low"})
-            found = await client.get(f"/songs/{stored.json()['id']}")
+            stored = await client.post("/books", json={"name": name, "author": "Low"})
+            found = await client.get(f"/books/{stored.json()['id']}")
             assert found.json()["name"] == name
-            changed = await client.patch(f"/songs/{1 + number % 2}", json={"year": year})
-            read = await client.get(f"/songs/{1 + number % 2}")
+            changed = await client.patch(f"/books/{1 + number % 2}", json={"year": year})
+            read = await client.get(f"/books/{1 + number % 2}")
             assert tag(read) >= tag(changed)
 
     await asyncio.gather(*(write_and_read(number) for number in range(16)))
@@ -145,7 +145,7 @@ def tag(answer: Response) -> int:
 async def test_when_the_first_of_a_group_leaves_the_others_are_answered(
     database: Database, narrow: AsyncClient
 ) -> None:
-    async with all_waiting(database, *(narrow.get(f"/songs/{n}") for n in (1, 2, 3))) as (asked, _):
+    async with all_waiting(database, *(narrow.get(f"/books/{n}") for n in (1, 2, 3))) as (asked, _):
         asked[0].cancel()
 
     assert asked[0].cancelled()
@@ -155,7 +155,7 @@ async def test_when_the_first_of_a_group_leaves_the_others_are_answered(
 async def test_when_another_of_a_group_leaves_the_rest_is_answered(
     database: Database, narrow: AsyncClient
 ) -> None:
-    async with all_waiting(database, *(narrow.get(f"/songs/{n}") for n in (1, 2, 3))) as (asked, _):
+    async with all_waiting(database, *(narrow.get(f"/books/{n}") for n in (1, 2, 3))) as (asked, _):
         asked[1].cancel()
 
     assert asked[1].cancelled()
@@ -166,21 +166,21 @@ async def test_when_another_of_a_group_leaves_the_rest_is_answered(
 async def test_a_group_that_gets_no_connection_is_told_to_come_back(
     database: Database, narrow: AsyncClient
 ) -> None:
-    async with all_waiting(database, *(narrow.get(f"/songs/{n}") for n in (1, 2, 3))) as (asked, _):
+    async with all_waiting(database, *(narrow.get(f"/books/{n}") for n in (1, 2, 3))) as (asked, _):
         await asyncio.wait(asked)
 
     for each in asked:
         assert_problem(each.result(), 503, "unavailable")
-    assert (await narrow.get("/songs/1")).status_code == 200
+    assert (await narrow.get("/books/1")).status_code == 200
 
 
 @pytest.mark.long
 async def test_each_of_a_group_waits_as_long_as_it_would_alone(
     database: Database, narrow: AsyncClient
 ) -> None:
-    async with all_waiting(database, narrow.get("/songs/1")) as ([first], _):
+    async with all_waiting(database, narrow.get("/books/1")) as ([first], _):
         await asyncio.sleep(0.5)
-        late = asyncio.create_task(narrow.get("/songs/2"))
+        late = asyncio.create_task(narrow.get("/books/2"))
         await first
         assert not late.done()
     assert_problem(first.result(), 503, "unavailable")
@@ -192,7 +192,7 @@ async def test_each_of_a_group_waits_as_long_as_it_would_alone(
 async def test_who_left_one_group_for_another_does_not_wait_anew(
     database: Database, narrow: AsyncClient
 ) -> None:
-    paths = [f"/songs/{number}" for number in (1, 2, 3)]
+    paths = [f"/books/{number}" for number in (1, 2, 3)]
     begun = time.monotonic()
     async with all_waiting(database, *map(narrow.get, paths)) as (asked, _):
         await asyncio.sleep(0.8)
@@ -211,7 +211,7 @@ async def test_a_statement_that_fails_fails_all_who_share_it(
         await driver.execute("SET lock_timeout = '10ms'")
     connection = await session.connection()
     await connection.execute(text(LOCK))
-    async with all_waiting(database, *(narrow.get(f"/songs/{n}") for n in (1, 2, 3))) as (
+    async with all_waiting(database, *(narrow.get(f"/books/{n}") for n in (1, 2, 3))) as (
         asked,
         sent,
     ):
@@ -221,4 +221,4 @@ async def test_a_statement_that_fails_fails_all_who_share_it(
     assert len(sent) == 1
     for each in asked:
         assert_problem(each.result(), 503, "unavailable")
-    assert (await narrow.get("/songs/1")).status_code == 200
+    assert (await narrow.get("/books/1")).status_code == 200

@@ -7,8 +7,8 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 from sqlalchemy.engine import URL
 
-from app.main import create_app
-from app.settings import Settings
+from tests.samples.main import create_app
+from tests.samples.settings import Settings
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.databases import spelled
 
@@ -50,8 +50,8 @@ def told(answer: Response) -> dict[str, str]:
 
 async def test_without_the_setting_no_page_of_another_origin_is_let_in(client: AsyncClient) -> None:
     for answer in (
-        await client.get("/songs", headers={"Origin": FRIEND}),
-        await client.options("/songs", headers=preflight("POST", "content-type")),
+        await client.get("/books", headers={"Origin": FRIEND}),
+        await client.options("/books", headers=preflight("POST", "content-type")),
     ):
         assert told(answer) == {}
 
@@ -61,7 +61,7 @@ async def test_a_page_of_a_named_origin_may_read_answers_and_their_headers(
 ) -> None:
     client = connect(f"{FRIEND},https://other.example")
 
-    answer = await client.get("/songs", headers={"Origin": FRIEND})
+    answer = await client.get("/books", headers={"Origin": FRIEND})
 
     assert answer.status_code == 200
     assert answer.headers["access-control-allow-origin"] == FRIEND
@@ -77,7 +77,7 @@ async def test_a_page_of_a_named_origin_may_send_every_method_with_a_token(
 
     for method in ("POST", "PUT", "PATCH", "DELETE"):
         asked = preflight(method, "authorization,content-type,if-match")
-        answer = await client.options("/songs", headers=asked)
+        answer = await client.options("/books", headers=asked)
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (204, FRIEND)
         assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
         assert method in answer.headers["access-control-allow-methods"]
@@ -88,10 +88,10 @@ async def test_a_failure_is_readable_for_a_named_origin_too(connect: Connect) ->
     client = connect(FRIEND)
 
     for path, status in (
-        ("/songs/0", 404),
+        ("/books/0", 404),
         ("/nowhere", 404),
-        ("/songs?x=1", 422),
-        ("/users", 401),
+        ("/books?x=1", 422),
+        ("/members", 401),
     ):
         answer = await client.get(path, headers={"Origin": FRIEND})
         assert_problem(answer, status)
@@ -102,8 +102,8 @@ async def test_a_failure_is_readable_for_a_named_origin_too(connect: Connect) ->
 async def test_a_page_of_another_origin_is_told_nothing(connect: Connect) -> None:
     client = connect(FRIEND)
 
-    read = await client.get("/songs", headers={"Origin": STRANGER})
-    asked = await client.options("/songs", headers=preflight("POST", "content-type", STRANGER))
+    read = await client.get("/books", headers={"Origin": STRANGER})
+    asked = await client.options("/books", headers=preflight("POST", "content-type", STRANGER))
 
     assert "access-control-allow-origin" not in read.headers
     assert "access-control-allow-origin" not in asked.headers
@@ -116,8 +116,8 @@ async def test_no_origin_may_send_what_a_browser_keeps(connect: Connect, origins
     client = connect(origins)
 
     for answer in (
-        await client.get("/songs", headers={"Origin": FRIEND, "Cookie": "a=b"}),
-        await client.options("/songs", headers=preflight("POST", "authorization")),
+        await client.get("/books", headers={"Origin": FRIEND, "Cookie": "a=b"}),
+        await client.options("/books", headers=preflight("POST", "authorization")),
     ):
         assert "access-control-allow-credentials" not in answer.headers
         assert answer.headers["access-control-allow-origin"] == ("*" if "*" in origins else FRIEND)

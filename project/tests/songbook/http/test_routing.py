@@ -12,13 +12,13 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.main import create_app
-from app.resources.songs import Song
-from app.settings import Settings
 from songbook.auth.permissions import OPEN, PUBLIC
 from songbook.crud.preconditions import if_match
 from songbook.http.dependencies import Id, SessionDep, guard, record_id
 from songbook.http.routing import Route, Router
+from tests.samples.main import create_app
+from tests.samples.resources.books import Book
+from tests.samples.settings import Settings
 from tests.support.asserts import assert_headers, assert_problem
 
 
@@ -233,8 +233,8 @@ async def test_a_session_of_a_handler_is_closed_and_rolled_back_unless_it_commit
 ) -> None:
     @router.post("/stored")
     async def store(session: SessionDep, commit: str) -> int:
-        """Store a song by hand."""
-        session.add(Song(name="a", artist="b"))
+        """Store a book by hand."""
+        session.add(Book(name="a", author="b"))
         await session.flush()
         if commit == "yes":
             await session.commit()
@@ -245,16 +245,16 @@ async def test_a_session_of_a_handler_is_closed_and_rolled_back_unless_it_commit
     before = app.state.database.engine.pool.checkedout()
     async with client_of(other) as more:
         rolled_back = await more.post("/stored?commit=no")
-        left = (await client.get("/songs")).json()
+        left = (await client.get("/books")).json()
         committed = await more.post("/stored?commit=yes")
 
     assert (rolled_back.status_code, left, committed.status_code) == (200, [], 200)
-    assert len((await client.get("/songs")).json()) == 1
+    assert len((await client.get("/books")).json()) == 1
     assert app.state.database.engine.pool.checkedout() == before
 
 
 async def test_a_dependency_may_be_overridden(app: FastAPI, client: AsyncClient) -> None:
-    song = (await client.post("/songs", json={"name": "a", "artist": "b"})).json()
+    book = (await client.post("/books", json={"name": "a", "author": "b"})).json()
 
     async def first(request: Request) -> int:
         return 1 if request.url.path.endswith("/first") else 404
@@ -264,38 +264,38 @@ async def test_a_dependency_may_be_overridden(app: FastAPI, client: AsyncClient)
 
     app.dependency_overrides = {record_id: first, if_match: refuse}
     try:
-        overridden = await client.get("/songs/first")
-        missing = await client.get("/songs/1")
-        refused = await client.delete("/songs/first")
-        listed = await client.get("/songs")
+        overridden = await client.get("/books/first")
+        missing = await client.get("/books/1")
+        refused = await client.delete("/books/first")
+        listed = await client.get("/books")
     finally:
         app.dependency_overrides = {}
 
-    assert (overridden.status_code, overridden.json()) == (200, song)
+    assert (overridden.status_code, overridden.json()) == (200, book)
     assert_problem(missing, 404)
     assert assert_problem(refused, 401)["detail"] == "Not authenticated"
     assert refused.headers["www-authenticate"] == "Bearer"
-    assert listed.json() == [song]
-    assert_problem(await client.get("/songs/first"), 422)
+    assert listed.json() == [book]
+    assert_problem(await client.get("/books/first"), 422)
 
 
 async def test_what_is_overridden_answers_as_what_is_not(app: FastAPI, client: AsyncClient) -> None:
     async def talk() -> list[tuple[int, str, dict[str, str]]]:
-        body = {"name": "a", "artist": "b", "year": "2001"}
+        body = {"name": "a", "author": "b", "year": "2001"}
         json = {"Content-Type": "application/json"}
         answers = [
-            await client.put("/songs/1", json=body),
-            await client.get("/songs/1"),
-            await client.head("/songs/1"),
-            await client.get("/songs/1", headers={"If-None-Match": "*"}),
-            await client.get("/songs?limit=1&year_gt=1"),
-            await client.patch("/songs/1", json={"year": None}, headers={"If-Match": '"x"'}),
-            await client.patch("/songs/1", json={"x": 1}),
-            await client.patch("/songs/1", content=b"{", headers=json),
-            await client.post("/songs", content=b" " * 65_537, headers=json),
-            await client.post("/songs", content=b"{}"),
-            await client.get("/songs/x"),
-            await client.get("/songs?limit=x"),
+            await client.put("/books/1", json=body),
+            await client.get("/books/1"),
+            await client.head("/books/1"),
+            await client.get("/books/1", headers={"If-None-Match": "*"}),
+            await client.get("/books?limit=1&year_gt=1"),
+            await client.patch("/books/1", json={"year": None}, headers={"If-Match": '"x"'}),
+            await client.patch("/books/1", json={"x": 1}),
+            await client.patch("/books/1", content=b"{", headers=json),
+            await client.post("/books", content=b" " * 65_537, headers=json),
+            await client.post("/books", content=b"{}"),
+            await client.get("/books/x"),
+            await client.get("/books?limit=x"),
         ]
         own = {"x-request-id", "etag", "content-length"}
         return [
@@ -307,7 +307,7 @@ async def test_what_is_overridden_answers_as_what_is_not(app: FastAPI, client: A
             for answer in answers
         ]
 
-    await client.post("/songs", json={"name": "a", "artist": "b"})
+    await client.post("/books", json={"name": "a", "author": "b"})
     expected = await talk()
     app.dependency_overrides = {resource: resource}
     try:
@@ -412,9 +412,9 @@ async def test_middleware_sees_every_answer_whoever_calls_the_handler(router: Ro
             await client.post("/notes", json={"text": "x"}),
             await client.get("/solved?number=1"),
             await client.post("/notes", json={}),
-            await client.get("/songs/x"),
-            await client.options("/songs"),
-            await client.put("/songs"),
+            await client.get("/books/x"),
+            await client.options("/books"),
+            await client.put("/books"),
             await client.get("/nowhere"),
         ]
 
@@ -423,7 +423,7 @@ async def test_middleware_sees_every_answer_whoever_calls_the_handler(router: Ro
     assert Stamp.passed == 7
 
 
-SECRET = "s3cret: SELECT * FROM song -- /srv/app.py"
+SECRET = "s3cret: SELECT * FROM book -- /srv/app.py"
 
 
 def failing(router: Router, error: BaseException) -> None:
@@ -601,7 +601,7 @@ async def test_a_body_arrives_in_any_number_of_parts(router: Router) -> None:
 
 @pytest.mark.parametrize("given", ["a", "0", "A-b_c.9", "." * 64, "-", "..", "0123456789abcdef"])
 async def test_a_harmless_request_id_is_taken_over(client: AsyncClient, given: str) -> None:
-    for path in ("/ping", "/songs", "/songs/1", "/songs/x", "/nowhere", "/docs"):
+    for path in ("/ping", "/books", "/books/1", "/books/x", "/nowhere", "/docs"):
         answer = await client.get(path, headers={"X-Request-ID": given})
         assert answer.headers.get_list("x-request-id") == [given]
         if answer.status_code >= 400:
@@ -615,7 +615,7 @@ async def test_a_harmless_request_id_is_taken_over(client: AsyncClient, given: s
 async def test_any_other_request_id_is_replaced(client: AsyncClient, given: bytes) -> None:
     ids = set()
     for _ in range(3):
-        answer = await client.get("/songs/x", headers=[(b"X-Request-ID", given)])
+        answer = await client.get("/books/x", headers=[(b"X-Request-ID", given)])
         ids.add(assert_problem(answer, 422)["request_id"])
         assert_headers(answer)
 
@@ -633,7 +633,7 @@ async def test_one_of_several_request_ids_is_taken_over(client: AsyncClient) -> 
 
 async def test_requests_at_once_keep_their_ids(client: AsyncClient) -> None:
     async def get(number: int) -> bool:
-        answer = await client.get("/songs/1", headers={"X-Request-ID": f"n-{number}"})
+        answer = await client.get("/books/1", headers={"X-Request-ID": f"n-{number}"})
         found: str = answer.json()["request_id"]
         return found == answer.headers["x-request-id"] == f"n-{number}"
 

@@ -30,12 +30,12 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.resources.songs import Song
 from songbook.crud.statements import created
 from songbook.db.database import Database
 from songbook.lists.filters import reader_of
 from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
+from tests.samples.resources.books import Book
 from tests.support.asserts import assert_problem
 from tests.support.samples import SAMPLES, Sample, SamplePublic
 from tests.support.strategies import CHARACTERS
@@ -54,8 +54,8 @@ LIBRARY = [
 
 @pytest.fixture
 async def library(session: AsyncSession) -> None:
-    """Store some songs."""
-    session.add_all(Song(name=name, artist=artist, year=year) for name, artist, year in LIBRARY)
+    """Store some books."""
+    session.add_all(Book(name=name, author=author, year=year) for name, author, year in LIBRARY)
     await session.commit()
 
 
@@ -72,7 +72,7 @@ def first_words(names: Sequence[str]) -> list[str]:
         ([("name", "Thunder")], []),
         ([("name", " Thunderstruck")], []),
         ([("name", "")], []),
-        ([("artist", 'O\'Hara & "Sons"')], ["<script>alert('x')</script>"]),
+        ([("author", 'O\'Hara & "Sons"')], ["<script>alert('x')</script>"]),
         ([("year", "1990"), ("year", "2015")], ["Thunderstruck", "Élan"]),
         ([("year", "1990"), ("year", "1990")], ["Thunderstruck"]),
         ([("year", "1990"), ("name", "Élan")], []),
@@ -95,9 +95,9 @@ def first_words(names: Sequence[str]) -> list[str]:
         ([("name_contains", "%")], ["100%"]),
         ([("name_contains", "_")], ["100%"]),
         ([("name_contains", "0_")], []),
-        ([("artist_contains", "\\")], ["100"]),
-        ([("artist_contains", "\\p")], ["100"]),
-        ([("artist_contains", "/"), ("name_contains", "s")], ["Thunderstruck"]),
+        ([("author_contains", "\\")], ["100"]),
+        ([("author_contains", "\\p")], ["100"]),
+        ([("author_contains", "/"), ("name_contains", "s")], ["Thunderstruck"]),
         ([("name_contains", " ")], ["Hold", "100%", "100", "Καλημέρα", "99"]),
         ([("name_contains", "")], first_words([name for name, _, _ in LIBRARY])),
         ([("q", "thunderstruck")], ["Thunderstruck"]),
@@ -125,10 +125,10 @@ def first_words(names: Sequence[str]) -> list[str]:
 async def test_a_filter_finds_what_it_says(
     client: AsyncClient, asked: list[tuple[str, str]], found: list[str]
 ) -> None:
-    answer = await client.get(f"/songs?{urlencode(asked)}")
+    answer = await client.get(f"/books?{urlencode(asked)}")
 
     assert answer.status_code == 200, answer.text
-    assert first_words([song["name"] for song in answer.json()]) == found
+    assert first_words([book["name"] for book in answer.json()]) == found
 
 
 @pytest.mark.usefixtures("library")
@@ -136,7 +136,7 @@ async def test_a_filter_finds_what_it_says(
     "blank", ["", " ", "%20+%20", "%09%0A", "!!!", ":*", "%26%20|%20!", "'", '"', "\\"]
 )
 async def test_a_search_without_words_finds_everything(client: AsyncClient, blank: str) -> None:
-    answer = await client.get(f"/songs?q={blank}")
+    answer = await client.get(f"/books?q={blank}")
 
     assert len(answer.json()) == len(LIBRARY)
 
@@ -146,11 +146,11 @@ async def test_a_search_without_words_finds_everything(client: AsyncClient, blan
 @given(text=st.text(CHARACTERS, max_size=30))
 @example("%_\\")
 @example("\\%")
-@example("' OR 1=1 -- \" ; DROP TABLE song; \\")
+@example("' OR 1=1 -- \" ; DROP TABLE book; \\")
 @example("a & !b | (c <-> d):*A")
 @example("${jndi:ldap://x} {{7*7}} %s %n \ufffd \U0010ffff")
 async def test_every_text_is_legal_and_means_itself(client: AsyncClient, text: str) -> None:
-    stored = (await client.post("/songs", json={"name": f"<{text}>", "artist": "b"})).json()
+    stored = (await client.post("/books", json={"name": f"<{text}>", "author": "b"})).json()
     middle = text[len(text) // 3 : len(text) // 2 + 1]
     words = re.findall(r"[A-Za-z0-9\u0080-\U0010ffff]+", text)
 
@@ -161,24 +161,24 @@ async def test_every_text_is_legal_and_means_itself(client: AsyncClient, text: s
         {"q": text},
         {"q": " ".join(reversed(words)).swapcase() if text.isascii() else " ".join(words)},
     ):
-        answer = await client.get("/songs", params={**asked, "id": stored["id"]})
+        answer = await client.get("/books", params={**asked, "id": stored["id"]})
         assert answer.json() == [stored], asked
-    assert (await client.get("/songs", params={"name": f"<{text}>!"})).json() == []
+    assert (await client.get("/books", params={"name": f"<{text}>!"})).json() == []
 
 
 async def test_a_search_may_be_as_long_as_an_address(client: AsyncClient) -> None:
     for long in ("a" * 60_000, "a " * 30_000, "é " * 8000, "\\" * 20_000):
-        answer = await client.get("/songs", params={"q": long})
+        answer = await client.get("/books", params={"q": long})
         assert answer.status_code == 200
         assert answer.json() == []
-        assert (await client.get("/songs", params={"name_contains": long})).json() == []
+        assert (await client.get("/books", params={"name_contains": long})).json() == []
 
 
 @pytest.mark.usefixtures("library")
 async def test_bytes_that_are_no_text_are_replaced(client: AsyncClient) -> None:
     for bad in ("%ff", "%ED%A0%80", "%C0%AF", "%zz", "%"):
         for name in ("q", "name", "name_contains"):
-            answer = await client.get(f"/songs?{name}=Thunder{bad}")
+            answer = await client.get(f"/books?{name}=Thunder{bad}")
             assert answer.status_code == 200
             assert answer.json() == []
 
@@ -186,12 +186,12 @@ async def test_bytes_that_are_no_text_are_replaced(client: AsyncClient) -> None:
 @pytest.mark.usefixtures("library")
 async def test_a_count_is_of_all_rows_that_were_asked_for(client: AsyncClient) -> None:
     for asked, count in [({}, 8), ({"year_gt": "1990"}, 3), ({"q": "100"}, 2), ({"id": "99"}, 0)]:
-        first = await client.get("/songs", params={"limit": 1, "count": "exact", **asked})
+        first = await client.get("/books", params={"limit": 1, "count": "exact", **asked})
         assert first.headers["x-total-count"] == str(count)
         if "next" in first.links:
             second = await client.get(first.links["next"]["url"])
             assert second.headers["x-total-count"] == str(count)
-        assert "x-total-count" not in (await client.get("/songs", params=asked)).headers
+        assert "x-total-count" not in (await client.get("/books", params=asked)).headers
 
 
 @pytest.mark.parametrize(
@@ -244,13 +244,13 @@ async def test_a_count_is_of_all_rows_that_were_asked_for(client: AsyncClient) -
         ("name=%00", "name", "NUL"),
         ("q=%00", "q", "NUL"),
         ("name=a&name=b%00c", "name", "NUL"),
-        ("artist_contains=a%00", "artist_contains", "NUL"),
+        ("author_contains=a%00", "author_contains", "NUL"),
     ],
 )
 async def test_a_parameter_that_does_not_fit_is_named(
     client: AsyncClient, query: str, pointer: str, says: str
 ) -> None:
-    problem = assert_problem(await client.get(f"/songs?{query}"), 422, "validation")
+    problem = assert_problem(await client.get(f"/books?{query}"), 422, "validation")
 
     [error] = problem["errors"]
     assert error["pointer"] == f"/{pointer}"
@@ -269,18 +269,18 @@ async def test_a_number_is_written_in_ascii_digits_and_nothing_else(
     client: AsyncClient, value: str
 ) -> None:
     for name in ("limit", "id", "year", "year_gte"):
-        assert_problem(await client.get(f"/songs?{name}={value}"), 422, "validation")
+        assert_problem(await client.get(f"/books?{name}={value}"), 422, "validation")
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "1001", "1000000000", "", "%20"])
 async def test_a_limit_is_one_to_a_thousand(client: AsyncClient, limit: str) -> None:
-    assert_problem(await client.get(f"/songs?limit={limit}"), 422, "validation")
+    assert_problem(await client.get(f"/books?limit={limit}"), 422, "validation")
 
 
 async def test_every_violation_is_listed_in_one_answer(client: AsyncClient) -> None:
     query = "limit=0&sort=x&count=1&q=%00&year=a&year_gt=b&id=c&nmae=d&name_contains=%00&after=x"
 
-    problem = assert_problem(await client.get(f"/songs?{query}"), 422, "validation")
+    problem = assert_problem(await client.get(f"/books?{query}"), 422, "validation")
 
     assert [error["pointer"] for error in problem["errors"]] == [
         "/limit",
@@ -297,7 +297,7 @@ async def test_every_violation_is_listed_in_one_answer(client: AsyncClient) -> N
 
 @pytest.mark.parametrize("query", ["?", "?&", "?&&&", "/?"])
 async def test_a_question_mark_asks_for_nothing(client: AsyncClient, query: str) -> None:
-    assert (await client.get(f"/songs{query}")).json() == []
+    assert (await client.get(f"/books{query}")).json() == []
 
 
 @pytest.mark.usefixtures("library")
@@ -305,17 +305,17 @@ async def test_a_hundred_values_are_taken_and_a_thousand_parameters_are_read(
     client: AsyncClient,
 ) -> None:
     years = "&".join(f"year={year}" for year in range(1901, 2001))
-    assert len((await client.get(f"/songs?{years}")).json()) == 3
+    assert len((await client.get(f"/books?{years}")).json()) == 3
 
     for count in (1001, 10_000):
         begun = time.perf_counter()
-        answer = await client.get("/songs?" + "&".join(["id=1"] * count))
+        answer = await client.get("/books?" + "&".join(["id=1"] * count))
         assert "more than 1000" in assert_problem(answer, 422)["detail"]
         assert time.perf_counter() - begun < 0.5
 
 
 async def test_a_long_name_is_not_repeated(client: AsyncClient) -> None:
-    answer = await client.get(f"/songs?{'x' * 10_000}=secret")
+    answer = await client.get(f"/books?{'x' * 10_000}=secret")
 
     [error] = assert_problem(answer, 422)["errors"]
     assert len(error["pointer"]) < 100
@@ -417,15 +417,15 @@ async def test_a_value_copied_from_an_answer_finds_its_row(
 
 
 async def test_the_marks_of_typographers_are_no_parts_of_words(client: AsyncClient) -> None:
-    songs = {
+    books = {
         "\u201cHeroes\u201d": "heroes",
         "Rock\u2014Roll": "roll",
         "It\u2019s": "it's",
         "\u65e5\u672c\u3001\u30c6\u30b9\u30c8": "\u30c6\u30b9\u30c8",
     }
-    for name, word in songs.items():
-        await client.post("/songs", json={"name": name, "artist": "x"})
+    for name, word in books.items():
+        await client.post("/books", json={"name": name, "author": "x"})
 
-        found = await client.get("/songs", params={"q": word})
+        found = await client.get("/books", params={"q": word})
 
-        assert [song["name"] for song in found.json()] == [name]
+        assert [book["name"] for book in found.json()] == [name]

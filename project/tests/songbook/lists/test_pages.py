@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert, text
 from starlette.requests import Request
 
-from app.resources.songs import Song, SongPublic
-from app.resources.todos import Todo
 from songbook.crud.preconditions import revision
 from songbook.db.database import Database
 from songbook.db.statements import Query
@@ -27,20 +25,22 @@ from songbook.lists.cursors import decode_cursor, encode_cursor
 from songbook.lists.pages import JsonPage
 from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
+from tests.samples.resources.books import Book, BookPublic
+from tests.samples.resources.notes import Note
 from tests.support.asserts import assert_problem
-from tests.support.databases import nodes_of, waiting
-from tests.support.samples import KINDS, SAMPLES, Sample, SamplePublic
-from tests.support.songs import (
+from tests.support.books import (
+    BOOKS,
     FILTERS,
     ORDERS,
-    SOME_SONGS,
-    SONGS,
+    SOME_BOOKS,
     Filter,
     Row,
     in_order,
     lay_out,
     orders,
 )
+from tests.support.databases import nodes_of, waiting
+from tests.support.samples import KINDS, SAMPLES, Sample, SamplePublic
 
 LIMITS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
 
@@ -67,17 +67,17 @@ async def gathered(pages: AsyncIterator[list[Row]]) -> list[Row]:
 
 @pytest.mark.long
 @settings(max_examples=150)
-@given(songs=SOME_SONGS, order=ORDERS, filtered=FILTERS, limits=LIMITS)
+@given(books=SOME_BOOKS, order=ORDERS, filtered=FILTERS, limits=LIMITS)
 async def test_a_walk_sees_every_row_that_was_asked_for_once_and_in_order(
     app: FastAPI,
     client: AsyncClient,
-    songs: list[Row],
+    books: list[Row],
     order: list[str],
     filtered: Filter,
     limits: list[int],
 ) -> None:
-    rows = await lay_out(app, songs)
-    url = URL("/songs", params=[("sort", ",".join(order)), *filtered.parameters])
+    rows = await lay_out(app, books)
+    url = URL("/books", params=[("sort", ",".join(order)), *filtered.parameters])
 
     seen = await gathered(walk(client, str(url), limits))
 
@@ -87,34 +87,34 @@ async def test_a_walk_sees_every_row_that_was_asked_for_once_and_in_order(
 @pytest.mark.long
 @settings(max_examples=60)
 @given(
-    songs=SOME_SONGS,
-    others=SOME_SONGS,
+    books=SOME_BOOKS,
+    others=SOME_BOOKS,
     order=ORDERS,
     limit=st.integers(1, 3),
-    arriving=st.lists(SONGS, max_size=20),
+    arriving=st.lists(BOOKS, max_size=20),
 )
 async def test_a_walk_sees_every_row_that_stays_once_though_others_come_and_go(
     app: FastAPI,
     client: AsyncClient,
-    songs: list[Row],
+    books: list[Row],
     others: list[Row],
     order: list[str],
     limit: int,
     arriving: list[Row],
 ) -> None:
-    rows = await lay_out(app, [*songs, *others])
-    staying = rows[: len(songs)]
-    table = table_of(Song)
+    rows = await lay_out(app, [*books, *others])
+    staying = rows[: len(books)]
+    table = table_of(Book)
     seen: list[Row] = []
 
-    async for page in walk(client, f"/songs?sort={','.join(order)}", [limit]):
+    async for page in walk(client, f"/books?sort={','.join(order)}", [limit]):
         seen += page
         async with app.state.database.engine.begin() as connection:
             # even the row that the cursor names may go
             gone = [row["id"] for row in page if row not in staying]
             await connection.execute(delete(table).where(table.c.id.in_(gone)))
-            for number, song in enumerate(arriving[:2], 1000 + len(seen) * 10):
-                await connection.execute(insert(table).values(id=number, **song))
+            for number, book in enumerate(arriving[:2], 1000 + len(seen) * 10):
+                await connection.execute(insert(table).values(id=number, **book))
         arriving = arriving[2:]
 
     assert [row for row in seen if row in staying] == in_order(staying, order)
@@ -130,7 +130,7 @@ MOMENTS = [
     datetime(2024, 3, 1, tzinfo=UTC),
     datetime(9999, 12, 31, 23, 59, 59, 999_990, tzinfo=UTC),
 ]
-TODOS = st.fixed_dictionaries(
+NOTES = st.fixed_dictionaries(
     {
         "content": st.sampled_from(["a", "b"]),
         "created_at": st.sampled_from(MOMENTS),
@@ -143,25 +143,25 @@ TODOS = st.fixed_dictionaries(
 @pytest.mark.long
 @settings(max_examples=80)
 @given(
-    todos=st.lists(TODOS, min_size=2, max_size=12),
+    notes=st.lists(NOTES, min_size=2, max_size=12),
     order=st.just([]) | orders(["created_at", "updated_at"]),
     limit=st.integers(1, 3),
 )
 async def test_a_walk_among_moments_sees_every_row_that_is_not_deleted_once_and_in_order(
-    app: FastAPI, client: AsyncClient, todos: list[Row], order: list[str], limit: int
+    app: FastAPI, client: AsyncClient, notes: list[Row], order: list[str], limit: int
 ) -> None:
-    rows = [{"id": number, **todo} for number, todo in enumerate(todos, 1)]
+    rows = [{"id": number, **note} for number, note in enumerate(notes, 1)]
     async with app.state.database.engine.begin() as connection:
-        await connection.execute(delete(table_of(Todo)))
-        await connection.execute(insert(table_of(Todo)), rows[1::2] + rows[::2])
+        await connection.execute(delete(table_of(Note)))
+        await connection.execute(insert(table_of(Note)), rows[1::2] + rows[::2])
     there = [row for row in rows if row["deleted_at"] is None]
     asked = [("limit", f"{limit}"), *([("sort", ",".join(order))] if order else [])]
 
     seen: list[int] = []
-    url: str | None = str(URL("/todos", params=asked))
+    url: str | None = str(URL("/notes", params=asked))
     while url:
         answer = await client.get(url)
-        seen += [todo["id"] for todo in answer.json()["items"]]
+        seen += [note["id"] for note in answer.json()["items"]]
         assert answer.json()["count"] == len(there)
         url = answer.links.get("next", {}).get("url")
 
@@ -172,44 +172,44 @@ async def test_what_arrives_during_a_walk_from_the_newest_on_is_not_seen(
     client: AsyncClient,
 ) -> None:
     for number in range(5):
-        await client.post("/todos", json={"content": f"{number}"})
+        await client.post("/notes", json={"content": f"{number}"})
 
     seen: list[int] = []
-    url: str | None = "/todos?limit=2"
+    url: str | None = "/notes?limit=2"
     while url:
         answer = await client.get(url)
-        seen += [todo["id"] for todo in answer.json()["items"]]
+        seen += [note["id"] for note in answer.json()["items"]]
         url = answer.links.get("next", {}).get("url")
-        await client.post("/todos", json={"content": "new"})
+        await client.post("/notes", json={"content": "new"})
 
     assert seen == [5, 4, 3, 2, 1]
     assert answer.json()["count"] == 7
 
 
-@pytest.mark.parametrize("order", ["id", "year", "-year,name", "artist,-year"])
+@pytest.mark.parametrize("order", ["id", "year", "-year,name", "author,-year"])
 async def test_a_walk_beside_four_writers_sees_every_row_that_stays_once(
     app: FastAPI, client: AsyncClient, order: str
 ) -> None:
-    def song(number: int) -> Row:
+    def book(number: int) -> Row:
         year = number % 5 or None
-        return {"name": f"{number % 7}", "artist": f"{number % 3}", "year": year}
+        return {"name": f"{number % 7}", "author": f"{number % 3}", "year": year}
 
-    staying = await lay_out(app, [song(number) for number in range(60)])
+    staying = await lay_out(app, [book(number) for number in range(60)])
     async with app.state.database.engine.begin() as connection:
-        await connection.execute(text("ALTER TABLE song ALTER id RESTART WITH 1000"))
+        await connection.execute(text("ALTER TABLE book ALTER id RESTART WITH 1000"))
     turns = asyncio.Semaphore(8)  # a walk by id would never catch up with more
 
     async def come_and_go(first: int) -> None:
         for number in itertools.count(first):
             await turns.acquire()
-            added = await client.post("/songs", json=song(number))
+            added = await client.post("/books", json=book(number))
             if number % 4:
                 await client.delete(added.headers["location"])
 
     seen: list[Row] = []
     async with asyncio.TaskGroup() as group:
         writers = [group.create_task(come_and_go(first)) for first in range(4)]
-        async for page in walk(client, f"/songs?sort={order}", [7]):
+        async for page in walk(client, f"/books?sort={order}", [7]):
             seen += page
             for _ in range(8):
                 turns.release()
@@ -218,33 +218,33 @@ async def test_a_walk_beside_four_writers_sees_every_row_that_stays_once(
 
     assert [row for row in seen if row in staying] == in_order(staying, order.split(","))
     assert len({row["id"] for row in seen}) == len(seen)
-    assert len((await client.get("/songs?limit=1000")).json()) > len(staying)
+    assert len((await client.get("/books?limit=1000")).json()) > len(staying)
 
 
-@pytest.mark.parametrize("order", ["id,name", "id,artist", "id,year", "-id,name", "-id,artist"])
+@pytest.mark.parametrize("order", ["id,name", "id,author", "id,year", "-id,name", "-id,author"])
 async def test_a_reader_who_leaves_keeps_nobody_waiting(
     app: FastAPI, client: AsyncClient, order: str
 ) -> None:
     engine = app.state.database.engine
     autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     async with engine.connect() as writer, autocommit.connect() as watcher:
-        await writer.execute(text("LOCK TABLE song"))
-        reading = asyncio.create_task(client.get(f"/songs?sort={order}"))  # a new statement
+        await writer.execute(text("LOCK TABLE book"))
+        reading = asyncio.create_task(client.get(f"/books?sort={order}"))  # a new statement
         await waiting(watcher, 1)
         reading.cancel()
         await writer.rollback()
         await asyncio.wait([reading])
 
-        await writer.execute(text("LOCK TABLE song"))
+        await writer.execute(text("LOCK TABLE book"))
 
 
 @pytest.mark.parametrize(("stored", "sizes"), [(0, [0]), (3, [3]), (4, [3, 1]), (6, [3, 3])])
 async def test_only_a_page_that_is_followed_by_rows_links_to_the_next(
     app: FastAPI, client: AsyncClient, stored: int, sizes: list[int]
 ) -> None:
-    await lay_out(app, [{"name": "a", "artist": "b", "year": None}] * stored)
+    await lay_out(app, [{"name": "a", "author": "b", "year": None}] * stored)
 
-    pages = [page async for page in walk(client, "/songs?limit=3")]
+    pages = [page async for page in walk(client, "/books?limit=3")]
 
     assert [len(page) for page in pages] == sizes
 
@@ -253,21 +253,21 @@ async def test_only_a_page_that_is_followed_by_rows_links_to_the_next(
 async def test_a_page_has_a_hundred_rows_or_as_many_as_asked_for(
     app: FastAPI, client: AsyncClient, query: str, size: int
 ) -> None:
-    await lay_out(app, [{"name": "a", "artist": "b", "year": None}] * 1001)
+    await lay_out(app, [{"name": "a", "author": "b", "year": None}] * 1001)
 
-    answer = await client.get(f"/songs{query}")
+    answer = await client.get(f"/books{query}")
 
     assert [row["id"] for row in answer.json()] == list(range(1, size + 1))
     assert "next" in answer.links
 
 
-@pytest.mark.parametrize("path", ["/songs", "/songs/", "/prefix/songs"])
+@pytest.mark.parametrize("path", ["/books", "/books/", "/prefix/books"])
 async def test_a_link_keeps_the_path_and_the_terms_of_the_client(app: FastAPI, path: str) -> None:
-    await lay_out(app, [{"name": "a&b=c", "artist": "é +%", "year": None}] * 2)
+    await lay_out(app, [{"name": "a&b=c", "author": "é +%", "year": None}] * 2)
     root = "/prefix" if path.startswith("/prefix") else ""
     transport = ASGITransport(app, root_path=root)
     async with AsyncClient(transport=transport, base_url="http://evil.example") as client:
-        asked = {"name": "a&b=c", "artist": "é +%", "limit": "1", "sort": "-year,id"}
+        asked = {"name": "a&b=c", "author": "é +%", "limit": "1", "sort": "-year,id"}
         answer = await client.get(path, params=asked)
 
         following = URL(answer.links["next"]["url"])
@@ -298,96 +298,96 @@ SPOILED: dict[str, Callable[[str], str]] = {
 
 async def cursor_of(client: AsyncClient, **asked: str) -> str:
     """Return the cursor of the second page of a list."""
-    answer = await client.get("/songs", params={"limit": 1, **asked})
+    answer = await client.get("/books", params={"limit": 1, **asked})
     return URL(answer.links["next"]["url"]).params["after"]
 
 
 @pytest.fixture
-async def songs(client: AsyncClient) -> None:
-    """Store five songs of one artist and one year."""
+async def books(client: AsyncClient) -> None:
+    """Store five books of one author and one year."""
     for number in range(5):
-        await client.post("/songs", json={"name": f"{number}", "artist": "x", "year": 1})
+        await client.post("/books", json={"name": f"{number}", "author": "x", "year": 1})
 
 
-@pytest.mark.usefixtures("songs")
+@pytest.mark.usefixtures("books")
 @pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED.keys())
 async def test_a_spoiled_cursor_is_refused(
     client: AsyncClient, spoil: Callable[[str], str]
 ) -> None:
     spoiled = spoil(await cursor_of(client))
 
-    assert_problem(await client.get("/songs", params={"after": spoiled}), 400, "bad-cursor")
+    assert_problem(await client.get("/books", params={"after": spoiled}), 400, "bad-cursor")
 
 
-@pytest.mark.usefixtures("songs")
+@pytest.mark.usefixtures("books")
 async def test_a_cursor_with_any_other_letter_in_it_is_refused(client: AsyncClient) -> None:
     cursor = await cursor_of(client, sort="name")
 
     for place in range(len(cursor)):
         for letter in "A_-9+/":
             other = cursor[:place] + letter + cursor[place + 1 :]
-            answer = await client.get("/songs", params={"sort": "name", "after": other})
+            answer = await client.get("/books", params={"sort": "name", "after": other})
             assert answer.status_code == (200 if other == cursor else 400)
 
 
-@pytest.mark.usefixtures("songs")
+@pytest.mark.usefixtures("books")
 @given(given_as=st.text(st.characters(exclude_categories=["Cs"])))
 @settings(max_examples=50)
 async def test_no_text_of_ones_own_is_a_cursor(client: AsyncClient, given_as: str) -> None:
-    assert_problem(await client.get("/songs", params={"after": given_as}), 400, "bad-cursor")
+    assert_problem(await client.get("/books", params={"after": given_as}), 400, "bad-cursor")
 
 
-@pytest.mark.usefixtures("songs")
+@pytest.mark.usefixtures("books")
 @pytest.mark.parametrize(
     "asked",
     [
         {},
-        {"sort": "-id", "artist": "x"},
-        {"sort": "id,name", "artist": "x"},
-        {"artist": "y"},
-        {"artist_contains": "x"},
-        {"artist": "x", "year": "1"},
-        {"artist": "x", "q": "x"},
+        {"sort": "-id", "author": "x"},
+        {"sort": "id,name", "author": "x"},
+        {"author": "y"},
+        {"author_contains": "x"},
+        {"author": "x", "year": "1"},
+        {"author": "x", "q": "x"},
     ],
 )
 async def test_a_cursor_of_other_filters_or_another_order_is_refused(
     client: AsyncClient, asked: dict[str, str]
 ) -> None:
-    after = await cursor_of(client, artist="x")
+    after = await cursor_of(client, author="x")
 
-    answer = await client.get("/songs", params={**asked, "after": after})
+    answer = await client.get("/books", params={**asked, "after": after})
 
     assert_problem(answer, 400, "bad-cursor")
 
 
-@pytest.mark.usefixtures("songs")
+@pytest.mark.usefixtures("books")
 @pytest.mark.parametrize(
     "asked",
     [
-        "?artist=x&year=1&limit=3",
-        "?year=1&artist=x",
-        "?artist=x&year=1&count=exact",
-        "?artist=x&year=1&sort=id",
-        "?%61rtist=%78&year=1",
+        "?author=x&year=1&limit=3",
+        "?year=1&author=x",
+        "?author=x&year=1&count=exact",
+        "?author=x&year=1&sort=id",
+        "?%61uthor=%78&year=1",
     ],
 )
 async def test_a_cursor_serves_other_spellings_and_sizes_of_its_list(
     client: AsyncClient, asked: str
 ) -> None:
-    after = await cursor_of(client, artist="x", year="1")
+    after = await cursor_of(client, author="x", year="1")
 
-    answer = await client.get(f"/songs{asked}&after={after}")
+    answer = await client.get(f"/books{asked}&after={after}")
 
     assert answer.status_code == 200
     assert answer.json()[0]["id"] == 2
 
 
 def test_a_cursor_of_another_list_is_refused() -> None:
-    cursor = encode_cursor(["1", None, "é\0"], "songs")
+    cursor = encode_cursor(["1", None, "é\0"], "books")
 
-    assert decode_cursor(cursor, "songs") == ["1", None, "é\0"]
+    assert decode_cursor(cursor, "books") == ["1", None, "é\0"]
     with pytest.raises(BadCursor):
-        decode_cursor(cursor, "cities")
+        decode_cursor(cursor, "towns")
 
 
 @pytest.mark.parametrize(
@@ -412,12 +412,12 @@ def test_a_cursor_of_another_list_is_refused() -> None:
 async def test_a_cursor_that_somebody_made_himself_never_breaks_the_service(
     client: AsyncClient, content: str | bytes
 ) -> None:
-    bound_to = json.dumps(["song", revision(SongPublic), [["id", False]], []])
+    bound_to = json.dumps(["book", revision(BookPublic), [["id", False]], []])
     raw = content if isinstance(content, bytes) else content.encode()
     digest = sha256(bound_to.encode() + b"\0" + raw).digest()[:9]
     after = base64.urlsafe_b64encode(digest + raw).decode().rstrip("=")
 
-    answer = await client.get("/songs", params={"after": after})
+    answer = await client.get("/books", params={"after": after})
 
     assert_problem(answer, 400, "bad-cursor")
 
@@ -475,12 +475,12 @@ async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cur
     async with database.engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.execute(
-            "INSERT INTO song (name, artist, year)"
+            "INSERT INTO book (name, author, year)"
             " SELECT 'n' || i % 1000, 'a', CASE WHEN i % 9 > 0 THEN i * 7919 % 100 + 1 END"
             " FROM generate_series(1, 50000) AS i"
         )
         for order, indexed, year, ranges in DEEP:
-            await driver.execute(f"CREATE INDEX ix_deep ON song ({indexed}); ANALYZE song")
+            await driver.execute(f"CREATE INDEX ix_deep ON book ({indexed}); ANALYZE book")
             page = page_at(order, {"year": year, "name": "n500", "id": "25000"})
             [plan] = await driver.fetchval(
                 f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {page.sql}", *page.arguments
@@ -498,9 +498,9 @@ async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cur
 
 
 def page_at(order: str, row: dict[str, str | None]) -> Query:
-    """Return the query of the ten songs behind a row, as a client would ask for them."""
+    """Return the query of the ten books behind a row, as a client would ask for them."""
     query = f"sort={order}&limit=10"
-    first = Selection(Song, SongPublic, query.encode(), "id")
+    first = Selection(Book, BookPublic, query.encode(), "id")
     values = [row[key.field] for key in first.asked.order]
     after = f"{query}&after={encode_cursor(values, first.bound_to)}"
-    return Selection(Song, SongPublic, after.encode(), "id").page(counted=False)
+    return Selection(Book, BookPublic, after.encode(), "id").page(counted=False)

@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
-from app.main import create_app
-from app.settings import Settings
+from tests.samples.main import create_app
+from tests.samples.settings import Settings
 
 
 @pytest.mark.parametrize("address", ["/docs", "/docs/"])

@@ -297,11 +297,11 @@ def test_eight_processes_at_once_share_one_server(new_folder: Path) -> None:
 def test_two_folders_have_two_servers_even_if_one_is_a_copy(folder: Path, place: Path) -> None:
     copy = copied(folder, place / "copy")
     with using(folder) as url:
-        ask(url, "CREATE TABLE song ()")
+        ask(url, "CREATE TABLE book ()")
         shutil.copy(folder / "cluster" / "postmaster.pid", copy / "cluster")
         with using(copy) as other:
-            assert ask(other, "SELECT to_regclass('song')") == [None]
-        assert ask(url, "SELECT to_regclass('song')") == ["song"]
+            assert ask(other, "SELECT to_regclass('book')") == [None]
+        assert ask(url, "SELECT to_regclass('book')") == ["book"]
 
 
 def test_attaching_and_detaching_twice_is_harmless_and_a_fork_stops_nothing(folder: Path) -> None:

@@ -1,0 +1,15 @@
+"""The resources of the sample: every module here that has a `router` is one."""
+
+from functools import partial
+
+from fastapi import APIRouter
+
+from songbook.models import discover
+
+modules = partial(discover, __name__)
+"""Return the resource modules by name; importing them tells SQLModel of their tables."""
+
+
+def routers() -> list[APIRouter]:
+    """Return the routers of the resources."""
+    return [module.router for module in modules().values()]

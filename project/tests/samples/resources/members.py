@@ -1,0 +1,105 @@
+"""Members, from the table to the wire: the accounts of the sample."""
+
+from typing import Annotated, Any
+
+from fastapi import Depends, Response
+from sqlmodel import Field
+
+from songbook.auth import SIGNED_IN, SUPERUSER, Account, CurrentUser, Password, hash_password
+from songbook.crud import (
+    Here,
+    IfMatch,
+    IfNoneMatch,
+    OnceDep,
+    answer_changed,
+    answer_created,
+    answer_found,
+    changed,
+    created,
+    found,
+)
+from songbook.http import DatabaseDep, Router
+from songbook.lists import Page, page_of
+from songbook.models import Characters, Fields, Flag, Partial, RecordPublic
+from tests.samples.tables import Stored
+
+router = Router(prefix="/members", tags=["members"])
+
+Username = Annotated[str, Characters(150, pattern=r"^[A-Za-z0-9]+$", ignores_case=True)]
+Email = Annotated[str, Characters(254, pattern=r"^\S+@\S+$", ignores_case=True)]
+
+
+class MemberBase(Fields):
+    """What a client writes and reads."""
+
+    username: Username = Field(unique=True)
+    email: Email = Field(unique=True)
+
+
+class Member(MemberBase, Account, Stored, table=True):
+    """What is stored; a trigger sets `credentials_changed_at`."""
+
+    __tablename__ = "members"
+
+
+class MemberCreate(MemberBase):
+    """The body of a POST."""
+
+    password: Password
+    is_superuser: Flag = False
+    is_active: Flag = True
+
+
+class MemberUpdate(MemberBase, Partial):
+    """The body of a PATCH: a field left out stays as it is."""
+
+    password: Password
+
+
+class MemberPublic(MemberBase, RecordPublic):
+    """What a client is shown."""
+
+    is_superuser: bool
+
+
+MembersPage = Annotated[Page, Depends(page_of(Member, MemberPublic))]
+
+
+async def with_hash(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields as the table has them: of a password its hash."""
+    password = fields.pop("password", None)
+    if password is not None:
+        fields["hashed_password"] = await hash_password(password.get_secret_value())
+    return fields
+
+
+@router.get("", response_model=list[MemberPublic], dependencies=[SUPERUSER])
+async def list_members(page: MembersPage, db: DatabaseDep) -> Response:
+    """List members, a page at a time."""
+    return await page.answer(db)
+
+
+@router.post("", response_model=MemberPublic, status_code=201, dependencies=[SUPERUSER])
+async def create_member(body: MemberCreate, here: Here, db: OnceDep) -> Response:
+    """Create a member."""
+    row = await db.fetch(created(Member, MemberPublic, await with_hash(body.model_dump())))
+    return answer_created(row, MemberPublic, here)
+
+
+@router.get("/me", response_model=MemberPublic, dependencies=[SIGNED_IN])
+async def read_own_member(
+    user: CurrentUser, if_none_match: IfNoneMatch, db: DatabaseDep
+) -> Response:
+    """Read who you are."""
+    row = await db.fetch(found(Member, MemberPublic, user.id))
+    return answer_found(row, MemberPublic, if_none_match)
+
+
+@router.patch("/me", response_model=MemberPublic, dependencies=[SIGNED_IN])
+async def update_own_member(
+    user: CurrentUser, if_match: IfMatch, body: MemberUpdate, db: OnceDep
+) -> Response:
+    """Change your username, your e-mail or your password."""
+    fields = await with_hash(body.sent())
+    row = await db.fetch(changed(Member, MemberPublic, user.id, fields, if_match))
+    return answer_changed(row, MemberPublic)

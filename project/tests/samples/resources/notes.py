@@ -1,0 +1,128 @@
+"""Notes, from the table to the wire."""
+
+from typing import Annotated
+
+from fastapi import Depends, Response
+from sqlmodel import Field
+
+from songbook.auth import OPEN
+from songbook.bulk import imports_of
+from songbook.crud import (
+    Here,
+    IfMatch,
+    IfNoneMatch,
+    OnceDep,
+    WriteDep,
+    answer_changed,
+    answer_created,
+    answer_found,
+    answer_removed,
+    changed,
+    created,
+    found,
+    removed,
+    restored,
+)
+from songbook.http import DatabaseDep, Id, Router
+from songbook.lists import Page, page_of
+from songbook.models import (
+    Characters,
+    Fields,
+    Partial,
+    RecordPublic,
+    SoftDelete,
+    Timestamps,
+)
+from tests.samples.tables import Stored
+
+router = Router(prefix="/notes", tags=["notes"], dependencies=[OPEN])
+
+Content = Annotated[str, Characters(10_000)]
+
+
+class NoteBase(Fields):
+    """What a client writes and reads."""
+
+    content: Content
+
+
+class Note(NoteBase, Timestamps, SoftDelete, Stored, table=True):
+    """What is stored."""
+
+
+class NoteCreate(NoteBase):
+    """The body of a POST or a PUT."""
+
+
+class NoteUpdate(NoteBase, Partial):
+    """The body of a PATCH: a field left out stays as it is."""
+
+
+class NotePublic(Timestamps, NoteBase, RecordPublic):
+    """What a client is shown."""
+
+
+class NoteList(Fields):
+    """A page of notes, and how many there are on all pages."""
+
+    count: int = Field(ge=0)
+    items: list[NotePublic]
+
+
+NotesPage = Annotated[Page, Depends(page_of(Note, NotePublic, sort="-created_at", counted=True))]
+
+IMPORTS = imports_of(Note, NoteCreate)
+
+
+@router.get("", response_model=NoteList, summary="List all notes")
+async def list_notes(page: NotesPage, db: DatabaseDep) -> Response:
+    """List the notes that are not deleted, a page at a time."""
+    return await page.answer(db)
+
+
+@router.post(
+    "",
+    response_model=NotePublic,
+    status_code=201,
+    dependencies=[IMPORTS],
+    summary="Create a new note",
+)
+async def create_note(body: NoteCreate, here: Here, db: OnceDep) -> Response:
+    """Create a note."""
+    row = await db.fetch(created(Note, NotePublic, body.model_dump()))
+    return answer_created(row, NotePublic, here)
+
+
+@router.get("/{id}", response_model=NotePublic, summary="Retrieve a note")
+async def read_note(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+    """Read a note."""
+    row = await db.fetch(found(Note, NotePublic, id))
+    return answer_found(row, NotePublic, if_none_match)
+
+
+@router.put("/{id}", response_model=NotePublic, summary="Update a note")
+async def replace_note(id: Id, if_match: IfMatch, body: NoteCreate, db: WriteDep) -> Response:
+    """Replace the content of a note."""
+    row = await db.fetch(changed(Note, NotePublic, id, body.model_dump(), if_match))
+    return answer_changed(row, NotePublic)
+
+
+@router.patch("/{id}", response_model=NotePublic)
+async def update_note(id: Id, if_match: IfMatch, body: NoteUpdate, db: OnceDep) -> Response:
+    """Change some fields of a note."""
+    row = await db.fetch(changed(Note, NotePublic, id, body.sent(), if_match))
+    return answer_changed(row, NotePublic)
+
+
+@router.delete("/{id}", status_code=204, summary="Delete a note")
+async def delete_note(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
+    """Delete a note: it can be restored until it is purged."""
+    row = await db.fetch(removed(Note, NotePublic, id, if_match))
+    return answer_removed(row, NotePublic)
+
+
+@router.post("/{id}/restore", response_model=NotePublic)
+async def restore_note(id: Id, db: OnceDep) -> Response:
+    """Take the deletion of a note back; one that is not deleted stays as it is."""
+    row = await db.fetch(restored(Note, NotePublic, id))
+    return answer_changed(row, NotePublic)
