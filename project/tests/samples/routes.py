@@ -7,6 +7,12 @@ from tests.samples.resources.books import Book, BookCreate
 router = Router(dependencies=[PUBLIC])
 
 
+@router.get("/")
+async def read_index() -> dict[str, str]:
+    """Say what is here."""
+    return {"message": "Hello World"}
+
+
 @router.get("/ping")
 async def ping() -> dict[str, str]:
     """Answer without asking the database."""

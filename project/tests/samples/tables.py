@@ -1,8 +1,10 @@
 """The tables of the sample, apart from those of any service whose classes are imported as well."""
 
+from collections.abc import Iterator
 from typing import ClassVar
 
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Executable, MetaData
+from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
 from songbook.models import Record
@@ -36,10 +38,11 @@ EXECUTE FUNCTION members_credentials()
 """
 
 
-def create_tables(connection: Connection) -> None:
-    """Create the tables of the sample and those of the library, and the trigger of accounts."""
+def statements() -> Iterator[Executable | str]:
+    """Give what creates the tables of the sample and of the library, and the trigger."""
     library = [SQLModel.metadata.tables[name] for name in ("idempotency", "login_tries")]
-    SQLModel.metadata.create_all(connection, tables=library)
-    Stored.metadata.create_all(connection)
-    connection.execute(text(CREDENTIALS))
-    connection.execute(text(ON_CREDENTIALS))
+    for table in (*library, *Stored.metadata.sorted_tables):
+        yield CreateTable(table)
+        yield from (CreateIndex(index) for index in table.indexes)
+    yield CREDENTIALS
+    yield ON_CREDENTIALS

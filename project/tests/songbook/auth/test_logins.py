@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
 from threading import Event
@@ -39,9 +40,11 @@ FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 TOKEN = "/api/auth/token"
 OTHER = f"{PASSWORD}-2"
 
+add_member = partial(add_user, path="/members")
+
 
 async def test_a_login_is_answered_with_a_token(app: FastAPI, superuser: AsyncClient) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
     before = time.time()
 
     async with client_of(app) as client:
@@ -65,7 +68,7 @@ async def test_a_login_is_answered_with_a_token(app: FastAPI, superuser: AsyncCl
 async def test_a_user_is_named_in_any_case_or_by_the_e_mail(
     app: FastAPI, superuser: AsyncClient, name: str
 ) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
 
     async with client_of(app) as client:
         assert (await log_in(client, name)).status_code == 200
@@ -78,7 +81,7 @@ async def test_a_user_is_named_in_any_case_or_by_the_e_mail(
 async def test_a_name_that_is_nearly_one_is_none(
     app: FastAPI, superuser: AsyncClient, name: str
 ) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
 
     async with client_of(app) as client:
         assert_problem(await log_in(client, name), 401, "unauthenticated")
@@ -90,7 +93,7 @@ async def test_a_name_that_is_nearly_one_is_none(
 async def test_what_an_oauth_client_sends_beside_it_is_of_no_account(
     app: FastAPI, superuser: AsyncClient, more: str
 ) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
     client = client_of(app, Authorization="Basic eDp5", **FORM)
 
     answer = await client.post(TOKEN, content=f"username=jane&password={PASSWORD}{more}")
@@ -144,7 +147,7 @@ async def test_what_is_no_form_of_a_login_is_refused(
 
 
 async def test_a_password_may_be_any_text_here(app: FastAPI, superuser: AsyncClient) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
 
     for name in ("jane", "nobody"):
         async with client_of(app) as client:
@@ -156,7 +159,7 @@ async def test_a_failed_login_tells_nothing_of_the_user(
     app: FastAPI, superuser: AsyncClient, session: AsyncSession
 ) -> None:
     for name in ("jane", "joe", "jim"):
-        await add_user(superuser, name, is_active=name != "joe")
+        await add_member(superuser, name, is_active=name != "joe")
     await session.exec(  # type: ignore[call-overload]
         text("UPDATE members SET hashed_password = 'unreadable' WHERE username = 'jim'")
     )
@@ -183,8 +186,8 @@ async def test_a_failed_login_takes_as_long_for_every_user(
     monkeypatch.setattr(passwords, "hasher", HASHER)
     for limit in ("login_tries_per_address", "login_tries_per_name"):
         monkeypatch.setattr(app.state.settings, limit, 10**6)
-    await add_user(superuser, "jane")
-    await add_user(superuser, "joe", is_active=False)
+    await add_member(superuser, "jane")
+    await add_member(superuser, "joe", is_active=False)
     kinds = {"unknown": ("nobody", OTHER), "wrong": ("jane", OTHER), "inactive": ("joe", PASSWORD)}
 
     async with client_of(app) as client:
@@ -210,7 +213,7 @@ async def test_the_eleventh_try_of_a_name_from_an_address_is_refused(
     app: FastAPI, superuser: AsyncClient
 ) -> None:
     for name in ("jane", "joe"):
-        await add_user(superuser, name)
+        await add_member(superuser, name)
 
     async with client_of(app) as client:
         for _ in range(10):
@@ -229,7 +232,7 @@ async def test_no_spelling_of_a_name_is_a_name_more_to_try(
     app: FastAPI, superuser: AsyncClient
 ) -> None:
     """PostgreSQL's lower() makes an i of the Turkish letter."""
-    await add_user(superuser, "admin")
+    await add_member(superuser, "admin")
 
     async with client_of(app) as client:
         assert_problem(await log_in(client, "adm\u0130n"), 401)
@@ -239,7 +242,7 @@ async def test_no_spelling_of_a_name_is_a_name_more_to_try(
 async def test_the_sixty_first_try_from_an_address_is_refused_whoever_is_tried(
     app: FastAPI, superuser: AsyncClient
 ) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
 
     async with client_of(app, "192.0.2.1") as client:
         for n in range(60):
@@ -281,7 +284,7 @@ async def test_a_window_ends(app: FastAPI, client: AsyncClient, session: AsyncSe
 
 async def test_the_limit_tells_nothing_of_the_user(app: FastAPI, superuser: AsyncClient) -> None:
     """Whoever tries a name has not tried the e-mail that belongs to it, or it would be known."""
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
 
     async with client_of(app) as client:
         for name in ("jane", "nobody"):
@@ -318,7 +321,7 @@ async def row_of(session: AsyncSession) -> dict[str, Any]:
 async def test_a_better_hash_of_the_same_password_changes_nothing_else(
     app: FastAPI, superuser: AsyncClient, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
     jane = await signed_in(app, "jane")
     before, shown = await row_of(session), await jane.get("/members/me")
 
@@ -343,7 +346,7 @@ async def test_a_better_hash_of_the_same_password_changes_nothing_else(
 async def test_a_better_hash_does_not_bring_an_old_password_back(
     app: FastAPI, superuser: AsyncClient, session: AsyncSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
     new = await passwords.hash_password(OTHER)
     slow = Argon2Hasher(time_cost=300, memory_cost=1024, parallelism=1)
     monkeypatch.setattr(passwords, "hasher", PasswordHash([slow]))
@@ -370,7 +373,7 @@ async def test_who_logs_in_while_the_account_changes_is_refused(
     app: FastAPI, superuser: AsyncClient, session: AsyncSession, change: str
 ) -> None:
     """A token that was given for the old password then would be of after the change."""
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
     new = await passwords.hash_password(OTHER) if "password" in change else "false"
 
     async with app.state.database.engine.connect() as connection:
@@ -385,7 +388,7 @@ async def test_who_logs_in_while_the_account_changes_is_refused(
 async def test_who_logs_in_while_a_name_changes_is_let_in(
     app: FastAPI, superuser: AsyncClient, session: AsyncSession
 ) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
 
     async with app.state.database.engine.connect() as connection:
         await connection.execute(
@@ -401,7 +404,7 @@ async def test_who_logs_in_while_a_name_changes_is_let_in(
 async def test_who_logs_in_twice_at_once_is_let_in_twice_though_the_hash_gets_better(
     app: FastAPI, superuser: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await add_user(superuser, "jane")
+    await add_member(superuser, "jane")
     better = Argon2Hasher(time_cost=2, memory_cost=16, parallelism=1)
     monkeypatch.setattr(passwords, "hasher", PasswordHash([better]))
 
@@ -410,11 +413,11 @@ async def test_who_logs_in_twice_at_once_is_let_in_twice_though_the_hash_gets_be
     assert [answer.status_code for answer in answers] == [200] * 8
 
 
-def add_users(url: URL, *names: str) -> None:
-    """Store users, with the password that all have."""
+def add_members(url: URL, *names: str) -> None:
+    """Store members, with the password that all have."""
     hashed = HASHER.hash(PASSWORD)
-    rows = ", ".join(f"('{name}', '{name}', '{name}@example.org', '{hashed}')" for name in names)
-    execute(url, f"INSERT INTO members (username, slug, email, hashed_password) VALUES {rows}")
+    rows = ", ".join(f"('{name}', '{name}@example.org', '{hashed}')" for name in names)
+    execute(url, f"INSERT INTO members (username, email, hashed_password) VALUES {rows}")
 
 
 def workers_of(service: Service) -> list[int]:
@@ -464,7 +467,7 @@ def ask(client: httpx.Client, name: str, password: str = PASSWORD, **headers: st
 
 @pytest.mark.processes
 def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_url: URL) -> None:
-    add_users(migrated_url, "jane", "joe", "jim")
+    add_members(migrated_url, "jane", "joe", "jim")
     given = {"DATABASE_URL": spelled(migrated_url)}
     with (
         SAMPLES.serving("--workers", "2", **given) as service,
@@ -482,7 +485,7 @@ def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_
             headers = {"Authorization": f"Bearer {token}"}
             assert can_ask(headers) == [True, True]
             if n == 0:
-                body = {"password": OTHER, "current_password": PASSWORD}
+                body = {"password": OTHER}
                 assert one.patch("/members/me", json=body, headers=headers).status_code == 200
             else:
                 execute(migrated_url, "UPDATE members SET is_active = false WHERE username = 'jim'")
@@ -540,7 +543,7 @@ async def at_once(address: str, names: list[str]) -> list[Response]:
 @slow
 def test_many_logins_at_once_hold_up_nobody_else_and_need_little_memory(migrated_url: URL) -> None:
     names = [f"user{n}" for n in range(64)]
-    add_users(migrated_url, *names)
+    add_members(migrated_url, *names)
     given = {"DATABASE_URL": spelled(migrated_url), "LOGIN_TRIES_PER_ADDRESS": "1000000"}
     with SAMPLES.serving(**given) as service, ThreadPoolExecutor(1) as beside:
         pid, port = service.process.pid, httpx.URL(service.address).port

@@ -60,7 +60,7 @@ async def resource() -> AsyncIterator[str]:
 async def test_a_handler_may_ask_for_all_that_fastapi_gives(router: Router) -> None:
     entered.clear()
 
-    @router.post("/notes/{kind}/{id}")
+    @router.post("/remarks/{kind}/{id}")
     async def add_note(
         kind: str,
         id: Id,
@@ -76,10 +76,10 @@ async def test_a_handler_may_ask_for_all_that_fastapi_gives(router: Router) -> N
         return {"all": [kind, id, body, opened, times, x_flag]}
 
     async with client_of(service(router)) as client:
-        url, note = "/notes/blue/7", {"text": "x"}
+        url, note = "/remarks/blue/7", {"text": "x"}
         answer = await client.post(f"{url}?times=2", json=note, headers={"X-Flag": "yes"})
         bad_query = await client.post(f"{url}?times=0", json=note)
-        bad_path = await client.post("/notes/blue/x?times=1", json=note)
+        bad_path = await client.post("/remarks/blue/x?times=1", json=note)
 
     expected = ["blue", 7, {"text": "x", "stars": 0}, "resource", 2, "yes"]
     assert (answer.status_code, answer.json()) == (200, {"all": expected})
@@ -97,10 +97,10 @@ def test_a_route_that_does_not_name_one_rule_cannot_be_made(rules: list[Any]) ->
         """Answer."""
         return Response()
 
-    with pytest.raises(TypeError, match="/notes has to name one rule"):
-        Router(dependencies=rules).get("/notes")(answer)
-    with pytest.raises(TypeError, match="/notes has to name one rule"):
-        Router().get("/notes", dependencies=rules)(answer)
+    with pytest.raises(TypeError, match="/remarks has to name one rule"):
+        Router(dependencies=rules).get("/remarks")(answer)
+    with pytest.raises(TypeError, match="/remarks has to name one rule"):
+        Router().get("/remarks", dependencies=rules)(answer)
 
 
 def test_a_route_has_the_rule_that_it_names_or_its_router_does() -> None:
@@ -109,8 +109,8 @@ def test_a_route_has_the_rule_that_it_names_or_its_router_does() -> None:
         return Response()
 
     named, inherited = Router(), Router(dependencies=[OPEN])
-    named.get("/notes", dependencies=[PUBLIC])(answer)
-    inherited.get("/notes")(answer)
+    named.get("/remarks", dependencies=[PUBLIC])(answer)
+    inherited.get("/remarks")(answer)
 
     routes = [route for router in (named, inherited) for route in router.routes]
     rules = [route.rule.name for route in routes if isinstance(route, Route)]
@@ -120,7 +120,7 @@ def test_a_route_has_the_rule_that_it_names_or_its_router_does() -> None:
 def solved(router: Router) -> None:
     """Add a handler that FastAPI solves: it asks for a query parameter beside the body."""
 
-    @router.post("/notes")
+    @router.post("/remarks")
     async def add_note(body: Note, times: int = 1) -> list[Any]:
         """Answer with the body."""
         return [body, times]
@@ -129,7 +129,7 @@ def solved(router: Router) -> None:
 def direct(router: Router) -> None:
     """Add a handler that is called directly: it asks for the body alone, and returns a Response."""
 
-    @router.post("/notes")
+    @router.post("/remarks")
     async def add_note(body: Note) -> Response:
         """Answer with the body."""
         return Response(f"[{body.model_dump_json()},1]", media_type="application/json")
@@ -145,7 +145,7 @@ def included(router: Router) -> None:
 def listed(router: Router) -> None:
     """Add a handler whose body is no model: it takes a list."""
 
-    @router.post("/notes")
+    @router.post("/remarks")
     async def add_note(body: Annotated[Any, Body()]) -> list[Any]:
         """Answer with the body."""
         return [Note.model_validate(body), 1]
@@ -180,7 +180,7 @@ async def test_a_body_is_read_strictly_whoever_calls_the_handler(
     add(router)
     async with client_of(service(router)) as client:
         headers = {"Content-Type": "application/json"} | headers
-        answer = await client.post("/notes", content=content, headers=headers)
+        answer = await client.post("/remarks", content=content, headers=headers)
 
     assert_problem(answer, status)
     assert_headers(answer)
@@ -193,9 +193,9 @@ async def test_a_body_is_validated_alike_whoever_calls_the_handler(
 ) -> None:
     add(router)
     async with client_of(service(router)) as client:
-        good = await client.post("/notes", json={"text": "x", "stars": "3"})
-        bad = await client.post("/notes", json={"stars": "three"})
-        no_object = await client.post("/notes", json=[])
+        good = await client.post("/remarks", json={"text": "x", "stars": "3"})
+        bad = await client.post("/remarks", json={"stars": "three"})
+        no_object = await client.post("/remarks", json=[])
 
     assert (good.status_code, good.json()) == (200, [{"text": "x", "stars": 3}, 1])
     errors = assert_problem(bad, 422, "validation")["errors"]
@@ -409,9 +409,9 @@ async def test_middleware_sees_every_answer_whoever_calls_the_handler(router: Ro
     Stamp.passed = 0
     async with client_of(app) as client:
         answers = [
-            await client.post("/notes", json={"text": "x"}),
+            await client.post("/remarks", json={"text": "x"}),
             await client.get("/solved?number=1"),
-            await client.post("/notes", json={}),
+            await client.post("/remarks", json={}),
             await client.get("/books/x"),
             await client.options("/books"),
             await client.put("/books"),
@@ -547,7 +547,7 @@ async def test_a_client_that_leaves_amid_its_body_gets_no_answer_and_is_no_bug(
     direct(router)
     part: list[Message] = [{"type": "http.request", "body": b'{"text"', "more_body": True}]
 
-    messages = await ask(service(router), "POST", "/notes", [*part, {"type": "http.disconnect"}])
+    messages = await ask(service(router), "POST", "/remarks", [*part, {"type": "http.disconnect"}])
 
     assert messages == []
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
@@ -593,7 +593,7 @@ async def test_a_body_arrives_in_any_number_of_parts(router: Router) -> None:
         for at in range(len(content))
     ]
 
-    messages = await ask(service(router), "POST", "/notes", [*parts, {"type": "http.request"}])
+    messages = await ask(service(router), "POST", "/remarks", [*parts, {"type": "http.request"}])
 
     assert messages[0]["status"] == 200
     assert "café".encode() in messages[1]["body"]

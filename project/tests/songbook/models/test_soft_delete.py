@@ -235,11 +235,11 @@ async def restore_shelf(id: Id, db: DatabaseDep) -> Response:
 
 SCRIPT = """
 import asyncio, json, sys
-import app.resources
-app.resources.__path__.append(sys.argv[1])
+import tests.samples.resources
+tests.samples.resources.__path__.append(sys.argv[1])
 from httpx import ASGITransport, AsyncClient
 from sqlmodel import SQLModel
-from app.main import app as service
+from tests.samples.main import app as service
 
 async def ask(asked):
     transport = ASGITransport(service)

@@ -9,8 +9,8 @@ import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
-from tests.samples.main import create_app
-from tests.samples.settings import Settings
+from songbook.application import create_app
+from songbook.config import Settings
 
 
 @pytest.mark.parametrize("address", ["/docs", "/docs/"])
@@ -61,7 +61,7 @@ async def test_under_a_prefix_the_page_links_below_it(app: FastAPI) -> None:
 
 async def test_the_name_of_the_service_is_a_text_and_no_markup() -> None:
     name = "R&D's </title><script>alert(1)</script>"
-    app = create_app(Settings(project_name=name))
+    app = create_app(Settings(), [], title=name)
     async with AsyncClient(transport=ASGITransport(app), base_url="http://songbook") as client:
         page = await client.get("/docs")
 

@@ -3,7 +3,7 @@
 from alembic import op
 
 from tests.samples import resources
-from tests.samples.tables import create_tables
+from tests.samples.tables import statements
 
 revision = "1"
 down_revision = None
@@ -12,4 +12,5 @@ down_revision = None
 def upgrade() -> None:
     """Create all tables."""
     resources.modules()  # importing them tells SQLModel of their tables
-    create_tables(op.get_bind())
+    for statement in statements():
+        op.execute(statement)
