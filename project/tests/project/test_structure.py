@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, get_args
@@ -245,3 +246,30 @@ def test_no_test_imports_a_test(path: Path) -> None:
         for name in parts
         if name[0] in {"tests", "conftest"} and name[1] not in {"support", "samples"}
     ] == []
+
+
+LIBRARY_TESTS = [path for path in TESTS if path.is_relative_to(PROJECT / "tests" / "songbook")]
+LIBRARY_TESTS += [path for path in TESTS if path.is_relative_to(PROJECT / "tests" / "samples")]
+
+
+@pytest.mark.parametrize(
+    "path", LIBRARY_TESTS, ids=lambda path: str(path.relative_to(PROJECT / "tests"))
+)
+def test_a_test_of_the_library_does_without_the_service(path: Path) -> None:
+    """A team may remove or change all that is in `app`: these tests have samples of their own."""
+    assert [name for name in imported_with(path) if name.split(".")[0] == "app"] == []
+
+
+@cache
+def imported_with(path: Path) -> frozenset[str]:
+    """Return what a test imports, itself and by the modules that are shared among tests."""
+    found, due = set[str](), [path]
+    seen = {path}
+    while due:
+        for name in imported_by(due.pop()):
+            found.add(name)
+            shared = PROJECT.joinpath(*name.split(".")[:3]).with_suffix(".py")
+            if name.startswith("tests.support.") and shared.is_file() and shared not in seen:
+                seen.add(shared)
+                due.append(shared)
+    return frozenset(found)

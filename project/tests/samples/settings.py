@@ -1,6 +1,10 @@
-"""The settings of the sample: those of every service."""
+"""The settings of the sample, on top of those of every service."""
 
 from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated
+
+from annotated_types import Ge, Le
 
 from songbook import config
 
@@ -9,3 +13,20 @@ class Settings(config.Settings):
     """The configuration of one process."""
 
     directory = Path(__file__).parent
+
+    aliases = MappingProxyType({"shelf_name": "SHELF_LABEL", "echo_sql": "SQLALCHEMY_ECHO"})
+
+    shelf_name: str = "Fiction"
+    """A text."""
+
+    librarian: str | None = None
+    """A text that may be missing."""
+
+    books_per_member: Annotated[int, Ge(1), Le(1_000_000)] = 50
+    """A number within bounds."""
+
+    private_shelves: bool = False
+    """What is set by environment."""
+
+    postgres_data: Path = directory / ".data" / "postgres"
+    """Where the embedded PostgreSQL keeps its data."""

@@ -32,6 +32,15 @@ print(json.dumps(asyncio.run(ask(json.load(sys.stdin)))))
 """Migrates a copy of the project with a new revision, runs a command if any, sends requests."""
 
 
+def copied_samples(place: Path) -> Path:
+    """Copy the sample, and the library that serves it."""
+    copy, caches = place.resolve() / "copy", shutil.ignore_patterns("__pycache__", ".*")
+    for package in ("songbook", "tests/samples"):
+        shutil.copytree(PROJECT / package, copy / package, ignore=caches)
+    (copy / "tests" / "__init__.py").touch()  # ours keeps the settings of a developer away
+    return copy
+
+
 def copied_project(place: Path) -> Path:
     """Copy what runs, without what a developer has there."""
     local = shutil.ignore_patterns("__pycache__", ".*", "tests")

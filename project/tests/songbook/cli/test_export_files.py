@@ -1,4 +1,4 @@
-"""`python -m app export RESOURCE [FILE]`: a file that is complete, or none."""
+"""`python -m … export RESOURCE [FILE]`: a file that is complete, or none."""
 
 import json
 import os
@@ -15,6 +15,7 @@ from tests.support.databases import execute, spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import Outcome
+from tests.support.services import SAMPLES
 
 BOOKS = (
     "INSERT INTO book (name, author, year) VALUES ('Hurt', 'Johnny Cash', 2002),"
@@ -47,7 +48,7 @@ def export(books: URL, command: Callable[..., Outcome]) -> Export:
 def run(url: URL, *arguments: str, stdin: int | None = None) -> "subprocess.Popen[bytes]":
     """Start the command in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "app", *arguments],
+        [sys.executable, "-m", SAMPLES.package, *arguments],
         cwd=PROJECT,
         env={**os.environ, "DATABASE_URL": spelled(url)},
         stdin=stdin,
@@ -114,13 +115,10 @@ def test_every_resource_can_be_exported_and_no_password(export: Export, books: U
     execute(
         books,
         "TRUNCATE towns, note, members RESTART IDENTITY",
-        "INSERT INTO members (username, slug, email, hashed_password)"
-        " VALUES ('ada', 'ada', 'a@b.org', 'none')",
+        "INSERT INTO members (username, email, hashed_password) VALUES ('ada', 'a@b.org', 'none')",
     )
 
-    assert export("users").printed == (
-        "id,username,slug,email,first_name,last_name,is_superuser\n1,ada,ada,a@b.org,,,false\n"
-    )
+    assert export("members").printed == ("id,username,email,is_superuser\n1,ada,a@b.org,false\n")
     assert export("towns").printed == "id,name,population\n"
     assert export("notes", "--format", "ndjson").printed == ""
 
@@ -182,7 +180,7 @@ def test_a_resource_that_is_none_is_answered_with_those_there_are(export: Export
 
     assert outcome == (
         *(1, ""),
-        ["samples: there is no resource sogns: there are towns, books, notes, users."],
+        ["samples: there is no resource sogns: there are books, members, notes, towns."],
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m app import RESOURCE FILE`: every row checked, all of them stored or none."""
+"""`python -m … import RESOURCE FILE`: every row checked, all of them stored or none."""
 
 import os
 import re
@@ -15,11 +15,11 @@ from sqlalchemy.engine import URL
 
 from tests.support.databases import execute, spelled
 from tests.support.marks import slow
-from tests.support.paths import PROJECT, ROOT
+from tests.support.paths import PROJECT
 from tests.support.processes import Outcome
+from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
 
-EXAMPLES = ROOT / "examples" / "books.csv"
 HEADER = "name,author,year\n"
 TOWNS = "name,population\nOslo,700000\nRome,2800000\n"
 # A row of this name takes its time, amid the others.
@@ -66,21 +66,6 @@ def stored(url: URL) -> list[tuple[str, str, int | None]]:
 
 def towns(url: URL) -> list[tuple[Any, ...]]:
     return execute(url, "SELECT name, population, version FROM towns ORDER BY id")
-
-
-@pytest.mark.long
-def test_the_example_books_are_loaded_whole(command: Callable[..., Outcome], books: URL) -> None:
-    outcome = command("import", "books", str(EXAMPLES), DATABASE_URL=spelled(books))
-
-    assert re.fullmatch(r"15738 books stored in \d+\.\d s\.\n", outcome.printed)
-    assert (outcome.code, outcome.told) == (0, [])
-    assert execute(books, "SELECT count(*), count(year), min(version) FROM book") == [
-        (15738, 15738 - 6544, 1)
-    ]
-    assert stored(books)[:2] == [
-        ("Caught Up in You", ".38 Special", 1982),
-        ("Fantasy Girl", ".38 Special", None),
-    ]
 
 
 def test_what_spreadsheets_make_of_a_file_is_understood(load: Load, books: URL) -> None:
@@ -208,13 +193,15 @@ def test_a_resource_that_is_none_is_answered_with_those_there_are(load: Load, bo
     assert "books" in outcome.told[0].removeprefix("samples: there is no resource sogns")
 
 
-def test_users_are_not_imported_because_their_passwords_are_hashed(load: Load, books: URL) -> None:
+def test_accounts_are_not_imported_because_their_passwords_are_hashed(
+    load: Load, books: URL
+) -> None:
     content = "username,email,password\nada,ada@example.org,correct-horse-battery\n"
 
-    outcome = load(books, content, resource="users")
+    outcome = load(books, content, resource="members")
 
     assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
-    assert outcome.told[0].startswith("samples: no user can be imported, because password is not")
+    assert outcome.told[0].startswith("samples: no member can be imported, because password is not")
 
 
 FAULTY = (
@@ -429,7 +416,7 @@ def test_the_progress_is_for_the_eyes_and_the_report_for_the_pipe(
 def importing(url: URL, file: Path) -> Iterator["subprocess.Popen[str]"]:
     """Import a file of books in a process of its own."""
     with subprocess.Popen(
-        [sys.executable, "-m", "app", "import", "books", str(file)],
+        [sys.executable, "-m", SAMPLES.package, "import", "books", str(file)],
         cwd=PROJECT,
         env={**os.environ, "DATABASE_URL": spelled(url)},
         stdout=subprocess.PIPE,

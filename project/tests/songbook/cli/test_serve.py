@@ -3,7 +3,6 @@
 import os
 import re
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,8 +15,8 @@ import httpx
 import pytest
 from sqlalchemy.engine import URL
 
-from app.settings import Settings
-from tests.support.copies import copied_project
+from tests.samples.settings import Settings
+from tests.support.copies import copied_samples
 from tests.support.databases import execute, has_server, spelled
 from tests.support.paths import PROJECT
 from tests.support.processes import NOWHERE, SECRET, Outcome, Service, ended_at_last, free_port
@@ -69,8 +68,8 @@ def test_the_first_start_needs_nothing_and_the_second_finds_the_data(tmp_path: P
 def test_two_services_side_by_side_do_not_know_each_other(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     subprocess.run(["cp", "-Rp", str(folder), str(other)], check=True)
-    one = Service("app", "serve", "--port", str(free_port()), POSTGRES_DATA=str(folder))
-    two = Service("app", "serve", PORT=str(free_port()), POSTGRES_DATA=str(other))
+    one = SAMPLES.started("--port", str(free_port()), POSTGRES_DATA=str(folder))
+    two = SAMPLES.started(PORT=str(free_port()), POSTGRES_DATA=str(other))
     with ended_at_last(one), ended_at_last(two):
         one.answers(one.said())
         two.answers(two.said())
@@ -117,7 +116,11 @@ def test_several_workers_start_and_stop_as_one(folder: Path) -> None:
 def test_uvicorn_alone_serves_too_and_leaves_the_database_stopped(folder: Path) -> None:
     port = free_port()
     service = Service(
-        "uvicorn", "app.main:app", "--port", str(port), POSTGRES_DATA=str(folder), PORT="1"
+        "uvicorn",
+        "tests.samples.main:app",
+        *("--port", str(port)),
+        POSTGRES_DATA=str(folder),
+        PORT="1",
     )
     with ended_at_last(service):
         service.answers(f"http://127.0.0.1:{port}")
@@ -131,7 +134,7 @@ def test_uvicorn_alone_serves_too_and_leaves_the_database_stopped(folder: Path) 
 
 def test_a_start_that_is_interrupted_leaves_no_server_behind(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
-    service = Service("app", "serve", PORT="0", POSTGRES_DATA=str(folder))
+    service = SAMPLES.started(PORT="0", POSTGRES_DATA=str(folder))
     with ended_at_last(service):
         wait_until(lambda: [*folder.glob("cluster*")])
         end = service.end(signal.SIGTERM)
@@ -159,8 +162,8 @@ def test_a_database_that_is_away_is_waited_for() -> None:
 def test_a_database_that_is_given_leaves_the_embedded_one_alone(migrated_url: URL) -> None:
     script = """
 import contextlib, sys
-from app import __main__
-from app.main import app
+from tests.samples import __main__
+from tests.samples.main import app
 with contextlib.suppress(SystemExit):
     sys.argv[1:] = ["migrate"]
     __main__.cli()
@@ -354,7 +357,7 @@ def test_the_settings_in_force_are_listed_with_their_places_and_without_secrets(
     command: Command, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text(SECRET)
-    (tmp_path / ".env").write_text("PORT=9001\nPG_PASSWORD=hush-4712\nAPP_NAME=My\\nservice\n")
+    (tmp_path / ".env").write_text("PORT=9001\nPG_PASSWORD=hush-4712\nSHELF_LABEL=My\\nservice\n")
     given = {
         "DATABASE_URL": f"postgres://me:{SECRET}@db/foo?password={SECRET}",
         "ENV_FILE": str(tmp_path / ".env"),
@@ -378,7 +381,7 @@ def test_the_settings_in_force_are_listed_with_their_places_and_without_secrets(
     assert rows["PORT"] == ("9001", str(tmp_path / ".env"))
     assert rows["CLOSED_WRITES"] == ("true", "config/qa.env")
     assert rows["CORS_ORIGINS"] == ("http://a,http://b", "environment")
-    assert rows["ADMIN_EMAIL"] == ("(none)", "default")
+    assert rows["LIBRARIAN"] == ("(none)", "default")
     assert "hush" not in outcome.printed
     assert len({line.index(rows[line.split()[0]][1]) for line in lines}) == 1
 
@@ -395,14 +398,14 @@ def test_the_embedded_database_is_listed_as_what_it_is(command: Command, tmp_pat
 
 
 def test_a_url_made_of_parts_is_listed_without_its_password(command: Command) -> None:
-    printed = command("settings", PG_HOST="db", PG_PASSWORD=SECRET, PROJECT_NAME="a\nb").printed
+    printed = command("settings", PG_HOST="db", PG_PASSWORD=SECRET, SHELF_NAME="a\nb").printed
 
     assert re.search(
         r"DATABASE_URL +postgresql\+asyncpg://postgres:\*\*\*@db:5432/\S+ +PG_\*", printed
     )
     assert re.search(r"PG_HOST +db +environment", printed)
     assert re.search(r"PG_PORT +5432 +default", printed)
-    assert re.search(r"PROJECT_NAME +'a\\nb' +environment", printed)
+    assert re.search(r"SHELF_NAME +'a\\nb' +environment", printed)
     assert SECRET not in printed
 
 
@@ -417,23 +420,24 @@ def test_the_project_s_own_env_file_is_read_and_a_missing_environment_is_refused
     tmp_path: Path,
 ) -> None:
     """In a copy: that file is a developer's, and the others are everybody's."""
-    project = copied_project(tmp_path)
-    (project / ".env").write_text("ENVIRONMENT=prod\nPORT=9001\n")
+    copy = copied_samples(tmp_path)
+    directory = copy / "tests" / "samples"
+    (directory / ".env").write_text("ENVIRONMENT=prod\nPORT=9001\n")
     given = {name: text for name, text in os.environ.items() if name != "ENV_FILE"}
 
     def listed() -> "subprocess.CompletedProcess[str]":
-        asked = [sys.executable, "-m", "app", "settings"]
+        asked = [sys.executable, "-m", SAMPLES.package, "settings"]
         return subprocess.run(
-            asked, cwd=project, env=given, capture_output=True, text=True, check=False
+            asked, cwd=copy, env=given, capture_output=True, text=True, check=False
         )
 
     printed = listed().stdout
     assert re.search(r"^PORT +9001 +\.env$", printed, re.MULTILINE)
     assert re.search(r"^CLOSED_WRITES +true +config/prod\.env$", printed, re.MULTILINE)
 
-    (project / "config" / "prod.env").unlink()
+    (directory / "config" / "prod.env").unlink()
     assert listed().stderr == (
-        f"samples: ENVIRONMENT asks for {project}/config/prod.env,"
+        f"samples: ENVIRONMENT asks for {directory}/config/prod.env,"
         " which cannot be read (No such file or directory).\n"
     )
 
@@ -487,53 +491,10 @@ def test_the_service_logs_beside_uvicorn_and_statements_only_when_asked(
     assert SECRET not in said.stderr
 
 
-def test_the_script_migrates_serves_and_hands_the_signals_on(scratch_url: URL) -> None:
-    service = Service(
-        program=[str(PROJECT / "start.sh")], DATABASE_URL=spelled(scratch_url), PORT="0"
-    )
-    with ended_at_last(service):
-        service.answers(service.said())
-        assert httpx.get(f"{service.address}/books").json() == []
-        end = service.end(signal.SIGTERM)
-
-    assert end.code in {0, 143}
-    assert "Traceback" not in end.told
-    assert service.is_gone()
-
-
-def test_the_script_takes_the_python_that_has_the_packages(tmp_path: Path) -> None:
-    project, bare = copied_project(tmp_path), tmp_path / "bin"
-    bare.mkdir()
-    for tool in ("sh", "dirname"):
-        (bare / tool).symlink_to(str(shutil.which(tool)))
-
-    def started() -> str:
-        return subprocess.run(
-            [project / "start.sh", "--port", "0"],
-            cwd=tmp_path,
-            env={**os.environ, "PATH": str(bare), "DATABASE_URL": NOWHERE},
-            capture_output=True,
-            text=True,
-            check=False,
-        ).stderr
-
-    for name in ("python", "python3"):  # they have no packages
-        (bare / name).write_text(f'#!/bin/sh\nexec {sys.executable} -IS "$@"\n')
-        (bare / name).chmod(0o755)
-    assert started() == "samples: no Python here has the packages: run make install.\n"
-
-    (bare / "python").unlink()
-    installed = tmp_path / ".venv" / "bin" / "python"
-    installed.parent.mkdir(parents=True)
-    installed.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    installed.chmod(0o755)
-    assert started().startswith("samples: no PostgreSQL answers at 127.0.0.1:1: ")
-
-
 def test_a_service_in_development_starts_anew_when_its_code_changes(tmp_path: Path) -> None:
-    copy = copied_project(tmp_path)
-    module = copy / "app" / "health.py"
-    arguments = ("app", "serve", "--reload")
+    copy = copied_samples(tmp_path)
+    module = copy / "tests" / "samples" / "routes.py"
+    arguments = (SAMPLES.package, "serve", "--reload")
     service = Service(*arguments, folder=copy, DATABASE_URL=NOWHERE, PORT=str(free_port()))
 
     def answers(text: str) -> bool:

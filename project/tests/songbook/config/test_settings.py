@@ -1,40 +1,27 @@
 """The settings: where they come from, how they are spelled, and what they keep to themselves."""
 
-import ast
-import re
 import secrets
 from collections.abc import Callable
 from io import StringIO
-from itertools import pairwise
 from pathlib import Path
-from typing import Literal, get_args, get_origin
 
 import pytest
 from alembic import command as alembic
 from alembic.config import Config
-from annotated_types import Ge, Le
-from dotenv import dotenv_values
 from pydantic import ValidationError
 from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
-from app.settings import Settings
 from songbook.config import StartError
-from songbook.config.listing import spelled
 from songbook.config.production import check_production, weakness
+from tests.samples.settings import Settings
 from tests.support.databases import execute
-from tests.support.paths import PROJECT, ROOT
+from tests.support.services import SAMPLES
 
 SECRET = "hush-4711"
 SECRET_FIELDS = {"database_url", "pg_password", "oauth_token_secret"}
 DEFAULTS = Settings.model_construct().model_dump()
-CONFIGS = sorted((PROJECT / "config").iterdir())
-DOCUMENTS = [
-    *(ROOT.glob("*.md"), ROOT.glob("docs/**/*"), ROOT.glob("examples/*.md")),
-    *(ROOT.glob("docker-compose*"), ROOT.glob("Makefile"), PROJECT.glob("Dockerfile")),
-    *(PROJECT.glob("config/*"), PROJECT.glob("*.sh")),
-]
 
 Write = Callable[..., None]
 
@@ -75,7 +62,7 @@ def test_without_any_setting_the_service_is_private_and_brings_its_database() ->
     settings = Settings.load()
 
     assert settings.url is None
-    assert settings.postgres_data == ROOT / ".data" / "postgres"
+    assert settings.postgres_data == SAMPLES.directory / ".data" / "postgres"
     assert (settings.host, settings.port, settings.workers) == ("127.0.0.1", 8004, 1)
     assert settings.require_if_match is False
 
@@ -186,8 +173,8 @@ def test_the_ssl_mode_of_other_drivers_is_understood() -> None:
         ("require_if_match", "perhaps", "valid boolean"),
         ("environment", "production", "should be 'dev', 'qa' or 'prod'"),
         ("environment", "PROD", "should be 'dev', 'qa' or 'prod'"),
-        ("items_per_user", "0", "greater than or equal to 1"),
-        ("items_per_user", "1000001", "less than or equal to 1000000"),
+        ("books_per_member", "0", "greater than or equal to 1"),
+        ("books_per_member", "1000001", "less than or equal to 1000000"),
         ("pg_port", "0", "greater than or equal to 1"),
         ("log_level", "loud", "should be 'DEBUG', 'INFO', 'WARNING', 'ERROR' or 'CRITICAL'"),
         ("access_token_minutes", "1441", "less than or equal to 1440"),
@@ -280,17 +267,17 @@ def test_the_later_place_wins(
 ) -> None:
     def in_force() -> tuple[bool, str]:
         settings = Settings.load()
-        return settings.private_profiles, settings.origin("private_profiles")
+        return settings.private_shelves, settings.origin("private_shelves")
 
     assert in_force() == (False, "config/dev.env")
     write("ENVIRONMENT=qa")
     assert in_force() == (True, "config/qa.env")
-    write("ENVIRONMENT=qa", "PRIVATE_PROFILES=no")
+    write("ENVIRONMENT=qa", "PRIVATE_SHELVES=no")
     assert in_force() == (False, str(tmp_path / ".env"))
-    monkeypatch.setenv("PRIVATE_PROFILES", "yes")
+    monkeypatch.setenv("PRIVATE_SHELVES", "yes")
     assert in_force() == (True, "environment")
-    assert Settings.load(private_profiles=False).private_profiles is False
-    assert Settings.load(private_profiles=False).origin("private_profiles") == "argument"
+    assert Settings.load(private_shelves=False).private_shelves is False
+    assert Settings.load(private_shelves=False).origin("private_shelves") == "argument"
 
 
 def test_the_process_says_the_last_word_about_its_environment(
@@ -320,12 +307,12 @@ def test_a_file_of_variables_is_read_as_it_stands(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/me")
-    write("# a comment", "export PROJECT_NAME='a ${HOME} # b'", "nothing_of_ours = 1")
+    write("# a comment", "export SHELF_NAME='a ${HOME} # b'", "nothing_of_ours = 1")
 
     settings = Settings.load()
 
-    assert settings.project_name == "a ${HOME} # b"
-    assert settings.model_dump() == {**DEFAULTS, "project_name": settings.project_name}
+    assert settings.shelf_name == "a ${HOME} # b"
+    assert settings.model_dump() == {**DEFAULTS, "shelf_name": settings.shelf_name}
 
 
 def test_a_file_of_variables_that_cannot_be_read_is_named(
@@ -349,7 +336,7 @@ def test_a_file_of_variables_that_cannot_be_read_is_named(
         (["no setting at all"], 1),
         (["PORT=9001", "", "# a comment", "", f"'PG_PASSWORD={SECRET}"], 5),
         ([f'PG_PASSWORD="{SECRET}', "PORT=9001"], 1),
-        (["PROJECT_NAME='two", "lines'", "=", "PORT=9001"], 3),
+        (["SHELF_NAME='two", "lines'", "=", "PORT=9001"], 3),
     ],
 )
 def test_a_line_that_cannot_be_read_is_named_without_what_it_holds(
@@ -368,7 +355,7 @@ def test_a_line_that_cannot_be_read_is_named_without_what_it_holds(
         ("database-url", "DATABASE_URL"),
         ("PG_PASWORD_FILE", "PG_PASSWORD_FILE"),
         ("PGPASSWORD", "PG_PASSWORD"),
-        ("APPNAME", "APP_NAME"),
+        ("SHELFLABEL", "SHELF_LABEL"),
         ("ENVIROMENT", "ENVIRONMENT"),
         ("ENVFILE", "ENV_FILE"),
         ("PORTS", "PORT"),
@@ -402,38 +389,19 @@ def test_a_setting_that_does_not_fit_is_found_where_it_stands(
     assert refusal().endswith("unable to parse string as an integer")
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
-def test_the_file_of_an_environment_has_known_names_a_reason_and_no_secret(path: Path) -> None:
-    names = {name.lower() for name in dotenv_values(path)}
-
-    assert names <= set(Settings.model_fields) - SECRET_FIELDS - {"environment"}
-    assert path.read_text().startswith("# ")
-    assert Settings.load(environment=path.stem).environment == path.stem
-
-
-def test_every_environment_has_its_file_and_only_that_for_developers_leaves_all_open() -> None:
-    environments = get_args(Settings.model_fields["environment"].annotation)
-
-    assert {path.name for path in CONFIGS} == {f"{name}.env" for name in environments}
-    assert Settings.load(environment="dev").model_dump() == DEFAULTS
-    for name in ("qa", "prod"):
-        closed = {"environment": name, "closed_writes": True, "private_profiles": True}
-        assert Settings.load(environment=name).model_dump() == DEFAULTS | closed
-
-
-def test_what_the_tutorials_call_a_setting_is_understood(
+def test_another_name_of_a_setting_is_understood(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write("PROJECT_NAME=Earlier")
-    monkeypatch.setenv("APP_NAME", "Awesome API")
+    write("SHELF_NAME=Earlier")
+    monkeypatch.setenv("SHELF_LABEL", "Novels")
     monkeypatch.setenv("SQLALCHEMY_ECHO", "true")
-    monkeypatch.setenv("ADMIN_EMAIL", "admin@example.org")
+    monkeypatch.setenv("LIBRARIAN", "Ada")
     settings = Settings.load()
-    assert (settings.project_name, settings.echo_sql) == ("Awesome API", True)
-    assert settings.admin_email == "admin@example.org"
+    assert (settings.shelf_name, settings.echo_sql) == ("Novels", True)
+    assert settings.librarian == "Ada"
 
-    monkeypatch.setenv("PROJECT_NAME", "Another")
-    assert Settings.load().project_name == "Another"
+    monkeypatch.setenv("SHELF_NAME", "Another")
+    assert Settings.load().shelf_name == "Another"
 
 
 @pytest.mark.parametrize(("text", "level"), [("debug", "DEBUG"), ("Warning", "WARNING")])
@@ -621,7 +589,7 @@ def test_alembic_takes_the_database_from_the_same_place_online_and_offline(
 ) -> None:
     def run(*arguments: str, sql: bool = False) -> str:
         output = StringIO()
-        config = Config(PROJECT / "alembic.ini", stdout=output, output_buffer=output)
+        config = Config(SAMPLES.directory / "alembic.ini", stdout=output, output_buffer=output)
         getattr(alembic, arguments[0])(config, *arguments[1:], **({"sql": True} if sql else {}))
         return output.getvalue()
 
@@ -681,62 +649,3 @@ def test_elsewhere_a_short_secret_will_do_and_none_is_a_random_one() -> None:
         assert weakness(settings.token_secret) is None
         assert settings.token_secret == Settings.load().token_secret
         assert Settings.load(oauth_token_secret="short").token_secret == "short"
-
-
-def test_no_document_holds_a_secret_that_production_would_take() -> None:
-    """Whoever copies a line must not end up with what everybody knows."""
-    paths = [path for found in DOCUMENTS for path in found if path.is_file()]
-    texts = "\n".join(path.read_text() for path in paths)
-    shown = re.findall(r"OAUTH_TOKEN_SECRET\s*[=:]\s*[\"']?([^\s\"'`]+)", texts)
-
-    assert len(paths) > 10
-    assert [secret for secret in shown if weakness(secret) is None] == []
-
-
-def test_the_document_lists_every_setting_as_it_is() -> None:
-    document = (ROOT / "docs" / "settings.md").read_text()
-    rows = re.findall(r"^\| `([A-Z_]+)` \|(.*)\|$", document, re.MULTILINE)
-    listed = {name: tuple(cell.strip() for cell in cells.split("|")) for name, cells in rows}
-
-    meant = meanings()
-    assert listed == {
-        name.upper(): (default(name), meant[name], bounds(name)) for name in Settings.model_fields
-    }
-    for alias in Settings.aliases.values():
-        assert f"`{alias}`" in document
-    for name in SECRET_FIELDS:
-        assert f"`{name.upper()}_FILE`" in document
-
-
-def meanings() -> dict[str, str]:
-    """Return what stands below each field of the class."""
-    modules = [PROJECT / "songbook" / "config" / "settings.py", PROJECT / "app" / "settings.py"]
-    trees = [ast.parse(module.read_text()) for module in modules]
-    bodies = [
-        found.body for tree in trees for found in tree.body if isinstance(found, ast.ClassDef)
-    ]
-    return {
-        field.target.id: str(below.value.value)
-        for body in bodies
-        for field, below in pairwise(body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-    }
-
-
-def default(name: str) -> str:
-    value = Settings.model_fields[name].default
-    text = str(value.relative_to(ROOT)) if isinstance(value, Path) else spelled(value)
-    return "" if text == "(none)" else f"`{text}`"
-
-
-def bounds(name: str) -> str:
-    field = Settings.model_fields[name]
-    low = [bound.ge for bound in field.metadata if isinstance(bound, Ge)]
-    high = [bound.le for bound in field.metadata if isinstance(bound, Le)]
-    if low:
-        return f"{low[0]} to {high[0]}"
-    if field.annotation is bool:
-        return "`true`, `false`"
-    is_choice = get_origin(field.annotation) is Literal
-    return ", ".join(f"`{choice}`" for choice in get_args(field.annotation)) if is_choice else ""
