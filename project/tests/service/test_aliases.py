@@ -8,8 +8,8 @@ from httpx import ASGITransport, AsyncClient, Response
 
 from app.main import ALIASES
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.clients import sign_in
-from tests.support.resources import PRINCIPAL, RESOURCES, Resource
+from tests.support.clients import PRINCIPAL, sign_in
+from tests.support.resources import RESOURCES, Resource
 
 ALIASED = {path: alias for alias, path in ALIASES.items()}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]

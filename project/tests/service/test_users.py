@@ -18,10 +18,9 @@ from app.resources.users import OwnUpdate, User, UserCreate, UserPublic, UserUpd
 from songbook.auth.passwords import hash_password
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.clients import add_user, client_of, log_in, sign_in, signed_in
+from tests.support.clients import PRINCIPAL, add_user, client_of, log_in, sign_in, signed_in
 from tests.support.databases import waiting
 from tests.support.leaks import PASSWORD
-from tests.support.resources import PRINCIPAL
 
 JSON = {"Content-Type": "application/json"}
 OTHER = f"{PASSWORD}-2"

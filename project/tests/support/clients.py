@@ -17,10 +17,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from songbook.auth import passwords, tokens
 from tests.support.databases import empty
 from tests.support.leaks import PASSWORD, assert_discreet_answer
-from tests.support.resources import PRINCIPAL, Resource
 
 if find_spec("sniffio") is None:  # httpx looks for it at each request, in every folder of sys.path
     sys.modules["sniffio"] = None  # type: ignore[assignment] # which says that there is none
+
+PRINCIPAL = 10**12
+"""The id of the superuser who asks for what not everyone is told."""
 
 HASHER = passwords.hasher
 """The service's own, before this run puts a cheaper one in its place."""
@@ -46,7 +48,7 @@ async def client(app: FastAPI, request: pytest.FixtureRequest) -> AsyncIterator[
     client = client_of(app)
     if "resource" in request.fixturenames:
         tested = request.getfixturevalue("resource")
-        if isinstance(tested, Resource) and tested.is_protected:
+        if getattr(tested, "is_protected", False):
             client.headers["Authorization"] = await sign_in(app)
     async with client:
         yield client

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from app import resources
 from songbook.models.discovery import family
 from songbook.models.fields import Text
+from tests.support.clients import PRINCIPAL
 from tests.support.leaks import PASSWORD
 
 
@@ -84,10 +85,6 @@ class Resource:
         answer = await client.post(self.path, json=self.body(**given))
         assert answer.status_code == 201, answer.text
         return answer
-
-
-PRINCIPAL = 10**12
-"""The id of the superuser who asks for what not everyone is told."""
 
 
 def kinds(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -16,7 +16,7 @@ from sqlmodel import Field, SQLModel
 from songbook.db.database import Database
 from songbook.models.bases import Fields, Record, RecordPublic
 from songbook.models.fields import INT8, Text
-from tests.support.strategies import texts
+from tests.support.texts import texts
 
 
 class Apart(SQLModel, registry=registry()):

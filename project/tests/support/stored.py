@@ -9,7 +9,8 @@ from sqlalchemy import Table, delete, insert, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.models.tables import table_of
-from tests.support.resources import PRINCIPAL, Resource
+from tests.support.clients import PRINCIPAL
+from tests.support.resources import Resource
 
 
 def array_of(page: Response) -> str:

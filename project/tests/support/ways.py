@@ -14,15 +14,12 @@ from songbook.crud.transactions import write, write_once
 from songbook.http.media_types import JSON
 from songbook.http.routing import Route
 from songbook.models.tables import table_of
-from tests.support.asserts import assert_headers, assert_problem
 from tests.support.bulk import written
 from tests.support.clients import sign_in
 from tests.support.resources import RESOURCES, Resource
 
 ROWS = 3
 """How many rows an import of these tests has."""
-
-_KEPT = ("etag", "location", "content-type", "cache-control", "content-length")
 
 
 class Way(NamedTuple):
@@ -128,36 +125,6 @@ async def writer(app: FastAPI, client: AsyncClient, way: Way) -> AsyncClient:
     if way.resource.is_protected:
         client.headers["Authorization"] = await sign_in(app)
     return client
-
-
-def was_replayed(answer: Response) -> bool:
-    """Tell whether an answer says that it was given before."""
-    said: list[str] = answer.headers.get_list("idempotency-replayed")
-    assert said in ([], ["true"])
-    return bool(said)
-
-
-def assert_first(answer: Response) -> None:
-    """Assert that a request was done now."""
-    assert answer.is_success, answer.text
-    assert not was_replayed(answer)
-
-
-def assert_again(answer: Response, first: Response) -> None:
-    """Assert that an answer is another's, given again."""
-    assert was_replayed(answer), answer.text
-    assert (answer.status_code, answer.content) == (first.status_code, first.content)
-    for name in _KEPT:
-        assert answer.headers.get(name) == first.headers.get(name)
-    assert answer.headers["x-request-id"] != first.headers["x-request-id"]
-    assert_headers(answer)
-
-
-def assert_reused(answer: Response) -> None:
-    """Assert that a client is told that its key is that of another request."""
-    [error] = assert_problem(answer, 422, "idempotency-key-reused")["errors"]
-    assert (error["location"], error["pointer"]) == ("header", "/Idempotency-Key")
-    assert not was_replayed(answer)
 
 
 async def number_of(app: FastAPI, table: str) -> int:

@@ -24,9 +24,9 @@ from app.settings import Settings
 from songbook.auth.permissions import SIGNED_IN
 from songbook.http.routing import Route, Router
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.clients import client_of, sign_in
+from tests.support.clients import PRINCIPAL, client_of, sign_in
 from tests.support.databases import all_rows, spelled
-from tests.support.resources import PRINCIPAL, RESOURCES
+from tests.support.resources import RESOURCES
 
 # The last row that fits says what becomes of a request: it is answered, or refused with a status.
 # `nobody` is everyone without a good token; `another` a user; `oneself` the user of the address.

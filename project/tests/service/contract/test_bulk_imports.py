@@ -22,7 +22,7 @@ from tests.support.bulk import (
     written,
 )
 from tests.support.resources import Resource
-from tests.support.strategies import NAUGHTY
+from tests.support.texts import NAUGHTY
 
 FAULTY = (
     b"name,artist,year\r\n"

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from songbook.http.routing import Route
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.resources import RESOURCES, TEXTS, Resource
-from tests.support.strategies import NAUGHTY
+from tests.support.texts import NAUGHTY
 
 FIELDS = [
     (pytest.param(resource, name, id=f"{resource.name}.{name}"), set(kinds))

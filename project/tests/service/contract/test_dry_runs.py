@@ -9,21 +9,11 @@ from sqlalchemy import text
 
 from songbook.http.media_types import CSV, NDJSON
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.clients import add_user, log_in, sign_in, signed_in
+from tests.support.clients import PRINCIPAL, add_user, log_in, sign_in, signed_in
 from tests.support.databases import all_rows, empty
 from tests.support.leaks import PASSWORD
-from tests.support.resources import PRINCIPAL
-from tests.support.ways import (
-    BULK,
-    ROWS,
-    WAYS,
-    Sent,
-    Way,
-    assert_again,
-    assert_first,
-    each,
-    number_of,
-)
+from tests.support.replays import assert_again, assert_first
+from tests.support.ways import BULK, ROWS, WAYS, Sent, Way, each, number_of
 
 DRY = "?dry_run=true"
 PUT_PATCH_DELETE = [way for way in WAYS if way.method in {"PUT", "PATCH", "DELETE"}]

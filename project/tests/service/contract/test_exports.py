@@ -26,9 +26,9 @@ from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.bulk import IMPORTABLE, counts, each_format, report_of, send_rows
-from tests.support.clients import add_user, signed_in
+from tests.support.clients import PRINCIPAL, add_user, signed_in
 from tests.support.databases import locked
-from tests.support.resources import PRINCIPAL, Resource
+from tests.support.resources import Resource
 from tests.support.samples import SAMPLES, Sample, SamplePublic
 from tests.support.services import SERVICE
 from tests.support.songs import FILTERS, ORDERS, SOME_SONGS, Filter, Row, in_order, lay_out

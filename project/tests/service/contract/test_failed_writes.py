@@ -10,18 +10,9 @@ from httpx import AsyncClient
 from songbook.http.media_types import CSV
 from tests.support.asserts import assert_problem
 from tests.support.databases import all_rows
+from tests.support.replays import assert_again, assert_first, was_replayed
 from tests.support.resources import Resource
-from tests.support.ways import (
-    BULK,
-    ROWS,
-    SINGLE,
-    Sent,
-    Way,
-    assert_again,
-    assert_first,
-    each,
-    was_replayed,
-)
+from tests.support.ways import BULK, ROWS, SINGLE, Sent, Way, each
 
 KEY = {"Idempotency-Key": "k"}
 Attempt = tuple[Sent, dict[str, str]]

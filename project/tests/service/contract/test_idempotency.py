@@ -15,23 +15,12 @@ from app.main import create_app
 from app.settings import Settings
 from songbook.http.media_types import CSV
 from tests.support.asserts import assert_problem
-from tests.support.clients import add_user, client_of, lines_of, sign_in, signed_in
+from tests.support.clients import PRINCIPAL, add_user, client_of, lines_of, sign_in, signed_in
 from tests.support.databases import all_rows, empty, spelled
 from tests.support.leaks import PASSWORD
-from tests.support.resources import PRINCIPAL, Resource
-from tests.support.ways import (
-    ROWS,
-    SINGLE,
-    WAYS,
-    Sent,
-    Way,
-    assert_again,
-    assert_first,
-    assert_reused,
-    each,
-    number_of,
-    was_replayed,
-)
+from tests.support.replays import assert_again, assert_first, assert_reused, was_replayed
+from tests.support.resources import Resource
+from tests.support.ways import ROWS, SINGLE, WAYS, Sent, Way, each, number_of
 
 KEYED = [way for way in WAYS if way.takes_key]
 CREATING = [way for way in SINGLE if way.creates]

@@ -27,11 +27,11 @@ from sqlmodel import SQLModel
 from app.main import create_app
 from app.settings import Settings
 from songbook.auth import passwords, tokens
-from tests.support.clients import sign_in
+from tests.support.clients import PRINCIPAL, sign_in
 from tests.support.databases import execute, spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT, ROOT
-from tests.support.resources import PRINCIPAL, Resource
+from tests.support.resources import Resource
 
 COMMITTED = ROOT / "docs" / "openapi.json"
 SCHEMAS = "#/components/schemas/"

@@ -18,10 +18,9 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from app.main import create_app
 from app.settings import Settings
 from tests.support.asserts import assert_problem
-from tests.support.clients import sign_in
+from tests.support.clients import PRINCIPAL, sign_in
 from tests.support.databases import execute, spelled
 from tests.support.paths import ROOT
-from tests.support.resources import PRINCIPAL
 
 SECRET = "8Zq2LrXw5vTn1KdYc7Hs4GfBj9Pm3RaE"
 OTHER_SECRET = SECRET[::-1]

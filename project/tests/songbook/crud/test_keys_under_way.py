@@ -40,6 +40,7 @@ from tests.support.databases import (
     waiting,
 )
 from tests.support.processes import Outcome
+from tests.support.replays import assert_again, assert_first, assert_reused
 from tests.support.services import SAMPLES
 from tests.support.triggers import (
     AFTER,
@@ -49,7 +50,6 @@ from tests.support.triggers import (
     held_writes,
     holding_writes,
 )
-from tests.support.ways import assert_again, assert_first, assert_reused
 
 Command = Callable[..., Outcome]
 BOOK = {"name": "a", "author": "b"}

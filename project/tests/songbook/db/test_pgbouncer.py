@@ -15,9 +15,9 @@ from sqlalchemy.engine import URL
 from songbook.db.statements import Query
 from tests.support.asserts import assert_problem
 from tests.support.databases import execute
+from tests.support.replays import assert_again, assert_first, assert_reused, was_replayed
 from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
-from tests.support.ways import assert_again, assert_first, assert_reused, was_replayed
 
 pytestmark = pytest.mark.processes
 

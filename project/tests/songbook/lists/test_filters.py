@@ -38,7 +38,7 @@ from songbook.models.tables import table_of
 from tests.samples.resources.books import Book
 from tests.support.asserts import assert_problem
 from tests.support.samples import SAMPLES, Sample, SamplePublic
-from tests.support.strategies import CHARACTERS
+from tests.support.texts import CHARACTERS
 
 LIBRARY = [
     ("Thunderstruck", "AC/DC", 1990),
