@@ -7,18 +7,20 @@ from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response
 
 from app.main import ALIASES
+from songbook.http.media_types import CSV
 from tests.support.asserts import assert_headers, assert_problem
+from tests.support.bulk import takes_many
 from tests.support.clients import PRINCIPAL, sign_in
+from tests.support.replays import assert_again, assert_first
+from tests.support.reports import counts, report_of, send_rows, written
 from tests.support.resources import RESOURCES, Resource
 
 ALIASED = {path: alias for alias, path in ALIASES.items()}
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW"]
 
-each_aliased = pytest.mark.parametrize(
-    "resource",
-    [resource for resource in RESOURCES if resource.path in ALIASED],
-    ids=lambda resource: resource.name,
-)
+HERE = [resource for resource in RESOURCES if resource.path in ALIASED]
+
+each_aliased = pytest.mark.parametrize("resource", HERE, ids=lambda resource: resource.name)
 
 
 def alias_of(resource: Resource) -> str:
@@ -37,7 +39,12 @@ def told(answer: Response) -> tuple[int, Any, dict[str, str]]:
 
 def test_the_tutorials_addresses_are_there() -> None:
     assert ALIASES == {"/api/v1/todo": "/todos", "/api/users": "/users", "/api/docs": "/docs"}
-    assert {resource.path for resource in RESOURCES} >= {"/todos", "/users"}
+    assert "/users" in {resource.path for resource in HERE}
+
+
+def test_the_todos_are_at_the_tutorials_address() -> None:
+    pytest.importorskip("app.resources.todos", reason="there are no todos in this service")
+    assert "/todos" in {resource.path for resource in HERE}
 
 
 @each_aliased
@@ -123,6 +130,40 @@ async def test_what_is_written_under_the_alias_is_written(
     assert resource.told(replaced) == resource.told(changed) == {"id": 1, **resource.shown(body)}
     assert (await client.delete(f"{alias}/1")).status_code == 204
     assert_problem(await client.get(f"{resource.path}/1"), 404, "not-found")
+
+
+@each_aliased
+async def test_what_is_sent_again_under_its_key_to_the_other_address_is_done_once(
+    client: AsyncClient, resource: Resource
+) -> None:
+    alias, body = alias_of(resource), resource.body()
+    paths = [resource.path, alias, f"{resource.path}/", f"{alias}/"]
+    part = {resource.required[0]: resource.value(resource.required[0])}
+    for nth, path in enumerate(paths):
+        keyed = {"Idempotency-Key": f"{nth}"}
+        created = await client.post(path, json=body, headers=keyed)
+        assert_first(created)
+        assert created.headers["location"].startswith(path.rstrip("/"))
+        number, changing = created.json()["id"], {"Idempotency-Key": f"{nth}-changing"}
+        changed = await client.patch(f"{path.rstrip('/')}/{number}", json=part, headers=changing)
+        assert_first(changed)
+        for other in paths:
+            assert_again(await client.post(other, json=body, headers=keyed), created)
+            one = f"{other.rstrip('/')}/{number}"
+            assert_again(await client.patch(one, json=part, headers=changing), changed)
+            assert_again(await client.patch(f"{one}/", json=part, headers=changing), changed)
+        assert (await client.delete(created.headers["location"])).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "resource", [each for each in HERE if takes_many(each)], ids=lambda resource: resource.name
+)
+async def test_many_rows_may_be_sent_to_another_address_of_the_resource(
+    client: AsyncClient, resource: Resource
+) -> None:
+    for path in (f"{resource.path}/", alias_of(resource)):
+        content = written([resource.body()], CSV)
+        assert counts(report_of(await send_rows(client, content, path=path))) == (1, 1, 0, 0)
 
 
 async def test_the_alias_of_users_lets_in_whom_the_original_does(

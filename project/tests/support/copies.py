@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, ROOT
 
 ASK = """
 import asyncio, contextlib, json, sys
@@ -45,3 +45,12 @@ def copied_project(place: Path) -> Path:
     """Copy what runs, without what a developer has there."""
     local = shutil.ignore_patterns("__pycache__", ".*", "tests")
     return shutil.copytree(PROJECT, place.resolve() / "project", ignore=local)
+
+
+def copied_repository(place: Path) -> Path:
+    """Copy all that a clone has, without what is made there."""
+    made = shutil.ignore_patterns(
+        *("__pycache__", ".git", ".venv", ".data", ".*_cache", ".hypothesis", ".coverage*"),
+        "node_modules",
+    )
+    return shutil.copytree(ROOT, place.resolve() / "songbook", ignore=made)

@@ -18,7 +18,6 @@ from sqlalchemy import NullPool, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlmodel import SQLModel
 
 from songbook import config
 from tests.support.paths import PROJECT
@@ -263,11 +262,19 @@ async def terminate(connection: AsyncConnection) -> int:
 
 async def all_rows(app: FastAPI) -> dict[str, list[Any]]:
     """Return all rows of all tables."""
+    listed = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
     async with app.state.database.engine.begin() as connection:
         return {
-            table.name: [tuple(row) for row in await connection.execute(table.select())]
-            for table in SQLModel.metadata.sorted_tables
+            name: [tuple(row) for row in await connection.execute(text(f'SELECT * FROM "{name}"'))]
+            for name in [*await connection.scalars(text(listed))]
         }
+
+
+async def number_of(app: FastAPI, table: str) -> int:
+    """Return how many rows a table has."""
+    async with app.state.database.engine.connect() as connection:
+        found: int = await connection.scalar(text(f"SELECT count(*) FROM {table}"))
+        return found
 
 
 def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

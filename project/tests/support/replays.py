@@ -1,8 +1,11 @@
-"""Answers to requests with a key: whether they were given before."""
+"""Answers to writes: whether they were only tried, or given before."""
 
 from httpx import Response
 
 from tests.support.asserts import assert_headers, assert_problem
+
+DRY = "?dry_run=true"
+"""What a write has in its URL that is only tried."""
 
 _KEPT = ("etag", "location", "content-type", "cache-control", "content-length")
 
@@ -27,6 +30,16 @@ def assert_again(answer: Response, first: Response) -> None:
     for name in _KEPT:
         assert answer.headers.get(name) == first.headers.get(name)
     assert answer.headers["x-request-id"] != first.headers["x-request-id"]
+    assert_headers(answer)
+
+
+def assert_tried(answer: Response) -> None:
+    """Assert that an answer is one to a write that was tried and would succeed."""
+    assert answer.status_code == 200, answer.text
+    assert "location" not in answer.headers
+    assert "etag" not in answer.headers
+    assert "idempotency-replayed" not in answer.headers
+    assert answer.headers["content-length"] == str(len(answer.content))
     assert_headers(answer)
 
 

@@ -1,5 +1,6 @@
 """Strategies: all that a field, a body or a row of a resource may hold."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -48,6 +49,18 @@ def as_indexed(resource: Resource, name: str, row: dict[str, Any]) -> Any:
     """Return a value as its unique index sees it."""
     field = resource.table.model_fields[name]
     return row[name].lower() if ignores_case(field.annotation, *field.metadata) else row[name]
+
+
+def without_repetition(resource: Resource, name: str, values: Sequence[Any]) -> list[Any]:
+    """Return values without those that a unique index of the field takes for an earlier one."""
+    if not is_unique(resource, name):
+        return [*values]
+    texts = {
+        as_indexed(resource, name, {name: value}): value
+        for value in reversed(values)
+        if isinstance(value, str)
+    }
+    return [value for value in values if not isinstance(value, str) or value in texts.values()]
 
 
 def hashed(fields: dict[str, Any]) -> dict[str, Any]:

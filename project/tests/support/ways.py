@@ -7,15 +7,14 @@ from typing import Any, NamedTuple
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
-from sqlalchemy import text
 
 from app import resources
 from songbook.crud.transactions import write, write_once
 from songbook.http.media_types import JSON
 from songbook.http.routing import Route
 from songbook.models.tables import table_of
-from tests.support.bulk import written
 from tests.support.clients import sign_in
+from tests.support.reports import written
 from tests.support.resources import RESOURCES, Resource
 
 ROWS = 3
@@ -125,10 +124,3 @@ async def writer(app: FastAPI, client: AsyncClient, way: Way) -> AsyncClient:
     if way.resource.is_protected:
         client.headers["Authorization"] = await sign_in(app)
     return client
-
-
-async def number_of(app: FastAPI, table: str) -> int:
-    """Return how many rows a table has."""
-    async with app.state.database.engine.connect() as connection:
-        found: int = await connection.scalar(text(f"SELECT count(*) FROM {table}"))
-        return found

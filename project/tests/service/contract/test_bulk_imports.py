@@ -9,12 +9,11 @@ from httpx import AsyncClient
 from songbook.bulk.imports import PIECE
 from songbook.http.media_types import CSV, NDJSON
 from tests.support.asserts import assert_problem
-from tests.support.bulk import (
+from tests.support.bulk import IMPORTABLE_TEXTS, each_importable
+from tests.support.reports import (
     FILES,
-    IMPORTABLE_TEXTS,
     counts,
     each_format,
-    each_importable,
     refusals,
     report_of,
     send_rows,
@@ -22,6 +21,7 @@ from tests.support.bulk import (
     written,
 )
 from tests.support.resources import Resource
+from tests.support.strategies import without_repetition
 from tests.support.texts import NAUGHTY
 
 FAULTY = (
@@ -83,6 +83,7 @@ async def test_a_text_among_many_comes_back_as_it_was_sent(
     longest = resource.fields[name]["string"].get("maxLength", 255)
     of_copy = ["\\.", "\\N", "\\b\\t", "a\\\nb", "a\tb\\", "\\x41", "NULL", "a\vb", '"",""', "#,"]
     texts = [text[:longest] for text in (*NAUGHTY, *of_copy)]
+    texts = without_repetition(resource, name, texts)
     rows = [resource.body(**{name: text}) for text in texts]
 
     report_of(await send_rows(client, written(rows, kind), path=resource.path, kind=kind))
@@ -102,7 +103,8 @@ async def test_a_value_is_judged_as_in_a_body_of_its_own(
     client: AsyncClient, resource: Resource
 ) -> None:
     for name in (*resource.fields, "unknown"):
-        rows = [resource.body(**{name: value}) for value in JUDGED]
+        values = without_repetition(resource, name, JUDGED)
+        rows = [resource.body(**{name: value}) for value in values]
         content = written(rows, NDJSON)
         tried = await send_rows(
             client, content, "?on_error=skip&dry_run=true", path=resource.path, kind=NDJSON

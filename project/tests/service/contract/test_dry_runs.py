@@ -7,15 +7,14 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from sqlalchemy import text
 
-from songbook.http.media_types import CSV, NDJSON
-from tests.support.asserts import assert_headers, assert_problem
+from songbook.http.media_types import CSV
+from tests.support.asserts import assert_problem
 from tests.support.clients import PRINCIPAL, add_user, log_in, sign_in, signed_in
-from tests.support.databases import all_rows, empty
+from tests.support.databases import all_rows, number_of
 from tests.support.leaks import PASSWORD
-from tests.support.replays import assert_again, assert_first
-from tests.support.ways import BULK, ROWS, WAYS, Sent, Way, each, number_of
+from tests.support.replays import DRY, assert_again, assert_first, assert_tried
+from tests.support.ways import BULK, ROWS, WAYS, Sent, Way, each
 
-DRY = "?dry_run=true"
 PUT_PATCH_DELETE = [way for way in WAYS if way.method in {"PUT", "PATCH", "DELETE"}]
 OF_A_ROW = [way for way in PUT_PATCH_DELETE if "{id}" in way.path]
 SONG = {"name": "Helpless", "artist": "Neil Young"}
@@ -24,16 +23,6 @@ SONG = {"name": "Helpless", "artist": "Neil Young"}
 def dry(request: Sent, *more: str) -> Sent:
     """Return a request that is only tried."""
     return request.at("&".join([f"{request.url}{DRY}", *more]))
-
-
-def assert_tried(answer: Response) -> None:
-    """Assert that an answer is one to a write that was tried and would succeed."""
-    assert answer.status_code == 200, answer.text
-    assert "location" not in answer.headers
-    assert "etag" not in answer.headers
-    assert "idempotency-replayed" not in answer.headers
-    assert answer.headers["content-length"] == str(len(answer.content))
-    assert_headers(answer)
 
 
 def without_chance(answer: Response) -> Any:
@@ -163,29 +152,6 @@ def assert_problem_with_report(answer: Response) -> dict[str, Any]:
     return problem
 
 
-async def test_what_is_taken_is_taken_when_it_is_tried(app: FastAPI, client: AsyncClient) -> None:
-    for name in "ab":
-        await client.post("/cities", json={"name": name, "population": 1})
-    before, body = await all_rows(app), {"name": "b", "population": 2}
-
-    for method, path in (("POST", "/cities"), ("PUT", "/cities/1"), ("PATCH", "/cities/1")):
-        answer = await client.request(method, f"{path}{DRY}", json=body)
-        [error] = assert_problem(answer, 409, "conflict")["errors"]
-        assert error["pointer"] == "/name"
-    rows = {CSV: "name,population\nc,1\nb,1\n", NDJSON: '{"name":"b","population":1}\n'}
-    for media_type, content in rows.items():
-        headers = {"Content-Type": media_type}
-        answer = await client.post(f"/cities{DRY}", content=content, headers=headers)
-        assert answer.status_code == 409
-        for on_conflict in ("skip", "update"):
-            url = f"/cities{DRY}&on_conflict={on_conflict}"
-            tried = await client.post(url, content=content, headers=headers)
-            assert_tried(tried)
-            told = tried.json()
-            assert (told["stored"], told["skipped"]) == ({CSV: 1, NDJSON: 0}[media_type], 1)
-    assert await all_rows(app) == before
-
-
 async def test_what_a_rule_of_the_database_forbids_is_forbidden_when_it_is_tried(
     app: FastAPI, superuser: AsyncClient
 ) -> None:
@@ -266,44 +232,3 @@ async def test_writes_that_were_tried_hold_no_connection(app: FastAPI, client: A
         idle = "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in%'"
         own = f"{idle} AND datname = current_database() AND pid <> pg_backend_pid()"
         assert await connection.scalar(text(own)) == 0
-
-
-async def test_a_handler_that_fastapi_solves_tries_as_one_that_is_called_directly(
-    app: FastAPI, client: AsyncClient
-) -> None:
-    def overridden() -> None:
-        """Do nothing: that there is an override is enough."""
-
-    async def talk() -> list[tuple[int, Any]]:
-        await client.post("/cities", json={"name": "a", "population": 1})
-        body = {"name": "b", "population": 2}
-        answers = [
-            await client.post(f"/cities{DRY}", json=body),
-            await client.post(f"/cities{DRY}", json=body | {"name": "a"}),
-            await client.put(f"/cities/1{DRY}", json=body),
-            await client.patch(f"/cities/1{DRY}", json=body, headers={"If-Match": '"x"'}),
-            await client.patch(f"/cities/9{DRY}", json=body),
-            await client.delete(f"/cities/1{DRY}"),
-            await client.delete("/cities/1?dryrun=1"),
-            await client.get("/cities"),
-        ]
-        for answer in answers[:-1]:
-            if answer.is_success:
-                assert_tried(answer)
-        return [(answer.status_code, without_request_id(answer)) for answer in answers]
-
-    expected = await talk()
-    async with app.state.database.engine.connect() as connection:
-        await empty(connection)
-    app.dependency_overrides = {overridden: overridden}
-    try:
-        assert await talk() == expected
-    finally:
-        app.dependency_overrides = {}
-    assert [status for status, _ in expected] == [200, 409, 200, 412, 404, 200, 422, 200]
-
-
-def without_request_id(answer: Response) -> Any:
-    """Return the body of an answer without what every problem has a new one of."""
-    body = json.loads(answer.content or b"null")
-    return {**body, "request_id": ""} if isinstance(body, dict) else body

@@ -25,10 +25,11 @@ from songbook.http.media_types import CSV, NDJSON
 from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.bulk import IMPORTABLE, counts, each_format, report_of, send_rows
+from tests.support.bulk import IMPORTABLE
 from tests.support.clients import PRINCIPAL, add_user, signed_in
 from tests.support.databases import locked
-from tests.support.resources import Resource
+from tests.support.reports import counts, each_format, report_of, send_rows
+from tests.support.resources import RESOURCES, Resource
 from tests.support.samples import SAMPLES, Sample, SamplePublic
 from tests.support.services import SERVICE
 from tests.support.songs import FILTERS, ORDERS, SOME_SONGS, Filter, Row, in_order, lay_out
@@ -36,6 +37,7 @@ from tests.support.stored import array_of, replace_rows, stored_rows
 from tests.support.strategies import ROWS, as_indexed, bodies, is_unique
 
 JSON = "application/json"
+SOFT_DELETED = [each for each in RESOURCES if "deleted_at" in table_of(each.table).c]
 
 
 async def export(client: AsyncClient, path: str, kind: str = CSV, **asked: Any) -> Response:
@@ -153,14 +155,14 @@ async def test_an_export_of_no_row_is_complete(
     assert answer.content.decode() == (f"{names}\n" if kind == CSV else "")
 
 
-async def test_what_is_deleted_is_not_exported(client: AsyncClient) -> None:
-    for content in ("a", "b", "c"):
-        await client.post("/todos", json={"content": content})
-    await client.delete("/todos/2")
+@pytest.mark.parametrize("resource", SOFT_DELETED, ids=lambda resource: resource.name)
+async def test_what_is_deleted_is_not_exported(client: AsyncClient, resource: Resource) -> None:
+    for _ in range(3):
+        await resource.add(client)
+    await client.delete(f"{resource.path}/2")
 
-    assert [record[1] for record in table_in(await export(client, "/todos"))] == [
-        *("content", "c", "a")
-    ]
+    exported = table_in(await export(client, resource.path, sort="id", id_lt=PRINCIPAL))
+    assert [record[0] for record in exported] == ["id", "1", "3"]
 
 
 @each_format

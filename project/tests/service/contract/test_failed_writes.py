@@ -115,26 +115,6 @@ async def test_an_import_that_fails_stores_nothing_and_may_be_mended_under_its_k
         assert (len(rows[way.table]), len(rows["idempotency"])) == (nth * ROWS, nth)
 
 
-async def test_a_conflict_changes_nothing_and_may_be_mended_under_its_key(
-    app: FastAPI, client: AsyncClient
-) -> None:
-    for name in "ab":
-        await client.post("/cities", json={"name": name, "population": 1})
-    before, taken = await all_rows(app), {"name": "b", "population": 2}
-
-    for method, path in (("POST", "/cities"), ("PATCH", "/cities/1"), ("PUT", "/cities/1")):
-        answer = await client.request(method, path, json=taken, headers=KEY)
-        assert_problem(answer, 409, "conflict")
-        assert await all_rows(app) == before
-    headers = {**KEY, "Content-Type": CSV}
-    for rows in ("c,1\nb,1\n", "c,1\nd,1\nc,2\n"):
-        answer = await client.post("/cities", content=f"name,population\n{rows}", headers=headers)
-        assert answer.status_code == 409
-        assert await all_rows(app) == before
-
-    assert_first(await client.post("/cities", json=taken | {"name": "c"}, headers=KEY))
-
-
 @pytest.mark.parametrize("rest", ["", "a,b\n" * 50_000], ids=["in one piece", "in several"])
 async def test_an_import_that_cannot_be_read_is_refused_though_its_key_is_taken(
     client: AsyncClient, rest: str
@@ -168,11 +148,3 @@ async def test_what_is_deleted_is_gone_whoever_asks_and_with_whatever_key(
     # what was done before is told again, and done no more
     assert_again(await client.patch(path, json=part, headers=KEY), patched)
     assert await all_rows(app) == gone
-
-
-async def test_a_unique_value_of_what_is_deleted_is_free_again(client: AsyncClient) -> None:
-    city = {"name": "Reykjavík", "population": 1}
-    for nth in range(3):
-        created = await client.post("/cities", json=city, headers={"Idempotency-Key": f"{nth}"})
-        assert_first(created)
-        assert (await client.delete(created.headers["location"])).status_code == 204

@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from hashlib import sha256
-from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -16,13 +15,15 @@ from app.settings import Settings
 from songbook.http.media_types import CSV
 from tests.support.asserts import assert_problem
 from tests.support.clients import PRINCIPAL, add_user, client_of, lines_of, sign_in, signed_in
-from tests.support.databases import all_rows, empty, spelled
+from tests.support.databases import all_rows, empty, number_of, spelled
 from tests.support.leaks import PASSWORD
 from tests.support.replays import assert_again, assert_first, assert_reused, was_replayed
-from tests.support.resources import Resource
-from tests.support.ways import ROWS, SINGLE, WAYS, Sent, Way, each, number_of
+from tests.support.resources import RESOURCES, Resource
+from tests.support.strategies import is_unique
+from tests.support.ways import ROWS, SINGLE, WAYS, Sent, Way, each
 
 KEYED = [way for way in WAYS if way.takes_key]
+OPEN = [resource for resource in RESOURCES if not resource.is_protected]
 CREATING = [way for way in SINGLE if way.creates]
 SONG = {"name": "Helpless", "artist": "Neil Young", "year": None}
 
@@ -138,20 +139,6 @@ async def test_another_request_under_the_same_key_is_refused(
     assert_again(await request.by(writer, "taken"), first)
 
 
-async def test_a_key_is_good_for_one_resource_and_one_method(
-    app: FastAPI, client: AsyncClient, superuser: AsyncClient
-) -> None:
-    first = await client.post("/songs", json=SONG, headers={"Idempotency-Key": "k"})
-    assert_first(first)
-
-    for method, url in (("POST", "/todos"), ("PATCH", "/songs/1"), ("POST", "/todos/1/restore")):
-        body = {"content": "a"} if url == "/todos" else {"name": "a"}
-        answer = await client.request(method, url, json=body, headers={"Idempotency-Key": "k"})
-        assert_reused(answer)
-    assert_first(await add_or_refuse(superuser, "ada", "k"))  # whose key is a user's own
-    assert await number_of(app, "idempotency") == 2
-
-
 async def add_or_refuse(client: AsyncClient, name: str, key: str) -> Response:
     """Ask for a user of this name under a key."""
     body = {"username": name, "email": f"{name}@example.org", "password": PASSWORD}
@@ -173,14 +160,12 @@ async def test_equal_keys_of_two_users_know_nothing_of_each_other(
         assert_reused(await add_or_refuse(other, "ada", "k"))
 
 
-@pytest.mark.parametrize("path", ["/songs", "/cities", "/todos"])
-async def test_where_only_users_write_each_has_keys_of_his_own(closed: FastAPI, path: str) -> None:
-    bodies: dict[str, dict[str, Any]] = {
-        "/songs": SONG,
-        "/cities": {"name": "a", "population": 1},
-        "/todos": {"content": "a"},
-    }
-    body, keyed = bodies[path], {"Idempotency-Key": "k"}
+@pytest.mark.parametrize("open_to_all", OPEN, ids=lambda each: each.name)
+async def test_where_only_users_write_each_has_keys_of_his_own(
+    closed: FastAPI, open_to_all: Resource
+) -> None:
+    path, body, keyed = open_to_all.path, open_to_all.body(), {"Idempotency-Key": "k"}
+    unique = [name for name in body if is_unique(open_to_all, name)]
     async with (
         client_of(closed, Authorization=await sign_in(closed)) as one,
         client_of(closed, Authorization=await sign_in(closed, PRINCIPAL + 1)) as two,
@@ -189,9 +174,8 @@ async def test_where_only_users_write_each_has_keys_of_his_own(closed: FastAPI, 
         first = await one.post(path, json=body, headers=keyed)
         assert_problem(await nobody.post(path, json=body, headers=keyed), 401)
         assert_again(await one.post(path, json=body, headers=keyed), first)
-        if path == "/cities":
-            body = {**body, "name": "b"}
-        own = await two.post(path, json=body, headers=keyed)
+        others = body | {name: open_to_all.value(name) for name in unique}
+        own = await two.post(path, json=others, headers=keyed)
 
     assert_first(first)
     assert_first(own)
@@ -262,32 +246,6 @@ async def test_what_is_no_key_is_refused_and_nothing_is_done(
     assert await number_of(app, "idempotency") == 0
 
 
-@pytest.mark.parametrize(
-    "paths",
-    [["/todos", "/api/v1/todo", "/todos/", "/api/v1/todo/"], ["/users", "/api/users", "/users/"]],
-)
-async def test_another_address_of_the_same_is_the_same_request(
-    superuser: AsyncClient, paths: list[str]
-) -> None:
-    user = {"username": "ada", "email": "ada@example.org", "password": PASSWORD}
-    body: dict[str, str] = {"content": "a"} if paths[0] == "/todos" else user
-    part = {next(iter(body)): "b"}
-    for nth, path in enumerate(paths):
-        keyed = {"Idempotency-Key": f"{nth}"}
-        created = await superuser.post(path, json=body, headers=keyed)
-        assert_first(created)
-        assert created.headers["location"].startswith(path.rstrip("/"))
-        number, changing = created.json()["id"], {"Idempotency-Key": f"{nth}-changing"}
-        changed = await superuser.patch(f"{path.rstrip('/')}/{number}", json=part, headers=changing)
-        assert_first(changed)
-        for other in paths:
-            assert_again(await superuser.post(other, json=body, headers=keyed), created)
-            one = f"{other.rstrip('/')}/{number}"
-            assert_again(await superuser.patch(one, json=part, headers=changing), changed)
-            assert_again(await superuser.patch(f"{one}/", json=part, headers=changing), changed)
-        assert (await superuser.delete(created.headers["location"])).status_code == 204
-
-
 @each(CREATING)
 async def test_what_was_stored_is_answered_also_when_it_is_gone(
     app: FastAPI, writer: AsyncClient, way: Way
@@ -300,17 +258,6 @@ async def test_what_was_stored_is_answered_also_when_it_is_gone(
     assert_again(await request.by(writer, "k"), first)
     assert (await writer.get(first.headers["location"])).status_code == 404
     assert await all_rows(app) == gone
-
-
-async def test_a_restored_todo_is_not_restored_twice(client: AsyncClient) -> None:
-    await client.post("/todos", json={"content": "a"})
-    await client.delete("/todos/1")
-
-    first = await client.post("/todos/1/restore", headers={"Idempotency-Key": "k"})
-    await client.delete("/todos/1")
-
-    assert_again(await client.post("/todos/1/restore", headers={"Idempotency-Key": "k"}), first)
-    assert (await client.get("/todos/1")).status_code == 404
 
 
 async def test_the_table_tells_neither_the_key_nor_the_password_nor_what_the_body_was(

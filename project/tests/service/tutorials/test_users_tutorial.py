@@ -373,9 +373,9 @@ def test_the_settings_are_called_as_in_the_tutorial(name: str) -> None:
 async def test_each_test_is_a_clean_slate_although_handlers_commit(
     app: FastAPI, client: AsyncClient, session: AsyncSession, nth: str
 ) -> None:
-    assert (await client.get("/todos")).json() == {"count": 0, "items": []}
-    created = await client.post("/todos", json={"content": nth})
-    seen = await (await session.connection()).execute(text("SELECT id, content FROM todo"))
+    assert (await client.get("/songs")).json() == []
+    created = await client.post("/songs", json={"name": nth, "artist": "a"})
+    seen = await (await session.connection()).execute(text("SELECT id, name FROM song"))
     assert [tuple(row) for row in seen] == [(1, nth)]  # the session sees what is committed
 
     header = await sign_in(app)

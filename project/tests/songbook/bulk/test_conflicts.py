@@ -16,9 +16,6 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.main import create_app
-from app.resources.cities import City
-from app.settings import Settings
 from songbook.auth.permissions import PUBLIC
 from songbook.bulk.imports import imports_of
 from songbook.http.media_types import CSV, NDJSON
@@ -26,17 +23,19 @@ from songbook.http.routing import Router
 from songbook.models.bases import Fields, Record, SoftDelete, Timestamps
 from songbook.models.fields import Characters, Flag, Text, Whole
 from songbook.models.tables import table_of
+from tests.samples.resources.towns import Town
 from tests.support.asserts import assert_problem
-from tests.support.bulk import counts, refusals, report_of, send_rows, written
 from tests.support.databases import spelled, waiting
+from tests.support.reports import counts, refusals, report_of, send_rows, written
+from tests.support.services import SAMPLES
 
-CITIES = b"name,population\nOslo,700000\nRome,2800000\n"
-Cities = list[tuple[str, int]]
+TOWNS = b"name,population\nOslo,700000\nRome,2800000\n"
+Towns = list[tuple[str, int]]
 
 
-async def cities(session: AsyncSession) -> list[tuple[Any, ...]]:
-    """Return the names, the populations and the versions of the stored cities, oldest first."""
-    table = table_of(City)
+async def towns(session: AsyncSession) -> list[tuple[Any, ...]]:
+    """Return the names, the populations and the versions of the stored towns, oldest first."""
+    table = table_of(Town)
     connection = await session.connection()
     columns = (table.c.name, table.c.population, table.c.version)
     rows = [tuple(row) for row in await connection.execute(select(*columns).order_by(table.c.id))]
@@ -47,7 +46,7 @@ async def cities(session: AsyncSession) -> list[tuple[Any, ...]]:
 async def test_a_duplicate_is_told_by_its_line_and_nothing_is_stored(
     client: AsyncClient, session: AsyncSession
 ) -> None:
-    await send_rows(client, CITIES, path="/cities")
+    await send_rows(client, TOWNS, path="/towns")
     again = b'name,population\n"a\nb",1\n\nc,2\n"Ro\xc3\xa9\n",3\nRome,4\n'
     within = b"population,name\n1,a\n2,b\n\n3,a\n"
     lines = b'{"name":"a","population":1}\n\n{"population":3,"name":"Oslo"}\n'
@@ -58,14 +57,14 @@ async def test_a_duplicate_is_told_by_its_line_and_nothing_is_stored(
         (lines, NDJSON, 3, 2),
     ):
         for query in ("", "?dry_run=true", "?on_error=skip", "?on_conflict=abort"):
-            answer = await send_rows(client, content, query, path="/cities", kind=kind)
+            answer = await send_rows(client, content, query, path="/towns", kind=kind)
             problem = assert_problem(answer, 409, "conflict")
             [error] = problem["errors"]
             assert (error["pointer"], error["type"]) == ("/name", "unique")
-            assert problem["detail"].startswith(f"Line {line}: The city is already stored")
+            assert problem["detail"].startswith(f"Line {line}: The town is already stored")
             assert counts(problem["report"]) == (read, 0, 0, 1)
             assert refusals(problem["report"]) == [(line, "/name", "unique")]
-    assert await cities(session) == [("Oslo", 700_000, 1), ("Rome", 2_800_000, 1)]
+    assert await towns(session) == [("Oslo", 700_000, 1), ("Rome", 2_800_000, 1)]
 
 
 async def test_a_duplicate_behind_rows_that_do_not_fit_is_told_by_its_own_line(
@@ -74,7 +73,7 @@ async def test_a_duplicate_behind_rows_that_do_not_fit_is_told_by_its_own_line(
     rows = [*({"name": "", "population": 1} for _ in range(3)), {"name": "Oslo", "population": 1}]
     content = written([*rows * 2], CSV)
 
-    answer = await send_rows(client, content, "?on_error=skip", path="/cities")
+    answer = await send_rows(client, content, "?on_error=skip", path="/towns")
 
     report = report_of(answer, 409)
     assert counts(report) == (8, 0, 0, 7)
@@ -82,9 +81,9 @@ async def test_a_duplicate_behind_rows_that_do_not_fit_is_told_by_its_own_line(
 
 
 async def test_a_text_that_is_stripped_is_a_duplicate(client: AsyncClient) -> None:
-    await send_rows(client, CITIES, path="/cities")
+    await send_rows(client, TOWNS, path="/towns")
 
-    answer = await send_rows(client, b"name,population\n Oslo ,1\n", path="/cities")
+    answer = await send_rows(client, b"name,population\n Oslo ,1\n", path="/towns")
 
     assert_problem(answer, 409, "conflict")
 
@@ -92,33 +91,33 @@ async def test_a_text_that_is_stripped_is_a_duplicate(client: AsyncClient) -> No
 async def test_what_is_there_already_is_skipped_on_request(
     client: AsyncClient, session: AsyncSession
 ) -> None:
-    await send_rows(client, CITIES, path="/cities")
+    await send_rows(client, TOWNS, path="/towns")
     content = b"name,population\nRome,1\nLima,2\nOslo,3\nLima,4\n"
 
-    tried = await send_rows(client, content, "?on_conflict=skip&dry_run=true", path="/cities")
-    report = report_of(await send_rows(client, content, "?on_conflict=skip", path="/cities"))
-    again = report_of(await send_rows(client, content, "?on_conflict=skip", path="/cities"), 200)
+    tried = await send_rows(client, content, "?on_conflict=skip&dry_run=true", path="/towns")
+    report = report_of(await send_rows(client, content, "?on_conflict=skip", path="/towns"))
+    again = report_of(await send_rows(client, content, "?on_conflict=skip", path="/towns"), 200)
 
     assert counts(report_of(tried, 200)) == counts(report) == (4, 1, 3, 0)
     assert counts(again) == (4, 0, 4, 0)
-    assert await cities(session) == [("Oslo", 700_000, 1), ("Rome", 2_800_000, 1), ("Lima", 2, 1)]
+    assert await towns(session) == [("Oslo", 700_000, 1), ("Rome", 2_800_000, 1), ("Lima", 2, 1)]
 
 
 async def test_what_is_there_already_is_replaced_on_request(
     client: AsyncClient, session: AsyncSession
 ) -> None:
-    await send_rows(client, CITIES, path="/cities")
-    tags = [(await client.get(f"/cities/{number}")).headers["etag"] for number in (1, 2)]
+    await send_rows(client, TOWNS, path="/towns")
+    tags = [(await client.get(f"/towns/{number}")).headers["etag"] for number in (1, 2)]
     content = b"name,population\nRome,2800000\nLima,2\nOslo,3\nLima,4\nOslo,5\n"
 
-    tried = await send_rows(client, content, "?on_conflict=update&dry_run=true", path="/cities")
-    report = report_of(await send_rows(client, content, "?on_conflict=update", path="/cities"))
-    again = report_of(await send_rows(client, content, "?on_conflict=update", path="/cities"), 200)
+    tried = await send_rows(client, content, "?on_conflict=update&dry_run=true", path="/towns")
+    report = report_of(await send_rows(client, content, "?on_conflict=update", path="/towns"))
+    again = report_of(await send_rows(client, content, "?on_conflict=update", path="/towns"), 200)
 
     assert counts(report_of(tried, 200)) == counts(report) == (5, 2, 3, 0)
     assert counts(again) == (5, 0, 5, 0)
-    assert await cities(session) == [("Oslo", 5, 2), ("Rome", 2_800_000, 1), ("Lima", 4, 1)]
-    now = [(await client.get(f"/cities/{number}")).headers["etag"] for number in (1, 2)]
+    assert await towns(session) == [("Oslo", 5, 2), ("Rome", 2_800_000, 1), ("Lima", 4, 1)]
+    now = [(await client.get(f"/towns/{number}")).headers["etag"] for number in (1, 2)]
     assert (now[0] != tags[0], now[1] == tags[1]) == (True, True)
 
 
@@ -134,18 +133,18 @@ async def test_skipping_keeps_the_first_and_replacing_the_last(
     client: AsyncClient,
     session: AsyncSession,
     before: dict[str, int],
-    rows: Cities,
+    rows: Towns,
     on_conflict: str,
 ) -> None:
     connection = await session.connection()
-    await connection.execute(delete(table_of(City)))
+    await connection.execute(delete(table_of(Town)))
     for name, population in before.items():
-        await connection.execute(insert(table_of(City)).values(name=name, population=population))
+        await connection.execute(insert(table_of(Town)).values(name=name, population=population))
     await session.commit()
     content = [{"name": name, "population": population} for name, population in rows]
 
     query = f"?on_conflict={on_conflict}"
-    answer = await send_rows(client, written(content, NDJSON), query, path="/cities", kind=NDJSON)
+    answer = await send_rows(client, written(content, NDJSON), query, path="/towns", kind=NDJSON)
 
     wanted = dict(rows) if on_conflict == "update" else dict(reversed(rows))
     wanted = wanted if on_conflict == "update" else wanted | before
@@ -154,7 +153,7 @@ async def test_skipping_keeps_the_first_and_replacing_the_last(
         name: (population, 2 if name in before and name in changed else 1)
         for name, population in {**before, **wanted}.items()
     }
-    assert {name: rest for name, *rest in await cities(session)} == {
+    assert {name: rest for name, *rest in await towns(session)} == {
         name: [*rest] for name, rest in expected.items()
     }
     report = report_of(answer, 201 if changed else 200)
@@ -164,11 +163,11 @@ async def test_skipping_keeps_the_first_and_replacing_the_last(
 async def test_rows_that_do_not_fit_and_rows_that_are_there_are_counted_apart(
     client: AsyncClient,
 ) -> None:
-    await send_rows(client, CITIES, path="/cities")
+    await send_rows(client, TOWNS, path="/towns")
     content = b"name,population\nOslo,x\nOslo,1\nLima,2\n"
 
     report = report_of(
-        await send_rows(client, content, "?on_conflict=skip&on_error=skip", path="/cities")
+        await send_rows(client, content, "?on_conflict=skip&on_error=skip", path="/towns")
     )
 
     assert counts(report) == (3, 1, 1, 1)
@@ -183,10 +182,10 @@ async def test_of_imports_of_the_same_at_once_one_is_stored(
         for turn in range(6)
     ]
 
-    answers = await asyncio.gather(*(send_rows(client, file, path="/cities") for file in files))
+    answers = await asyncio.gather(*(send_rows(client, file, path="/towns") for file in files))
 
     assert sorted(answer.status_code for answer in answers) == [201, *[409] * 5]
-    rows = await cities(session)
+    rows = await towns(session)
     [winner] = [turn for turn, answer in enumerate(answers) if answer.status_code == 201]
     assert rows == [(f"c{name}", winner, 1) for name in range(200)]
 
@@ -202,11 +201,11 @@ async def test_imports_at_once_that_mind_each_other_are_all_stored(
 
     query = f"?on_conflict={on_conflict}"
     answers = await asyncio.gather(
-        *(send_rows(client, file, query, path="/cities") for file in files)
+        *(send_rows(client, file, query, path="/towns") for file in files)
     )
 
     reports = [report_of(answer, answer.status_code) for answer in answers]
-    rows = await cities(session)
+    rows = await towns(session)
     assert [name for name, _, _ in rows] == [f"c{name}" for name in range(200)]
     assert len({population for _, population, _ in rows}) == 1, "one was stored in part"
     assert {version for _, _, version in rows} == {1 if on_conflict == "skip" else 6}
@@ -225,14 +224,14 @@ async def test_of_imports_that_lock_each_other_out_none_is_stored_in_part(
 
     query = "?on_conflict=update"
     answers = await asyncio.gather(
-        *(send_rows(client, file, query, path="/cities") for file in files)
+        *(send_rows(client, file, query, path="/towns") for file in files)
     )
 
     stored = [answer for answer in answers if answer.status_code == 201]
     assert stored
     for answer in answers:
         assert answer in stored or assert_problem(answer, 503, "unavailable")
-    rows = await cities(session)
+    rows = await towns(session)
     assert sorted(name for name, _, _ in rows) == sorted(names)
     assert len({population for _, population, _ in rows}) == 1
     assert {version for _, _, version in rows} == {len(stored)}
@@ -242,15 +241,15 @@ async def test_an_import_waits_for_who_stores_the_same(
     client: AsyncClient, session: AsyncSession, app: FastAPI
 ) -> None:
     connection = await session.connection()
-    await connection.execute(insert(table_of(City)).values(name="Oslo", population=1))
+    await connection.execute(insert(table_of(Town)).values(name="Oslo", population=1))
 
-    sending = asyncio.create_task(send_rows(client, CITIES, "?on_conflict=update", path="/cities"))
+    sending = asyncio.create_task(send_rows(client, TOWNS, "?on_conflict=update", path="/towns"))
     async with app.state.database.engine.connect() as other:
         await waiting(other, 1)
     await session.commit()
 
     assert counts(report_of(await sending)) == (2, 2, 0, 0)
-    assert await cities(session) == [("Oslo", 700_000, 2), ("Rome", 2_800_000, 1)]
+    assert await towns(session) == [("Oslo", 700_000, 2), ("Rome", 2_800_000, 1)]
 
 
 class Apart(SQLModel, registry=registry()):
@@ -286,7 +285,7 @@ async def albums(app: FastAPI, database_url: URL) -> AsyncIterator[AsyncClient]:
 
     async with app.state.database.engine.begin() as connection:
         await connection.run_sync(Apart.metadata.create_all)
-    other = create_app(Settings(database_url=spelled(database_url)))
+    other = SAMPLES.app(database_url=spelled(database_url))
     other.router.routes.extend(router.routes)
     async with (
         other.router.lifespan_context(other),

@@ -1,0 +1,56 @@
+"""A service without some of the resources that it came with: the rest of the tests hold for it."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+
+from tests.support.copies import copied_repository
+from tests.support.databases import spelled
+from tests.support.marks import slow
+
+pytestmark = pytest.mark.processes
+
+REMOVED = ("cities", "todos")
+
+
+@slow
+@pytest.mark.timeout(600)
+def test_a_copy_without_cities_and_todos_passes_its_tests(tmp_path: Path, scratch_url: URL) -> None:
+    """The tests of processes, and those that take long, are left to a run by hand."""
+    copy = copied_repository(tmp_path)
+    project = copy / "project"
+    environment = {name: text for name, text in os.environ.items() if "PYTEST" not in name} | {
+        "DATABASE_URL": spelled(scratch_url),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "SLOW_TESTS": "0",
+    }
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", *command],
+            cwd=project,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE if command[0] != "pytest" else subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + (done.stderr or "")
+        return done.stdout
+
+    run("alembic", "upgrade", "head")
+    for name in REMOVED:
+        (project / "app" / "resources" / f"{name}.py").unlink()
+    run("alembic", "revision", "--autogenerate", "-m", "drop cities and todos")
+    (copy / "docs" / "openapi.json").write_text(run("app", "openapi"))
+
+    tested = run("pytest", "-q", "-p", "no:cacheprovider", "-m", "not processes and not long")
+
+    for name in REMOVED:
+        assert f"there are no {name} in this service" in tested
+    assert int(re.findall(r"([0-9]+) passed", tested)[-1]) > 1500
