@@ -202,20 +202,34 @@ def test_development_mounts_what_the_image_was_made_of_and_writes_migrations_alo
 @pytest.mark.parametrize("owner", [0, 1000])
 def test_python_becomes_the_owner_of_the_clone(tmp_path: Path, owner: int) -> None:
     os.chown(tmp_path, owner, owner)
-    place = {"PYTHONPATH": str(SITECUSTOMIZE.parent), "RUN_AS_OWNER_OF": str(tmp_path)}
     tell = "import os; print(os.getresuid(), os.getresgid(), os.getgroups())"
-    said = run(sys.executable, "-c", tell, env={**os.environ, **place})
+    said = run(sys.executable, "-c", tell, env=of_a_clone(tmp_path))
     if owner:
         assert said == f"{(owner,) * 3} {(owner,) * 3} []\n"
     else:
         assert said.startswith(f"{(0, 0, 0)} ")
 
 
-def is_compose_there() -> bool:
-    if not shutil.which(COMPOSE[0]):
-        return False
-    version = [*COMPOSE, "version"]
-    return not subprocess.run(version, capture_output=True, check=False).returncode
+@pytest.mark.processes
+def test_python_does_not_go_on_as_root_where_it_cannot_become_the_owner(tmp_path: Path) -> None:
+    """Python reports what a module of this name raises, and goes on; SystemExit ends it."""
+    ended = subprocess.run(
+        [sys.executable, "-c", "print('root')"],
+        env=of_a_clone(tmp_path / "missing"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert ended.stdout == ""
+    assert "songbook: cannot become the owner of the clone: " in ended.stderr
+
+
+def of_a_clone(folder: Path) -> dict[str, str]:
+    """Return the environment of a development container, in which nothing measures coverage."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith("COVERAGE_")}
+    return {**kept, "PYTHONPATH": str(SITECUSTOMIZE.parent), "RUN_AS_OWNER_OF": str(folder)}
 
 
 def composed(form: tuple[str, ...], folder: Path, **given: str) -> dict[str, Any]:

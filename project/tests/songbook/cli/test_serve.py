@@ -187,6 +187,13 @@ print(sorted(watched & {*sys.modules}))
     assert loaded == "['songbook.db.connect']\n"
 
 
+def test_a_service_that_reloads_is_one_process(command: Command) -> None:
+    outcome = command("serve", "--reload", "--workers", "4", DATABASE_URL=NOWHERE)
+
+    assert outcome.code == 1
+    assert outcome.told == ["samples: --reload serves in one process: leave out --workers."]
+
+
 def test_a_setting_that_does_not_fit_is_one_line(command: Command, tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
 

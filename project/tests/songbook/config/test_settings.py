@@ -315,6 +315,20 @@ def test_a_file_of_variables_is_read_as_it_stands(
     assert settings.model_dump() == {**DEFAULTS, "shelf_name": settings.shelf_name}
 
 
+def test_a_service_without_files_for_environments_names_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a file that is missing, production would open the writes without a word."""
+    monkeypatch.setattr(Settings, "directory", tmp_path)
+
+    assert Settings.load().environment == "dev"
+    for environment in ("dev", "prod"):
+        monkeypatch.setenv("ENVIRONMENT", environment)
+        path = tmp_path / "config" / f"{environment}.env"
+        reason = "which cannot be read (No such file or directory)."
+        assert refusal() == f"ENVIRONMENT asks for {path}, {reason}"
+
+
 def test_a_file_of_variables_that_cannot_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
