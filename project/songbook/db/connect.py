@@ -49,7 +49,7 @@ async def opened_database(url: URL, **options: Any) -> AsyncIterator[Database]:
     try:
         yield db
     except asyncpg.UndefinedTableError:
-        raise StartError("the table is not there yet: run alembic upgrade head.") from None
+        raise StartError("the table is not there yet: run the command migrate.") from None
     finally:
         await db.close()
 

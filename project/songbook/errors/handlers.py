@@ -106,7 +106,7 @@ def _of_status(error: HTTPException) -> Problem:
 def _hint(error: Exception) -> str:
     """Say what to do about a table or a column that is not there."""
     state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)
-    return ": run alembic upgrade head" if state in _NOT_MIGRATED else ""
+    return ": run the command migrate" if state in _NOT_MIGRATED else ""
 
 
 async def handle(request: Request, error: Exception) -> Response:

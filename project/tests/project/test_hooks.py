@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.paths import PROJECT
+from tests.support.paths import ROOT
 
-ROOT = PROJECT.parent
 pytestmark = [
     pytest.mark.processes,
     pytest.mark.timeout(180),  # nine programs, of which a busy machine makes long ones

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped] # the stubs would be for this file alone
 
-from tests.support.paths import PROJECT
+from tests.support.paths import PROJECT, ROOT
 
-ROOT = PROJECT.parent
 MAKEFILE = (ROOT / "Makefile").read_text()
 TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 WORKFLOW: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
@@ -91,8 +90,13 @@ def test_dependabot_looks_where_something_is_pinned() -> None:
         (each["package-ecosystem"], each["directory"].strip("/")) for each in watched["updates"]
     }
 
-    assert places == {("pip", "project"), ("github-actions", ""), ("docker", "project")}
-    assert (PROJECT / "requirements.txt").is_file()
+    assert places == {
+        *(("pip", "project"), ("pip", "bench/peers"), ("npm", "bench/peers")),
+        *(("docker", "project"), ("docker-compose", ""), ("github-actions", "")),
+    }
+    for place in ("project/requirements.txt", "bench/peers/requirements.txt"):
+        assert (ROOT / place).is_file()
+    assert (ROOT / "bench/peers/package.json").is_file()
     assert (PROJECT / "Dockerfile").is_file()
 
 

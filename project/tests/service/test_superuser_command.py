@@ -78,7 +78,7 @@ def test_without_its_table_a_superuser_is_told_to_migrate_first(
 ) -> None:
     refused = create("ada", "ada@example.org", url=scratch_url)
 
-    assert refused.told == ["songbook: the table is not there yet: run alembic upgrade head."]
+    assert refused.told == ["songbook: the table is not there yet: run the command migrate."]
 
 
 def test_users_are_not_imported_because_a_file_has_no_hashes(

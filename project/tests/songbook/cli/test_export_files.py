@@ -191,7 +191,7 @@ def test_a_database_that_is_away_or_not_migrated_leaves_no_file(
         ("postgresql://me@127.0.0.1:1/songbook", "no PostgreSQL answers at 127.0.0.1:1"),
         (
             spelled(scratch_url),
-            "the table is not there yet: run alembic upgrade head.",
+            "the table is not there yet: run the command migrate.",
         ),
     ):
         outcome = export("books", tmp_path / "books.csv", DATABASE_URL=url)

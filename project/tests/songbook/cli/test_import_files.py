@@ -397,7 +397,7 @@ def test_a_database_that_was_not_migrated_is_told_how(load: Load, scratch_url: U
 
     assert outcome.code == 1
     assert len(outcome.told) == 1
-    assert "alembic upgrade head" in outcome.told[0]
+    assert "run the command migrate" in outcome.told[0]
 
 
 def test_the_progress_is_for_the_eyes_and_the_report_for_the_pipe(

@@ -35,7 +35,7 @@ def test_a_purge_without_its_table_says_to_migrate_first(
 ) -> None:
     refused = command("purge", DATABASE_URL=spelled(scratch_url))
 
-    assert refused.told == ["samples: the table is not there yet: run alembic upgrade head."]
+    assert refused.told == ["samples: the table is not there yet: run the command migrate."]
 
 
 @pytest.mark.parametrize("days", ["-1", "36501", "9" * 30])
