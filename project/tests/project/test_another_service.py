@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from tests.support.databases import spelled
+from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import Service, ended_at_last
 
@@ -124,6 +125,7 @@ def test_the_library_alone_serves_another_service(another: Path, scratch_url: UR
     assert_serves(another, scratch_url)
 
 
+@slow
 def test_a_wheel_of_the_library_serves_another_service(
     another: Path, installed: Path, scratch_url: URL
 ) -> None:

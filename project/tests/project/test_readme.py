@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.marks import slow
 from tests.support.paths import ROOT
 
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")})
 
 
+@slow
 @pytest.mark.processes
 def test_the_session_in_the_readme_is_what_the_service_answers() -> None:
     for name in ("cities", "todos"):

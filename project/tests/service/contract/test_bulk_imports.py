@@ -24,6 +24,8 @@ from tests.support.resources import Resource
 from tests.support.strategies import without_repetition
 from tests.support.texts import NAUGHTY
 
+pytestmark = pytest.mark.long
+
 FAULTY = (
     b"name,artist,year\r\n"
     b"Hurt,Johnny Cash,2002\r\n"

@@ -36,6 +36,8 @@ from tests.support.songs import FILTERS, ORDERS, SOME_SONGS, Filter, Row, in_ord
 from tests.support.stored import array_of, replace_rows, stored_rows
 from tests.support.strategies import ROWS, as_indexed, bodies, is_unique
 
+pytestmark = pytest.mark.long
+
 JSON = "application/json"
 SOFT_DELETED = [each for each in RESOURCES if "deleted_at" in table_of(each.table).c]
 

@@ -14,6 +14,8 @@ from tests.support.replays import assert_again, assert_first, was_replayed
 from tests.support.resources import Resource
 from tests.support.ways import BULK, ROWS, SINGLE, Sent, Way, each
 
+pytestmark = pytest.mark.long
+
 KEY = {"Idempotency-Key": "k"}
 Attempt = tuple[Sent, dict[str, str]]
 

@@ -16,6 +16,8 @@ from songbook.errors.problems import Problem
 from tests.samples.resources.books import BookCreate
 from tests.samples.resources.notes import NoteCreate
 
+pytestmark = pytest.mark.long
+
 LONGEST = 1024
 HEADER = "name,author,year\n"
 

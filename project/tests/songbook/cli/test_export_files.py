@@ -17,6 +17,8 @@ from tests.support.paths import PROJECT
 from tests.support.processes import Outcome
 from tests.support.services import SAMPLES
 
+pytestmark = pytest.mark.long
+
 BOOKS = (
     "INSERT INTO book (name, author, year) VALUES ('Hurt', 'Johnny Cash', 2002),"
     " ('a\nb', '\"Beck\", é 🎸', NULL), ('=1', 'c', 1994)"

@@ -20,6 +20,8 @@ from tests.support.processes import Outcome
 from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
 
+pytestmark = pytest.mark.long
+
 HEADER = "name,author,year\n"
 TOWNS = "name,population\nOslo,700000\nRome,2800000\n"
 # A row of this name takes its time, amid the others.

@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL
 from tests.samples.settings import Settings
 from tests.support.copies import copied_samples
 from tests.support.databases import execute, has_server, spelled
+from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import NOWHERE, SECRET, Outcome, Service, ended_at_last, free_port
 from tests.support.services import SAMPLES
@@ -65,6 +66,7 @@ def test_the_first_start_needs_nothing_and_the_second_finds_the_data(tmp_path: P
     assert (folder / "server.log").read_text().count("starting PostgreSQL") == 2
 
 
+@slow
 def test_two_services_side_by_side_do_not_know_each_other(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     subprocess.run(["cp", "-Rp", str(folder), str(other)], check=True)

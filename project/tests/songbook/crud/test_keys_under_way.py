@@ -51,6 +51,8 @@ from tests.support.triggers import (
     holding_writes,
 )
 
+pytestmark = pytest.mark.long
+
 Command = Callable[..., Outcome]
 BOOK = {"name": "a", "author": "b"}
 KEY = {"Idempotency-Key": "k"}

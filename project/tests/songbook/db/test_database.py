@@ -31,6 +31,8 @@ from tests.support.databases import (
 from tests.support.services import SAMPLES
 from tests.support.triggers import FUNCTION, TRIGGER, fail_attempts
 
+pytestmark = pytest.mark.long
+
 Asked = asyncio.Task[asyncpg.Record | None]
 
 BOOK = {"name": "a", "author": "b"}

@@ -133,6 +133,7 @@ async def test_a_unique_value_is_taken_once_among_the_rows_that_are_there(
     assert refused.value.constraint_name == index
 
 
+@pytest.mark.long
 @taken
 async def test_the_unique_value_of_a_deleted_row_can_be_taken_again_and_again(
     shelves: Shelves, same: dict[str, Any], index: str

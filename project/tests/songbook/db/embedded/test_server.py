@@ -22,6 +22,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.support.databases import has_server
+from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.waiting import wait_until
 
@@ -272,6 +273,7 @@ def test_the_last_user_of_a_dead_server_signals_nobody_else(folder: Path) -> Non
         end(user)
 
 
+@slow
 def test_a_cluster_half_made_by_a_killed_process_never_counts(new_folder: Path) -> None:
     user = launch(new_folder)
     wait_until(lambda: [*new_folder.glob("cluster.new/global")])
@@ -283,6 +285,7 @@ def test_a_cluster_half_made_by_a_killed_process_never_counts(new_folder: Path) 
         assert [path.name for path in new_folder.glob("cluster*")] == ["cluster"]
 
 
+@slow
 def test_eight_processes_at_once_share_one_server(new_folder: Path) -> None:
     users = [launch(new_folder) for _ in range(8)]
 
@@ -294,6 +297,7 @@ def test_eight_processes_at_once_share_one_server(new_folder: Path) -> None:
     assert (new_folder / "server.log").read_text().count("starting PostgreSQL") == 1
 
 
+@slow
 def test_two_folders_have_two_servers_even_if_one_is_a_copy(folder: Path, place: Path) -> None:
     copy = copied(folder, place / "copy")
     with using(folder) as url:
@@ -346,6 +350,7 @@ def test_ctrl_c_stops_the_server_by_way_of_its_last_user_only(folder: Path) -> N
     assert not has_server(folder)
 
 
+@slow
 def test_a_path_too_long_or_too_odd_for_a_socket_has_it_in_a_private_place(
     folder: Path, place: Path
 ) -> None:
@@ -479,6 +484,7 @@ def test_a_full_disk_is_named_and_nothing_half_made_remains(place: Path, size: s
         assert not [*folder.glob("cluster*")]
 
 
+@slow
 @as_root
 def test_a_disk_that_filled_up_later_is_named_too(folder: Path, place: Path) -> None:
     with small_disk(place / "disk", "80m") as disk:
@@ -507,6 +513,7 @@ def small_disk(place: Path, size: str) -> Iterator[Path]:
         subprocess.run(["umount", str(place)], check=True)
 
 
+@slow
 @as_root
 def test_root_opens_exactly_the_folders_it_names_and_only_for_search(place: Path) -> None:
     private = place / "private"
@@ -547,6 +554,7 @@ def test_an_owner_without_a_name_is_refused(place: Path) -> None:
     assert "DATABASE_URL" in sentence
 
 
+@slow
 @as_root
 def test_root_leaves_an_ordinary_users_folder_to_him(
     folder: Path, ordinary: tuple[Path, int]
