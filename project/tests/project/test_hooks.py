@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.marks import slow
 from tests.support.paths import ROOT
 
 pytestmark = [
@@ -78,6 +79,7 @@ def test_the_hooks_pass_in_a_clean_clone_and_change_nothing(clone: Path) -> None
     assert git(clone, "diff") == ""
 
 
+@slow
 def test_every_hook_finds_what_it_is_there_for(clone: Path) -> None:
     for name, content in FAULTS.values():
         (clone / name).write_text(content)

@@ -29,6 +29,7 @@ from sqlmodel import SQLModel
 from app.main import create_app
 from app.settings import Settings
 from tests.support.databases import execute, spelled
+from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import Outcome
 
@@ -300,6 +301,7 @@ def test_a_revision_that_was_interrupted_can_be_run_again(
         assert execute(scratch_url, broken) == []
 
 
+@slow
 def test_a_migration_gives_up_when_a_lock_is_not_to_be_had(
     alembic: Alembic, scratch_url: URL, command: Callable[..., Outcome]
 ) -> None:
@@ -317,6 +319,7 @@ def test_a_migration_gives_up_when_a_lock_is_not_to_be_had(
     alembic("check")
 
 
+@slow
 def test_of_two_migrators_at_once_one_waits_for_the_other(
     alembic: Alembic, scratch_url: URL
 ) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from tests.support.copies import ASK, copied_project
 from tests.support.databases import execute, spelled
+from tests.support.marks import slow
 
 pytestmark = pytest.mark.processes
 
@@ -98,6 +99,7 @@ def test_a_line_makes_a_number_in_the_table_the_bodies_the_filters_and_the_docum
         execute(scratch_url, "UPDATE song SET tempo = 19")
 
 
+@slow
 def test_a_line_makes_a_text_that_is_searched_too(tmp_path: Path, scratch_url: URL) -> None:
     copy = Copy(tmp_path, "    genre: Text | None = None\n", scratch_url)
 

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 
 from tests.support.copies import copied_project
 from tests.support.databases import spelled
+from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import NOWHERE, Service, ended_at_last
 
@@ -33,6 +34,7 @@ def test_the_script_migrates_serves_and_hands_the_signals_on(scratch_url: URL) -
     assert service.is_gone()
 
 
+@slow
 def test_the_script_takes_the_python_that_has_the_packages(tmp_path: Path) -> None:
     project, bare = copied_project(tmp_path), tmp_path / "bin"
     bare.mkdir()

@@ -465,6 +465,7 @@ def ask(client: httpx.Client, name: str, password: str = PASSWORD, **headers: st
     return client.post(TOKEN, data=form, headers=headers)
 
 
+@slow
 @pytest.mark.processes
 def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_url: URL) -> None:
     add_members(migrated_url, "jane", "joe", "jim")

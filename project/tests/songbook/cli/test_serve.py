@@ -350,6 +350,7 @@ def test_migrating_needs_no_secret_of_tokens(command: Command, migrated_url: URL
     assert command("migrate", **given).code == 0
 
 
+@slow
 def test_without_a_secret_all_workers_sign_with_the_same_one() -> None:
     with SAMPLES.serving("--workers", "2", DATABASE_URL=NOWHERE) as service:
         tasks = Path(f"/proc/{service.process.pid}/task").glob("*/children")

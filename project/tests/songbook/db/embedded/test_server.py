@@ -220,6 +220,7 @@ def test_the_first_process_starts_the_server_and_the_last_one_stops_it(new_folde
     assert not (new_folder / "cluster" / "postmaster.pid").exists()
 
 
+@slow
 def test_data_survives_a_restart(folder: Path) -> None:
     with using(folder) as url:
         ask(url, "CREATE TABLE kept AS SELECT 'Helpless' AS name")
