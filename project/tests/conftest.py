@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.leaks",
     "tests.support.resources",
     "tests.support.samples",
+    "tests.support.settings",
     "tests.support.ways",
     "tests.support.wheels",
 ]

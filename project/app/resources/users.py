@@ -141,7 +141,7 @@ class _Profile(SignedIn):
 
 
 class _Account(_Profile):
-    """A superuser; another user is told no more than that he may not, and of others nothing."""
+    """A superuser; other users get 403, or 404 where profiles are private."""
 
     name = "account"
     refuses = (*ASKED, 403, 404)

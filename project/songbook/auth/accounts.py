@@ -43,7 +43,7 @@ class Accounts:
             raise TypeError(f"{model.__name__} is no table: declare it with table=True")
         if missing := [name for name in (*_COLUMNS, "username") if name not in table.c]:
             raise TypeError(f"{model.__name__} lacks {', '.join(missing)}, which accounts need")
-        self._table = table
+        self.table = table
 
     def find(self, by: LookupField, value: int | str, *, settled: bool = False) -> Query:
         """Read an account by a unique value, a text in any case.
@@ -51,14 +51,14 @@ class Accounts:
         Its row has also the time of the database's clock when it was read, as `now`. A `settled`
         one waits for a change that is on its way, so that what is read holds at that time.
         """
-        return _find(self._table, by, settled=settled).of({"value": value})
+        return _find(self.table, by, settled=settled).of({"value": value})
 
     def rehash(self, id: int, old: str, new: str) -> Query:
         """Store a better hash of the same password, unless there is another password meanwhile.
 
         Nothing changes that anyone sees, and no token ends.
         """
-        return _rehash(self._table).of({"id_": id, "old": old, "new": new})
+        return _rehash(self.table).of({"id_": id, "old": old, "new": new})
 
 
 @cache

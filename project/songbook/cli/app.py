@@ -46,7 +46,7 @@ class CommandLine(typer.Typer):
         try:
             return super().__call__(*arguments, **options)
         except StartError as error:
-            sys.exit(f"{self.service.title.lower()}: {error}")
+            sys.exit(self.service.message(error))
 
 
 def create_cli(
@@ -120,8 +120,8 @@ class Commands:
             except SilentError as error:
                 if migrate:
                     raise
-                told = f"{self.service.title.lower()}: {error}"
-                print(f"{told} Until then requests are answered 503.", file=sys.stderr)
+                text = f"{error} Until then requests are answered 503."
+                print(self.service.message(text), file=sys.stderr)
             self._announce(settings.host, port)
             serve(self.service.application, settings, port, reload=reload)
 

@@ -22,6 +22,10 @@ class Service:
 
     title: str
 
+    def message(self, text: object) -> str:
+        """Return a line of standard error, which begins with the name of the service."""
+        return f"{self.title.lower()}: {text}"
+
     def families(self) -> dict[str, Family]:
         """Return the classes of each resource by its name."""
         return {name: family(module) for name, module in self.resources().items()}

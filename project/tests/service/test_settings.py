@@ -2,7 +2,6 @@
 
 import ast
 import re
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal, get_args, get_origin
@@ -16,8 +15,8 @@ from songbook.config import StartError
 from songbook.config.listing import spelled
 from songbook.config.production import weakness
 from tests.support.paths import PROJECT, ROOT
+from tests.support.settings import SECRET_FIELDS, Write, forget_environment
 
-SECRET_FIELDS = {"database_url", "pg_password", "oauth_token_secret"}
 DEFAULTS = Settings.model_construct().model_dump()
 CONFIGS = sorted((PROJECT / "config").iterdir())
 DOCUMENTS = [
@@ -26,32 +25,11 @@ DOCUMENTS = [
     *(PROJECT.glob("config/*"), PROJECT.glob("*.sh")),
 ]
 
-Write = Callable[..., None]
-
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what the machine that runs the tests has set."""
-    names = [
-        *Settings.model_fields,
-        *Settings.aliases.values(),
-        *(f"{name}_file" for name in SECRET_FIELDS),
-    ]
-    for name in names:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Give what writes lines into a `.env`, the place between config/ and the environment."""
-    path = tmp_path / ".env"
-
-    def write(*lines: str) -> None:
-        path.write_text("".join(f"{line}\n" for line in lines))
-        monkeypatch.setenv("ENV_FILE", str(path))
-
-    return write
+    forget_environment(Settings, monkeypatch)
 
 
 def test_without_any_setting_the_service_is_private_and_brings_its_database() -> None:

@@ -112,7 +112,7 @@ async def sign_in(app: FastAPI, id: int = PRINCIPAL, *, is_superuser: bool = Tru
     """Store a user; return the Authorization header that says that he sends a request."""
     email, name = f"user{id}@example.org", f"user{id}"
     values = {"id": id, "email": email, "hashed_password": "none", "is_superuser": is_superuser}
-    table: Table = app.state.accounts._table  # noqa: SLF001 - a service tells it to nobody else
+    table: Table = app.state.accounts.table
     for column in table.c:  # what else an account has to have is a name
         if not column.nullable and column.server_default is None:
             values.setdefault(column.name, name)

@@ -1,7 +1,6 @@
 """The settings: where they come from, how they are spelled, and what they keep to themselves."""
 
 import secrets
-from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
@@ -18,37 +17,16 @@ from songbook.config.production import check_production, weakness
 from tests.samples.settings import Settings
 from tests.support.databases import execute
 from tests.support.services import SAMPLES
+from tests.support.settings import SECRET_FIELDS, Write, forget_environment
 
 SECRET = "hush-4711"
-SECRET_FIELDS = {"database_url", "pg_password", "oauth_token_secret"}
 DEFAULTS = Settings.model_construct().model_dump()
-
-Write = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away what the machine that runs the tests has set."""
-    names = [
-        *Settings.model_fields,
-        *Settings.aliases.values(),
-        *(f"{name}_file" for name in SECRET_FIELDS),
-    ]
-    for name in names:
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.upper(), raising=False)
-
-
-@pytest.fixture
-def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Give what writes lines into a `.env`, the place between config/ and the environment."""
-    path = tmp_path / ".env"
-
-    def write(*lines: str) -> None:
-        path.write_text("".join(f"{line}\n" for line in lines))
-        monkeypatch.setenv("ENV_FILE", str(path))
-
-    return write
+    forget_environment(Settings, monkeypatch)
 
 
 def refusal(**given: object) -> str:
