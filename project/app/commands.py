@@ -9,10 +9,9 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.engine import URL
 
-from app.resources.users import User, UserCreate, UserPublic, with_hash
+from app.resources.users import UserCreate, users, with_hash
 from app.settings import Settings
 from songbook.config import StartError
-from songbook.crud import created
 from songbook.db import check_database, located, opened_database
 from songbook.errors import problem_of, reasons_of
 
@@ -54,7 +53,7 @@ async def _store(url: URL, user: UserCreate) -> None:
     fields = await with_hash(user.model_dump())
     try:
         async with opened_database(url) as db:
-            await db.fetch(created(User, UserPublic, fields))
+            await db.fetch(users.insert(fields))
     except asyncpg.UniqueViolationError as error:
         problem = problem_of(error)
         taken = ", ".join(each.pointer.strip("/") for each in problem.errors)

@@ -34,7 +34,7 @@ async def read_index(request: Request) -> Index:
 
 def index_of(app: FastAPI, prefix: str) -> Index:
     """Return the index of a service under a prefix."""
-    settings: Settings = app.state.settings
+    settings: Settings = app.state.service.settings
     records = [path for path in app.openapi()["paths"] if path.endswith("/{id}")]
     return Index(
         name=settings.project_name,

@@ -15,11 +15,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from songbook.auth import Account, Accounts, current_user, get_logins
+from songbook.auth import Account, check_accounts, current_user, get_logins
 from songbook.config import Settings, check_production
 from songbook.db import Database, located
 from songbook.errors import Problem, handle
-from songbook.http import Front, Rule, add_alias
+from songbook.http import Dependency, Front, Permission, Route, ServiceState, add_alias
 from songbook.openapi import add_docs, describe
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -67,8 +67,11 @@ def create_app(
         exception_handlers=dict.fromkeys(_FAILURES, handle),
         **about,
     )
-    app.state.settings, app.state.accounts = settings, accounts and Accounts(accounts)
+    if accounts:
+        check_accounts(accounts)
+    app.state.service = ServiceState(settings, accounts)
     _add_routes(app, routers, aliases or {})
+    _check_routes(app.routes, app.state.service)
     return app
 
 
@@ -79,27 +82,33 @@ def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     for alias, path in aliases.items():
         add_alias(app, alias, path)
-    if app.state.accounts is None:
-        _check_without_accounts(app.routes, app.state.settings)
 
 
-def _check_without_accounts(routes: Iterable[BaseRoute], settings: Settings) -> None:
-    """Raise TypeError for a route that asks who sends a request."""
+def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
+    """Raise TypeError for a route that could not be answered."""
     for route in routes:
-        if isinstance(route, APIRoute) and _needs_accounts(route, settings):
+        if not isinstance(route, APIRoute):
+            continue
+        calls = [*_calls(route.dependant)]
+        if not isinstance(route, Route) and any(isinstance(call, Dependency) for call in calls):
+            raise TypeError(f"{route.path} has to be a route of a songbook.http.Router")
+        if service.accounts is None and _needs_accounts(route, calls, service.settings):
             raise TypeError(
                 f"{route.path} asks who sends a request: give create_app the table class of the"
                 " accounts, or leave out the permission and CLOSED_WRITES"
             )
 
 
-def _needs_accounts(route: APIRoute, settings: Settings) -> bool:
-    calls = [*_calls(route.dependant)]
-    rules = [call for call in calls if isinstance(call, Rule)]
+def _needs_accounts(route: APIRoute, calls: list[object], settings: Settings) -> bool:
+    permissions = [call for call in calls if isinstance(call, Permission)]
     return (
         current_user in calls
         or get_logins in calls
-        or any(rule.asks(method, settings) for rule in rules for method in route.methods or ())
+        or any(
+            permission.requires_user(method, settings)
+            for permission in permissions
+            for method in route.methods or ()
+        )
     )
 
 
@@ -113,9 +122,10 @@ def _calls(dependant: Dependant) -> Iterator[object]:
 @asynccontextmanager
 async def _lifespan(app: FastAPI, own: Lifespan | None) -> AsyncIterator[None]:
     """Keep the database open for as long as the service runs."""
-    settings: Settings = app.state.settings
+    service: ServiceState = app.state.service
+    settings = service.settings
     with located(settings) as url:
-        database = Database(
+        service.database = Database(
             url,
             pool_size=settings.pool_size,
             pool_timeout=settings.pool_timeout,
@@ -123,7 +133,6 @@ async def _lifespan(app: FastAPI, own: Lifespan | None) -> AsyncIterator[None]:
             bulk_seconds=settings.bulk_seconds,
             echo=settings.echo_sql,
         )
-        app.state.database = database
         # What was made so far stays. Without this the garbage collector looks through all of it
         # once or twice a second under load, 70 ms each time, in which no request is answered.
         gc.freeze()
@@ -131,4 +140,4 @@ async def _lifespan(app: FastAPI, own: Lifespan | None) -> AsyncIterator[None]:
             async with own(app) if own else nullcontext():
                 yield
         finally:
-            await database.close()
+            await service.database.close()

@@ -2,28 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Response
-from sqlmodel import Field
+from fastapi import Depends, Request, Response
+from sqlmodel import Field, col, select
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import (
-    Here,
-    IfMatch,
-    IfNoneMatch,
-    OnceDep,
-    WriteDep,
-    answer_changed,
-    answer_created,
-    answer_found,
-    answer_removed,
-    changed,
-    created,
-    found,
-    removed,
-)
-from songbook.http import DatabaseDep, Id, Router
-from songbook.lists import Page, Top, page_of, top_of
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.http import Router
+from songbook.lists import Page, json_rows, page_of, rows_response
 from songbook.models import Fields, Partial, Record, RecordPublic, Text, Whole
 
 router = Router(prefix="/cities", tags=["cities"], dependencies=[OPEN])
@@ -56,54 +42,58 @@ class CityPublic(CityBase, RecordPublic):
     """What a client is shown."""
 
 
-CitiesPage = Annotated[Page, Depends(page_of(City, CityPublic))]
-Biggest = Annotated[Top, Depends(top_of(City, CityBase, "-population", rows=20))]
+cities = Records(City, CityPublic)
+CitiesPage = Annotated[Page, Depends(page_of(cities))]
 
-IMPORTS = imports_of(City, CityCreate)
+BIGGEST = json_rows(
+    select(City.name, City.population)
+    .order_by(col(City.population).desc(), col(City.id).desc())
+    .limit(20)
+)
 
 
 @router.get("", response_model=list[CityPublic])
-async def list_cities(page: CitiesPage, db: DatabaseDep) -> Response:
+async def list_cities(page: CitiesPage, db: ReadDep) -> Response:
     """List cities, a page at a time."""
-    return await page.answer(db)
+    return await page.response(db)
 
 
 @router.get("/biggest", response_model=list[CityBase])
-async def list_biggest_cities(top: Biggest, db: DatabaseDep) -> Response:
+async def list_biggest_cities(if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """List the twenty cities with the largest population."""
-    return top.answer(await db.fetch(top.query))
+    return rows_response(await db.fetch(BIGGEST.of({})), if_none_match)
 
 
-@router.post("", response_model=CityPublic, status_code=201, dependencies=[IMPORTS])
-async def create_city(body: CityCreate, here: Here, db: OnceDep) -> Response:
+@router.post("", response_model=CityPublic, status_code=201, bulk=imports_of(cities, CityCreate))
+async def create_city(body: CityCreate, request: Request, db: WriteDep) -> Response:
     """Create a city."""
-    row = await db.fetch(created(City, CityPublic, body.model_dump()))
-    return answer_created(row, CityPublic, here)
+    row = await db.fetch(cities.insert(body.model_dump()))
+    return cities.created(row, request)
 
 
 @router.get("/{id}", response_model=CityPublic)
-async def read_city(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+async def read_city(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a city."""
-    row = await db.fetch(found(City, CityPublic, id))
-    return answer_found(row, CityPublic, if_none_match)
+    row = await db.fetch(cities.select(id))
+    return cities.found(row, if_none_match)
 
 
 @router.put("/{id}", response_model=CityPublic)
 async def replace_city(id: Id, if_match: IfMatch, body: CityCreate, db: WriteDep) -> Response:
     """Replace a city: an optional field that is left out is reset."""
-    row = await db.fetch(changed(City, CityPublic, id, body.model_dump(), if_match))
-    return answer_changed(row, CityPublic)
+    row = await db.fetch(cities.update(id, body.model_dump(), if_match))
+    return cities.updated(row)
 
 
 @router.patch("/{id}", response_model=CityPublic)
-async def update_city(id: Id, if_match: IfMatch, body: CityUpdate, db: OnceDep) -> Response:
+async def update_city(id: Id, if_match: IfMatch, body: CityUpdate, db: WriteDep) -> Response:
     """Change some fields of a city."""
-    row = await db.fetch(changed(City, CityPublic, id, body.sent(), if_match))
-    return answer_changed(row, CityPublic)
+    row = await db.fetch(cities.update(id, body.model_dump(exclude_unset=True), if_match))
+    return cities.updated(row)
 
 
 @router.delete("/{id}", status_code=204)
 async def delete_city(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a city."""
-    row = await db.fetch(removed(City, CityPublic, id, if_match))
-    return answer_removed(row, CityPublic)
+    row = await db.fetch(cities.delete(id, if_match))
+    return cities.deleted(row)

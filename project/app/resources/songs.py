@@ -2,27 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from sqlmodel import Field
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import (
-    Here,
-    IfMatch,
-    IfNoneMatch,
-    OnceDep,
-    WriteDep,
-    answer_changed,
-    answer_created,
-    answer_found,
-    answer_removed,
-    changed,
-    created,
-    found,
-    removed,
-)
-from songbook.http import DatabaseDep, Id, Router
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Fields, Partial, Record, RecordPublic, Text, Whole
 
@@ -55,47 +41,46 @@ class SongPublic(SongBase, RecordPublic):
     """What a client is shown."""
 
 
-SongsPage = Annotated[Page, Depends(page_of(Song, SongPublic))]
-
-IMPORTS = imports_of(Song, SongCreate)
+songs = Records(Song, SongPublic)
+SongsPage = Annotated[Page, Depends(page_of(songs))]
 
 
 @router.get("", response_model=list[SongPublic])
-async def list_songs(page: SongsPage, db: DatabaseDep) -> Response:
+async def list_songs(page: SongsPage, db: ReadDep) -> Response:
     """List songs, a page at a time."""
-    return await page.answer(db)
+    return await page.response(db)
 
 
-@router.post("", response_model=SongPublic, status_code=201, dependencies=[IMPORTS])
-async def create_song(body: SongCreate, here: Here, db: OnceDep) -> Response:
+@router.post("", response_model=SongPublic, status_code=201, bulk=imports_of(songs, SongCreate))
+async def create_song(body: SongCreate, request: Request, db: WriteDep) -> Response:
     """Create a song."""
-    row = await db.fetch(created(Song, SongPublic, body.model_dump()))
-    return answer_created(row, SongPublic, here)
+    row = await db.fetch(songs.insert(body.model_dump()))
+    return songs.created(row, request)
 
 
 @router.get("/{id}", response_model=SongPublic)
-async def read_song(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+async def read_song(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a song."""
-    row = await db.fetch(found(Song, SongPublic, id))
-    return answer_found(row, SongPublic, if_none_match)
+    row = await db.fetch(songs.select(id))
+    return songs.found(row, if_none_match)
 
 
 @router.put("/{id}", response_model=SongPublic)
 async def replace_song(id: Id, if_match: IfMatch, body: SongCreate, db: WriteDep) -> Response:
     """Replace a song: an optional field that is left out is reset."""
-    row = await db.fetch(changed(Song, SongPublic, id, body.model_dump(), if_match))
-    return answer_changed(row, SongPublic)
+    row = await db.fetch(songs.update(id, body.model_dump(), if_match))
+    return songs.updated(row)
 
 
 @router.patch("/{id}", response_model=SongPublic)
-async def update_song(id: Id, if_match: IfMatch, body: SongUpdate, db: OnceDep) -> Response:
+async def update_song(id: Id, if_match: IfMatch, body: SongUpdate, db: WriteDep) -> Response:
     """Change some fields of a song."""
-    row = await db.fetch(changed(Song, SongPublic, id, body.sent(), if_match))
-    return answer_changed(row, SongPublic)
+    row = await db.fetch(songs.update(id, body.model_dump(exclude_unset=True), if_match))
+    return songs.updated(row)
 
 
 @router.delete("/{id}", status_code=204)
 async def delete_song(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a song."""
-    row = await db.fetch(removed(Song, SongPublic, id, if_match))
-    return answer_removed(row, SongPublic)
+    row = await db.fetch(songs.delete(id, if_match))
+    return songs.deleted(row)

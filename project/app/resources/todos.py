@@ -2,28 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from sqlmodel import Field
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import (
-    Here,
-    IfMatch,
-    IfNoneMatch,
-    OnceDep,
-    WriteDep,
-    answer_changed,
-    answer_created,
-    answer_found,
-    answer_removed,
-    changed,
-    created,
-    found,
-    removed,
-    restored,
-)
-from songbook.http import DatabaseDep, Id, Router
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import (
     Characters,
@@ -69,60 +54,59 @@ class TodoList(Fields):
     items: list[TodoPublic]
 
 
-TodosPage = Annotated[Page, Depends(page_of(Todo, TodoPublic, sort="-created_at", counted=True))]
-
-IMPORTS = imports_of(Todo, TodoCreate)
+todos = Records(Todo, TodoPublic)
+TodosPage = Annotated[Page, Depends(page_of(todos, sort="-created_at", counted=True))]
 
 
 @router.get("", response_model=TodoList, summary="List all todos")
-async def list_todos(page: TodosPage, db: DatabaseDep) -> Response:
+async def list_todos(page: TodosPage, db: ReadDep) -> Response:
     """List the todos that are not deleted, a page at a time."""
-    return await page.answer(db)
+    return await page.response(db)
 
 
 @router.post(
     "",
     response_model=TodoPublic,
     status_code=201,
-    dependencies=[IMPORTS],
+    bulk=imports_of(todos, TodoCreate),
     summary="Create a new todo",
 )
-async def create_todo(body: TodoCreate, here: Here, db: OnceDep) -> Response:
+async def create_todo(body: TodoCreate, request: Request, db: WriteDep) -> Response:
     """Create a todo."""
-    row = await db.fetch(created(Todo, TodoPublic, body.model_dump()))
-    return answer_created(row, TodoPublic, here)
+    row = await db.fetch(todos.insert(body.model_dump()))
+    return todos.created(row, request)
 
 
 @router.get("/{id}", response_model=TodoPublic, summary="Retrieve a todo")
-async def read_todo(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+async def read_todo(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a todo."""
-    row = await db.fetch(found(Todo, TodoPublic, id))
-    return answer_found(row, TodoPublic, if_none_match)
+    row = await db.fetch(todos.select(id))
+    return todos.found(row, if_none_match)
 
 
 @router.put("/{id}", response_model=TodoPublic, summary="Update a todo")
 async def replace_todo(id: Id, if_match: IfMatch, body: TodoCreate, db: WriteDep) -> Response:
     """Replace the content of a todo."""
-    row = await db.fetch(changed(Todo, TodoPublic, id, body.model_dump(), if_match))
-    return answer_changed(row, TodoPublic)
+    row = await db.fetch(todos.update(id, body.model_dump(), if_match))
+    return todos.updated(row)
 
 
 @router.patch("/{id}", response_model=TodoPublic)
-async def update_todo(id: Id, if_match: IfMatch, body: TodoUpdate, db: OnceDep) -> Response:
+async def update_todo(id: Id, if_match: IfMatch, body: TodoUpdate, db: WriteDep) -> Response:
     """Change some fields of a todo."""
-    row = await db.fetch(changed(Todo, TodoPublic, id, body.sent(), if_match))
-    return answer_changed(row, TodoPublic)
+    row = await db.fetch(todos.update(id, body.model_dump(exclude_unset=True), if_match))
+    return todos.updated(row)
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a todo")
 async def delete_todo(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a todo: it can be restored until it is purged."""
-    row = await db.fetch(removed(Todo, TodoPublic, id, if_match))
-    return answer_removed(row, TodoPublic)
+    row = await db.fetch(todos.delete(id, if_match))
+    return todos.deleted(row)
 
 
 @router.post("/{id}/restore", response_model=TodoPublic)
-async def restore_todo(id: Id, db: OnceDep) -> Response:
+async def restore_todo(id: Id, db: WriteDep) -> Response:
     """Take the deletion of a todo back; one that is not deleted stays as it is."""
-    row = await db.fetch(restored(Todo, TodoPublic, id))
-    return answer_changed(row, TodoPublic)
+    row = await db.fetch(todos.restore(id))
+    return todos.updated(row)

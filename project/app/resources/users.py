@@ -18,29 +18,22 @@ from songbook.auth import (
     Logins,
     LoginsDep,
     Password,
-    Sender,
     SignedIn,
     hash_password,
 )
 from songbook.crud import (
-    Here,
+    Id,
     IfMatch,
     IfNoneMatch,
-    OnceDep,
+    ReadDep,
+    Records,
     Tags,
     WriteDep,
-    answer_changed,
-    answer_created,
-    answer_found,
-    answer_removed,
-    changed,
-    created,
-    found,
     narrowed,
-    removed,
+    record_id,
 )
 from songbook.errors import Forbidden, NotFound, Unacceptable, field_error
-from songbook.http import DatabaseDep, Id, Router, record_id
+from songbook.http import Principal, Router, StrictRequest
 from songbook.lists import Page, page_of
 from songbook.models import Characters, Fields, Flag, Partial, Record, RecordPublic, Text, table_of
 
@@ -128,14 +121,15 @@ class _Profile(SignedIn):
     """Every user; with PRIVATE_PROFILES only the user of the `id` in the path, and superusers."""
 
     name = "profile"
-    refuses: tuple[int, ...] = (*ASKED, 404)
+    error_statuses: tuple[int, ...] = (*ASKED, 404)
 
-    async def check(self, request: Request, user: Sender) -> None:
-        settings: Settings = request.app.state.settings
+    async def check(self, request: StrictRequest, user: Principal) -> None:
+        settings = request.service.settings
+        assert isinstance(settings, Settings)
         if (
             settings.private_profiles
             and not user.is_superuser
-            and await record_id(request) != user.id
+            and await record_id.call(request) != user.id
         ):
             raise NotFound("User not found")
 
@@ -144,9 +138,9 @@ class _Account(_Profile):
     """A superuser; other users get 403, or 404 where profiles are private."""
 
     name = "account"
-    refuses = (*ASKED, 403, 404)
+    error_statuses = (*ASKED, 403, 404)
 
-    async def check(self, request: Request, user: Sender) -> None:
+    async def check(self, request: StrictRequest, user: Principal) -> None:
         await super().check(request, user)
         if not user.is_superuser:
             raise Forbidden("Only a superuser may do this; your own account is at /users/me.")
@@ -154,7 +148,8 @@ class _Account(_Profile):
 
 PROFILE, ACCOUNT = Depends(_Profile()), Depends(_Account())
 
-UsersPage = Annotated[Page, Depends(page_of(User, UserPublic))]
+users = Records(User, UserPublic)
+UsersPage = Annotated[Page, Depends(page_of(users))]
 
 
 async def with_hash(fields: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +161,7 @@ async def with_hash(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 async def condition_of(
-    body: OwnUpdate, user: Sender, logins: Logins, if_match: Tags | None
+    body: OwnUpdate, user: Principal, logins: Logins, if_match: Tags | None
 ) -> Tags | None:
     """Return the condition of a change of one's own: a password is that of the version checked.
 
@@ -186,61 +181,61 @@ async def condition_of(
 
 
 @router.get("", response_model=list[UserPublic], dependencies=[SUPERUSER])
-async def list_users(page: UsersPage, db: DatabaseDep) -> Response:
+async def list_users(page: UsersPage, db: ReadDep) -> Response:
     """List users, a page at a time."""
-    return await page.answer(db)
+    return await page.response(db)
 
 
 @router.post("", response_model=UserPublic, status_code=201, dependencies=[SUPERUSER])
-async def create_user(body: UserCreate, here: Here, db: OnceDep) -> Response:
+async def create_user(body: UserCreate, request: Request, db: WriteDep) -> Response:
     """Create a user."""
-    row = await db.fetch(created(User, UserPublic, await with_hash(body.model_dump())))
-    return answer_created(row, UserPublic, here)
+    row = await db.fetch(users.insert(await with_hash(body.model_dump())))
+    return users.created(row, request)
 
 
 @router.get("/me", response_model=UserPublic, dependencies=[SIGNED_IN])
-async def read_own_user(user: CurrentUser, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+async def read_own_user(user: CurrentUser, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read who you are."""
-    row = await db.fetch(found(User, UserPublic, user.id))
-    return answer_found(row, UserPublic, if_none_match)
+    row = await db.fetch(users.select(user.id))
+    return users.found(row, if_none_match)
 
 
 @router.patch("/me", response_model=UserPublic, dependencies=[SIGNED_IN])
 async def update_own_user(
-    user: CurrentUser, if_match: IfMatch, body: OwnUpdate, logins: LoginsDep, db: OnceDep
+    user: CurrentUser, if_match: IfMatch, body: OwnUpdate, logins: LoginsDep, db: WriteDep
 ) -> Response:
     """Change your names, your e-mail or, with the current one, your password."""
     condition = await condition_of(body, user, logins, if_match)
-    fields = await with_hash(body.sent())
-    row = await db.fetch(changed(User, UserPublic, user.id, fields, condition))
-    return answer_changed(row, UserPublic)
+    fields = await with_hash(body.model_dump(exclude_unset=True))
+    row = await db.fetch(users.update(user.id, fields, condition))
+    return users.updated(row)
 
 
 @router.get("/{id}", response_model=UserPublic, dependencies=[PROFILE])
-async def read_user(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+async def read_user(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a user."""
-    row = await db.fetch(found(User, UserPublic, id))
-    return answer_found(row, UserPublic, if_none_match)
+    row = await db.fetch(users.select(id))
+    return users.found(row, if_none_match)
 
 
 @router.put("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
 async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: WriteDep) -> Response:
     """Replace a user: an optional field that is left out is reset."""
     fields = await with_hash(body.model_dump())
-    row = await db.fetch(changed(User, UserPublic, id, fields, if_match))
-    return answer_changed(row, UserPublic)
+    row = await db.fetch(users.update(id, fields, if_match))
+    return users.updated(row)
 
 
 @router.patch("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
-async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: OnceDep) -> Response:
+async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: WriteDep) -> Response:
     """Change some fields of a user."""
-    fields = await with_hash(body.sent())
-    row = await db.fetch(changed(User, UserPublic, id, fields, if_match))
-    return answer_changed(row, UserPublic)
+    fields = await with_hash(body.model_dump(exclude_unset=True))
+    row = await db.fetch(users.update(id, fields, if_match))
+    return users.updated(row)
 
 
 @router.delete("/{id}", status_code=204, dependencies=[ACCOUNT], responses={409: {}})
 async def delete_user(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a user, unless he is the last superuser."""
-    row = await db.fetch(removed(User, UserPublic, id, if_match))
-    return answer_removed(row, UserPublic)
+    row = await db.fetch(users.delete(id, if_match))
+    return users.deleted(row)

@@ -1,6 +1,6 @@
 """Who sends a request, and what they may do."""
 
-from songbook.auth.accounts import Account, Accounts
+from songbook.auth.accounts import Account, check_accounts
 from songbook.auth.logins import Logins, LoginsDep, get_logins
 from songbook.auth.passwords import Password, hash_password
 from songbook.auth.permissions import (
@@ -10,7 +10,6 @@ from songbook.auth.permissions import (
     SIGNED_IN,
     SUPERUSER,
     CurrentUser,
-    Sender,
     SignedIn,
     current_user,
 )
@@ -23,13 +22,12 @@ __all__ = [
     "SIGNED_IN",
     "SUPERUSER",
     "Account",
-    "Accounts",
     "CurrentUser",
     "Logins",
     "LoginsDep",
     "Password",
-    "Sender",
     "SignedIn",
+    "check_accounts",
     "current_user",
     "get_logins",
     "hash_password",

@@ -34,40 +34,45 @@ class Account(SQLModel):
     credentials_changed_at: datetime | None = None
 
 
-class Accounts:
-    """The statements about the accounts of a service."""
+def check_accounts(model: type[Account]) -> None:
+    """Raise TypeError for a class that is no table, or lacks a column that accounts need."""
+    if not hasattr(model, "__table__"):
+        raise TypeError(f"{model.__name__} is no table: declare it with table=True")
+    if missing := [name for name in (*_COLUMNS, "username") if name not in _table(model).c]:
+        raise TypeError(f"{model.__name__} lacks {', '.join(missing)}, which accounts need")
 
-    def __init__(self, model: type[Account]) -> None:
-        table: Table | None = getattr(model, "__table__", None)
-        if table is None:
-            raise TypeError(f"{model.__name__} is no table: declare it with table=True")
-        if missing := [name for name in (*_COLUMNS, "username") if name not in table.c]:
-            raise TypeError(f"{model.__name__} lacks {', '.join(missing)}, which accounts need")
-        self.table = table
 
-    def find(self, by: LookupField, value: int | str, *, settled: bool = False) -> Query:
-        """Read an account by a unique value, a text in any case.
+def find_account(
+    model: type[SQLModel], by: LookupField, value: int | str, *, for_share: bool = False
+) -> Query:
+    """Read an account by a unique value, a text in any case.
 
-        Its row has also the time of the database's clock when it was read, as `now`. A `settled`
-        one waits for a change that is on its way, so that what is read holds at that time.
-        """
-        return _find(self.table, by, settled=settled).of({"value": value})
+    Its row has also the time of the database's clock when it was read, as `now`. With `for_share`
+    it waits for a change that is under way, so that what is read holds at that time.
+    """
+    return _find(_table(model), by, for_share=for_share).of({"value": value})
 
-    def rehash(self, id: int, old: str, new: str) -> Query:
-        """Store a better hash of the same password, unless there is another password meanwhile.
 
-        Nothing changes that anyone sees, and no token ends.
-        """
-        return _rehash(self.table).of({"id_": id, "old": old, "new": new})
+def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> Query:
+    """Store a better hash of the same password, unless there is another password meanwhile.
+
+    Nothing changes that anyone sees, and no token ends.
+    """
+    return _rehash(_table(model)).of({"id_": id, "old": old, "new": new})
+
+
+def _table(model: type[SQLModel]) -> Table:
+    table: Table = model.__table__  # type: ignore[attr-defined]
+    return table
 
 
 @cache
-def _find(table: Table, by: LookupField, *, settled: bool) -> Statement:
+def _find(table: Table, by: LookupField, *, for_share: bool) -> Statement:
     key, value = table.c[by], bindparam("value", type_=table.c[by].type)
     same = key == value if by == "id" else func.lower(key) == func.lower(value)
     columns = [table.c[name] for name in _COLUMNS]
     query = select(*columns, func.clock_timestamp().label("now")).where(same)
-    return Statement(query.with_for_update(read=True) if settled else query)
+    return Statement(query.with_for_update(read=True) if for_share else query)
 
 
 @cache

@@ -5,21 +5,21 @@ from typing import Annotated
 
 from asyncpg import Record as Row
 from fastapi import Depends
-from starlette.requests import Request
+from sqlmodel import SQLModel
 
-from songbook.auth.accounts import Accounts, LookupField
+from songbook.auth.accounts import LookupField, find_account, rehash_account
 from songbook.auth.passwords import verify_password
 from songbook.auth.throttle import count_try, login_keys
 from songbook.config import Settings
 from songbook.db import Database
-from songbook.http import guard
+from songbook.http import StrictRequest, dependency
 
 
 class Logins:
     """The logins that come from one address."""
 
     def __init__(
-        self, db: Database, accounts: Accounts, settings: Settings, address: str | None
+        self, db: Database, accounts: type[SQLModel], settings: Settings, address: str | None
     ) -> None:
         self._db = db
         self._accounts = accounts
@@ -33,16 +33,16 @@ class Logins:
         """
         # lower() makes an i of the Turkish İ, and so another name to try of the same account
         known = str(value).isascii()
-        row = await self._db.fetch(self._accounts.find(by, value)) if known else None
+        row = await self._db.fetch(find_account(self._accounts, by, value)) if known else None
         # by the name as it is tried: that an e-mail counts as a name, too, would tell whose it is
         await self._count(row["email"] if row and by == "id" else str(value))
         right, rehashed = await verify_password(password, row and row["hashed_password"])
         if row is None or not right or not row["is_active"]:
             return None
         if rehashed:
-            change = self._accounts.rehash(row["id"], row["hashed_password"], rehashed)
-            await self._db.fetch(change)
-        return await self._settled(row)
+            old = row["hashed_password"]
+            await self._db.fetch(rehash_account(self._accounts, row["id"], old, rehashed))
+        return await self._reread_locked(row)
 
     async def _count(self, name: str) -> None:
         keys = login_keys(
@@ -53,24 +53,26 @@ class Logins:
         )
         await count_try(self._db, keys, timedelta(minutes=self._settings.login_window_minutes))
 
-    async def _settled(self, row: Row) -> Row | None:
+    async def _reread_locked(self, row: Row) -> Row | None:
         """Return the account once any change of it that is on its way is over, if it still holds.
 
         While the password is changed, what is given for the old one would seem to be of after the
         change. Only whoever knows the password waits: the time tells nothing.
         """
-        now = await self._db.fetch(self._accounts.find("id", row["id"], settled=True))
+        again = find_account(self._accounts, "id", row["id"], for_share=True)
+        now = await self._db.fetch(again)
         if now is None or not now["is_active"]:
             return None
         return now if now["credentials_changed_at"] == row["credentials_changed_at"] else None
 
 
-@guard(refuses=(429, 503))
-async def get_logins(request: Request) -> Logins:
+@dependency(error_statuses=(429, 503))
+async def get_logins(request: StrictRequest) -> Logins:
     """Return the logins of the address that the request comes from."""
-    state = request.app.state
-    address = request.client.host if request.client else None
-    return Logins(state.database, state.accounts, state.settings, address)
+    service, client = request.service, request.client
+    assert service.accounts, "create_app refuses such a route without accounts"
+    address = client.host if client else None
+    return Logins(service.database, service.accounts, service.settings, address)
 
 
 LoginsDep = Annotated[Logins, Depends(get_logins)]

@@ -1,57 +1,41 @@
-"""Who may do what: every route names one of these rules, or its router does.
+"""Permissions: who may call a route. Every route names exactly one, or its router does.
 
 A request says who sends it by a token of an account, whose row is read each time: what was changed
 there holds from the next request on.
 """
 
 from http import HTTPMethod
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import asyncpg
 from fastapi import Depends
-from starlette.requests import Request
 
-from songbook.auth.accounts import Accounts
+from songbook.auth.accounts import find_account
 from songbook.auth.tokens import Claims, bearer, read
 from songbook.config import Settings
-from songbook.db import Database
 from songbook.errors import Forbidden, Unauthenticated
-from songbook.http import Rule, guard
+from songbook.http import Permission, Principal, StrictRequest, dependency
 
 _SAFE = {HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS}
 ASKED = (401, 503)
-"""The statuses of the problems of a rule that asks who sends the request."""
+"""The statuses of the problems of a permission that asks who sends the request."""
 
 
-class Sender(NamedTuple):
-    """Who sends a request."""
-
-    id: int
-    email: str
-    is_superuser: bool
-    permissions: tuple[str, ...]
-    """What the token permits; no route here asks for any."""
-
-
-@guard(refuses=ASKED)
-async def current_user(request: Request) -> Sender:
+@dependency(error_statuses=ASKED)
+async def current_user(request: StrictRequest) -> Principal:
     """Return who sends the request; raise Unauthenticated if it does not say so credibly."""
-    if "user" not in request.scope:
-        settings: Settings = request.app.state.settings
-        db: Database = request.app.state.database
-        claims = read(settings.token_secret, bearer(request.headers.get("authorization")))
-        accounts: Accounts = request.app.state.accounts
-        row = await db.fetch(accounts.find("email", claims.email))
-        if row is None or not row["is_active"] or _is_outdated(claims, row):
-            raise Unauthenticated("Could not validate credentials")
-        request.scope["user"] = Sender(
-            row["id"], row["email"], row["is_superuser"], claims.permissions
-        )
-    user: Sender = request.scope["user"]
-    return user
+    if request.principal:
+        return request.principal
+    service = request.service
+    claims = read(service.settings.token_secret, bearer(request.headers.get("authorization")))
+    assert service.accounts, "create_app refuses such a route without accounts"
+    row = await service.database.fetch(find_account(service.accounts, "email", claims.email))
+    if row is None or not row["is_active"] or _is_outdated(claims, row):
+        raise Unauthenticated("Could not validate credentials")
+    return Principal(row["id"], row["email"], row["is_superuser"], claims.permissions)
 
 
-CurrentUser = Annotated[Sender, Depends(current_user)]
+CurrentUser = Annotated[Principal, Depends(current_user)]
 
 
 def _is_outdated(claims: Claims, row: asyncpg.Record) -> bool:
@@ -70,35 +54,38 @@ def _is_outdated(claims: Claims, row: asyncpg.Record) -> bool:
     return issued < (created if claims.has_fractions else int(created))
 
 
-class _Public(Rule):
+class _Public(Permission):
     """Anyone."""
 
     name = "public"
-    refuses = ()
+    error_statuses = ()
 
-    def asks(self, method: str, settings: Settings) -> bool:  # noqa: ARG002
+    def requires_user(self, method: str, settings: Settings) -> bool:  # noqa: ARG002
         return False
 
-    async def __call__(self, request: Request) -> None:
+    async def __call__(self, request: StrictRequest) -> None:
         """Admit the request."""
 
 
-class SignedIn(Rule):
+class SignedIn(Permission):
     """Every user."""
 
     name = "signed-in"
-    refuses: tuple[int, ...] = ASKED
+    error_statuses: tuple[int, ...] = ASKED
 
-    def asks(self, method: str, settings: Settings) -> bool:  # noqa: ARG002
+    def requires_user(self, method: str, settings: Settings) -> bool:  # noqa: ARG002
         """Return True: it always matters."""
         return True
 
-    async def __call__(self, request: Request) -> None:
-        """Ask who sends the request, where that matters, and check that user."""
-        if self.asks(request.method, request.app.state.settings):
-            await self.check(request, await current_user(request))
+    async def __call__(self, request: StrictRequest) -> Principal | None:
+        """Return who sends the request, where that matters, after a check of that user."""
+        if not self.requires_user(request.method, request.service.settings):
+            return None
+        user = await current_user.call(request)
+        await self.check(request, user)
+        return user
 
-    async def check(self, request: Request, user: Sender) -> None:
+    async def check(self, request: StrictRequest, user: Principal) -> None:
         """Raise the problem that keeps this user from calling the route."""
 
 
@@ -107,7 +94,7 @@ class _Open(SignedIn):
 
     name = "open"
 
-    def asks(self, method: str, settings: Settings) -> bool:
+    def requires_user(self, method: str, settings: Settings) -> bool:
         return settings.closed_writes and method not in _SAFE
 
 
@@ -115,9 +102,9 @@ class _Superuser(SignedIn):
     """A superuser."""
 
     name = "superuser"
-    refuses = (*ASKED, 403)
+    error_statuses = (*ASKED, 403)
 
-    async def check(self, request: Request, user: Sender) -> None:  # noqa: ARG002
+    async def check(self, request: StrictRequest, user: Principal) -> None:  # noqa: ARG002
         if not user.is_superuser:
             raise Forbidden("Only a superuser may do this.")
 

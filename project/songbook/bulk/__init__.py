@@ -1,6 +1,6 @@
 """Many rows in one body, or in one response."""
 
-from songbook.bulk.copy import OnConflict, copy_out
+from songbook.bulk.copy import OnConflict, bulk_settings, copy_out
 from songbook.bulk.exports import Export
 from songbook.bulk.imports import FEEDS, PIECE, OnError, imports_of, kept, store, unstored
 from songbook.bulk.spool import Spool
@@ -12,6 +12,7 @@ __all__ = [
     "OnConflict",
     "OnError",
     "Spool",
+    "bulk_settings",
     "copy_out",
     "imports_of",
     "kept",

@@ -45,8 +45,7 @@ async def copy_out(
     """
     async with db.bulk(db.pool_timeout) as driver:
         try:
-            await driver.execute("BEGIN READ ONLY")
-            await _lift_timeout(driver, db.bulk_seconds)
+            await driver.execute(f"BEGIN READ ONLY; {bulk_settings(db.bulk_seconds)}")
             copied = await driver.copy_from_query(
                 query.sql,
                 *query.arguments,
@@ -69,19 +68,19 @@ async def copy_in(
     rows: BinaryIO,
     on_conflict: OnConflict,
 ) -> int:
-    """Store rows, in COPY's text format, in the transaction of a connection; return how many.
+    """Store rows, in COPY's text format, in a transaction with `bulk_settings`; return how many.
 
     With `skip` a row whose natural key is there already is passed over; with `update` it replaces
     that one, unless they are equal, and of several rows of one key the last counts. Raises
     TimeoutError, and asyncpg's errors as they are.
     """
     seconds = db.bulk_seconds
-    await _lift_timeout(driver, seconds)
-    into, names = table_of(model), tuple(columns)
+    into, names = str(model.__tablename__), tuple(columns)
     if on_conflict != "abort":
-        into = _staging(model, names)
-        await driver.execute(str(CreateTable(into).compile(dialect=DIALECT)))
-    done = await driver.copy_to_table(into.name, source=rows, columns=columns, timeout=seconds)
+        staging = _staging(model, names)
+        await driver.execute(str(CreateTable(staging).compile(dialect=DIALECT)))
+        into = staging.name
+    done = await driver.copy_to_table(into, source=rows, columns=columns, timeout=seconds)
     if on_conflict != "abort":
         merge = _merging(model, names, on_conflict).of({})
         done = await driver.execute(merge.sql, *merge.arguments, timeout=seconds)
@@ -93,11 +92,10 @@ def _number(done: str) -> int:
     return int(done.rpartition(" ")[2])
 
 
-async def _lift_timeout(driver: asyncpg.Connection, seconds: float) -> None:
-    """Let the statements of a transaction take that long, each, and who reads what they send."""
-    setting = "SELECT set_config(name, $1, true) FROM unnest($2::text[]) AS name"
-    names = ["statement_timeout", "idle_in_transaction_session_timeout"]
-    await driver.execute(setting, f"{seconds * 1000:.0f}", names)
+def bulk_settings(seconds: float) -> str:
+    """Return SQL that lets each statement of a transaction, and its client, take that long."""
+    names = ("statement_timeout", "idle_in_transaction_session_timeout")
+    return "; ".join(f"SET LOCAL {name} = {seconds * 1000:.0f}" for name in names)
 
 
 @cache
@@ -119,12 +117,13 @@ def _merging(model: type[Record], columns: tuple[str, ...], on_conflict: OnConfl
     """Return what stores the rows of the staging table."""
     table, staged, key = table_of(model), _staging(model, columns), natural_key(model)
     assert key is not None, "nothing else is offered a conflict"
-    rows = select(staged)
+    parts = [_over(staged, part, table) for part in key.parts]
+    staged_values = [staged.c[name] for name in columns]
+    # in the order of the key, so that two imports lock rows in the same order, and cannot deadlock
+    ordered = select(*staged_values).order_by(*parts, staged.c[_PLACE])
     if on_conflict == "update":
-        parts = [_over(staged, part, table) for part in key.parts]
-        rows = rows.ext(distinct_on(*parts)).order_by(*parts, staged.c[_PLACE].desc())
-    last = rows.subquery("last")
-    ordered = select(*(last.c[name] for name in columns)).order_by(last.c[_PLACE])
+        last = select(*staged_values).ext(distinct_on(*parts))
+        ordered = last.order_by(*parts, staged.c[_PLACE].desc())
     new = insert(table).from_select(columns, ordered)
     target: dict[str, Any] = {"index_elements": key.parts, "index_where": key.where}
     if on_conflict == "skip":

@@ -4,6 +4,7 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -26,9 +27,7 @@ class CsvFeed(Feed):
         self._lines = _Lines()
         self._reader = csv.reader(self._lines, strict=True)
         self._header: list[str] | None = None
-        fields = model.model_fields.items()
-        self._nullable = {name for name, info in fields if can_be_null(info.annotation)}
-        self._optional = {name for name, info in fields if not info.is_required()}
+        self._nullable, self._optional = _omittable(model)
 
     def rows(self, piece: bytes, *, is_last: bool) -> Rows:
         """Give the rows that end in a piece."""
@@ -78,6 +77,14 @@ class CsvFeed(Feed):
             elif name in self._nullable:
                 row[name] = None
         return row
+
+
+@cache
+def _omittable(model: type[SQLModel]) -> tuple[set[str], set[str]]:
+    """Return the names of the fields that may be null, and of those that may be left out."""
+    fields = model.model_fields.items()
+    nullable = {name for name, info in fields if can_be_null(info.annotation)}
+    return nullable, {name for name, info in fields if not info.is_required()}
 
 
 class _Starved(Exception):

@@ -28,7 +28,7 @@ class Export(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the rows; stop when the client has left."""
-        if scope["outgoing"].bodiless:
+        if scope.get("original_method") == "HEAD":
             await self._send(send, b"", is_last=True)
             return
         copying = asyncio.ensure_future(self._send_rows(send))

@@ -2,22 +2,19 @@
 
 import asyncio
 import re
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Mapping
 from contextlib import closing
-from hashlib import sha256
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import asyncpg
-from fastapi import Depends
 from sqlmodel import SQLModel
-from starlette.requests import Request
 from starlette.responses import Response
 
-from songbook.bulk.copy import OnConflict, copy_in
+from songbook.bulk.copy import OnConflict, bulk_settings, copy_in
 from songbook.bulk.csv_parser import CsvFeed
 from songbook.bulk.parsers import Feed, NdjsonFeed
 from songbook.bulk.spool import Spool
-from songbook.crud import Write, begin_write, read_key
+from songbook.crud import Records, Transaction, begin_bulk
 from songbook.db import Database
 from songbook.errors import Conflict, ImportReport, TooSlow, Unacceptable, Unavailable, problem_of
 from songbook.http import (
@@ -26,15 +23,16 @@ from songbook.http import (
     JSON,
     NDJSON,
     STALLED_SECONDS,
-    Alternative,
+    BulkBody,
+    Completion,
     StrictRequest,
-    check_declared,
     is_tried,
-    media_type_of,
     option,
     read_options,
 )
 from songbook.models import Record, natural_key, table_of
+
+Options = Mapping[str, list[str]]
 
 FEEDS: dict[str, type[Feed]] = {CSV: CsvFeed, NDJSON: NdjsonFeed}
 PIECE = 16 * 1024
@@ -54,57 +52,53 @@ _IGNORE = option("ignore", "Of many rows: a column to leave out; may be repeated
 
 _COPIED_LINE = re.compile(r"COPY [^,]+, [^0-9]*([0-9]+)")  # in whatever language
 
-# Each has files on disk, and a sender who may take his time.
-_uploads = asyncio.Semaphore(64)
 
-# One for all: the requests of others are never further away than a piece of one import.
-_thread = ThreadPoolExecutor(1, thread_name_prefix="import")
-
-
-class Imports(Alternative):
+class BulkImport(BulkBody):
     """The body of a POST that has many rows, each of them as the model has it."""
 
     media_types = (CSV, NDJSON)
-    refuses = (400, 408, 409, 413, 415, 422, 503, 507)
+    error_statuses = (400, 408, 409, 413, 415, 422, 503, 507)
 
-    def __init__(self, table: type[Record], model: type[SQLModel]) -> None:
-        if unstored(table, model):
+    def __init__(self, records: Records, model: type[SQLModel]) -> None:
+        self._table = records.table
+        self._model = model
+        if unstored(self._table, model):
             raise TypeError(
                 f"{model.__name__} has fields that are no columns: it is not for imports"
             )
-        self._table = table
-        self._model = model
-        self.parameters = (_ON_ERROR, *([_ON_CONFLICT] if natural_key(table) else ()), _IGNORE)
+        on_conflict = [_ON_CONFLICT] if natural_key(self._table) else []
+        self.parameters = (_ON_ERROR, *on_conflict, _IGNORE)
+        self._options = (DRY_RUN, *self.parameters)
 
-    async def answer(self, request: Request) -> Response:
-        """Store the rows; answer with what became of them."""
-        assert isinstance(request, StrictRequest)
-        check_declared(request, (JSON, *self.media_types), "header=present")
-        given = read_options(request.scope["query_string"], (DRY_RUN, *self.parameters))
-        write = begin_write(request, read_key(request), dry_run=is_tried(given))
-        if _uploads.locked():
-            raise Unavailable("Too many imports are under way: try again.")
-        async with _uploads:
-            return await self._store(request, given, write)
+    async def open(
+        self, request: StrictRequest, media_type: str
+    ) -> tuple[Completion, Awaitable[Response]]:
+        """Begin to store the rows; the response tells what became of them."""
+        options = read_options(request.scope["query_string"], self._options)
+        transaction = begin_bulk(request, dry_run=is_tried(options))
+        return transaction, self._respond(request, media_type, transaction, options)
 
-    async def _store(
-        self, request: StrictRequest, given: dict[str, list[str]], write: Write
+    async def _respond(
+        self, request: StrictRequest, media_type: str, transaction: Transaction, options: Options
     ) -> Response:
-        with closing(self._spool(request, given)) as spool:
-            await _receive(request, spool)
-            report = kept(spool)
-            if spool.tally.good:
-                driver = await write.begin(bulk=True)
-                on_conflict = cast("OnConflict", given.get("on_conflict", ["abort"])[0])
-                db: Database = request.app.state.database
-                report = await store(db, driver, self._table, spool, on_conflict)
+        if request.service.upload_slots.locked():
+            raise Unavailable("Too many imports are under way: try again.")
+        async with request.service.upload_slots:
+            with closing(self._spool(request, media_type, options)) as spool:
+                await _receive(request, spool)
+                report = kept(spool)
+                if spool.tally.good:
+                    db = request.service.database
+                    seconds = db.bulk_seconds
+                    driver = await transaction.begin(bulk_settings(seconds), bulk_seconds=seconds)
+                    on_conflict = cast("OnConflict", options.get("on_conflict", ["abort"])[0])
+                    report = await store(db, driver, self._table, spool, on_conflict)
         return Response(report.model_dump_json(), 201 if report.stored else 200, media_type=JSON)
 
-    def _spool(self, request: StrictRequest, given: dict[str, list[str]]) -> Spool:
-        settings = request.app.state.settings
-        feed = FEEDS[media_type_of(request)]
-        rows = feed(self._model, given.get("ignore", []), settings.import_line)
-        skips = given.get("on_error") == ["skip"]
+    def _spool(self, request: StrictRequest, media_type: str, options: Options) -> Spool:
+        settings = request.service.settings
+        rows = FEEDS[media_type](self._model, options.get("ignore", []), settings.import_line)
+        skips = options.get("on_error") == ["skip"]
         return Spool(rows, settings.import_bytes, keeps_good=skips)
 
 
@@ -113,9 +107,12 @@ def unstored(table: type[Record], model: type[SQLModel]) -> list[str]:
     return [name for name in model.model_fields if name not in table_of(table).c]
 
 
-def imports_of(table: type[Record], model: type[SQLModel]) -> Any:
-    """Return the dependency of a route that lets it take many rows, as CSV and as NDJSON."""
-    return Depends(Imports(table, model))
+def imports_of(records: Records, model: type[SQLModel]) -> BulkImport:
+    """Return the body of a POST that takes many rows, each a `model`, as CSV and as NDJSON.
+
+    Raises TypeError for a model with fields that the table does not store as they are sent.
+    """
+    return BulkImport(records, model)
 
 
 def kept(spool: Spool) -> ImportReport:
@@ -164,23 +161,21 @@ def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
 
 
 async def _receive(request: StrictRequest, spool: Spool) -> None:
-    """Read the body into a spool; keep its digest.
+    """Read the body into a spool.
 
     Raises TooSlow when it does not come in time, or nothing of it for too long.
     """
-    settings, digest = request.app.state.settings, sha256()
+    settings, thread = request.service.settings, request.service.import_thread
     loop = asyncio.get_running_loop()
     gathered, deadline = bytearray(), loop.time() + settings.bulk_seconds
     try:
         async with asyncio.timeout_at(deadline) as patience:
-            async for piece in request.pieces(settings.import_bytes):
+            async for chunk in request.hashed_chunks(settings.import_bytes):
                 patience.reschedule(min(deadline, loop.time() + STALLED_SECONDS))
-                digest.update(piece)
-                gathered += piece
+                gathered += chunk
                 while len(gathered) >= PIECE:
-                    await loop.run_in_executor(_thread, spool.take, bytes(gathered[:PIECE]))
+                    await loop.run_in_executor(thread, spool.take, bytes(gathered[:PIECE]))
                     del gathered[:PIECE]
-            await loop.run_in_executor(_thread, spool.finish, bytes(gathered))
+            await loop.run_in_executor(thread, spool.finish, bytes(gathered))
     except TimeoutError:
         raise TooSlow from None
-    request.digested = digest.digest()

@@ -14,9 +14,11 @@ from sqlmodel import SQLModel
 
 from songbook.bulk import copy_out
 from songbook.config import Settings, StartError
+from songbook.crud import Records
 from songbook.db import Database, opened_database
 from songbook.errors import Problem, faults_of
-from songbook.lists import Selection
+from songbook.http import read_query_string
+from songbook.lists import MOST_PARAMETERS, ListParams, export_query, page_query, parse_params
 from songbook.models import Record
 
 Progress = Callable[[int, int | None], None]
@@ -40,10 +42,11 @@ def export_file(
     told how many of how many rows are written. Raises StartError.
     """
     try:
-        selection = Selection(rows.table, rows.public, rows.query.encode(), "id")
-        selection.export(rows.media_type)
+        query = read_query_string(rows.query.encode(), MOST_PARAMETERS)
+        params = parse_params(Records(rows.table, rows.public), query)
+        params.require_format(rows.media_type)
         with _created(path) as file:
-            return asyncio.run(_write(url, selection, rows.media_type, settings, file, progress))
+            return asyncio.run(_write(url, params, rows.media_type, settings, file, progress))
     except Problem as problem:
         reason = f"{faults_of(problem.errors)}." if problem.errors else problem.detail
         raise StartError(f"nothing was exported: {reason}") from None
@@ -53,7 +56,7 @@ def export_file(
 
 async def _write(
     url: URL,
-    selection: Selection,
+    params: ListParams,
     media_type: str,
     settings: Settings,
     file: BinaryIO,
@@ -62,7 +65,7 @@ async def _write(
     written, total = 0, None
     async with opened_database(url, bulk_seconds=settings.bulk_seconds) as db:
         if progress:
-            total = await _number(db, selection)
+            total = await _number(db, params)
 
         async def sink(piece: bytes) -> None:
             nonlocal written
@@ -71,15 +74,15 @@ async def _write(
             if progress:
                 progress(written, total)
 
-        return await copy_out(db, selection.export(media_type), media_type, sink)
+        return await copy_out(db, export_query(params, media_type), media_type, sink)
 
 
-async def _number(db: Database, selection: Selection) -> int | None:
+async def _number(db: Database, params: ListParams) -> int | None:
     """Return how many rows there are, None if it takes too long to count them."""
     with suppress(asyncpg.PostgresError, TimeoutError):
-        row = await db.fetch(selection.count())
+        row = await db.fetch(page_query(params, with_total=True))
         assert row is not None, "an aggregate gives a row"
-        return int(row[2])
+        return int(row["total"])
     return None
 
 

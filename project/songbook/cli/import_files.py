@@ -10,7 +10,16 @@ import asyncpg
 from sqlalchemy.engine import URL
 from sqlmodel import SQLModel
 
-from songbook.bulk import FEEDS, PIECE, OnConflict, Spool, kept, store, unstored
+from songbook.bulk import (
+    FEEDS,
+    PIECE,
+    OnConflict,
+    Spool,
+    bulk_settings,
+    kept,
+    store,
+    unstored,
+)
 from songbook.config import Settings, StartError
 from songbook.db import opened_database
 from songbook.errors import ImportReport, Problem, faults_of
@@ -79,6 +88,7 @@ class Source(NamedTuple):
         ):
             transaction = driver.transaction()
             await transaction.start()
+            await driver.execute(bulk_settings(settings.bulk_seconds))
             report = await store(db, driver, self.table, spool, self.on_conflict)
             await (transaction.rollback() if self.dry_run else transaction.commit())
             return report

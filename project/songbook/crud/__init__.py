@@ -1,5 +1,6 @@
-"""One record: its statements, entity tags, responses, and its write as a transaction."""
+"""One record: its statements, entity tags, responses, and writes as transactions."""
 
+from songbook.crud.dependencies import Id, ReadDep, record_id
 from songbook.crud.idempotency import read_key
 from songbook.crud.idempotency_table import keys_table
 from songbook.crud.preconditions import (
@@ -11,38 +12,27 @@ from songbook.crud.preconditions import (
     read_if_none_match,
     revision,
 )
-from songbook.crud.responses import (
-    Here,
-    answer_changed,
-    answer_created,
-    answer_found,
-    answer_removed,
-)
-from songbook.crud.statements import changed, created, found, removed, restored
-from songbook.crud.transactions import OnceDep, Write, WriteDep, begin_write
+from songbook.crud.records import Records
+from songbook.crud.sessions import SessionDep
+from songbook.crud.transactions import Transaction, TransactionDep, WriteDep, begin_bulk
 
 __all__ = [
     "IF_NONE_MATCH",
-    "Here",
+    "Id",
     "IfMatch",
     "IfNoneMatch",
-    "OnceDep",
+    "ReadDep",
+    "Records",
+    "SessionDep",
     "Tags",
-    "Write",
+    "Transaction",
+    "TransactionDep",
     "WriteDep",
-    "answer_changed",
-    "answer_created",
-    "answer_found",
-    "answer_removed",
-    "begin_write",
-    "changed",
-    "created",
-    "found",
+    "begin_bulk",
     "keys_table",
     "narrowed",
     "read_if_none_match",
     "read_key",
-    "removed",
-    "restored",
+    "record_id",
     "revision",
 ]

@@ -7,13 +7,12 @@ import asyncio
 import hmac
 import re
 from hashlib import sha256
-from weakref import WeakValueDictionary
 
 import asyncpg
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songbook.crud.idempotency_table import claiming, finding, keeping
+from songbook.crud.idempotency_table import claim, lookup, store
 from songbook.db import Database, Query
 from songbook.errors import KeyInUse, KeyReused, Malformed, field_error
 from songbook.http import StrictRequest, media_type_of
@@ -25,9 +24,6 @@ NOBODY = 0
 
 WAIT_SECONDS = 1.0
 """How long a request waits for another one with its key."""
-
-# The requests of this process that have a key, or wait for it: they take no connection to wait.
-_turns: WeakValueDictionary[tuple[int, int, bytes], asyncio.Lock] = WeakValueDictionary()
 
 IDEMPOTENCY_KEY = {
     "name": HEADER,
@@ -51,14 +47,14 @@ class Key:
     def __init__(self, given: str, request: StrictRequest) -> None:
         self._given = given.encode()
         self._request = request
-        user = request.scope.get("user")  # whom the rule of the route asked for, if it did
-        principal, key = NOBODY if user is None else user.id, sha256(self._given).digest()
+        principal = request.principal.id if request.principal else NOBODY
+        key = sha256(self._given).digest()
         self._place = {"principal": principal, "key": key}
-        turn = (id(request.app.state.database), principal, key)
-        self._turn = _turns.setdefault(turn, asyncio.Lock())
-        self._has_turn = False
+        # requests of this process that have the key take no connection to wait
+        self._lock = request.service.key_locks.setdefault((principal, key), asyncio.Lock())
+        self._is_locked = False
 
-    async def wait(self) -> None:
+    async def lock(self) -> None:
         """Wait, without a connection, until no other request of this process has the key.
 
         The body is read, too. Raises KeyInUse after a second.
@@ -66,16 +62,16 @@ class Key:
         await self._request.digest()
         try:
             async with asyncio.timeout(WAIT_SECONDS):
-                await self._turn.acquire()
+                await self._lock.acquire()
         except TimeoutError:
             raise KeyInUse from None
-        self._has_turn = True
+        self._is_locked = True
 
-    def leave(self) -> None:
+    def unlock(self) -> None:
         """Let the next request of this process have the key."""
-        if self._has_turn:
-            self._turn.release()
-            self._has_turn = False
+        if self._is_locked:
+            self._lock.release()
+            self._is_locked = False
 
     async def claim(self, db: Database, driver: asyncpg.Connection) -> Response | None:
         """Take the key for this transaction; return the answer that is stored, if it was taken.
@@ -83,9 +79,9 @@ class Key:
         While a transaction of another process holds it, this waits for the lock_timeout, and raises
         KeyInUse; it raises KeyReused if the key is that of another request.
         """
-        claim = claiming().of({**self._place, "fingerprint": await self._fingerprint()})
+        values = {**self._place, "fingerprint": await self._fingerprint()}
         try:
-            if await db.run(driver, claim):
+            if await db.run(driver, claim().of(values)):
                 return None
         except asyncpg.LockNotAvailableError:
             raise KeyInUse from None
@@ -93,14 +89,14 @@ class Key:
             return answer
         raise KeyInUse  # it was removed between the two statements
 
-    async def find(self, db: Database) -> Response | None:
+    async def lookup(self, db: Database) -> Response | None:
         """Return the answer that is stored, if there is one, to a request that was read.
 
         Raises KeyReused as `claim` does.
         """
         return await self._answer(await db.fetch(self._found)) if self._request.is_read else None
 
-    async def keep(self, db: Database, driver: asyncpg.Connection, answer: Response) -> None:
+    async def store(self, db: Database, driver: asyncpg.Connection, answer: Response) -> None:
         """Store an answer in the transaction that has the key."""
         headers = {
             name.decode(): value.decode()
@@ -108,11 +104,11 @@ class Key:
             if name not in _NOT_STORED
         }
         values = {"status": answer.status_code, "headers": headers, "body": bytes(answer.body)}
-        await db.run(driver, keeping().of({**values, **self._place}))
+        await db.run(driver, store().of({**values, **self._place}))
 
     @property
     def _found(self) -> Query:
-        return finding().of(self._place)
+        return lookup().of(self._place)
 
     async def _answer(self, row: asyncpg.Record | None) -> Response | None:
         if row is None:
@@ -126,7 +122,7 @@ class Key:
     async def _fingerprint(self) -> bytes:
         """Return what no other request has: of its method, its address, and its body as what."""
         scope = self._request.scope
-        path = scope["route"].canonical.format(**self._request.path_params)
+        path = self._request.route.path.format(**self._request.path_params)
         parts = (
             scope["method"].encode(),
             path.encode(),

@@ -52,7 +52,7 @@ def _is_of_key() -> list[ColumnElement[bool]]:
 
 
 @cache
-def claiming() -> Statement:
+def claim() -> Statement:
     """Take a key: there is a row unless it is taken."""
     table = keys_table()
     names = ("principal", "key", "fingerprint")
@@ -61,7 +61,7 @@ def claiming() -> Statement:
 
 
 @cache
-def finding() -> Statement:
+def lookup() -> Statement:
     """Find what was answered."""
     table = keys_table()
     columns = (table.c.fingerprint, table.c.status, table.c.headers, table.c.body)
@@ -69,7 +69,7 @@ def finding() -> Statement:
 
 
 @cache
-def keeping() -> Statement:
+def store() -> Statement:
     """Store what is answered."""
     values: dict[str, Any] = {name: bindparam(name) for name in ("status", "headers", "body")}
     return Statement(update(keys_table()).where(*_is_of_key()).values(values))

@@ -11,7 +11,7 @@ from sqlmodel import SQLModel
 from starlette.requests import Request
 
 from songbook.errors import Malformed, PreconditionFailed, PreconditionRequired, field_error
-from songbook.http import guard
+from songbook.http import StrictRequest, dependency
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")
@@ -37,17 +37,20 @@ class Tags:
         """Return whether one of the tags is `tag`, strong or weak (If-None-Match)."""
         return self.any or any(given.removeprefix("W/") == tag for given in self.tags)
 
-    def versions(self, public: type[SQLModel]) -> list[int]:
-        """Return the versions that the strong tags stand for today (If-Match)."""
-        found = (_VERSION.fullmatch(tag) for tag in self.tags)
-        return [int(match[2]) for match in found if match and match[1] == revision(public)]
-
 
 @cache
 def revision(public: type[SQLModel]) -> str:
     """Return six hex digits of the representation: an old tag never validates a new shape."""
     shape = public.model_json_schema(mode="serialization")["properties"]
     return sha256(json.dumps(shape).encode()).hexdigest()[:6]
+
+
+def versions_of(if_match: Tags | None, public: type[SQLModel]) -> list[int] | None:
+    """Return the versions that the strong tags stand for today; None for any."""
+    if if_match is None or if_match.any:
+        return None
+    found = (_VERSION.fullmatch(tag) for tag in if_match.tags)
+    return [int(match[2]) for match in found if match and match[1] == revision(public)]
 
 
 def tag_of(version: int, public: type[SQLModel]) -> str:
@@ -61,7 +64,8 @@ def narrowed(if_match: Tags | None, version: int, public: type[SQLModel]) -> Tag
     Raises PreconditionFailed with the version's tag if that does not.
     """
     tag = tag_of(version, public)
-    if if_match and not if_match.any and version not in if_match.versions(public):
+    versions = versions_of(if_match, public)
+    if versions is not None and version not in versions:
         raise PreconditionFailed(headers={"ETag": tag})
     return Tags(tag)
 
@@ -97,17 +101,17 @@ def read_if_none_match(request: Request) -> Tags | None:
     return _tags(request, "If-None-Match")
 
 
-@guard(IF_NONE_MATCH, refuses=(400,))
-async def if_none_match(request: Request) -> Tags | None:
+@dependency(IF_NONE_MATCH, error_statuses=(400,))
+async def if_none_match(request: StrictRequest) -> Tags | None:
     """Return the condition under which the client has the answer already."""
     return read_if_none_match(request)
 
 
-@guard(IF_MATCH, refuses=(400, 412, 428))
-async def if_match(request: Request) -> Tags | None:
+@dependency(IF_MATCH, error_statuses=(400, 412, 428))
+async def if_match(request: StrictRequest) -> Tags | None:
     """Return the condition of a change; raise PreconditionRequired if one is due and missing."""
     tags = _tags(request, "If-Match")
-    if tags is None and request.app.state.settings.require_if_match:
+    if tags is None and request.service.settings.require_if_match:
         raise PreconditionRequired
     return tags
 

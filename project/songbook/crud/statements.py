@@ -1,10 +1,10 @@
 """What is asked of the database about one record.
 
 Each statement answers with one row: the JSON text that PostgreSQL wrote of exactly the columns of
-the Public class, and what the headers need. An id of 0 is one that no record has.
+the Public class, as `document`, and what the headers need. An id of 0 is one that no record has.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -33,55 +33,59 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
 from sqlmodel import SQLModel
 
-from songbook.crud.preconditions import Tags
 from songbook.db import NOTHING, SHAPES, Query, Statement, document, public_columns
 from songbook.models import Record, living, next_version, table_of
 
 
-def found(model: type[Record], public: type[SQLModel], id: int) -> Query:
-    """Read a record: its version and its JSON."""
-    return _found(model, public).of({"id": id}) if id else NOTHING
+def select_record(model: type[Record], public: type[SQLModel], id: int) -> Query:
+    """Read a record: its `version` and `document`, its JSON."""
+    return _select(model, public).of({"id": id}) if id else NOTHING
 
 
-def created(model: type[Record], public: type[SQLModel], fields: Mapping[str, Any]) -> Query:
-    """Store a record: its id, its version and its JSON."""
-    return _created(model, public, tuple(fields)).of(fields)
+def insert_record(model: type[Record], public: type[SQLModel], fields: Mapping[str, Any]) -> Query:
+    """Store a record: its `id`, `version` and `document`."""
+    return _insert(model, public, tuple(fields)).of(fields)
 
 
-def changed(
+def update_record(
     model: type[Record],
     public: type[SQLModel],
     id: int,
     fields: Mapping[str, Any],
-    if_match: Tags | None,
+    versions: Sequence[int] | None,
 ) -> Query:
-    """Change these fields of a record: the version before, the version after and the JSON.
+    """Change fields of a record in one of these versions: `current_version`, `version`, `document`.
 
-    The version after is null when the record did not match; there is no row without a record.
+    The current version is the one before. The version after is null when the record did not match;
+    there is no row without a record. A value may be an SQL expression over the table's columns; a
+    statement with one is compiled each time.
     """
-    versions = None if if_match is None or if_match.any else if_match.versions(public)
-    statement = _changed(model, public, tuple(fields), matched=versions is not None)
-    return statement.of({**fields, "id_": id, "versions_": versions}) if id else NOTHING
+    if not id:
+        return NOTHING
+    values: dict[str, Any] = {**fields, "id_": id, "versions_": versions}
+    matched = versions is not None
+    if any(isinstance(value, ColumnElement) for value in fields.values()):
+        return _update(model, public, fields, matched=matched).of(values)
+    return _update_values(model, public, tuple(fields), matched=matched).of(values)
 
 
-def removed(model: type[Record], public: type[SQLModel], id: int, if_match: Tags | None) -> Query:
-    """Delete a record: the version before, and the id or null when the record did not match."""
-    versions = None if if_match is None or if_match.any else if_match.versions(public)
-    statement = _removed(model, matched=versions is not None)
+def delete_record(model: type[Record], id: int, versions: Sequence[int] | None) -> Query:
+    """Delete a record: its `current_version`, and its `id` or null when it did not match."""
+    statement = _delete(model, matched=versions is not None)
     return statement.of({"id_": id, "versions_": versions}) if id else NOTHING
 
 
-def restored(model: type[Record], public: type[SQLModel], id: int) -> Query:
-    """Take the deletion of a record back: the same columns as of `changed`.
+def restore_record(model: type[Record], public: type[SQLModel], id: int) -> Query:
+    """Take the deletion of a record back: the same columns as of `update_record`.
 
     A record that is not deleted stays as it is; a deleted one whose unique values were taken
     meanwhile raises asyncpg's UniqueViolationError.
     """
-    return _restored(model, public).of({"id_": id}) if id else NOTHING
+    return _restore(model, public).of({"id_": id}) if id else NOTHING
 
 
 @lru_cache(SHAPES)
-def _found(model: type[Record], public: type[SQLModel]) -> Statement:
+def _select(model: type[Record], public: type[SQLModel]) -> Statement:
     table = table_of(model)
     shown = (table.c.version, document(table, public))
     # an array of texts, because the driver has to look up what an array of numbers is
@@ -92,7 +96,7 @@ def _found(model: type[Record], public: type[SQLModel]) -> Statement:
 
 
 @lru_cache(SHAPES)
-def _created(model: type[Record], public: type[SQLModel], fields: tuple[str, ...]) -> Statement:
+def _insert(model: type[Record], public: type[SQLModel], fields: tuple[str, ...]) -> Statement:
     table = table_of(model)
     new = (
         insert(table)
@@ -118,22 +122,28 @@ def _matching(table: Table, current: CTE, *, matched: bool) -> ColumnElement[boo
 
 
 @lru_cache(SHAPES)
-def _changed(
+def _update_values(
     model: type[Record], public: type[SQLModel], fields: tuple[str, ...], *, matched: bool
+) -> Statement:
+    values: dict[str, Any] = {name: bindparam(name) for name in fields}
+    return _update(model, public, values, matched=matched)
+
+
+def _update(
+    model: type[Record], public: type[SQLModel], fields: Mapping[str, Any], *, matched: bool
 ) -> Statement:
     table = table_of(model)
     current = _current(model, locked=bool(fields))
     condition = _matching(table, current, matched=matched)
     shown = (table.c.version, *public_columns(table, public))
     if fields:
-        change = _next_version(table, {name: bindparam(name) for name in fields})
-        after = change.where(condition).returning(*shown).cte("changed")
+        after = _next_version(table, fields).where(condition).returning(*shown).cte("changed")
     else:
         after = select(*shown).where(condition).cte("changed")
     joined = current.outerjoin(after, true())
-    return Statement(
-        select(current.c.version, after.c.version, document(after, public)).select_from(joined)
-    )
+    before = current.c.version.label("current_version")
+    columns = (before, after.c.version, document(after, public))
+    return Statement(select(*columns).select_from(joined))
 
 
 def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
@@ -141,7 +151,7 @@ def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
 
 
 @lru_cache(SHAPES)
-def _removed(model: type[Record], *, matched: bool) -> Statement:
+def _delete(model: type[Record], *, matched: bool) -> Statement:
     table = table_of(model)
     current = _current(model, locked=True)
     condition = _matching(table, current, matched=matched)
@@ -150,11 +160,12 @@ def _removed(model: type[Record], *, matched: bool) -> Statement:
         leave = _next_version(table, {"deleted_at": func.clock_timestamp()})
     gone = leave.where(condition).returning(table.c.id).cte("removed")
     joined = current.outerjoin(gone, true())
-    return Statement(select(current.c.version, gone.c.id).select_from(joined))
+    before = current.c.version.label("current_version")
+    return Statement(select(before, gone.c.id).select_from(joined))
 
 
 @lru_cache(SHAPES)
-def _restored(model: type[Record], public: type[SQLModel]) -> Statement:
+def _restore(model: type[Record], public: type[SQLModel]) -> Statement:
     table = table_of(model)
     shown = (table.c.version, *public_columns(table, public))
     key = table.c.id == bindparam("id_")
@@ -164,4 +175,5 @@ def _restored(model: type[Record], public: type[SQLModel]) -> Statement:
     again = _next_version(table, {"deleted_at": null()}).where(deleted).returning(*shown)
     alive = select(*(found.c[column.name] for column in shown)).where(found.c.deleted_at.is_(None))
     after = union_all(select(again.cte("restored")), alive).cte("after")
-    return Statement(select(after.c.version, after.c.version, document(after, public)))
+    before = after.c.version.label("current_version")
+    return Statement(select(before, after.c.version, document(after, public)))

@@ -1,174 +1,210 @@
-"""The write of a request: one statement, or a transaction that is tried dry or kept under a key.
+"""The writes of a request: one statement, or a transaction that is kept whole or not at all.
 
-A handler asks for `WriteDep` or `OnceDep` in the place of the database, and does not know.
+A handler asks for `WriteDep`, `TransactionDep` or `SessionDep`: keys and dry runs need no code.
 """
 
 from contextlib import AsyncExitStack, suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import asyncpg
 from fastapi import Depends
-from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.crud.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, Key, read_key
-from songbook.db import ATTEMPTS, GIVEN_UP, NOTHING, RETRIED, Database, Executor, Query
+from songbook.db import (
+    ATTEMPTS,
+    GIVEN_UP,
+    NOTHING,
+    RETRIED,
+    Database,
+    Executor,
+    Query,
+    SingleStatement,
+    pause,
+)
 from songbook.errors import KeyInUse, Problem
-from songbook.http import DRY_RUN, StrictRequest, guard, is_tried, read_options
+from songbook.http import (
+    DRY_RUN,
+    KEYED_METHODS,
+    Opened,
+    StrictRequest,
+    is_tried,
+    opening_dependency,
+    read_options,
+)
 
 _LEFT_OUT = {b"location", b"etag", b"content-length"}
-_TURN_SECONDS = 30  # for a turn of a COPY whose rows are all here
-_BEGIN = "BEGIN"
-_BEGIN_WITH_KEY = f"BEGIN; SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"
+_BULK_WAIT_SECONDS = 30  # for a place of a COPY whose rows are all here
+WRITE_PARAMETERS: dict[str, Any] = {
+    "parameters": (DRY_RUN,),
+    "error_statuses": (422, 503),
+    "key_parameter": IDEMPOTENCY_KEY,
+}
+"""What a dependency that writes reads of a request, and refuses."""
+
+LOCK_TIMEOUT = f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"
 
 
-class Write:
-    """What one request writes: a transaction that begins with the first statement.
+class Transaction:
+    """The transaction of a request, which begins with the first statement.
 
-    It ends when the answer is made: kept together with that under the key, if there is one; taken
-    back if it is only tried.
+    It ends when the response is made: committed together with that, which is stored under the key
+    if there is one; rolled back if the request is a dry run.
     """
 
-    def __init__(self, db: Database, key: Key | None, *, dry_run: bool) -> None:
+    def __init__(self, db: Database, key: Key | None = None, *, dry_run: bool = False) -> None:
         self._dry_run = dry_run
         self._db = db
         self._key = None if dry_run else key
         self._driver: asyncpg.Connection | None = None
-        self._lent = AsyncExitStack()
-        self._seconds: float | None = None
+        self._stack = AsyncExitStack()
+        self._timeout: float | None = None
 
     async def fetch(self, query: Query) -> asyncpg.Record | None:
         """Run one statement in the transaction; return its row.
 
-        Raises Unavailable when no connection is to be had, KeyInUse and KeyReused, and asyncpg's
-        errors as they are.
+        The first is repeated after a deadlock or a serialization failure. Raises Unavailable when
+        no connection is to be had, KeyInUse and KeyReused, and asyncpg's errors as they are.
         """
         if query is NOTHING:
             return None
-        for _ in range(ATTEMPTS - 1):
+        for attempt in range(1, ATTEMPTS):
             is_first = self._driver is None
             try:
                 return await self._db.run(await self.begin(), query)
             except RETRIED as error:
                 if not is_first:
                     raise
-                await self._leave(error)
+                await self._release(error)
+            await pause(attempt)
         return await self._db.run(await self.begin(), query)
 
-    async def begin(self, *, bulk: bool = False) -> asyncpg.Connection:
-        """Return the connection of the transaction, which has the key; `bulk`: one for a COPY."""
+    async def begin(
+        self, settings: str = "", *, bulk_seconds: float | None = None
+    ) -> asyncpg.Connection:
+        """Return the connection of the transaction, which has the key.
+
+        With `bulk_seconds`, which its commit may take, it is one for a COPY. The `settings` are SQL
+        that is sent with BEGIN.
+        """
         if self._driver is None:
             if self._key:
-                await self._key.wait()
-            self._seconds = self._db.bulk_seconds if bulk else None
-            lent = self._db.bulk(_TURN_SECONDS) if bulk else self._db.connection()
-            driver = await self._lent.enter_async_context(lent)
+                await self._key.lock()
+            self._timeout = bulk_seconds
+            db = self._db
+            lent = db.connection() if bulk_seconds is None else db.bulk(_BULK_WAIT_SECONDS)
+            driver = await self._stack.enter_async_context(lent)
             self._driver = driver
-            await driver.execute(_BEGIN_WITH_KEY if self._key else _BEGIN)
-            if self._key and (answer := await self._key.claim(self._db, driver)):
-                raise _Replayed(answer)
+            parts = ["BEGIN", LOCK_TIMEOUT if self._key else "", settings]
+            await driver.execute("; ".join(filter(None, parts)))
+            await self._claim(driver)
         return self._driver
 
-    async def concluded(self, answer: Response) -> Response:
-        """End the transaction, and return the answer that the client gets."""
-        if self._driver is None:
-            return _tried(answer) if self._dry_run else answer
+    async def commit(self, response: Response) -> Response:
+        """End the transaction; return the response that the client gets."""
         try:
-            if self._dry_run:
-                answer = _tried(answer)
-            else:
-                await self._commit(self._driver, answer)
+            if self._driver and not self._dry_run:
+                if self._key:
+                    await self._key.store(self._db, self._driver, response)
+                await self._end(self._driver)
         except BaseException as error:
-            await self._leave(error)
+            await self._release(error)
             raise
-        await self._leave(None)
-        return answer
+        if self._driver:
+            await self._release(None)
+        return _dry_run_response(response) if self._dry_run else response
 
-    async def failed(self, error: BaseException) -> Response:
-        """Take everything back; return the answer that is stored under the key, or raise again."""
+    async def rollback(self, error: BaseException) -> Response:
+        """Roll back; return the response that is stored under the key, or raise the error again."""
         is_new = self._driver is not None
-        await self._leave(error)
+        await self._release(error)
         if isinstance(error, _Replayed):
-            return error.answer
+            return error.response
         # A request that was done may not be possible any more, as with a password that it changed.
         is_refused = isinstance(error, Problem) and error.status < 500
         may_be_done = is_refused and not is_new and not isinstance(error, KeyInUse)
-        if self._key and may_be_done and (answer := await self._key.find(self._db)):
-            return answer
+        if self._key and may_be_done and (response := await self._key.lookup(self._db)):
+            return response
         raise error
 
-    async def _commit(self, driver: asyncpg.Connection, answer: Response) -> None:
-        if self._key:
-            await self._key.keep(self._db, driver, answer)
-        ended = await driver.execute("COMMIT", timeout=self._seconds)
-        if ended != "COMMIT":  # a statement had failed, and somebody had not minded
+    async def _claim(self, driver: asyncpg.Connection) -> None:
+        if self._key and (response := await self._key.claim(self._db, driver)):
+            raise _Replayed(response)
+
+    async def _end(self, driver: asyncpg.Connection) -> None:
+        ended = await driver.execute("COMMIT", timeout=self._timeout)
+        if ended != "COMMIT":  # a statement had failed, and the handler went on
             raise Problem
 
-    async def _leave(self, error: BaseException | None) -> None:
-        """Give the connection back, in no transaction."""
+    async def _release(self, error: BaseException | None) -> None:
+        """Return the connection, in no transaction."""
         driver, self._driver = self._driver, None
         try:
             if driver is not None and not isinstance(error, GIVEN_UP):
-                await _roll_back(driver)
+                await self._roll_back(driver)
         finally:
             kind, traceback = (type(error), error.__traceback__) if error else (None, None)
-            await self._lent.__aexit__(kind, error, traceback)
+            await self._stack.__aexit__(kind, error, traceback)
             if self._key:
-                self._key.leave()
+                self._key.unlock()
+
+    async def _roll_back(self, driver: asyncpg.Connection) -> None:
+        """End a transaction that is not ended; a connection that cannot do that is given up."""
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            if driver.is_in_transaction():
+                await driver.execute("ROLLBACK")
 
 
-class _Replayed(Exception):
-    """The request was done before, and this was its answer."""
+class _Replayed(BaseException):
+    """The request was done before, and this was its response: nothing for handlers to catch."""
 
-    def __init__(self, answer: Response) -> None:
+    def __init__(self, response: Response) -> None:
         super().__init__()
-        self.answer = answer
+        self.response = response
 
 
-async def _roll_back(driver: asyncpg.Connection) -> None:
-    """End a transaction that is not ended; a connection that cannot do that is given up later."""
-    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-        if driver.is_in_transaction():
-            await driver.execute("ROLLBACK")
+def _dry_run_response(response: Response) -> Response:
+    """Return the response of a write that is rolled back: of no address, and of no version."""
+    dry_run = Response(bytes(response.body), 200)
+    kept = [header for header in response.raw_headers if header[0] not in _LEFT_OUT]
+    dry_run.raw_headers = [*dry_run.raw_headers, *kept]
+    return dry_run
 
 
-def _tried(answer: Response) -> Response:
-    """Return the answer of a write that is taken back: of no address, and of no version."""
-    tried = Response(bytes(answer.body), 200)
-    kept = [header for header in answer.raw_headers if header[0] not in _LEFT_OUT]
-    tried.raw_headers = [*tried.raw_headers, *kept]
-    return tried
+def begin_bulk(request: StrictRequest, *, dry_run: bool) -> Transaction:
+    """Return the transaction of many rows in one body; raise Malformed for a bad key."""
+    given = read_key(request)
+    key = Key(given, request) if given else None
+    return Transaction(request.service.database, key, dry_run=dry_run)
 
 
-def begin_write(request: Request, key: str | None, *, dry_run: bool) -> Write:
-    """Return the write of a request, which ends with the answer of its route."""
-    assert isinstance(request, StrictRequest)
-    db: Database = request.app.state.database
-    write = Write(db, Key(key, request) if key else None, dry_run=dry_run)
-    request.scope["write"] = write
-    return write
+def read_write_options(request: StrictRequest) -> tuple[Key | None, bool]:
+    """Return the key of a request with a method that has one, and whether it is a dry run."""
+    given = read_key(request) if request.method in KEYED_METHODS else None
+    query_string, dry_run = request.scope["query_string"], False
+    if query_string and not request.route.parses_query:
+        dry_run = is_tried(read_options(query_string, request.route.query_parameters))
+    return Key(given, request) if given else None, dry_run
 
 
-def _executor(request: Request, key: str | None) -> Executor:
-    """Return the write of a request, or the database itself for one that is nothing special."""
-    dry_run = is_tried(read_options(request.scope["query_string"], (DRY_RUN,)))
-    if dry_run or key:
-        return begin_write(request, key, dry_run=dry_run)
-    db: Database = request.app.state.database
-    return db
+@opening_dependency(**WRITE_PARAMETERS)
+async def write(request: StrictRequest) -> Opened:
+    """Return what runs the one statement of a write, once for each Idempotency-Key."""
+    key, dry_run = read_write_options(request)
+    single, transaction = SingleStatement(), None
+    if key or dry_run:
+        transaction = Transaction(request.service.database, key, dry_run=dry_run)
+    single.executor = transaction or request.service.database
+    return Opened(single, transaction)
 
 
-@guard(DRY_RUN, refuses=(422, 503))
-async def write(request: Request) -> Executor:
-    """Return what runs the statement of a write; the query string may ask that it is only tried."""
-    return _executor(request, None)
-
-
-@guard(DRY_RUN, IDEMPOTENCY_KEY, refuses=(400, 409, 422, 503))
-async def write_once(request: Request) -> Executor:
-    """Return what runs the statement of a write, once for each Idempotency-Key."""
-    return _executor(request, read_key(request))
+@opening_dependency(**WRITE_PARAMETERS)
+async def begin(request: StrictRequest) -> Opened:
+    """Return a transaction: all that the handler writes is kept, with the response, or nothing."""
+    key, dry_run = read_write_options(request)
+    transaction = Transaction(request.service.database, key, dry_run=dry_run)
+    return Opened(transaction, transaction)
 
 
 WriteDep = Annotated[Executor, Depends(write)]
-OnceDep = Annotated[Executor, Depends(write_once)]
+TransactionDep = Annotated[Executor, Depends(begin)]

@@ -1,7 +1,7 @@
 """PostgreSQL: one engine, one pool, compiled statements."""
 
 from songbook.db.connect import SilentError, check_database, located, opened_database
-from songbook.db.database import ATTEMPTS, RETRIED, Database, Executor
+from songbook.db.database import ATTEMPTS, RETRIED, Database, Executor, SingleStatement, pause
 from songbook.db.pool import GIVEN_UP
 from songbook.db.statements import (
     DIALECT,
@@ -25,11 +25,13 @@ __all__ = [
     "Executor",
     "Query",
     "SilentError",
+    "SingleStatement",
     "Statement",
     "check_database",
     "document",
     "json_of",
     "located",
     "opened_database",
+    "pause",
     "public_columns",
 ]

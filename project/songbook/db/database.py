@@ -1,13 +1,14 @@
 """The database: one pool, single statements, and connections for work of several statements."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol, TypeVar
 
 import asyncpg
 from sqlalchemy.engine import URL
-from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from songbook.db.batching import Arguments, Group, LeftAlone
 from songbook.db.engine import engine_of
@@ -18,15 +19,41 @@ from songbook.errors import Unavailable
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
 RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 ATTEMPTS = 3
+_PAUSE_SECONDS = (0.01, 0.05)
 
 Found = TypeVar("Found")
+
+
+async def pause(attempt: int) -> None:
+    """Wait before a statement is repeated, longer each time.
+
+    The pause is random, so that two transactions which met do not meet again.
+    """
+    await asyncio.sleep(attempt * random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - no secret
 
 
 class Executor(Protocol):
     """What runs the statement of a handler: the database, or the transaction of a write."""
 
-    async def fetch(self, query: Query) -> asyncpg.Record | None:
+    def fetch(self, query: Query) -> Awaitable[asyncpg.Record | None]:
         """Run one statement; return its row."""
+
+
+class SingleStatement:
+    """Runs one statement on an executor, and refuses a second: nobody ships half a write."""
+
+    executor: Executor
+    _is_used = False
+
+    def fetch(self, query: Query) -> Awaitable[asyncpg.Record | None]:
+        """Run the statement; return its row. Raises RuntimeError for a second one."""
+        if self._is_used:
+            raise RuntimeError(
+                "WriteDep runs one statement, which is committed by itself: use TransactionDep for"
+                " several that belong together"
+            )
+        self._is_used = True
+        return self.executor.fetch(query)
 
 
 class Database:
@@ -96,6 +123,7 @@ class Database:
                     raise
             finally:
                 self._lender.take_back(lent)
+            await pause(attempts)  # without the connection
 
     async def _run_all(
         self, driver: asyncpg.Connection, query: Query, asked: list[Arguments]
@@ -105,7 +133,7 @@ class Database:
             return [await self.run(driver, query)] * len(asked)
         self._log(query.together)
         rows = await driver.fetch(query.together, [str(arguments[0]) for arguments in asked])
-        found = {row[-1]: row for row in rows}
+        found = {row["id"]: row for row in rows}
         return [found.get(arguments[0]) for arguments in asked]
 
     async def run(self, driver: asyncpg.Connection, query: Query) -> asyncpg.Record | None:
@@ -145,7 +173,8 @@ class Database:
         Raises Unavailable after waiting for `seconds`.
         """
         try:
-            await asyncio.wait_for(self._bulk_turns.acquire(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._bulk_turns.acquire()
         except TimeoutError as error:
             raise Unavailable("Too many imports and exports are under way: try again.") from error
         try:
@@ -155,17 +184,17 @@ class Database:
             self._bulk_turns.release()
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[AsyncSession]:
-        """Open a session; what is not committed inside is rolled back.
+    async def sqlalchemy_connection(self) -> AsyncIterator[AsyncConnection]:
+        """Lend a connection as SQLAlchemy has it; what is not committed inside is rolled back.
 
         Raises Unavailable when no connection is to be had.
         """
         lent = await self._lender.turn()
         try:
             if lent:
-                give_back(lent)  # the session takes it out of the pool itself
-            async with AsyncSession(self.engine, expire_on_commit=False) as session:
-                yield session
+                give_back(lent)  # SQLAlchemy takes it out of the pool itself
+            async with self.engine.connect() as connection:
+                yield connection
         finally:
             self._lender.take_back(None)
 

@@ -83,4 +83,4 @@ def json_of(rows: NamedFromClause) -> ColumnElement[str]:
 def document(source: FromClause, public: type[SQLModel]) -> ColumnElement[str]:
     """Return the JSON text of a row of `source` with the keys of the Public class."""
     shown = select(*public_columns(source, public)).correlate(source).subquery("shown")
-    return select(json_of(shown)).scalar_subquery()
+    return select(json_of(shown)).scalar_subquery().label("document")

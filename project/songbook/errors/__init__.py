@@ -7,6 +7,7 @@ from songbook.errors.field_errors import (
     faults_of,
     field_error,
     pointer_to,
+    query_error,
     reasons_of,
     told,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "handle",
     "pointer_to",
     "problem_of",
+    "query_error",
     "reasons_of",
     "title_of",
     "told",

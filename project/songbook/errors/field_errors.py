@@ -5,6 +5,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 _LONGEST_NAME = 64
 _PREDICATES = ("Is ", "Should ", "Was ")
@@ -32,6 +33,16 @@ def pointer_to(*names: object) -> str:
 def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
     """Describe one unacceptable parameter or field by its name."""
     return FieldError(pointer=pointer_to(name), location=location, detail=detail, type=kind)
+
+
+def query_error(name: str, error: ValueError) -> FieldError:
+    """Describe what a function that parses a query parameter raised."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        return field_error("query", name, first["msg"], first["type"])
+    if isinstance(error, PydanticCustomError):
+        return field_error("query", name, error.message(), error.type)
+    return field_error("query", name, "Should be a value of the field's type", "value_error")
 
 
 def faults_of(errors: Iterable[FieldError]) -> str:

@@ -1,30 +1,39 @@
 """A request from the socket to the handler: middleware, routes, bodies, dependencies."""
 
+from songbook.http.completion import Completion, Opened
 from songbook.http.dependencies import (
-    Alternative,
-    DatabaseDep,
-    Guard,
-    Id,
-    Rule,
-    SessionDep,
+    KEYED_METHODS,
+    BulkBody,
+    Dependency,
+    Permission,
     SettingsDep,
-    guard,
-    record_id,
+    dependency,
+    opening_dependency,
 )
 from songbook.http.dispatch import add_alias
 from songbook.http.media_types import CSV, ENDINGS, JSON, NDJSON, STALLED_SECONDS, preferred
 from songbook.http.middleware import Front
-from songbook.http.query_options import DRY_RUN, grouped, is_tried, option, read_options, read_pairs
+from songbook.http.query_options import (
+    DRY_RUN,
+    Parameter,
+    QueryString,
+    is_tried,
+    option,
+    read_options,
+    read_query_string,
+)
 from songbook.http.requests import (
     FORM,
+    MERGE_PATCH,
     NotJson,
+    Principal,
     StrictRequest,
-    check_declared,
     decode_json,
     media_type_of,
 )
 from songbook.http.responses import Answer
 from songbook.http.routing import Route, Router
+from songbook.http.state import ServiceState
 
 __all__ = [
     "CSV",
@@ -32,31 +41,34 @@ __all__ = [
     "ENDINGS",
     "FORM",
     "JSON",
+    "KEYED_METHODS",
+    "MERGE_PATCH",
     "NDJSON",
     "STALLED_SECONDS",
-    "Alternative",
     "Answer",
-    "DatabaseDep",
+    "BulkBody",
+    "Completion",
+    "Dependency",
     "Front",
-    "Guard",
-    "Id",
     "NotJson",
+    "Opened",
+    "Parameter",
+    "Permission",
+    "Principal",
+    "QueryString",
     "Route",
     "Router",
-    "Rule",
-    "SessionDep",
+    "ServiceState",
     "SettingsDep",
     "StrictRequest",
     "add_alias",
-    "check_declared",
     "decode_json",
-    "grouped",
-    "guard",
+    "dependency",
     "is_tried",
     "media_type_of",
+    "opening_dependency",
     "option",
     "preferred",
     "read_options",
-    "read_pairs",
-    "record_id",
+    "read_query_string",
 ]

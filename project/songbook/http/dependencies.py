@@ -1,148 +1,129 @@
-"""Guards: what a handler asks for in its signature, and what keeps it from being called.
+"""Dependencies that read the request and nothing else, and what a route is made of beside them.
 
-A guard is a dependency that reads the request and nothing else. It says which parameters it reads
-and which failures it raises, so that the OpenAPI document knows.
+Each says which parameters it reads and with which statuses it refuses, so that the OpenAPI document
+knows, and a route can call its handler directly.
 """
 
-import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Annotated, Any, Protocol, TypeVar
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends
-from sqlmodel.ext.asyncio.session import AsyncSession
-from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.config import Settings
-from songbook.db import Database
-from songbook.errors import Unacceptable, field_error
-from songbook.models import INT8
+from songbook.http.completion import Completion, Opened
+from songbook.http.query_options import Parameter
+from songbook.http.requests import Principal, StrictRequest
 
-_DIGITS = re.compile(r"[0-9]+")
-_MOST_DIGITS = 100
+T = TypeVar("T")
 
-Found = TypeVar("Found")
+Call = Callable[[StrictRequest], Awaitable[T]]
+
+KEYED_METHODS = {"POST", "PATCH"}
+"""The methods of requests that are not idempotent by themselves (RFC 9110, section 9.2.2)."""
 
 
-class Guard(Protocol):
+@dataclass(frozen=True, eq=False)
+class Dependency(Generic[T]):
     """A dependency whose only argument is the request."""
 
-    parameters: tuple[dict[str, Any], ...]
-    refuses: tuple[int, ...]
+    call: Call[T]
 
-    def __call__(self, request: Request) -> Awaitable[Any]:
-        """Return what the handler needs; raise the problem that keeps it from being called."""
+    parameters: tuple[Parameter, ...] = ()
+    """The OpenAPI Parameter Objects of what it reads."""
 
+    error_statuses: tuple[int, ...] = ()
+    """The statuses of the problems that it raises."""
 
-def guard(
-    *parameters: dict[str, Any], refuses: tuple[int, ...] = ()
-) -> Callable[[Callable[[Request], Awaitable[Found]]], Callable[[Request], Awaitable[Found]]]:
-    """Mark a dependency whose only argument is the request.
+    parses_query: bool = False
+    """Whether it reads the whole query string, and refuses unknown parameters."""
 
-    `parameters` are the OpenAPI Parameter Objects of what it reads, `refuses` the statuses of the
-    problems that it raises.
-    """
+    def parameters_for(self, method: str) -> tuple[Parameter, ...]:  # noqa: ARG002
+        """Return the parameters that it reads of a request with this method."""
+        return self.parameters
 
-    def marked(
-        call: Callable[[Request], Awaitable[Found]],
-    ) -> Callable[[Request], Awaitable[Found]]:
-        call.parameters = parameters  # type: ignore[attr-defined]
-        call.refuses = refuses  # type: ignore[attr-defined]
-        return call
+    def error_statuses_for(self, method: str) -> set[int]:  # noqa: ARG002
+        """Return the statuses with which it refuses a request with this method."""
+        return set(self.error_statuses)
 
-    return marked
+    async def __call__(self, request: StrictRequest) -> T:
+        """Return what the handler needs, where FastAPI calls the dependencies."""
+        return await self.call(request)
 
 
-class Alternative:
-    """Another body that a route takes, told by its media type: a dependency of the route."""
+@dataclass(frozen=True, eq=False)
+class OpeningDependency(Dependency[Opened]):
+    """A dependency that begins what has to end with the response: a transaction."""
+
+    key_parameter: Parameter | None = None
+    """The parameter of an idempotency key, which the methods of `KEYED_METHODS` have."""
+
+    def parameters_for(self, method: str) -> tuple[Parameter, ...]:
+        """Return the parameters that it reads of a request with this method."""
+        keyed = (self.key_parameter,) if self.key_parameter and method in KEYED_METHODS else ()
+        return (*self.parameters, *keyed)
+
+    def error_statuses_for(self, method: str) -> set[int]:
+        """Return the statuses with which it refuses a request with this method."""
+        keyed = {400, 409} if self.key_parameter and method in KEYED_METHODS else set()
+        return keyed | set(self.error_statuses)
+
+    async def __call__(self, request: StrictRequest) -> Any:
+        """Return what the handler needs, where FastAPI calls the dependencies."""
+        argument, request.completion = await self.call(request)
+        return argument
+
+
+def dependency(
+    *parameters: Parameter, error_statuses: tuple[int, ...] = (), parses_query: bool = False
+) -> Callable[[Call[T]], Dependency[T]]:
+    """Make a dependency of a function whose only argument is the request."""
+    return lambda call: Dependency(call, parameters, error_statuses, parses_query)
+
+
+def opening_dependency(**options: Any) -> Callable[[Call[Opened]], OpeningDependency]:
+    """Make a dependency of a function that begins what ends with the response."""
+    return lambda call: OpeningDependency(call, **options)
+
+
+class BulkBody:
+    """Another body that a route takes, told by its media type: many rows."""
 
     media_types: tuple[str, ...]
-    parameters: tuple[dict[str, Any], ...] = ()
-    refuses: tuple[int, ...] = ()
+    parameters: tuple[Parameter, ...] = ()
+    error_statuses: tuple[int, ...] = ()
 
-    async def answer(self, request: Request) -> Response:
-        """Read the body, and answer in the place of the handler."""
+    async def open(
+        self, request: StrictRequest, media_type: str
+    ) -> tuple[Completion, Awaitable[Response]]:
+        """Begin to answer in the place of the handler; what is returned ends as after it."""
         raise NotImplementedError
 
-    async def __call__(self, request: Request) -> None:
-        """Do nothing: FastAPI calls it before the handler of the route's own body."""
 
-
-class Ending(Protocol):
-    """What a guard began for a handler and left in the request's scope as `write`."""
-
-    async def concluded(self, answer: Response) -> Response:
-        """End it well; return the answer that the client gets."""
-
-    async def failed(self, error: BaseException) -> Response:
-        """End it badly; return an answer all the same, or raise the error."""
-
-
-class Rule:
-    """Who may call a route: a dependency of the route or of its router, exactly one for each."""
+class Permission:
+    """Who may call a route: a dependency that every route has, directly or through its router."""
 
     name: str
-    """What the OpenAPI document calls it (`x-rule`)."""
-
-    refuses: tuple[int, ...] = (401,)
+    error_statuses: tuple[int, ...] = (401,)
     """The statuses of the problems that it raises where it asks who sends the request."""
 
-    def asks(self, method: str, settings: Settings) -> bool:
+    def requires_user(self, method: str, settings: Settings) -> bool:
         """Return whether it matters who sends a request with this method."""
         raise NotImplementedError
 
-    async def __call__(self, request: Request) -> None:
-        """Raise Unauthenticated, Forbidden or NotFound if the sender may not call the route."""
+    async def __call__(self, request: StrictRequest) -> Principal | None:
+        """Return who sends the request, None where that does not matter.
+
+        Raises Unauthenticated, Forbidden or NotFound if the sender may not call the route.
+        """
         raise NotImplementedError
 
 
-@guard(
-    {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The record's number.",
-        "schema": {"type": "integer", "minimum": 1, "maximum": INT8[1]},
-    },
-    refuses=(404, 422),
-)
-async def record_id(request: Request) -> int:
-    """Return the id in the path, 0 for one that no record can have; raise Unacceptable for none."""
-    given = request.path_params["id"]
-    if not _DIGITS.fullmatch(given):
-        raise Unacceptable(
-            errors=[field_error("path", "id", "Should be decimal digits", "int_parsing")]
-        )
-    return int(given) if len(given) <= _MOST_DIGITS and int(given) <= INT8[1] else 0
-
-
-Id = Annotated[int, Depends(record_id)]
-
-
-@guard()
-async def settings(request: Request) -> Settings:
+@dependency()
+async def settings(request: StrictRequest) -> Settings:
     """Return the settings of the service that handles the request."""
-    found: Settings = request.app.state.settings
-    return found
+    return request.service.settings
 
 
 SettingsDep = Annotated[Settings, Depends(settings)]
-
-
-@guard(refuses=(503,))
-async def database(request: Request) -> Database:
-    """Return the database of the service that handles the request."""
-    found: Database = request.app.state.database
-    return found
-
-
-async def open_session(db: Annotated[Database, Depends(database)]) -> AsyncIterator[AsyncSession]:
-    """Open a session for one request; it ends before the answer is sent."""
-    async with db.session() as session:
-        yield session
-
-
-DatabaseDep = Annotated[Database, Depends(database)]
-
-
-SessionDep = Annotated[AsyncSession, Depends(open_session, scope="function")]

@@ -4,14 +4,13 @@ import re
 from copy import copy
 
 from fastapi import FastAPI
-from fastapi.routing import iter_route_contexts
-from starlette._utils import get_route_path
 from starlette.responses import Response
 from starlette.routing import BaseRoute, compile_path
 from starlette.routing import Route as StarletteRoute
 from starlette.types import Scope
 
 from songbook.errors import MethodNotAllowed, NotFound
+from songbook.http.compat import get_route_path, iter_route_contexts
 from songbook.http.requests import StrictRequest
 from songbook.http.routing import Route
 
@@ -27,26 +26,26 @@ class Dispatcher:
     """
 
     def __init__(self) -> None:
-        self._routes = 0
+        self._indexed = 0
         self._literal: dict[str, Methods] = {}
         self._templates: dict[str, tuple[re.Pattern[str], Methods]] = {}
 
     async def answer(self, request: StrictRequest) -> Response | None:
         """Return the answer of the address, None when the application has to find it.
 
-        Raises MethodNotAllowed, and NotFound for a path that ends with a line feed.
+        Raises MethodNotAllowed, and NotFound for a path that ends with a line feed. HEAD is GET to
+        the routes; the scope has it as `original_method`.
         """
         scope = request.scope
-        methods = self._methods_at(scope)
+        methods = self._match(scope)
         if methods is None:
             return None
         asked = scope["method"]
         if asked == "HEAD":
-            scope["method"] = "GET"
+            scope["method"], scope["original_method"] = "GET", "HEAD"
         if scope["method"] in methods:
             route = methods[scope["method"]]
             if isinstance(route, Route) and route.direct and not scope["app"].dependency_overrides:
-                scope["route"] = route
                 return await route.direct(request)
             return None
         allow = {
@@ -58,24 +57,33 @@ class Dispatcher:
             return Response(status_code=204, headers=allow)
         raise MethodNotAllowed(headers=allow)
 
-    def _methods_at(self, scope: Scope) -> Methods | None:
-        """Return the methods of a path and what answers them, None when the path is unknown."""
-        if len(scope["app"].routes) != self._routes:
-            self._learn(scope["app"].routes)
-        path = get_route_path(scope)
+    def _match(self, scope: Scope) -> Methods | None:
+        """Return the methods of a path and their routes, None when the path is unknown.
+
+        Routes that were added since the table was made are taken into it with the first request for
+        a path that it does not have.
+        """
+        path, routes = get_route_path(scope), scope["app"].routes
+        found = self._look_up(path, scope)
+        if found is None and len(routes) != self._indexed:
+            self._index(routes)
+            found = self._look_up(path, scope)
+        if found is None and path.endswith("\n"):  # which Starlette's patterns would let pass
+            raise NotFound
+        return found
+
+    def _look_up(self, path: str, scope: Scope) -> Methods | None:
         if path in self._literal:
             return self._literal[path]
         for pattern, methods in self._templates.values():
             if match := pattern.fullmatch(path):
                 scope["path_params"] = match.groupdict()
                 return methods
-        if path.endswith("\n"):  # which the `$` of Starlette's patterns would let pass
-            raise NotFound
         return None
 
-    def _learn(self, routes: list[BaseRoute]) -> None:
+    def _index(self, routes: list[BaseRoute]) -> None:
         """Take the addresses of the routes into the table."""
-        self._routes = len(routes)
+        self._indexed = len(routes)
         for own in routes:
             for context in iter_route_contexts([own]):
                 path = context.path

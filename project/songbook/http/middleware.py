@@ -4,11 +4,11 @@ import re
 from collections.abc import Sequence
 from secrets import token_hex
 
-from starlette._utils import get_route_path
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from songbook.errors import handle
+from songbook.http.compat import get_route_path
 from songbook.http.cors import CrossOrigin
 from songbook.http.dispatch import Dispatcher
 from songbook.http.requests import StrictRequest
@@ -46,12 +46,11 @@ class Front:
             scope["path"] += "/"
         elif path.endswith("/") and path.strip("/"):
             scope["path"] = scope["path"][:-1]
-        scope["outgoing"] = _Outgoing(scope, send)
-        await self._inner(scope, receive, scope["outgoing"])
+        await self._inner(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer of the address, or of what went wrong on the way to it."""
-        request = StrictRequest(scope, receive)
+        request, send = StrictRequest(scope, receive), _Outgoing(scope, send)
         try:
             response = await self._dispatcher.answer(request)
             await (response or self.app)(scope, receive, send)
@@ -59,7 +58,7 @@ class Front:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
             response = await handle(request, error)
-            if not scope["outgoing"].started:
+            if not send.started:
                 await response(scope, receive, send)
 
 

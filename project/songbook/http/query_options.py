@@ -1,29 +1,35 @@
 """The query string: its parameters, and the few options that a write may ask for."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
 from songbook.errors import MOST_ERRORS, FieldError, Unacceptable, did_you_mean, field_error
 
 _MOST_OPTIONS = 100
 
+Parameter: TypeAlias = Mapping[str, Any]
+"""An OpenAPI Parameter Object."""
 
-def read_pairs(query_string: bytes, most: int) -> list[tuple[str, str]]:
-    """Return the parameters in their order; raise Unacceptable if there are more than `most`."""
+
+class QueryString(NamedTuple):
+    """The parameters of a query string, in their order and by name."""
+
+    pairs: list[tuple[str, str]]
+    values: dict[str, list[str]]
+
+
+def read_query_string(query_string: bytes, limit: int) -> QueryString:
+    """Return the parameters; raise Unacceptable if there are more than `limit`."""
+    values: dict[str, list[str]] = {}
     try:
         text = query_string.decode("ascii", "replace")
-        return parse_qsl(text, keep_blank_values=True, max_num_fields=most)
+        pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=limit)
     except ValueError:
-        raise Unacceptable(f"There are more than {most} parameters.") from None
-
-
-def grouped(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return all values of each parameter by its name."""
-    given: dict[str, list[str]] = {}
+        raise Unacceptable(f"There are more than {limit} parameters.") from None
     for name, value in pairs:
-        given.setdefault(name, []).append(value)
-    return given
+        values.setdefault(name, []).append(value)
+    return QueryString(pairs, values)
 
 
 def option(name: str, description: str, *values: str, many: bool = False) -> dict[str, Any]:
@@ -45,11 +51,11 @@ DRY_RUN = {
 }
 
 
-def read_options(query_string: bytes, offered: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+def read_options(query_string: bytes, offered: Sequence[Parameter]) -> dict[str, list[str]]:
     """Return what a query string asks for, by name; raise Unacceptable for what is not offered."""
     if not query_string:
         return {}
-    given = grouped(read_pairs(query_string, _MOST_OPTIONS))
+    given = read_query_string(query_string, _MOST_OPTIONS).values
     schemas = {parameter["name"]: parameter["schema"] for parameter in offered}
     errors = [error for name in given for error in _faults(name, given[name], schemas)]
     if errors:
@@ -70,12 +76,12 @@ def _faults(
         detail = f"There is no such parameter{did_you_mean(name, [*schemas])}"
         return [field_error("query", name, detail, "unknown_parameter")]
     schema = schemas[name]
-    if schema["type"] == "array":
+    if schema.get("type") == "array":
         return []
     if len(values) > 1:
         return [field_error("query", name, "Should be given once", "repeated_parameter")]
-    choices = ["true", "false"] if schema["type"] == "boolean" else schema["enum"]
-    if values[0] not in choices:
+    choices = ["true", "false"] if schema.get("type") == "boolean" else schema.get("enum")
+    if choices and values[0] not in choices:
         detail = f"Should be {' or '.join(f'`{choice}`' for choice in choices)}"
         return [field_error("query", name, detail, "choice")]
     return []

@@ -3,8 +3,9 @@
 import json
 import re
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
@@ -12,7 +13,10 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
 from songbook.errors import Malformed, TooLarge, UnsupportedMediaType, unacceptable
-from songbook.http.media_types import JSON
+from songbook.http.completion import Completion
+from songbook.http.media_types import CSV
+from songbook.http.query_options import Parameter
+from songbook.http.state import ServiceState
 
 LIMIT = 64 * 1024
 """The largest body of a route for one record, in bytes."""
@@ -29,16 +33,20 @@ Value = TypeVar("Value")
 _MOST_DIGITS = 15
 _MOST_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
-_MERGE_PATCH = "application/merge-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+_UTF_8 = {"", "charset=utf-8"}
+_IGNORED = {CSV: {*_UTF_8, "header=present"}}
 _TOO_DEEP = "is JSON that is nested too deeply"
 _STRING_OR_BRACKET = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[][{}]', re.DOTALL)
 
 
-async def read_body(request: "StrictRequest", model: type[Body]) -> Body:
-    """Return the body as a `model`; raise the problem (400, 413, 415, 422) that it has."""
+async def read_body(request: "StrictRequest", model: type[Body], *, form: bool = False) -> Body:
+    """Return the body, JSON or a form, as a `model`; raise the problem (400, 413, 422) it has."""
+    content = await request.body()
+    value = parse_form(content) if form else parse_json(content)
     try:
         # SQLModel's own model_validate costs 15 µs more, for what only tables need
-        return cast("Body", model.__pydantic_validator__.validate_python(await request.json()))
+        return cast("Body", model.__pydantic_validator__.validate_python(value))
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         raise unacceptable(errors, "body") from None
@@ -85,55 +93,93 @@ class NotJson(ValueError):
     """A text is not JSON, or has a meaning that no two readers agree on; says what it is."""
 
 
+class Principal(NamedTuple):
+    """Who sends a request."""
+
+    id: int
+    email: str
+    is_superuser: bool
+    permissions: tuple[str, ...]
+    """What the token permits; no route here asks for any."""
+
+
+@dataclass(frozen=True)
+class RouteInfo:
+    """What the dependencies of a route need to know of it."""
+
+    path: str = ""
+    """The path template, also of a route that is asked by an alias of it."""
+
+    query_parameters: tuple[Parameter, ...] = ()
+
+    parses_query: bool = False
+    """Whether a dependency refuses unknown query parameters itself, as that of a list does."""
+
+
 class StrictRequest(Request):
-    """A request whose body is JSON (or, where the route says so, a form) within the limit."""
+    """A request of a service, whose body is read strictly and within a limit."""
+
+    route = RouteInfo()
+
+    principal: Principal | None = None
+    """Who sends the request, where the permission of the route asks for it."""
+
+    completion: Completion | None = None
+    """What ends after the handler, where FastAPI and not the route calls the dependencies."""
 
     def __init__(self, scope: Scope, receive: Receive, *, form: bool = False) -> None:
         super().__init__(scope, receive)
-        self.form_encoded = form
-        self.digested: bytes | None = None
-        self.others: tuple[str, ...] = ()
-        """The media types that the route takes besides, in another way."""
+        self.service: ServiceState = scope["app"].state.service
+        self._is_form = form
+        self._content: bytes | None = None
+        self._digest: bytes | None = None
 
     async def json(self) -> Any:
-        """Return the body's value; raise the problem (400, 413, 415) that it has."""
-        check_media_type(self)
+        """Return the value of the body, JSON or a form; raise the problem (400, 413) it has."""
         content = await self.body()
-        return parse_form(content) if self.form_encoded else parse_json(content)
+        return parse_form(content) if self._is_form else parse_json(content)
 
     async def body(self) -> bytes:
         """Return the body; raise TooLarge once it exceeds the limit, before the rest is read."""
-        if not hasattr(self, "_body"):
-            self._body = b"".join([piece async for piece in self.pieces(LIMIT)])
-        return self._body
+        if self._content is None:
+            self._content = b"".join([chunk async for chunk in self.chunks(LIMIT)])
+        return self._content
 
     async def digest(self) -> bytes:
-        """Return the SHA-256 of the body, which somebody else may have read in parts."""
-        if self.digested is None:
-            self.digested = sha256(await self.body()).digest()
-        return self.digested
+        """Return the SHA-256 of the body."""
+        if self._digest is None:
+            self._digest = sha256(await self.body()).digest()
+        return self._digest
 
     @property
     def is_read(self) -> bool:
-        """Return whether all of the body was read, so that it has a digest."""
-        return self.digested is not None or hasattr(self, "_body")
+        """Return whether all of the body was read."""
+        return self._content is not None or self._digest is not None
 
-    async def pieces(self, most: int) -> AsyncIterator[bytes]:
-        """Give the body as it comes; raise TooLarge once it exceeds `most` bytes."""
+    async def hashed_chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """Give the body as it comes, which is not kept, but for its digest."""
+        hashed = sha256()
+        async for chunk in self.chunks(limit):
+            hashed.update(chunk)
+            yield chunk
+        self._digest = hashed.digest()
+
+    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+        """Give the body as it comes; raise TooLarge once it exceeds `limit` bytes."""
         declared = self.headers.get("content-length", "0")
-        if len(declared) > _MOST_DIGITS or int(declared) > most:
-            raise _too_large(most)
+        if len(declared) > _MOST_DIGITS or int(declared) > limit:
+            raise _too_large(limit)
         read, more = 0, True
         while more:
             message = await self.receive()
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect
-            piece: bytes = message.get("body", b"")
-            read += len(piece)
-            if read > most:
-                raise _too_large(most)
+            chunk: bytes = message.get("body", b"")
+            read += len(chunk)
+            if read > limit:
+                raise _too_large(limit)
             more = message.get("more_body", False)
-            yield piece
+            yield chunk
 
 
 def _too_large(most: int) -> TooLarge:
@@ -175,24 +221,25 @@ def media_type_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def check_media_type(request: StrictRequest) -> None:
-    """Refuse a body that is not declared as what is read, in another charset, or compressed."""
-    accepted = (JSON, _MERGE_PATCH) if request.method == "PATCH" else (JSON,)
-    check_declared(request, (FORM,) if request.form_encoded else (*accepted, *request.others))
+def declared_media_type(request: Request, accepted: Sequence[str]) -> str | None:
+    """Return the media type of the body in lower case, None if it is not accepted as declared.
 
-
-def check_declared(request: Request, accepted: Sequence[str], *harmless: str) -> None:
-    """Refuse a body of none of these media types, that is compressed, or in another charset.
-
-    Of the parameters of its Content-Type, a charset of UTF-8 and what is `harmless` say nothing.
+    It has to be one of `accepted`, not compressed, and in UTF-8.
     """
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        raise UnsupportedMediaType("Send the body without a Content-Encoding.")
-    declared = request.headers.get("content-type", "")
+    headers = request.headers
+    if headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return None
+    declared = headers.get("content-type", "")
     if declared in accepted:
-        return
+        return declared
     media_type, *parameters = [part.strip().lower() for part in declared.split(";")]
-    spelled = {part.replace('"', "") for part in parameters}
-    if media_type not in accepted or not spelled <= {"", "charset=utf-8", *harmless}:
-        named = " or ".join(accepted)
-        raise UnsupportedMediaType(f"Send the body as Content-Type: {named}, in UTF-8.")
+    others = {part.replace('"', "") for part in parameters} - _IGNORED.get(media_type, _UTF_8)
+    return media_type if media_type in accepted and not others else None
+
+
+def unsupported_media_type(request: Request, accepted: Sequence[str]) -> UnsupportedMediaType:
+    """Return the problem of a body that is not accepted as it is declared."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return UnsupportedMediaType("Send the body without a Content-Encoding.")
+    named = " or ".join(accepted)
+    return UnsupportedMediaType(f"Send the body as Content-Type: {named}, in UTF-8.")

@@ -1,5 +1,6 @@
 """The parameters of a list as the OpenAPI document describes them: exactly what is accepted."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,7 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Column
 from sqlmodel import SQLModel
 
-from songbook.lists.filters import CONTAINS, EQUAL, Parameter, offered, sortable
+from songbook.lists.filters import CONTAINS, EQUAL, FilterParam, filters_of, sortable_fields
 from songbook.lists.params import DEFAULT_LIMIT, MOST_ROWS, MOST_VALUES
 from songbook.models import INT4, INT8, NO_NUL, Record, kind_of, table_of
 
@@ -40,14 +41,14 @@ def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> l
     marked = "Of CSV: `formulas` has an apostrophe before what a spreadsheet would run."
     return [
         _query("limit", "How many rows at most; of CSV and NDJSON all, if it is left out.", limit),
-        _sort(sortable(model, public), sort),
+        _sort(sortable_fields(model, public), sort),
         _query("after", after, {"type": "string"}),
         _query("q", words, _SCHEMAS[str]),
         _query("count", "Of JSON: `exact` adds X-Total-Count.", exact),
         _query("escape", marked, formulas),
         *(
             _filter(name, parameter, table_of(model).c[parameter.field])
-            for name, parameter in offered(model, public).items()
+            for name, parameter in filters_of(model, public).items()
         ),
     ]
 
@@ -56,7 +57,7 @@ def _query(name: str, description: str, schema: dict[str, Any], **more: Any) -> 
     return {"name": name, "in": "query", "description": description, "schema": schema, **more}
 
 
-def _filter(name: str, parameter: Parameter, column: Column[Any]) -> dict[str, Any]:
+def _filter(name: str, parameter: FilterParam, column: Column[Any]) -> dict[str, Any]:
     """Return the parameter of one filter."""
     schema = _schema_of(column)
     if parameter.comparison != EQUAL:
@@ -77,7 +78,7 @@ def _schema_of(column: Column[Any]) -> dict[str, Any]:
     return _SCHEMAS.get(kind, {"type": "string"})
 
 
-def _sort(fields: list[str], default: str) -> dict[str, Any]:
+def _sort(fields: Sequence[str], default: str) -> dict[str, Any]:
     """Return the parameter of the order: each field once, in one direction."""
     keys = [(name, f"-{name}") for name in fields]
     twice = [{"allOf": [{"contains": {"const": key}} for key in pair]} for pair in keys]

@@ -1,18 +1,27 @@
 """The query string of a list: what it asks for; nothing that is not offered is accepted."""
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
-from sqlmodel import SQLModel
 
-from songbook.errors import MOST_ERRORS, FieldError, Unacceptable, did_you_mean, field_error
-from songbook.http import grouped, read_pairs
-from songbook.lists.filters import CONTAINS, EQUAL, Parameter, offered, sortable
-from songbook.models import Record, separated, without_nul
+from songbook.crud import Records, revision
+from songbook.errors import (
+    MOST_ERRORS,
+    BadCursor,
+    FieldError,
+    Unacceptable,
+    did_you_mean,
+    field_error,
+    query_error,
+)
+from songbook.http import CSV, JSON, QueryString
+from songbook.lists.cursors import decode_cursor
+from songbook.lists.filters import CONTAINS, EQUAL, FilterParam, filters_of, sortable_fields
+from songbook.models import separated, without_nul
 
 DEFAULT_LIMIT = 100
 MOST_ROWS = 1000
@@ -20,7 +29,7 @@ MOST_VALUES = 100
 MOST_PARAMETERS = 1000
 
 WORDS = "words"
-SCALARS = ("limit", "sort", "after", "q", "count", "escape")
+PARAMETERS = ("limit", "sort", "after", "q", "count", "escape")
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _LIKE = re.compile(r"[%_\\]")
@@ -36,7 +45,7 @@ class Condition(NamedTuple):
     or_null: bool = False
 
 
-class Key(NamedTuple):
+class SortKey(NamedTuple):
     """One field of an order."""
 
     field: str
@@ -44,82 +53,121 @@ class Key(NamedTuple):
 
 
 @dataclass
-class Asked:
-    """What a query string asks for; `pairs` are its parameters as they were given."""
+class ListParams:
+    """What a query string asks of a list; `pairs` are its parameters as they were given."""
 
-    order: tuple[Key, ...]
+    records: Records
+    order: tuple[SortKey, ...]
     limit: int | None = None
     conditions: tuple[Condition, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
-    after: str | None = None
-    counted: bool = False
+    after: list[Any] | None = None
+    """The values of the order's fields in the row that the page begins behind."""
+    with_total: bool = False
     escaped: bool = False
     pairs: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def cursor_scope(self) -> str:
+        """Return what a cursor belongs to: the list, its filters and its order."""
+        other = {"limit", "after", "count", "sort", "escape"}
+        filters = sorted(pair for pair in self.pairs if pair[0] not in other)
+        table, public = self.records.table, self.records.public
+        return json.dumps([table.__tablename__, revision(public), self.order, filters])
 
-def order_of(sort: str) -> tuple[Key, ...]:
+    def require_format(self, media_type: str) -> None:
+        """Refuse what only an answer of another format has."""
+        asked = (("count", self.with_total, JSON), ("escape", self.escaped, CSV))
+        errors = [
+            field_error("query", name, f"Is for answers as {only} alone", "format")
+            for name, is_asked, only in asked
+            if is_asked and only != media_type
+        ]
+        if errors:
+            raise Unacceptable(errors=errors)
+
+
+def order_of(sort: str) -> tuple[SortKey, ...]:
     """Return an order that is total: the primary key follows in the last field's direction."""
-    keys = [Key(part.removeprefix("-"), part.startswith("-")) for part in sort.split(",")]
+    keys = [SortKey(part.removeprefix("-"), part.startswith("-")) for part in sort.split(",")]
     if "id" not in [key.field for key in keys]:
-        keys.append(Key("id", keys[-1].descending))
+        keys.append(SortKey("id", keys[-1].descending))
     return tuple(keys)
 
 
-def ask(model: type[Record], public: type[SQLModel], query_string: bytes, sort: str) -> Asked:
-    """Read a query string; `sort` is the order where it names none.
+def parse_params(
+    records: Records, query: QueryString, sort: str = "id", others: Collection[str] = ()
+) -> ListParams:
+    """Parse a query string; `sort` is the order where it names none.
 
-    Raises Unacceptable with every parameter that does not fit.
+    Parameters of the names in `others` are left to other dependencies. Raises Unacceptable with
+    every parameter that does not fit, and BadCursor for a cursor of another list.
     """
-    if not query_string:
-        return Asked(order_of(sort))
-    pairs = read_pairs(query_string, MOST_PARAMETERS)
-    reading = _Reading(
-        offered(model, public), sortable(model, public), Asked(order_of(sort), pairs=pairs)
-    )
-    for name, values in grouped(pairs).items():
+    params = ListParams(records, order_of(sort), pairs=query.pairs)
+    if not query.pairs:
+        return params
+    parser = _Parser(params)
+    for name, values in query.values.items():
+        if name in others:
+            continue
         try:
-            reading.take(name, values)
+            parser.parse(name, values)
         except ValueError as error:
-            reading.errors.append(_field_error(name, error))
-    if reading.errors:
-        raise Unacceptable(errors=reading.errors[:MOST_ERRORS])
-    return reading.asked
+            parser.errors.append(query_error(name, error))
+    if parser.errors:
+        raise Unacceptable(errors=parser.errors[:MOST_ERRORS])
+    return parser.finish()
 
 
-class _Reading:
-    """The reading of one query string."""
+class _Parser:
+    """The parser of one query string."""
 
-    def __init__(self, filters: Mapping[str, Parameter], sortable: list[str], asked: Asked) -> None:
-        self.filters = filters
-        self.sortable = sortable
-        self.asked = asked
+    def __init__(self, params: ListParams) -> None:
+        classes = (params.records.table, params.records.public)
+        self.filters = filters_of(*classes)
+        self.sortable = sortable_fields(*classes)
+        self.params = params
+        self.cursor: str | None = None
         self.errors: list[FieldError] = []
 
-    def take(self, name: str, values: list[str]) -> None:
-        """Read one parameter with all its values."""
+    def parse(self, name: str, values: list[str]) -> None:
+        """Parse one parameter with all its values."""
         if parameter := self.filters.get(name):
-            self.take_filter(parameter, values)
-        elif name not in SCALARS:
+            self.parse_filter(parameter, values)
+        elif name not in PARAMETERS:
             raise PydanticCustomError("unknown_parameter", "{why}", {"why": self.unknown(name)})
         elif len(values) > 1:
             raise PydanticCustomError("repeated_parameter", "Should be given once")
         else:
-            getattr(self, f"take_{name}")(values[0])
+            getattr(self, f"parse_{name}")(values[0])
+
+    def finish(self) -> ListParams:
+        """Return the parameters with the values of the cursor; raise BadCursor."""
+        if self.cursor is not None:
+            values = decode_cursor(self.cursor, self.params.cursor_scope)
+            try:
+                self.params.after = [
+                    None if value is None else self.filters[key.field].parse(value)
+                    for key, value in zip(self.params.order, values, strict=True)
+                ]
+            except ValueError:  # a client made the cursor itself
+                raise BadCursor from None
+        return self.params
 
     def unknown(self, name: str) -> str:
         """Say that there is no such parameter, and which one was probably meant."""
-        return "There is no such parameter" + did_you_mean(name, [*self.filters, *SCALARS])
+        return "There is no such parameter" + did_you_mean(name, [*self.filters, *PARAMETERS])
 
-    def take_filter(self, parameter: Parameter, values: list[str]) -> None:
+    def parse_filter(self, parameter: FilterParam, values: list[str]) -> None:
         """Ask that a field has one of the values; an empty one means null where null can be."""
         equal = parameter.comparison == EQUAL
         if len(values) > (MOST_VALUES if equal else 1):
             most = f"at most {MOST_VALUES} times" if equal else "once"
             raise PydanticCustomError("too_many_values", "Should be given {most}", {"most": most})
-        wanted = [parameter.read(value) for value in values if value or not parameter.nullable]
+        wanted = [parameter.parse(value) for value in values if value or not parameter.nullable]
         if parameter.comparison == CONTAINS:
             wanted = [f"%{_escaped(wanted[0])}%"]
-        bind = f"f{len(self.asked.values)}"
+        bind = f"f{len(self.params.values)}"
         many = len(wanted) > 1
         condition = Condition(
             parameter.field,
@@ -128,18 +176,18 @@ class _Reading:
             many,
             len(wanted) < len(values),
         )
-        self.asked.conditions += (condition,)
-        self.asked.values[bind] = wanted if many else next(iter(wanted), None)
+        self.params.conditions += (condition,)
+        self.params.values[bind] = wanted if many else next(iter(wanted), None)
 
-    def take_limit(self, value: str) -> None:
+    def parse_limit(self, value: str) -> None:
         """Ask for at most so many rows."""
         if not (_DIGITS.fullmatch(value) and 1 <= int(value) <= MOST_ROWS):
             raise PydanticCustomError(
                 "limit", "Should be a whole number from 1 to {most}", {"most": MOST_ROWS}
             )
-        self.asked.limit = int(value)
+        self.params.limit = int(value)
 
-    def take_sort(self, value: str) -> None:
+    def parse_sort(self, value: str) -> None:
         """Ask for an order."""
         names = [part.removeprefix("-") for part in value.split(",")]
         if unknown := [name for name in names if name not in self.sortable]:
@@ -149,38 +197,29 @@ class _Reading:
             )
         if len(set(names)) < len(names):
             raise PydanticCustomError("sort", "Should name a field once")
-        self.asked.order = order_of(value)
+        self.params.order = order_of(value)
 
-    def take_after(self, value: str) -> None:
+    def parse_after(self, value: str) -> None:
         """Ask for the rows behind a cursor."""
-        self.asked.after = value
+        self.cursor = value
 
-    def take_q(self, value: str) -> None:
+    def parse_q(self, value: str) -> None:
         """Ask for rows with all these words; none is no condition."""
         if words := separated(without_nul(value)):
-            self.asked.conditions += (Condition("", WORDS, "q"),)
-            self.asked.values["q"] = words
+            self.params.conditions += (Condition("", WORDS, "q"),)
+            self.params.values["q"] = words
 
-    def take_count(self, value: str) -> None:
+    def parse_count(self, value: str) -> None:
         """Ask for the number of all rows."""
         if value != "exact":
             raise PydanticCustomError("count", "Should be `exact`")
-        self.asked.counted = True
+        self.params.with_total = True
 
-    def take_escape(self, value: str) -> None:
+    def parse_escape(self, value: str) -> None:
         """Ask that no text is taken for a formula by a spreadsheet."""
         if value != "formulas":
             raise PydanticCustomError("escape", "Should be `formulas`")
-        self.asked.escaped = True
-
-
-def _field_error(name: str, error: ValueError) -> FieldError:
-    if isinstance(error, ValidationError):
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        return field_error("query", name, first["msg"], first["type"])
-    if isinstance(error, PydanticCustomError):
-        return field_error("query", name, error.message(), error.type)
-    return field_error("query", name, "Should be a value of the field's type", "value_error")
+        self.params.escaped = True
 
 
 def _escaped(value: str) -> str:

@@ -23,13 +23,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
-from songbook.db import SHAPES, Statement, json_of, public_columns
+from songbook.db import SHAPES, Query, Statement, json_of, public_columns
+from songbook.http import CSV
 from songbook.lists.filters import CONTAINS
-from songbook.lists.params import WORDS, Condition, Key
+from songbook.lists.params import DEFAULT_LIMIT, WORDS, Condition, ListParams, SortKey
 from songbook.models import Record, all_words, kind_of, living, searched_words, table_of
 
 SEPARATOR = ",\n"
 """What stands between two rows: PostgreSQL escapes a text's line ends, so it is nowhere else."""
+SQL_SEPARATOR = "E',\\n'"
 
 
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -40,9 +42,9 @@ class Shape(NamedTuple):
     """All that the SQL of a page depends on; `after`: which values of the cursor are not null."""
 
     conditions: tuple[Condition, ...]
-    order: tuple[Key, ...]
+    order: tuple[SortKey, ...]
     after: tuple[bool, ...] | None
-    counted: bool
+    with_total: bool
 
 
 class Writing(NamedTuple):
@@ -57,16 +59,49 @@ class Writing(NamedTuple):
     limited: bool
 
 
+def page_query(params: ListParams, *, with_total: bool) -> Query:
+    """Return the statement of a page: the rows as one `document`, and their `number`.
+
+    There is one row more than asked for if there is another page. With the total of all pages, as
+    `total`.
+    """
+    statement = page_statement(*_classes(params), _shape(params, with_total=with_total))
+    return statement.of({**_values(params), "rows": (params.limit or DEFAULT_LIMIT) + 1})
+
+
+def export_query(params: ListParams, media_type: str) -> Query:
+    """Return the statement of all rows, as COPY is to write them."""
+    written = Writing(media_type == CSV, params.escaped, params.limit is not None)
+    shape = _shape(params, with_total=False)
+    statement = export_statement(*_classes(params), shape, written)
+    return statement.of({**_values(params), "rows": params.limit})
+
+
+def _classes(params: ListParams) -> tuple[type[Record], type[SQLModel]]:
+    return params.records.table, params.records.public
+
+
+def _shape(params: ListParams, *, with_total: bool) -> Shape:
+    after = None if params.after is None else tuple(value is not None for value in params.after)
+    return Shape(params.conditions, params.order, after, with_total)
+
+
+def _values(params: ListParams) -> dict[str, Any]:
+    after = {f"k{place}": value for place, value in enumerate(params.after or ())}
+    return {**after, **params.values}
+
+
 @lru_cache(SHAPES)
 def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) -> Statement:
     """Compile the statement of a page: the rows as JSON, one more than asked for; their number."""
     table, where = table_of(model), _where(model, shape)
     shown = _rows(model, public, shape, bindparam("rows", type_=BigInteger))
-    document = func.string_agg(json_of(shown), literal_column("E',\\n'"))
-    counts: list[ColumnElement[int]] = [func.count()]
-    if shape.counted:
-        counts.append(select(func.count()).select_from(table).where(*where).scalar_subquery())
-    return Statement(select(document, *counts).select_from(shown), shared=True)
+    document = func.string_agg(json_of(shown), literal_column(SQL_SEPARATOR))
+    columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
+    if shape.with_total:
+        total = select(func.count()).select_from(table).where(*where).scalar_subquery()
+        columns.append(total.label("total"))
+    return Statement(select(*columns).select_from(shown), shared=True)
 
 
 @lru_cache(SHAPES)
@@ -116,7 +151,7 @@ def _rows(
     return select(union).order_by(*outer).limit(rows).subquery("shown")
 
 
-def _ordered(column: ColumnElement[Any], key: Key) -> ColumnElement[Any]:
+def _ordered(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
     return column.desc() if key.descending else column.asc()
 
 
@@ -141,7 +176,7 @@ def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]
 
 
 def _ranges(
-    model: type[Record], order: tuple[Key, ...], after: tuple[bool, ...]
+    model: type[Record], order: tuple[SortKey, ...], after: tuple[bool, ...]
 ) -> Iterator[list[ColumnElement[bool]]]:
     """Give the conditions of the index ranges that together lie behind the cursor.
 
@@ -171,7 +206,7 @@ def _ranges(
         place += len(run) or 1
 
 
-def _run(order: tuple[Key, ...], after: tuple[bool, ...], start: int) -> Iterator[int]:
+def _run(order: tuple[SortKey, ...], after: tuple[bool, ...], start: int) -> Iterator[int]:
     """Give the places from `start` on that have values and one direction: one row comparison."""
     for place in range(start, len(order)):
         if not after[place] or order[place].descending != order[start].descending:

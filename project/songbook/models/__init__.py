@@ -33,6 +33,7 @@ from songbook.models.tables import (
     unique_fields,
 )
 from songbook.models.text_search import all_words, separated
+from songbook.models.text_values import text_parser
 
 __all__ = [
     "INT4",
@@ -63,6 +64,7 @@ __all__ = [
     "searched_words",
     "separated",
     "table_of",
+    "text_parser",
     "unique_fields",
     "without_nul",
 ]

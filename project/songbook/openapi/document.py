@@ -1,4 +1,4 @@
-"""The OpenAPI document: what the routes declare, and what their guards, bodies and answers add."""
+"""The OpenAPI document: what routes declare, and what dependencies, bodies and answers add."""
 
 from typing import Any, Literal
 
@@ -9,7 +9,7 @@ from sqlmodel.main import default_registry
 
 from songbook.config import Settings
 from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
-from songbook.http import Alternative, Guard, Route, Rule
+from songbook.http import Parameter, Permission, Route
 from songbook.models import Fields, unique_fields
 from songbook.openapi.bulk import add_exports, add_imports, add_tries
 from songbook.openapi.headers import HEADERS, headers_of, references
@@ -47,7 +47,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         for route in routes:
             for method in route.methods or ():
                 operation = document["paths"][route.path_format][method.lower()]
-                failures |= _complete(operation, route, method, app.state.settings)
+                failures |= _complete(operation, route, method, app.state.service.settings)
         components = document.setdefault("components", {})
         schemas = {**components.get("schemas", {}), **_schemas(routes)}
         components["schemas"] = {
@@ -55,7 +55,7 @@ def describe(app: FastAPI) -> dict[str, Any]:
         }
         components["responses"] = {_name(status): _failure(status) for status in sorted(failures)}
         components["headers"] = HEADERS
-        if app.state.accounts:
+        if app.state.service.accounts:
             components["securitySchemes"] = _SECURITY
         app.openapi_schema = document
     return app.openapi_schema
@@ -91,11 +91,8 @@ def _schemas(routes: list[Route]) -> dict[str, Any]:
 
 
 def _complete(operation: dict[str, Any], route: Route, method: str, settings: Settings) -> set[int]:
-    """Add to an operation what its guards read and refuse, and its headers; return its failures."""
-    guards: list[Guard | Alternative] = [*route.guards.values()]
-    if route.alternative:
-        guards.append(route.alternative)
-    parameters = [parameter for guard in guards for parameter in guard.parameters]
+    """Add what the dependencies read and refuse, and the headers; return the failures."""
+    parameters, refused = _declared(route, method)
     if parameters:
         operation["parameters"] = parameters + operation.get("parameters", [])
     operation["operationId"] = route.name
@@ -103,10 +100,11 @@ def _complete(operation: dict[str, Any], route: Route, method: str, settings: Se
     _add_formats(operation, route, method, names)
     responses: dict[str, dict[str, Any]] = operation["responses"]
     failures = {int(status) for status in responses if int(status) >= 400}
-    failures |= {status for guard in guards for status in guard.refuses}
+    failures |= refused
     if route.bodies:
         failures |= {*_BODY, *([409] if _may_conflict(route) else ())}
-    failures |= _admit(operation, route.rule, asks=route.rule.asks(method, settings))
+    asks = route.permission.requires_user(method, settings)
+    failures |= _admit(operation, route.permission, asks=asks)
     for status, response in responses.items():
         response["headers"] = headers_of(int(status), names, route)
         for content in response.get("content", {}).values():
@@ -118,10 +116,23 @@ def _complete(operation: dict[str, Any], route: Route, method: str, settings: Se
     return failures
 
 
+def _declared(route: Route, method: str) -> tuple[list[Parameter], set[int]]:
+    """Return the parameters that the dependencies of a route read, and how they refuse."""
+    parameters: list[Parameter] = []
+    refused: set[int] = set()
+    for each in route.request_dependencies.values():
+        parameters += each.parameters_for(method)
+        refused |= each.error_statuses_for(method)
+    if route.bulk:
+        parameters += route.bulk.parameters
+        refused |= {*route.bulk.error_statuses}
+    return parameters, refused
+
+
 def _add_formats(operation: dict[str, Any], route: Route, method: str, names: set[str]) -> None:
     """Add to an operation the other formats of its body and its answers."""
-    if route.alternative:
-        add_imports(operation, route.alternative.media_types)
+    if route.bulk:
+        add_imports(operation, route.bulk.media_types)
     if "limit" in names:
         add_exports(operation)
     if "dry_run" in names:
@@ -144,13 +155,13 @@ def _may_conflict(route: Route) -> bool:
     return False
 
 
-def _admit(operation: dict[str, Any], rule: Rule, *, asks: bool) -> set[int]:
+def _admit(operation: dict[str, Any], permission: Permission, *, asks: bool) -> set[int]:
     """Add to an operation who may call it; return the failures of those who may not."""
-    operation["x-rule"] = rule.name
+    operation["x-rule"] = permission.name
     if not asks:
         return set()
     operation["security"] = [{name: []} for name in _SECURITY]
-    return set(rule.refuses)
+    return set(permission.error_statuses)
 
 
 def _failure(status: int) -> dict[str, Any]:

@@ -34,9 +34,9 @@ HEADERS = {
 
 def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
     """Return the headers of an answer that is no failure."""
-    is_tagged = status != 204 and route.response_model and "db" in route.guards
+    is_tagged = status != 204 and route.response_model and "db" in route.request_dependencies
     # one that is tried, one of many rows, and a file have neither a tag nor an address
-    is_one = status == 304 or (status == 201 and not route.alternative)
+    is_one = status == 304 or (status == 201 and not route.bulk)
     is_one |= not names & {"dry_run", "limit"}
     own = [*(["ETag"] if is_tagged else []), *(["Location"] if status == 201 else [])]
     always, sometimes = (["X-Request-ID", *own], []) if is_one else (["X-Request-ID"], own)

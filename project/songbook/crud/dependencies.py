@@ -1,0 +1,46 @@
+"""What handlers of single records ask for: the id in the path, and the database to read from."""
+
+import re
+from typing import Annotated
+
+from fastapi import Depends
+
+from songbook.db import Database
+from songbook.errors import Unacceptable, field_error
+from songbook.http import StrictRequest, dependency, read_options
+from songbook.models import INT8
+
+_DIGITS = re.compile(r"[0-9]+")
+_MAX_DIGITS = 100
+
+
+@dependency(
+    {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The record's number.",
+        "schema": {"type": "integer", "minimum": 1, "maximum": INT8[1]},
+    },
+    error_statuses=(404, 422),
+)
+async def record_id(request: StrictRequest) -> int:
+    """Return the id in the path, 0 for one that no record can have; raise Unacceptable for none."""
+    given = request.path_params["id"]
+    if not _DIGITS.fullmatch(given):
+        raise Unacceptable(
+            errors=[field_error("path", "id", "Should be decimal digits", "int_parsing")]
+        )
+    return int(given) if len(given) <= _MAX_DIGITS and int(given) <= INT8[1] else 0
+
+
+@dependency(error_statuses=(422, 503))
+async def read(request: StrictRequest) -> Database:
+    """Return the database, to read from; raise Unacceptable for an unknown query parameter."""
+    if request.scope["query_string"] and not request.route.parses_query:
+        read_options(request.scope["query_string"], request.route.query_parameters)
+    return request.service.database
+
+
+Id = Annotated[int, Depends(record_id)]
+ReadDep = Annotated[Database, Depends(read)]

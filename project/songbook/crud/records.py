@@ -1,0 +1,92 @@
+"""A resource: its table, and the class of what a client is shown of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from asyncpg import Record as Row
+from sqlmodel import SQLModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from songbook.crud import statements
+from songbook.crud.preconditions import Tags, tag_of, versions_of
+from songbook.db import Query
+from songbook.errors import NotFound, PreconditionFailed
+from songbook.http import Answer
+from songbook.models import Record, noun_of
+
+
+@dataclass(frozen=True)
+class Records:
+    """The statements about single records, and the responses that their rows become.
+
+    A handler runs a statement on `ReadDep`, `WriteDep` or `TransactionDep`, and hands the row on.
+    """
+
+    table: type[Record]
+    public: type[SQLModel]
+
+    def select(self, id: int) -> Query:
+        """Read a record; for `found`."""
+        return statements.select_record(self.table, self.public, id)
+
+    def insert(self, fields: Mapping[str, Any]) -> Query:
+        """Store a record with these fields; for `created`."""
+        return statements.insert_record(self.table, self.public, fields)
+
+    def update(self, id: int, fields: Mapping[str, Any], if_match: Tags | None = None) -> Query:
+        """Change these fields of a record that meets the condition; for `updated`.
+
+        A value may be an SQL expression over the columns of the table, as `Song.plays + 1`.
+        """
+        versions = versions_of(if_match, self.public)
+        return statements.update_record(self.table, self.public, id, fields, versions)
+
+    def delete(self, id: int, if_match: Tags | None = None) -> Query:
+        """Delete a record that meets the condition; for `deleted`."""
+        versions = versions_of(if_match, self.public)
+        return statements.delete_record(self.table, id, versions)
+
+    def restore(self, id: int) -> Query:
+        """Take the deletion of a record back; for `updated`."""
+        return statements.restore_record(self.table, self.public, id)
+
+    def found(self, row: Row | None, if_none_match: Tags | None = None) -> Response:
+        """Answer with a record, or with 304 when the client has it already; raise NotFound."""
+        if row is None:
+            raise self._not_found()
+        tag = tag_of(row["version"], self.public)
+        if if_none_match and if_none_match.match_weakly(tag):
+            return Answer("", tag, 304)
+        return Answer(row["document"], tag)
+
+    def created(self, row: Row | None, request: Request) -> Response:
+        """Answer with the record that was stored, and its address below that of the request."""
+        assert row is not None, "INSERT … RETURNING gives a row"
+        location = f"{quote(request.scope['path'])}/{row['id']}"
+        tag = tag_of(row["version"], self.public)
+        return Answer(row["document"], tag, 201, {"location": location})
+
+    def updated(self, row: Row | None) -> Response:
+        """Answer with the record as it is stored; raise NotFound or PreconditionFailed."""
+        if row is None:
+            raise self._not_found()
+        if row["version"] is None:
+            raise self._not_matched(row)
+        return Answer(row["document"], tag_of(row["version"], self.public))
+
+    def deleted(self, row: Row | None) -> Response:
+        """Answer that the record is gone; raise NotFound or PreconditionFailed."""
+        if row is None:
+            raise self._not_found()
+        if row["id"] is None:
+            raise self._not_matched(row)
+        return Response(status_code=204)
+
+    def _not_found(self) -> NotFound:
+        return NotFound(f"{noun_of(self.public)} not found")
+
+    def _not_matched(self, row: Row) -> PreconditionFailed:
+        return PreconditionFailed(headers={"ETag": tag_of(row["current_version"], self.public)})

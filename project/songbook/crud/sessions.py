@@ -1,0 +1,93 @@
+"""SQLAlchemy's sessions in the transaction of a request."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import Depends
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.util import await_only
+from sqlmodel import Session
+from sqlmodel.ext.asyncio.session import AsyncSession
+from starlette.responses import Response
+
+from songbook.crud.idempotency import Key
+from songbook.crud.transactions import (
+    LOCK_TIMEOUT,
+    WRITE_PARAMETERS,
+    Transaction,
+    read_write_options,
+)
+from songbook.db import Database
+from songbook.http import Opened, StrictRequest, opening_dependency
+
+
+class _Session(Session):
+    """A session that takes its connection with the first statement, inside a transaction of it."""
+
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], **options: Any) -> None:
+        super().__init__(**options, join_transaction_mode="create_savepoint")
+        self._connect = connect
+
+    def get_bind(self, *_arguments: Any, **_options: Any) -> Connection:
+        """Return the connection."""
+        return await_only(self._connect())
+
+
+class SessionTransaction(Transaction):
+    """A transaction whose statements are those of a session.
+
+    What is in the session when the handler returns is flushed; `session.commit()` ends a savepoint.
+    """
+
+    def __init__(self, db: Database, key: Key | None, *, dry_run: bool) -> None:
+        super().__init__(db, key, dry_run=dry_run)
+        self._connection: AsyncConnection | None = None
+        self.session = AsyncSession(
+            sync_session_class=_Session, connect=self._connect, expire_on_commit=False
+        )
+
+    async def commit(self, response: Response) -> Response:
+        """Flush, and end the transaction; return the response that the client gets."""
+        try:
+            await self.session.commit()
+            await self.session.close()
+        except BaseException as error:
+            await self._release(error)
+            raise
+        return await super().commit(response)
+
+    async def _connect(self) -> Connection:
+        if self._connection is None:
+            if self._key:
+                await self._key.lock()
+            connection = self._db.sqlalchemy_connection()
+            self._connection = await self._stack.enter_async_context(connection)
+            self._driver = (await self._connection.get_raw_connection()).driver_connection
+            assert self._driver, "the connection is open"
+            if self._key:
+                await self._connection.exec_driver_sql(LOCK_TIMEOUT)  # which begins
+            await self._claim(self._driver)
+        assert self._connection.sync_connection, "the connection is open"
+        return self._connection.sync_connection
+
+    async def _end(self, driver: asyncpg.Connection) -> None:  # noqa: ARG002
+        assert self._connection, "there is a connection"
+        await self._connection.commit()
+
+    async def _roll_back(self, driver: asyncpg.Connection) -> None:  # noqa: ARG002
+        assert self._connection, "there is a connection"
+        await self.session.close()
+        await self._connection.rollback()
+
+
+@opening_dependency(**WRITE_PARAMETERS)
+async def session(request: StrictRequest) -> Opened:
+    """Return a session: all that the handler writes is kept, with the response, or nothing."""
+    key, dry_run = read_write_options(request)
+    transaction = SessionTransaction(request.service.database, key, dry_run=dry_run)
+    return Opened(transaction.session, transaction)
+
+
+SessionDep = Annotated[AsyncSession, Depends(session)]

@@ -1,0 +1,40 @@
+"""What the requests of one service share."""
+
+import asyncio
+from collections.abc import MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
+
+from sqlmodel import SQLModel
+
+from songbook.config import Settings
+from songbook.db import Database
+
+_MAX_UPLOADS = 64
+
+
+@dataclass(eq=False)
+class ServiceState:
+    """The state of a service, at `app.state.service` and as `service` of each request."""
+
+    settings: Settings
+
+    accounts: type[SQLModel] | None = None
+    """The table class of the accounts that sign in."""
+
+    database: Database = field(init=False)
+    """The database, open while the service runs."""
+
+    key_locks: MutableMapping[tuple[int, bytes], asyncio.Lock] = field(
+        default_factory=WeakValueDictionary
+    )
+    """The locks of the idempotency keys that requests of this process have or wait for."""
+
+    upload_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_UPLOADS))
+    """Bounds the imports under way: each has files on disk, and may come slowly."""
+
+    import_thread: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="import")
+    )
+    """One thread, so that other requests wait for one chunk of one import at most."""
