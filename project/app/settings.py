@@ -1,10 +1,10 @@
 """The settings of this service, on top of those of every service."""
 
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 from annotated_types import Ge, Le
+from pydantic import AliasChoices, Field
 
 from songbook import config
 
@@ -14,10 +14,9 @@ class Settings(config.Settings):
 
     directory = Path(__file__).parents[1]
 
-    aliases = MappingProxyType({**config.Settings.aliases, "project_name": "APP_NAME"})
-    """What the tutorials call some settings."""
-
-    project_name: str = "Songbook"
+    project_name: str = Field(
+        default="Songbook", validation_alias=AliasChoices("project_name", "app_name")
+    )
     """What the service calls itself (also `APP_NAME`)."""
 
     admin_email: str | None = None

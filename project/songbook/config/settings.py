@@ -1,17 +1,15 @@
 """The settings of every service, typed; a service adds its own in a class that inherits them."""
 
 import secrets
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from annotated_types import Ge, Le
-from pydantic import PrivateAttr, SecretStr, ValidationError
+from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
-from songbook.config import sources
-from songbook.config.sources import StartError
+from songbook.config.sources import StartError, variables_sources
 from songbook.config.types import DatabaseUrl, Level, Minutes, Origins, Port, Proxies, Tries
 from songbook.config.urls import composed
 
@@ -22,13 +20,12 @@ _RANDOM_SECRET = secrets.token_urlsafe(48)
 class Settings(BaseSettings):
     """The configuration of one process; every field is a variable of the same name."""
 
-    model_config = SettingsConfigDict(extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        extra="ignore", enable_decoding=False, hide_input_in_errors=True
+    )
 
     directory: ClassVar[Path] = Path()
     """The directory of the service: that of `.env`, `config/` and `alembic.ini`."""
-
-    aliases: ClassVar[Mapping[str, str]] = {"echo_sql": "SQLALCHEMY_ECHO"}
-    """Other names of variables, by the fields that they set."""
 
     environment: Literal["dev", "qa", "prod"] = "dev"
     """Which file of `config/` counts; `prod` also refuses settings that are not safe."""
@@ -87,7 +84,9 @@ class Settings(BaseSettings):
     require_if_match: bool = False
     """Whether PUT, PATCH and DELETE are refused (428) without `If-Match`."""
 
-    echo_sql: bool = False
+    echo_sql: bool = Field(
+        default=False, validation_alias=AliasChoices("echo_sql", "sqlalchemy_echo")
+    )
     """Whether the log shows every statement, without its values (also `SQLALCHEMY_ECHO`)."""
 
     log_level: Level = "INFO"
@@ -125,46 +124,42 @@ class Settings(BaseSettings):
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
-    def __init__(self, **given: Any) -> None:
-        found = self._find(given)
-        super().__init__(**{name: what.text for name, what in found.items()} | given)
-        self._origins = {name: what.origin for name, what in found.items()}
-        self._origins |= dict.fromkeys(given, "argument")
+    def __init__(self, **values: Any) -> None:
+        origins = values.setdefault("_origins", {})
+        super().__init__(**values)
+        self._origins = origins
 
     @classmethod
     def settings_customise_sources(
         cls,
-        settings_cls: type[BaseSettings],  # noqa: ARG003 - its name is pydantic's
+        settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
         *_others: PydanticBaseSettingsSource,
         **_more: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Read nothing but what `__init__` found: pydantic does not know where a value was."""
-        return (init_settings,)
+        """Return the sources, which add to `_origins` what they set, the first of them winning."""
+        given = init_settings()
+        origins = given.pop("_origins")
+        origins |= dict.fromkeys(given, "argument")
+        found = variables_sources(settings_cls, cls.directory, given.get("environment"))
+        for source in found:
+            source.origins = origins
+        return init_settings, *found
 
     @classmethod
     def load(cls, **given: Any) -> Self:
         """Read all that is written, over which `given` wins; raise StartError for what is wrong."""
+        origins: dict[str, str] = {}
         try:
-            return cls(**given)
+            return cls(**given, _origins=origins)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             name = str(first["loc"][0])
-            found = None if name in given else cls._find(given).get(name)
-            place = (
-                f" (it stands in {found.origin})" if found and found.origin != "environment" else ""
-            )
+            origin = origins.get(name)
+            is_in_file = origin not in {None, "argument", "environment"}
+            place = f" (it stands in {origin})" if is_in_file else ""
             reason = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
             raise StartError(f"{name.upper()} {reason}{place}") from None
-
-    @classmethod
-    def _find(cls, given: dict[str, Any]) -> dict[str, sources.Found]:
-        names = {}
-        for name, field in cls.model_fields.items():
-            others = (cls.aliases[name],) if name in cls.aliases else ()
-            is_secret = SecretStr in get_args(field.annotation)
-            names[name] = sources.Names((name.upper(), *others), is_secret=is_secret)
-        return sources.find(names, cls.directory, given.get("environment"))
 
     def origin(self, name: str) -> str:
         """Say where the value of a field was written."""

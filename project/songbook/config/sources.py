@@ -1,13 +1,16 @@
-"""Where settings are written: files per environment, `.env`, the process; the later wins."""
+"""The sources of settings: variables of the process, of `.env`, and of the environment's file."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from difflib import get_close_matches
 from io import StringIO
+from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, get_args
 
 from dotenv.parser import Binding, parse_stream
+from pydantic import AliasChoices, SecretStr
+from pydantic_settings import BaseSettings, EnvSettingsSource
 
 _OF_OTHERS = {"POSTGRES_DB"}  # is like POSTGRES_DATA, but of the image of PostgreSQL
 
@@ -16,80 +19,87 @@ class StartError(Exception):
     """Why a command cannot do its work: one sentence that says what to do, without secrets."""
 
 
-class Found(NamedTuple):
-    """The text of a setting, and where it was written."""
+class VariablesSource(EnvSettingsSource):
+    """The variables of the process or of a file; adds to `origins` the fields that it sets."""
 
-    text: str
-    origin: str
-    is_path: bool = False
+    env_vars: dict[str, str]
+
+    def __init__(
+        self, settings_cls: type[BaseSettings], origin: str, variables: Mapping[str, str | None]
+    ) -> None:
+        super().__init__(settings_cls)
+        self.origin = origin
+        self.origins: dict[str, str] = {}
+        capitals_last = sorted(variables, key=str.isupper)  # of the spellings of a name, they win
+        self.env_vars = {name.lower(): text for name in capitals_last if (text := variables[name])}
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values; read the file of a secret only if no source before has the secret."""
+        values = super().__call__()
+        for name in _secrets(self.settings_cls):
+            variable = f"{name.upper()}_FILE"
+            path = self.env_vars.get(variable.lower())
+            if path and name in values:
+                both = f"{name.upper()} and {variable}"
+                raise StartError(f"{both} are both set in {self.origin}: leave one out.")
+            if path and name not in self.origins:
+                values[name] = _secret(variable, path)
+                self.origins[name] = f"file {path}"
+        for name in values:
+            self.origins.setdefault(name, self.origin)
+        return values
 
 
-class Names(NamedTuple):
-    """How a setting is called, the first name winning; whether a file may hold it in its stead."""
-
-    spellings: tuple[str, ...]
-    is_secret: bool
-
-
-class _Layer(NamedTuple):
-    origin: str
-    texts: dict[str, str]
-
-
-def find(
-    fields: Mapping[str, Names], directory: Path, environment: str | None = None
-) -> dict[str, Found]:
-    """Return what is written of each field; raise StartError for what cannot be read.
+def variables_sources(
+    settings_cls: type[BaseSettings], directory: Path, environment: str | None
+) -> list[VariablesSource]:
+    """Return the sources, the first of which wins; raise StartError for what cannot be read.
 
     `directory` is that of `.env` and `config/`. The environment decides which of the files in
     `config/` counts; it may be written itself. A service that names none needs no such folder.
     """
-    known = {"ENV_FILE", *(name for names in fields.values() for name in _spellings(names))}
-    found: dict[str, Found] = {}
-    for layer in _layers(directory, environment, known):
-        for field, names in fields.items():
-            if written := _written(layer, names):
-                found[field] = written
-    # only now, so that a file which a later layer overrules need not be there
-    return {field: _content(fields[field], written) for field, written in found.items()}
-
-
-def _spellings(names: Names) -> tuple[str, ...]:
-    return (*names.spellings, _of_file(names)) if names.is_secret else names.spellings
-
-
-def _layers(directory: Path, environment: str | None, known: Collection[str]) -> tuple[_Layer, ...]:
-    process = _Layer("environment", _usable(os.environ))
-    local = _local(directory, process.texts.get("ENV_FILE"), known)
-    named = [layer.texts.get("ENVIRONMENT") for layer in (process, local)]
-    asked = environment or named[0] or named[1]
+    process = VariablesSource(settings_cls, "environment", os.environ)
+    env_file = process.env_vars.get("env_file")
+    path = Path(env_file) if env_file else directory / ".env"
+    texts = _variables(path, "ENV_FILE", settings_cls) if env_file or path.exists() else {}
+    local = VariablesSource(settings_cls, env_file or ".env", texts)
+    asked = environment or (local.env_vars | process.env_vars).get("environment")
     chosen = asked or "dev"
-    if chosen not in {"dev", "qa", "prod"}:  # it will be refused by its name
-        return local, process
     path = directory / "config" / f"{chosen}.env"
-    if asked is None and not path.parent.is_dir():
-        return local, process
-    texts = _usable(_file(path, "ENVIRONMENT", known))
-    texts.pop("ENVIRONMENT", None)  # what chose the file cannot be changed by it
-    return _Layer(f"config/{chosen}.env", texts), local, process
+    is_known = chosen in get_args(settings_cls.model_fields["environment"].annotation)
+    if not is_known or not (asked or path.parent.is_dir()):
+        return [process, local]
+    texts = _variables(path, "ENVIRONMENT", settings_cls)
+    shared = VariablesSource(settings_cls, f"config/{chosen}.env", texts)
+    shared.env_vars.pop("environment", None)  # what chose the file cannot be changed by it
+    return [process, local, shared]
 
 
-def _local(directory: Path, given: str | None, known: Collection[str]) -> _Layer:
-    """Read `.env`, if there is one, or what ENV_FILE names."""
-    path = Path(given) if given else directory / ".env"
-    is_there = given is not None or path.exists()
-    return _Layer(given or ".env", _usable(_file(path, "ENV_FILE", known)) if is_there else {})
+def _secrets(settings_cls: type[BaseSettings]) -> list[str]:
+    fields = settings_cls.model_fields.items()
+    return [name for name, field in fields if SecretStr in get_args(field.annotation)]
 
 
-def _file(path: Path, setting: str, known: Collection[str]) -> dict[str, str | None]:
-    """Read the lines NAME=value of a file; raise StartError for one that nobody can mean."""
-    try:
-        lines = [*parse_stream(StringIO(_text(path)))]
-    except ValueError as reason:
-        raise StartError(f"{setting} asks for {path}, which {reason}.") from None
+def _names(settings_cls: type[BaseSettings]) -> set[str]:
+    """Return the names of all variables that count."""
+    aliases = (field.validation_alias for field in settings_cls.model_fields.values())
+    others = [alias.choices for alias in aliases if isinstance(alias, AliasChoices)]
+    files = [f"{name}_file" for name in _secrets(settings_cls)]
+    names = ["env_file", *settings_cls.model_fields, *files, *chain(*others)]
+    return {str(name).upper() for name in names}
+
+
+def _variables(path: Path, setting: str, settings_cls: type[BaseSettings]) -> dict[str, str | None]:
+    """Read the lines NAME=value of a file; raise StartError for one that nobody can mean.
+
+    pydantic's own source takes a missing file for an empty one, skips the lines that it cannot
+    parse, and replaces `${NAME}` in passwords.
+    """
+    lines = [*parse_stream(StringIO(_text(path, f"{setting} asks for {path}")))]
     if bad := next((line for line in lines if line.error), None):
         raise StartError(f"{path} cannot be read in line {_number(bad)}: write NAME=value.")
     texts = {line.key: line.value for line in lines if line.key is not None}
+    known = _names(settings_cls)
     for name in texts:
         if meant := _meant(name.upper(), known):
             raise StartError(f"{path} has {name}, which is no setting: did you mean {meant}?")
@@ -102,7 +112,7 @@ def _number(line: Binding) -> int:
     return line.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
-def _meant(name: str, known: Collection[str]) -> str | None:
+def _meant(name: str, known: set[str]) -> str | None:
     """Return the setting that a name is nearly; TEST_DATABASE_URL and its like have a meaning."""
     if name in known or name in _OF_OTHERS:
         return None
@@ -110,47 +120,19 @@ def _meant(name: str, known: Collection[str]) -> str | None:
     return near[0] if near and f"_{near[0]}_" not in f"_{name}_" else None
 
 
-def _usable(texts: Mapping[str, str | None]) -> dict[str, str]:
-    """Leave out what is empty; of the spellings of a name, the one in capitals counts."""
-    capitals_last = sorted(texts, key=str.isupper)
-    return {name.upper(): text for name in capitals_last if (text := texts[name])}
+def _secret(variable: str, path: str) -> str:
+    asked = f"{variable} names {path}"
+    if text := _text(Path(path), asked).removesuffix("\n").removesuffix("\r"):
+        return text
+    raise StartError(f"{asked}, which is empty.")
 
 
-def _written(layer: _Layer, names: Names) -> Found | None:
-    """Return what a layer says of a setting; of a secret it may name the file that holds it."""
-    direct = [name for name in names.spellings if name in layer.texts]
-    path = layer.texts.get(_of_file(names)) if names.is_secret else None
-    if path and direct:
-        raise StartError(
-            f"{direct[0]} and {_of_file(names)} are both set in {layer.origin}: leave one out."
-        )
-    if path:
-        return Found(path, f"file {path}", is_path=True)
-    return Found(layer.texts[direct[0]], layer.origin) if direct else None
-
-
-def _content(names: Names, found: Found) -> Found:
-    if not found.is_path:
-        return found
-    try:
-        text = _text(Path(found.text)).removesuffix("\n").removesuffix("\r")
-    except ValueError as reason:
-        raise StartError(f"{_of_file(names)} names {found.text}, which {reason}.") from None
-    if not text:
-        raise StartError(f"{_of_file(names)} names {found.text}, which is empty.")
-    return Found(text, found.origin)
-
-
-def _of_file(names: Names) -> str:
-    return f"{names.spellings[0]}_FILE"
-
-
-def _text(path: Path) -> str:
-    """Return what a file holds; raise ValueError that says why it cannot be read."""
+def _text(path: Path, asked: str) -> str:
+    """Return what a file holds; raise StartError that says what asked for it."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        raise ValueError("is not a text in UTF-8") from None
+        reason = "is not a text in UTF-8"
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ValueError(f"cannot be read ({reason})") from None
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    raise StartError(f"{asked}, which {reason}.")

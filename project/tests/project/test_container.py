@@ -25,6 +25,7 @@ from sqlalchemy.exc import DBAPIError
 from app.settings import Settings
 from tests.support.databases import execute
 from tests.support.paths import PROJECT, ROOT
+from tests.support.settings import other_names
 
 COMPOSE_FILE, OVERRIDE_FILE = ROOT / "docker-compose.yml", ROOT / "docker-compose.override.yml"
 SETTINGS_FILE = ROOT / "docker-compose.env"
@@ -38,7 +39,7 @@ SHIPPED = {"alembic.ini", "config", "migrations", "requirements.txt", *PACKAGES}
 FIELDS = set(Settings.model_fields)
 OF_THE_IMAGE = {"host", "port", "postgres_data"}
 IN_FILES = {"database_url_file", "pg_password_file", "oauth_token_secret_file"}
-NAMES = (FIELDS - OF_THE_IMAGE) | IN_FILES | {name.lower() for name in Settings.aliases.values()}
+NAMES = (FIELDS - OF_THE_IMAGE) | IN_FILES | {*other_names(Settings)}
 
 PRODUCTION = ("-f", COMPOSE_FILE.name)
 DEVELOPMENT: tuple[str, ...] = ()

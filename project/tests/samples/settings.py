@@ -1,10 +1,10 @@
 """The settings of the sample, on top of those of every service."""
 
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated
 
 from annotated_types import Ge, Le
+from pydantic import AliasChoices, Field
 
 from songbook import config
 
@@ -14,9 +14,9 @@ class Settings(config.Settings):
 
     directory = Path(__file__).parent
 
-    aliases = MappingProxyType({"shelf_name": "SHELF_LABEL", "echo_sql": "SQLALCHEMY_ECHO"})
-
-    shelf_name: str = "Fiction"
+    shelf_name: str = Field(
+        default="Fiction", validation_alias=AliasChoices("shelf_name", "shelf_label")
+    )
     """A text."""
 
     librarian: str | None = None

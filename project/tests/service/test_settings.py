@@ -15,7 +15,7 @@ from songbook.config import StartError
 from songbook.config.listing import spelled
 from songbook.config.production import weakness
 from tests.support.paths import PROJECT, ROOT
-from tests.support.settings import SECRET_FIELDS, Write, forget_environment
+from tests.support.settings import SECRET_FIELDS, Write, forget_environment, other_names
 
 DEFAULTS = Settings.model_construct().model_dump()
 CONFIGS = sorted((PROJECT / "config").iterdir())
@@ -100,8 +100,8 @@ def test_the_document_lists_every_setting_as_it_is() -> None:
     assert listed == {
         name.upper(): (default(name), meant[name], bounds(name)) for name in Settings.model_fields
     }
-    for alias in Settings.aliases.values():
-        assert f"`{alias}`" in document
+    for alias in other_names(Settings):
+        assert f"`{alias.upper()}`" in document
     for name in SECRET_FIELDS:
         assert f"`{name.upper()}_FILE`" in document
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pydantic import AliasChoices
 
 from songbook.config import Settings
 
@@ -12,11 +13,22 @@ Write = Callable[..., None]
 SECRET_FIELDS = {"database_url", "pg_password", "oauth_token_secret"}
 
 
+def other_names(settings: type[Settings]) -> list[str]:
+    """Return the names of variables which are not those of their fields."""
+    return [
+        str(other)
+        for name, field in settings.model_fields.items()
+        if isinstance(field.validation_alias, AliasChoices)
+        for other in field.validation_alias.choices
+        if other != name
+    ]
+
+
 def forget_environment(settings: type[Settings], monkeypatch: pytest.MonkeyPatch) -> None:
     """Take away the variables of these settings that the machine of the tests has set."""
     names = [
         *settings.model_fields,
-        *settings.aliases.values(),
+        *other_names(settings),
         *(f"{name}_file" for name in SECRET_FIELDS),
     ]
     for name in names:

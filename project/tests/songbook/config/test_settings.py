@@ -17,7 +17,7 @@ from songbook.config.production import check_production, weakness
 from tests.samples.settings import Settings
 from tests.support.databases import execute
 from tests.support.services import SAMPLES
-from tests.support.settings import SECRET_FIELDS, Write, forget_environment
+from tests.support.settings import SECRET_FIELDS, Write, forget_environment, other_names
 
 SECRET = "hush-4711"
 DEFAULTS = Settings.model_construct().model_dump()
@@ -57,6 +57,21 @@ def test_the_environment_wins_over_the_defaults_and_an_option_over_both(
     assert Settings.load().require_if_match is True
     assert Settings.load().postgres_data == Path("/somewhere/else")
     assert Settings.load(port=9002).port == 9002
+
+
+@pytest.mark.parametrize("names", [("PORT", "port"), ("port", "PORT")])
+def test_of_two_spellings_the_one_in_capitals_wins(
+    write: Write, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
+) -> None:
+    ports = {"PORT": "9001", "port": "9002"}
+
+    write(*(f"{name}={ports[name]}" for name in names))
+    assert Settings.load().port == 9001
+
+    monkeypatch.setenv("ENV_FILE", "/dev/null")
+    for name in names:
+        monkeypatch.setenv(name, ports[name])
+    assert Settings.load().port == 9001
 
 
 def test_an_empty_variable_is_as_none_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -364,7 +379,7 @@ def test_a_name_in_a_file_that_is_nearly_a_setting_is_refused(
 
 
 def test_a_name_in_a_file_that_is_of_others_is_ignored(write: Write) -> None:
-    ours = [*Settings.model_fields, *Settings.aliases.values(), "env_file"]
+    ours = [*Settings.model_fields, *other_names(Settings), "env_file"]
     others = ["WEB_PORT", "POSTGRES_DB", "POSTGRES_PASSWORD", "TEST_DATABASE_URL", "PORT_FILE"]
     write(*(f"{name}=" for name in [*ours, *others, "OAUTH_TOKEN_SECRET_FILE"]))
 
@@ -471,6 +486,7 @@ def test_a_secret_and_its_file_in_one_place_are_refused_in_two_the_later_wins(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write("PG_PASSWORD_FILE=/nowhere")
+    assert Settings.load(pg_password=SECRET).origin("pg_password") == "argument"
     monkeypatch.setenv("PG_PASSWORD", SECRET)
     password = Settings.load().pg_password
     assert password
