@@ -13,24 +13,24 @@ _NOTHING = "(none)"
 
 def setting_lines(settings: Settings) -> list[str]:
     """Return each setting: its name, its value, and where that was written."""
-    rows = [(name.upper(), *_told(settings, name)) for name in type(settings).model_fields]
+    rows = [(name.upper(), *_cells(settings, name)) for name in type(settings).model_fields]
     names, values = (max(len(row[column]) for row in rows) for column in (0, 1))
     return [f"{name:{names}}  {value:{values}}  {origin}" for name, value, origin in rows]
 
 
-def _told(settings: Settings, name: str) -> tuple[str, str]:
-    """Return the value of a setting and where it was written, or what stands in its stead."""
+def _cells(settings: Settings, name: str) -> tuple[str, str]:
+    """Return the value of a setting and its origin, or that it is unused."""
     url, origin = settings.url, settings.origin(name)
     are_parts_used = url is not None and not settings.database_url
     if name == "database_url":
         text = f"(embedded, in {settings.postgres_data})" if url is None else masked(url)
         return _printable(text), "PG_*" if are_parts_used else origin
-    text = spelled(getattr(settings, name))
+    text = format_setting(getattr(settings, name))
     return text, "unused" if name.startswith("pg_") and not are_parts_used else origin
 
 
-def spelled(value: Any) -> str:
-    """Spell a value as its variable would have it."""
+def format_setting(value: Any) -> str:
+    """Return a value as its variable would have it."""
     if value in (None, "", ()):
         return _NOTHING
     if isinstance(value, SecretStr):

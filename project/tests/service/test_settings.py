@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 
 from app.settings import Settings
 from songbook.config import StartError
-from songbook.config.listing import spelled
+from songbook.config.listing import format_setting
 from songbook.config.production import weakness
 from tests.support.paths import PROJECT, ROOT
 from tests.support.settings import SECRET_FIELDS, Write, forget_environment, other_names
@@ -124,7 +124,7 @@ def meanings() -> dict[str, str]:
 
 def default(name: str) -> str:
     value = Settings.model_fields[name].default
-    text = str(value.relative_to(ROOT)) if isinstance(value, Path) else spelled(value)
+    text = str(value.relative_to(ROOT)) if isinstance(value, Path) else format_setting(value)
     return "" if text == "(none)" else f"`{text}`"
 
 
