@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from songbook.config import Settings
+from songbook.db import autogenerate
 from songbook.db.connect import located
 
 _MIGRATOR = 8004
@@ -43,7 +44,11 @@ def _configure(connection: Connection | None = None, url: URL | str | None = Non
         literal_binds=connection is None,
         transaction_per_migration=True,
         compare_server_default=True,
-        autogenerate_plugins=["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"],
+        autogenerate_plugins=[
+            "alembic.autogenerate.*",
+            "alembic.ext.checkconstraint_byname",
+            autogenerate.PLUGIN.name,
+        ],
     )
 
 

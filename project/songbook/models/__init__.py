@@ -32,13 +32,21 @@ from songbook.models.tables import (
     table_of,
     unique_fields,
 )
-from songbook.models.text_search import all_words, separated
+from songbook.models.text_search import (
+    SEARCH_TEXT,
+    SEARCH_TEXT_BODY,
+    all_words,
+    create_search_text,
+    separated,
+)
 from songbook.models.text_values import text_parser
 
 __all__ = [
     "INT4",
     "INT8",
     "NO_NUL",
+    "SEARCH_TEXT",
+    "SEARCH_TEXT_BODY",
     "Characters",
     "Family",
     "Fields",
@@ -54,6 +62,7 @@ __all__ = [
     "all_words",
     "can_be_null",
     "constrain",
+    "create_search_text",
     "discover",
     "family",
     "kind_of",

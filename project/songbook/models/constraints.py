@@ -2,13 +2,17 @@
 
 from typing import Any, cast
 
-from sqlalchemy import CheckConstraint, Index, Table, UniqueConstraint, event, func
+from sqlalchemy import DDL, CheckConstraint, Index, Table, UniqueConstraint, event, func
 from sqlalchemy.orm import Mapper
 from sqlmodel import AutoString
 
 from songbook.models.bases import Record
 from songbook.models.fields import Characters, ignores_case, kind_of, rules_of
 from songbook.models.tables import living, searched_words, written_fields
+from songbook.models.text_search import create_search_text
+
+# For `create_all`; a migration says so itself.
+_CREATE_SEARCH_TEXT = DDL(create_search_text().replace("%", "%%"))  # type: ignore[no-untyped-call]
 
 
 @event.listens_for(Mapper, "after_mapper_constructed")
@@ -29,6 +33,7 @@ def constrain(mapper: Mapper[Any], model: type[Any]) -> None:
                 table.append_constraint(CheckConstraint(check, name=name))
     if any(kind_of(table.c[name]) is str for name in written_fields(model)):
         Index(f"ix_{table.name}_words", searched_words(model), postgresql_using="gin")
+        event.listen(table, "before_create", _CREATE_SEARCH_TEXT)
     for constraint in [each for each in table.constraints if isinstance(each, UniqueConstraint)]:
         _make_index(constraint, model)
     for condition in living(model):

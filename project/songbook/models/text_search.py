@@ -13,9 +13,26 @@ _PUNCTUATION = (
     "\u2026\u2039\u203a\u3000\u3001\u3002\u300c\u300d\u300e\u300f\u30fb\uff01\uff08\uff09\uff0c"
     "\uff0e\uff1a\uff1b\uff1f"
 )
+_LITERALS = [each.replace("'", "''") for each in (_PUNCTUATION, " " * len(_PUNCTUATION))]
+
+SEARCH_TEXT = "search_text(text)"
+"""The function that statements and indexes call, as DROP FUNCTION names it."""
+
+SEARCH_TEXT_BODY = f"SELECT translate($1, '{_LITERALS[0]}', '{_LITERALS[1]}')"
 _CONTROLS = [*map(chr, range(1, 32)), "\x7f"]  # they are no words to the parser
 _TO_SPACES = str.maketrans(dict.fromkeys([*_PUNCTUATION, *_CONTROLS], " "))
 _SIMPLE = text("'simple'::regconfig")
+
+
+def create_search_text(body: str = SEARCH_TEXT_BODY) -> str:
+    """Return the statement that creates the function or replaces it.
+
+    PostgreSQL inlines a function like this one: a row costs no call.
+    """
+    return (
+        f"CREATE OR REPLACE FUNCTION {SEARCH_TEXT} RETURNS text"
+        f" LANGUAGE sql IMMUTABLE PARALLEL SAFE STRICT AS $${body}$$"
+    )
 
 
 def words_of(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
@@ -27,8 +44,7 @@ def words_of(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
     joined = first
     for other in others:
         joined = joined.op("||")(_quoted(" ")).op("||")(other)
-    spaced = func.translate(joined, _quoted(_PUNCTUATION), _quoted(" " * len(_PUNCTUATION)))
-    return func.to_tsvector(_SIMPLE, spaced)
+    return func.to_tsvector(_SIMPLE, func.search_text(joined))
 
 
 def all_words(bind: str) -> ColumnElement[Any]:
@@ -43,7 +59,7 @@ def all_words(bind: str) -> ColumnElement[Any]:
 
 
 def separated(question: str) -> str:
-    """Return the words of a question, separated as `words_of` separates those of a text."""
+    """Return the words of a question, separated as `search_text` separates those of a text."""
     return question.translate(_TO_SPACES).strip(" ")
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Executable, MetaData
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
-from songbook.models import Record
+from songbook.models import Record, create_search_text
 
 
 class Stored(Record):
@@ -39,7 +39,8 @@ EXECUTE FUNCTION members_credentials()
 
 
 def statements() -> Iterator[Executable | str]:
-    """Give what creates the tables of the sample and of the library, and the trigger."""
+    """Give what creates the tables of the sample and of the library, their function and trigger."""
+    yield create_search_text()
     library = [SQLModel.metadata.tables[name] for name in ("idempotency", "login_tries")]
     for table in (*library, *Stored.metadata.sorted_tables):
         yield CreateTable(table)

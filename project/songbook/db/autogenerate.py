@@ -1,0 +1,79 @@
+"""What Alembic's autogenerate does not compare by itself: the function that searches call."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import MigrateOperation, UpgradeOps
+from alembic.runtime.plugins import Plugin
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import Table, text
+
+from songbook.models import SEARCH_TEXT, SEARCH_TEXT_BODY, create_search_text
+
+PLUGIN = Plugin("songbook.search_text")
+
+_STORED_BODY = text("SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure(:function)")
+_INDEXES = text(
+    "SELECT objid::regclass::text FROM pg_depend WHERE classid = 'pg_class'::regclass"
+    " AND refclassid = 'pg_proc'::regclass AND refobjid = to_regprocedure(:function) ORDER BY 1"
+)
+
+
+@dataclass
+class ReplaceSearchText(MigrateOperation):
+    """Create, replace or drop the function, and rebuild the indexes that hold what it returned.
+
+    Like every index that autogenerate writes, these are built under a lock that stops writers: for
+    a large table write REINDEX INDEX CONCURRENTLY, in an `autocommit_block`, in its place.
+    """
+
+    body: str | None
+    stored_body: str | None
+    indexes: list[str]
+
+    def reverse(self) -> "ReplaceSearchText":
+        """Return the operation for the downgrade."""
+        return ReplaceSearchText(self.stored_body, self.body, self.indexes)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what `alembic check` prints."""
+        return ("replace_function", SEARCH_TEXT)
+
+
+def _compare_search_text(
+    context: AutogenContext, upgrade: UpgradeOps, _schemas: set[str | None]
+) -> PriorityDispatchResult:
+    """Put the function in front of the tables, if they need it and the database has no such one.
+
+    It stays where no table needs it any more.
+    """
+    if context.connection is None or not _is_called(context.sorted_tables):
+        return PriorityDispatchResult.CONTINUE
+    function = {"function": SEARCH_TEXT}
+    stored_body = context.connection.scalar(_STORED_BODY, function)
+    if stored_body != SEARCH_TEXT_BODY:
+        indexes = [*context.connection.scalars(_INDEXES, function)]
+        upgrade.ops.insert(0, ReplaceSearchText(SEARCH_TEXT_BODY, stored_body, indexes))
+    return PriorityDispatchResult.CONTINUE
+
+
+def _is_called(tables: list[Table]) -> bool:
+    """Return whether an index of these tables calls the function."""
+    indexes = [index for table in tables for index in table.indexes]
+    return any("search_text(" in str(part) for index in indexes for part in index.expressions)
+
+
+@renderers.dispatch_for(ReplaceSearchText)
+def _render(_context: AutogenContext, operation: ReplaceSearchText) -> list[str]:
+    """Return plain SQL, so that the revision stays the same when the library changes."""
+    if operation.body is None:
+        statements = [f"DROP FUNCTION {SEARCH_TEXT}"]
+    else:
+        rebuilt = [f"REINDEX INDEX {index}" for index in operation.indexes]
+        statements = [create_search_text(operation.body), *rebuilt]
+    return [f"op.execute({statement!r})" for statement in statements]
+
+
+PLUGIN.add_autogenerate_comparator(_compare_search_text, "schema", priority=DispatchPriority.FIRST)
