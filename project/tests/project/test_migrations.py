@@ -28,6 +28,7 @@ from sqlmodel import SQLModel
 
 from app.main import create_app
 from app.settings import Settings
+from songbook.models import SEARCH_TEXT_BODY
 from tests.support.databases import execute, spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT
@@ -37,6 +38,7 @@ pytestmark = pytest.mark.processes
 
 REVISIONS = sorted((PROJECT / "migrations" / "versions").glob("*.py"))
 SCRIPTS = ScriptDirectory.from_config(Config(PROJECT / "alembic.ini"))
+BEFORE_SEARCH_TEXT = "c3f8e1a95d02"
 STEPS = [script.revision for script in reversed([*SCRIPTS.walk_revisions()])]
 BINARIES = Path(sys.executable).parent
 
@@ -81,6 +83,12 @@ def alembic_of(url: URL, monkeypatch: pytest.MonkeyPatch) -> Alembic:
 def described(url: URL) -> Described:
     """Return what the tables of a database are, those of Alembic left out."""
     return {row for row in execute(url, DESCRIPTION) if row[1] != "alembic_version"}
+
+
+def translated(texts: str) -> str:
+    """Return the call that indexes and searches had before there was a function."""
+    [body] = re.findall("SELECT (.*)", SEARCH_TEXT_BODY)
+    return str(body.replace("$1", texts))
 
 
 def tables(url: URL) -> set[str]:
@@ -274,6 +282,36 @@ def test_rows_survive_the_migrations(alembic: Alembic, scratch_url: URL) -> None
     assert execute(scratch_url, songs.format(", year")) == [(*song, None) for song in before]
 
 
+def test_the_same_searches_find_the_same_by_an_index_before_and_after_there_is_a_function(
+    alembic: Alembic, scratch_url: URL
+) -> None:
+    texts = "(song.name || ' ') || song.artist"
+    before, after = (
+        f"SELECT count(*) FROM song WHERE to_tsvector('simple'::regconfig, {spaced}) @@ 'dc'"
+        for spaced in (translated(texts), f"search_text({texts})")
+    )
+
+    def count(search: str) -> int:
+        by_index = "SET enable_seqscan = off"
+        plan = execute(scratch_url, by_index, f"EXPLAIN {search}")
+        assert any("ix_song_words" in line for (line,) in plan)
+        [(found,)] = execute(scratch_url, by_index, search)
+        return int(found)
+
+    alembic("upgrade", BEFORE_SEARCH_TEXT)
+    execute(
+        scratch_url,
+        "INSERT INTO song (name, artist) SELECT 'No ' || n, 'AC/DC' FROM generate_series(1, 500) n",
+    )
+    for _ in range(2):
+        assert count(before) == 500
+        alembic("upgrade", "head")
+        assert count(after) == 500
+        assert count(before) == 500  # a release that does not know the function goes on
+        alembic("downgrade", BEFORE_SEARCH_TEXT)
+        assert execute(scratch_url, "SELECT to_regprocedure('search_text(text)')") == [(None,)]
+
+
 INTERRUPTED = [
     ["ALTER TABLE song ADD COLUMN year integer"],
     ["ALTER TABLE song ADD CONSTRAINT ck_song_year CHECK (year >= 1 AND year <= 9999) NOT VALID"],
@@ -299,6 +337,38 @@ def test_a_revision_that_was_interrupted_can_be_run_again(
 
         assert described(scratch_url) == whole
         assert execute(scratch_url, broken) == []
+
+
+INTERRUPTED_INDEXES = [
+    [
+        "CREATE INDEX ix_todo_words_new ON todo (content)",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_todo_words_new'::regclass",
+    ],
+    ["DROP INDEX ix_todo_words"],
+]
+
+
+@pytest.mark.parametrize("step", ["upgrade", "downgrade"])
+def test_new_indexes_that_were_interrupted_are_built_again(
+    alembic: Alembic, scratch_url: URL, step: str
+) -> None:
+    ends = [BEFORE_SEARCH_TEXT, "head"]
+    start, end = ends if step == "upgrade" else ends[::-1]
+    alembic("upgrade", "head")
+    alembic("downgrade", BEFORE_SEARCH_TEXT)
+    whole = {BEFORE_SEARCH_TEXT: described(scratch_url)}
+    alembic("upgrade", "head")
+    whole["head"] = described(scratch_url)
+
+    for steps in range(1, len(INTERRUPTED_INDEXES) + 1):
+        alembic("upgrade", "head")
+        if start != "head":
+            alembic("downgrade", start)
+        execute(scratch_url, *sum(INTERRUPTED_INDEXES[:steps], []))  # noqa: RUF017
+
+        alembic(step, end)
+
+        assert described(scratch_url) == whole[end]
 
 
 @slow
