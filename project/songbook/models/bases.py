@@ -77,10 +77,6 @@ class Partial(SQLModel):
             field.json_schema_extra = _without_default
         cls.model_rebuild(force=True)
 
-    def sent(self) -> dict[str, Any]:
-        """Return the fields that the client sent."""
-        return self.model_dump(exclude_unset=True)
-
 
 def noun_of(model: type[Any]) -> str:
     """Return what a class of a family is about: "Guest book" of GuestBook and GuestBookPublic."""

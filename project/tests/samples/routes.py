@@ -1,7 +1,8 @@
 """Routes that are no resource's."""
 
 from songbook.auth import PUBLIC
-from songbook.http import Router, SessionDep
+from songbook.crud import SessionDep
+from songbook.http import Router
 from tests.samples.resources.books import Book, BookCreate
 
 router = Router(dependencies=[PUBLIC])

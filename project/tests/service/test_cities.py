@@ -238,7 +238,7 @@ async def asked_for_biggest() -> Top:
 async def test_the_biggest_of_many_cities_are_read_from_the_end_of_an_index(
     app: FastAPI, session: AsyncSession
 ) -> None:
-    database: Database = app.state.database
+    database: Database = app.state.service.database
     query = (await asked_for_biggest()).query
     connection = await session.connection()
     await connection.execute(

@@ -354,7 +354,7 @@ async def test_a_walk_along_the_list_misses_only_what_is_deleted_meanwhile(
 async def test_the_list_of_many_todos_most_of_them_deleted_reads_the_partial_indexes(
     app: FastAPI, session: AsyncSession
 ) -> None:
-    database: Database = app.state.database
+    database: Database = app.state.service.database
     await run(
         session,
         "INSERT INTO todo (content, created_at, updated_at, deleted_at)"
@@ -461,7 +461,7 @@ async def test_what_is_restored_while_the_purge_is_at_it_stays(
     client: AsyncClient, app: FastAPI, database_url: URL
 ) -> None:
     addresses = [await add_deleted(client) for _ in range(3)]
-    database: Database = app.state.database
+    database: Database = app.state.service.database
     async with database.engine.connect() as connection, connection.begin():
         await connection.execute(text("UPDATE todo SET deleted_at = NULL WHERE id = 2"))
         with purging(database_url, timedelta(0)) as (running, _):

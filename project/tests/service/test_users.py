@@ -43,7 +43,7 @@ async def jane(app: FastAPI, superuser: AsyncClient) -> AsyncClient:
 async def row_of(app: FastAPI, id: int) -> dict[str, Any] | None:
     """Return all that is stored of a user."""
     users = table_of(User)
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         found = (
             (await connection.execute(users.select().where(users.c.id == id))).mappings().first()
         )
@@ -64,7 +64,7 @@ def pointers(answer: Response, status: int) -> list[str]:
 
 def token_of(app: FastAPI, **claims: Any) -> AsyncClient:
     """Return a client with a token of these claims."""
-    secret = app.state.settings.token_secret
+    secret = app.state.service.settings.token_secret
     stated = {"sub": "jane@example.org", "permissions": [], "exp": int(time.time()) + 300, **claims}
     return client_of(app, Authorization=f"Bearer {jwt.encode(stated, secret, 'HS256')}")
 
@@ -120,7 +120,7 @@ async def test_who_may_what(app: FastAPI, superuser: AsyncClient, case: list[str
 async def test_who_may_what_where_profiles_are_private(
     app: FastAPI, superuser: AsyncClient, monkeypatch: pytest.MonkeyPatch, case: list[str]
 ) -> None:
-    monkeypatch.setattr(app.state.settings, "private_profiles", True)
+    monkeypatch.setattr(app.state.service.settings, "private_profiles", True)
 
     await assert_statuses(app, superuser, *case)
 
@@ -128,7 +128,7 @@ async def test_who_may_what_where_profiles_are_private(
 async def test_a_hidden_profile_looks_like_one_that_is_not_there(
     app: FastAPI, jane: AsyncClient, superuser: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(app.state.settings, "private_profiles", True)
+    monkeypatch.setattr(app.state.service.settings, "private_profiles", True)
     hidden = (await add_user(superuser, "joe")).json()["id"]
 
     for method in ("GET", "PUT", "PATCH", "DELETE"):
@@ -435,7 +435,7 @@ async def test_who_stole_a_token_cannot_try_passwords(app: FastAPI, jane: AsyncC
     wrong = {"password": OTHER, "current_password": f"{OTHER}!"}
     right = {"password": OTHER, "current_password": PASSWORD}
 
-    for _ in range(app.state.settings.login_tries_per_name):
+    for _ in range(app.state.service.settings.login_tries_per_name):
         assert pointers(await jane.patch("/users/me", json=wrong), 422) == ["/current_password"]
     for body in (wrong, right):
         refused = await jane.patch("/users/me", json=body)
@@ -594,7 +594,7 @@ async def test_who_gets_an_e_mail_that_another_had_is_not_reached_by_its_tokens_
 ) -> None:
     await add_user(superuser, "jane", email="x@example.org")
     claims = {"sub": "x@example.org", "permissions": [], "exp": time.time() + 600}
-    headers = {"Authorization": f"Bearer {jwt.encode(claims, app.state.settings.token_secret)}"}
+    headers = {"Authorization": f"Bearer {jwt.encode(claims, app.state.service.settings.token_secret)}"}
     async with client_of(app) as old:
         assert (await old.get("/users/me", headers=headers)).status_code == 200
         changed = await superuser.patch("/users/1", json={"email": "y@example.org"})
@@ -631,7 +631,7 @@ async def test_a_reset_password_is_not_undone_by_who_knows_the_old_one(
 async def test_a_password_that_is_changed_by_sql_ends_tokens_too(
     app: FastAPI, jane: AsyncClient
 ) -> None:
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         await connection.execute(text("UPDATE users SET hashed_password = 'x' WHERE id = 1"))
 
     assert not await is_signed_in(jane)
@@ -730,7 +730,7 @@ async def test_the_last_superuser_cannot_be_removed_by_sql_either(
 async def superusers(app: FastAPI) -> int:
     """Return how many superusers can sign in."""
     query = text("SELECT count(*) FROM users WHERE is_superuser AND is_active")
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         number: int = await connection.scalar(query)
         return number
 
@@ -755,7 +755,7 @@ async def test_who_removes_the_other_while_he_is_removed_waits_and_is_refused(
     app: FastAPI, superuser: AsyncClient, session: AsyncSession, statement: str
 ) -> None:
     second = client_of(app, Authorization=await sign_in(app, PRINCIPAL + 1))
-    async with app.state.database.engine.connect() as connection:
+    async with app.state.service.database.engine.connect() as connection:
         await connection.execute(text(f"{statement} WHERE id = {PRINCIPAL + 1}"))
         removal = asyncio.create_task(second.patch(OWN, json={"is_superuser": False}))
         await waiting(await session.connection(), 1)
@@ -785,7 +785,7 @@ async def test_the_table_holds_what_the_types_promise(
     values = {"email": "x@example.org", "username": "x", "slug": "x", "hashed_password": "x", **row}
 
     with pytest.raises(DBAPIError) as raised:
-        async with app.state.database.engine.begin() as connection:
+        async with app.state.service.database.engine.begin() as connection:
             await connection.execute(table_of(User).insert().values(values))
     assert getattr(raised.value.orig, "sqlstate", None) in {"23505", "23514"}
 

@@ -55,16 +55,16 @@ async def test_a_service_has_a_lifespan_of_its_own_while_the_database_is_open() 
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        seen.append(app.state.database)
+        seen.append(app.state.service.database)
         yield
         seen.append("ended")
 
     settings = Settings(database_url="postgresql://127.0.0.1:1/nowhere")
     app = create_app(settings, [router(OPEN)], lifespan=lifespan)
     async with app.router.lifespan_context(app):
-        assert seen == [app.state.database]
+        assert seen == [app.state.service.database]
 
-    assert seen == [app.state.database, "ended"]
+    assert seen == [app.state.service.database, "ended"]
 
 
 def test_the_document_says_of_a_service_what_it_was_told() -> None:

@@ -9,7 +9,7 @@ from tests.support.resources import RESOURCES, TEXTS, Resource
 
 def takes_many(resource: Resource) -> bool:
     routes = resources.modules()[resource.name].router.routes
-    return any(isinstance(route, Route) and route.alternative for route in routes)
+    return any(isinstance(route, Route) and route.bulk for route in routes)
 
 
 IMPORTABLE = [each for each in RESOURCES if takes_many(each)]

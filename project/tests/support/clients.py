@@ -43,7 +43,7 @@ async def client(app: FastAPI, request: pytest.FixtureRequest) -> AsyncIterator[
 
     In a test of each resource it sends the token of a superuser where the resource asks for one.
     """
-    async with app.state.database.engine.connect() as connection:
+    async with app.state.service.database.engine.connect() as connection:
         await empty(connection)
     client = client_of(app)
     if "resource" in request.fixturenames:
@@ -70,7 +70,7 @@ async def session(
     client: AsyncClient,  # noqa: ARG001 - it empties the tables
 ) -> AsyncIterator[AsyncSession]:
     """Give a database session beside the service's own."""
-    async with app.state.database.session() as session:
+    async with AsyncSession(app.state.service.database.engine) as session:
         yield session
 
 
@@ -112,13 +112,13 @@ async def sign_in(app: FastAPI, id: int = PRINCIPAL, *, is_superuser: bool = Tru
     """Store a user; return the Authorization header that says that he sends a request."""
     email, name = f"user{id}@example.org", f"user{id}"
     values = {"id": id, "email": email, "hashed_password": "none", "is_superuser": is_superuser}
-    table: Table = app.state.accounts.table
+    table: Table = app.state.service.accounts.__table__
     for column in table.c:  # what else an account has to have is a name
         if not column.nullable and column.server_default is None:
             values.setdefault(column.name, name)
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         await connection.execute(insert(table).values(values))
-    secret = app.state.settings.token_secret
+    secret = app.state.service.settings.token_secret
     return f"Bearer {tokens.issue(secret, email, time.time(), minutes=5)}"
 
 

@@ -263,7 +263,7 @@ async def terminate(connection: AsyncConnection) -> int:
 async def all_rows(app: FastAPI) -> dict[str, list[Any]]:
     """Return all rows of all tables."""
     listed = "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         return {
             name: [tuple(row) for row in await connection.execute(text(f'SELECT * FROM "{name}"'))]
             for name in [*await connection.scalars(text(listed))]
@@ -272,7 +272,7 @@ async def all_rows(app: FastAPI) -> dict[str, list[Any]]:
 
 async def number_of(app: FastAPI, table: str) -> int:
     """Return how many rows a table has."""
-    async with app.state.database.engine.connect() as connection:
+    async with app.state.service.database.engine.connect() as connection:
         found: int = await connection.scalar(text(f"SELECT count(*) FROM {table}"))
         return found
 

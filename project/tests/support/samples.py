@@ -75,7 +75,7 @@ SAMPLES = st.fixed_dictionaries({name: st.none() | kind for name, kind in KINDS.
 @pytest.fixture
 async def sample_database(app: FastAPI) -> AsyncIterator[Database]:
     """Give the service's database with a table of samples."""
-    database: Database = app.state.database
+    database: Database = app.state.service.database
     async with database.engine.begin() as connection:
         await connection.run_sync(Apart.metadata.create_all)
     yield database

@@ -55,7 +55,7 @@ class Tested:
             app.router.lifespan_context(app),
             AsyncClient(transport=transport, base_url="http://songbook") as client,
         ):
-            yield client, app.state.database
+            yield client, app.state.service.database
 
     def run(self, *arguments: str, check: bool = True, **environment: str) -> CompletedProcess[str]:
         """Run its command line with these arguments, and these environment variables."""

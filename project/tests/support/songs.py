@@ -86,7 +86,7 @@ def in_order(rows: Sequence[Row], order: Sequence[str]) -> list[Row]:
 async def lay_out(app: FastAPI, songs: Sequence[Row]) -> list[Row]:
     """Make these the stored songs; their ids are in no order of the table."""
     rows = [{"id": number, **song} for number, song in enumerate(songs, 1)]
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         await connection.execute(delete(table_of(Song)))
         if rows:
             await connection.execute(insert(table_of(Song)), rows[1::2] + rows[::2])

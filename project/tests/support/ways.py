@@ -9,7 +9,8 @@ from fastapi import FastAPI
 from httpx import AsyncClient, Response
 
 from app import resources
-from songbook.crud.transactions import write, write_once
+from songbook.crud.transactions import write
+from songbook.http.dependencies import KEYED_METHODS
 from songbook.http.media_types import JSON
 from songbook.http.routing import Route
 from songbook.models.tables import table_of
@@ -93,12 +94,11 @@ class Sent(NamedTuple):
 
 
 def _ways(resource: Resource, route: Route) -> Iterator[Way]:
-    executors = {write, write_once} & {*route.guards.values()}
     method = "".join(route.methods or ())  # which is one
-    if executors:
-        media_type = JSON if route.reads_body else None
-        yield Way(resource, method, route.path, media_type, write_once in executors)
-    for media_type in route.alternative.media_types if route.alternative else ():
+    if write in route.request_dependencies.values():
+        media_type = JSON if route.bodies else None
+        yield Way(resource, method, route.path, media_type, method in KEYED_METHODS)
+    for media_type in route.bulk.media_types if route.bulk else ():
         yield Way(resource, method, route.path, media_type, takes_key=True)
 
 

@@ -2,27 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from sqlmodel import Field
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import (
-    Here,
-    IfMatch,
-    IfNoneMatch,
-    OnceDep,
-    WriteDep,
-    answer_changed,
-    answer_created,
-    answer_found,
-    answer_removed,
-    changed,
-    created,
-    found,
-    removed,
-)
-from songbook.http import DatabaseDep, Id, Router
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Fields, Partial, RecordPublic, Text, Whole
 from tests.samples.tables import Stored
@@ -56,47 +42,46 @@ class BookPublic(BookBase, RecordPublic):
     """What a client is shown."""
 
 
-BooksPage = Annotated[Page, Depends(page_of(Book, BookPublic))]
-
-IMPORTS = imports_of(Book, BookCreate)
+books = Records(Book, BookPublic)
+BooksPage = Annotated[Page, Depends(page_of(books))]
 
 
 @router.get("", response_model=list[BookPublic])
-async def list_books(page: BooksPage, db: DatabaseDep) -> Response:
+async def list_books(page: BooksPage, db: ReadDep) -> Response:
     """List books, a page at a time."""
-    return await page.answer(db)
+    return await page.response(db)
 
 
-@router.post("", response_model=BookPublic, status_code=201, dependencies=[IMPORTS])
-async def create_book(body: BookCreate, here: Here, db: OnceDep) -> Response:
+@router.post("", response_model=BookPublic, status_code=201, bulk=imports_of(books, BookCreate))
+async def create_book(body: BookCreate, request: Request, db: WriteDep) -> Response:
     """Create a book."""
-    row = await db.fetch(created(Book, BookPublic, body.model_dump()))
-    return answer_created(row, BookPublic, here)
+    row = await db.fetch(books.insert(body.model_dump()))
+    return books.created(row, request)
 
 
 @router.get("/{id}", response_model=BookPublic)
-async def read_book(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+async def read_book(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a book."""
-    row = await db.fetch(found(Book, BookPublic, id))
-    return answer_found(row, BookPublic, if_none_match)
+    row = await db.fetch(books.select(id))
+    return books.found(row, if_none_match)
 
 
 @router.put("/{id}", response_model=BookPublic)
 async def replace_book(id: Id, if_match: IfMatch, body: BookCreate, db: WriteDep) -> Response:
     """Replace a book: an optional field that is left out is reset."""
-    row = await db.fetch(changed(Book, BookPublic, id, body.model_dump(), if_match))
-    return answer_changed(row, BookPublic)
+    row = await db.fetch(books.update(id, body.model_dump(), if_match))
+    return books.updated(row)
 
 
 @router.patch("/{id}", response_model=BookPublic)
-async def update_book(id: Id, if_match: IfMatch, body: BookUpdate, db: OnceDep) -> Response:
+async def update_book(id: Id, if_match: IfMatch, body: BookUpdate, db: WriteDep) -> Response:
     """Change some fields of a book."""
-    row = await db.fetch(changed(Book, BookPublic, id, body.sent(), if_match))
-    return answer_changed(row, BookPublic)
+    row = await db.fetch(books.update(id, body.model_dump(exclude_unset=True), if_match))
+    return books.updated(row)
 
 
 @router.delete("/{id}", status_code=204)
 async def delete_book(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a book."""
-    row = await db.fetch(removed(Book, BookPublic, id, if_match))
-    return answer_removed(row, BookPublic)
+    row = await db.fetch(books.delete(id, if_match))
+    return books.deleted(row)

@@ -2,23 +2,12 @@
 
 from typing import Annotated, Any
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from sqlmodel import Field
 
 from songbook.auth import SIGNED_IN, SUPERUSER, Account, CurrentUser, Password, hash_password
-from songbook.crud import (
-    Here,
-    IfMatch,
-    IfNoneMatch,
-    OnceDep,
-    answer_changed,
-    answer_created,
-    answer_found,
-    changed,
-    created,
-    found,
-)
-from songbook.http import DatabaseDep, Router
+from songbook.crud import IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Characters, Fields, Flag, Partial, RecordPublic
 from tests.samples.tables import Stored
@@ -62,7 +51,8 @@ class MemberPublic(MemberBase, RecordPublic):
     is_superuser: bool
 
 
-MembersPage = Annotated[Page, Depends(page_of(Member, MemberPublic))]
+members = Records(Member, MemberPublic)
+MembersPage = Annotated[Page, Depends(page_of(members))]
 
 
 async def with_hash(fields: dict[str, Any]) -> dict[str, Any]:
@@ -74,32 +64,30 @@ async def with_hash(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 @router.get("", response_model=list[MemberPublic], dependencies=[SUPERUSER])
-async def list_members(page: MembersPage, db: DatabaseDep) -> Response:
+async def list_members(page: MembersPage, db: ReadDep) -> Response:
     """List members, a page at a time."""
-    return await page.answer(db)
+    return await page.response(db)
 
 
 @router.post("", response_model=MemberPublic, status_code=201, dependencies=[SUPERUSER])
-async def create_member(body: MemberCreate, here: Here, db: OnceDep) -> Response:
+async def create_member(body: MemberCreate, request: Request, db: WriteDep) -> Response:
     """Create a member."""
-    row = await db.fetch(created(Member, MemberPublic, await with_hash(body.model_dump())))
-    return answer_created(row, MemberPublic, here)
+    row = await db.fetch(members.insert(await with_hash(body.model_dump())))
+    return members.created(row, request)
 
 
 @router.get("/me", response_model=MemberPublic, dependencies=[SIGNED_IN])
-async def read_own_member(
-    user: CurrentUser, if_none_match: IfNoneMatch, db: DatabaseDep
-) -> Response:
+async def read_own_member(user: CurrentUser, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read who you are."""
-    row = await db.fetch(found(Member, MemberPublic, user.id))
-    return answer_found(row, MemberPublic, if_none_match)
+    row = await db.fetch(members.select(user.id))
+    return members.found(row, if_none_match)
 
 
 @router.patch("/me", response_model=MemberPublic, dependencies=[SIGNED_IN])
 async def update_own_member(
-    user: CurrentUser, if_match: IfMatch, body: MemberUpdate, db: OnceDep
+    user: CurrentUser, if_match: IfMatch, body: MemberUpdate, db: WriteDep
 ) -> Response:
     """Change your username, your e-mail or your password."""
-    fields = await with_hash(body.sent())
-    row = await db.fetch(changed(Member, MemberPublic, user.id, fields, if_match))
-    return answer_changed(row, MemberPublic)
+    fields = await with_hash(body.model_dump(exclude_unset=True))
+    row = await db.fetch(members.update(user.id, fields, if_match))
+    return members.updated(row)

@@ -2,28 +2,13 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from sqlmodel import Field
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import (
-    Here,
-    IfMatch,
-    IfNoneMatch,
-    OnceDep,
-    WriteDep,
-    answer_changed,
-    answer_created,
-    answer_found,
-    answer_removed,
-    changed,
-    created,
-    found,
-    removed,
-    restored,
-)
-from songbook.http import DatabaseDep, Id, Router
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import (
     Characters,
@@ -69,60 +54,59 @@ class NoteList(Fields):
     items: list[NotePublic]
 
 
-NotesPage = Annotated[Page, Depends(page_of(Note, NotePublic, sort="-created_at", counted=True))]
-
-IMPORTS = imports_of(Note, NoteCreate)
+notes = Records(Note, NotePublic)
+NotesPage = Annotated[Page, Depends(page_of(notes, sort="-created_at", counted=True))]
 
 
 @router.get("", response_model=NoteList, summary="List all notes")
-async def list_notes(page: NotesPage, db: DatabaseDep) -> Response:
+async def list_notes(page: NotesPage, db: ReadDep) -> Response:
     """List the notes that are not deleted, a page at a time."""
-    return await page.answer(db)
+    return await page.response(db)
 
 
 @router.post(
     "",
     response_model=NotePublic,
     status_code=201,
-    dependencies=[IMPORTS],
+    bulk=imports_of(notes, NoteCreate),
     summary="Create a new note",
 )
-async def create_note(body: NoteCreate, here: Here, db: OnceDep) -> Response:
+async def create_note(body: NoteCreate, request: Request, db: WriteDep) -> Response:
     """Create a note."""
-    row = await db.fetch(created(Note, NotePublic, body.model_dump()))
-    return answer_created(row, NotePublic, here)
+    row = await db.fetch(notes.insert(body.model_dump()))
+    return notes.created(row, request)
 
 
 @router.get("/{id}", response_model=NotePublic, summary="Retrieve a note")
-async def read_note(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+async def read_note(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a note."""
-    row = await db.fetch(found(Note, NotePublic, id))
-    return answer_found(row, NotePublic, if_none_match)
+    row = await db.fetch(notes.select(id))
+    return notes.found(row, if_none_match)
 
 
 @router.put("/{id}", response_model=NotePublic, summary="Update a note")
 async def replace_note(id: Id, if_match: IfMatch, body: NoteCreate, db: WriteDep) -> Response:
     """Replace the content of a note."""
-    row = await db.fetch(changed(Note, NotePublic, id, body.model_dump(), if_match))
-    return answer_changed(row, NotePublic)
+    row = await db.fetch(notes.update(id, body.model_dump(), if_match))
+    return notes.updated(row)
 
 
 @router.patch("/{id}", response_model=NotePublic)
-async def update_note(id: Id, if_match: IfMatch, body: NoteUpdate, db: OnceDep) -> Response:
+async def update_note(id: Id, if_match: IfMatch, body: NoteUpdate, db: WriteDep) -> Response:
     """Change some fields of a note."""
-    row = await db.fetch(changed(Note, NotePublic, id, body.sent(), if_match))
-    return answer_changed(row, NotePublic)
+    row = await db.fetch(notes.update(id, body.model_dump(exclude_unset=True), if_match))
+    return notes.updated(row)
 
 
 @router.delete("/{id}", status_code=204, summary="Delete a note")
 async def delete_note(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a note: it can be restored until it is purged."""
-    row = await db.fetch(removed(Note, NotePublic, id, if_match))
-    return answer_removed(row, NotePublic)
+    row = await db.fetch(notes.delete(id, if_match))
+    return notes.deleted(row)
 
 
 @router.post("/{id}/restore", response_model=NotePublic)
-async def restore_note(id: Id, db: OnceDep) -> Response:
+async def restore_note(id: Id, db: WriteDep) -> Response:
     """Take the deletion of a note back; one that is not deleted stays as it is."""
-    row = await db.fetch(restored(Note, NotePublic, id))
-    return answer_changed(row, NotePublic)
+    row = await db.fetch(notes.restore(id))
+    return notes.updated(row)

@@ -2,28 +2,14 @@
 
 from typing import Annotated
 
-from fastapi import Depends, Response
-from sqlmodel import Field
+from fastapi import Depends, Request, Response
+from sqlmodel import Field, col, select
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import (
-    Here,
-    IfMatch,
-    IfNoneMatch,
-    OnceDep,
-    WriteDep,
-    answer_changed,
-    answer_created,
-    answer_found,
-    answer_removed,
-    changed,
-    created,
-    found,
-    removed,
-)
-from songbook.http import DatabaseDep, Id, Router
-from songbook.lists import Page, Top, page_of, top_of
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.http import Router
+from songbook.lists import Page, json_rows, page_of, rows_response
 from songbook.models import Fields, Partial, RecordPublic, Text, Whole
 from tests.samples.tables import Stored
 
@@ -57,54 +43,58 @@ class TownPublic(TownBase, RecordPublic):
     """What a client is shown."""
 
 
-TownsPage = Annotated[Page, Depends(page_of(Town, TownPublic))]
-Biggest = Annotated[Top, Depends(top_of(Town, TownBase, "-population", rows=20))]
+towns = Records(Town, TownPublic)
+TownsPage = Annotated[Page, Depends(page_of(towns))]
 
-IMPORTS = imports_of(Town, TownCreate)
+BIGGEST = json_rows(
+    select(Town.name, Town.population)
+    .order_by(col(Town.population).desc(), col(Town.id).desc())
+    .limit(20)
+)
 
 
 @router.get("", response_model=list[TownPublic])
-async def list_towns(page: TownsPage, db: DatabaseDep) -> Response:
+async def list_towns(page: TownsPage, db: ReadDep) -> Response:
     """List towns, a page at a time."""
-    return await page.answer(db)
+    return await page.response(db)
 
 
 @router.get("/biggest", response_model=list[TownBase])
-async def list_biggest_towns(top: Biggest, db: DatabaseDep) -> Response:
+async def list_biggest_towns(if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """List the twenty towns with the largest population."""
-    return top.answer(await db.fetch(top.query))
+    return rows_response(await db.fetch(BIGGEST.of({})), if_none_match)
 
 
-@router.post("", response_model=TownPublic, status_code=201, dependencies=[IMPORTS])
-async def create_town(body: TownCreate, here: Here, db: OnceDep) -> Response:
+@router.post("", response_model=TownPublic, status_code=201, bulk=imports_of(towns, TownCreate))
+async def create_town(body: TownCreate, request: Request, db: WriteDep) -> Response:
     """Create a town."""
-    row = await db.fetch(created(Town, TownPublic, body.model_dump()))
-    return answer_created(row, TownPublic, here)
+    row = await db.fetch(towns.insert(body.model_dump()))
+    return towns.created(row, request)
 
 
 @router.get("/{id}", response_model=TownPublic)
-async def read_town(id: Id, if_none_match: IfNoneMatch, db: DatabaseDep) -> Response:
+async def read_town(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a town."""
-    row = await db.fetch(found(Town, TownPublic, id))
-    return answer_found(row, TownPublic, if_none_match)
+    row = await db.fetch(towns.select(id))
+    return towns.found(row, if_none_match)
 
 
 @router.put("/{id}", response_model=TownPublic)
 async def replace_town(id: Id, if_match: IfMatch, body: TownCreate, db: WriteDep) -> Response:
     """Replace a town: an optional field that is left out is reset."""
-    row = await db.fetch(changed(Town, TownPublic, id, body.model_dump(), if_match))
-    return answer_changed(row, TownPublic)
+    row = await db.fetch(towns.update(id, body.model_dump(), if_match))
+    return towns.updated(row)
 
 
 @router.patch("/{id}", response_model=TownPublic)
-async def update_town(id: Id, if_match: IfMatch, body: TownUpdate, db: OnceDep) -> Response:
+async def update_town(id: Id, if_match: IfMatch, body: TownUpdate, db: WriteDep) -> Response:
     """Change some fields of a town."""
-    row = await db.fetch(changed(Town, TownPublic, id, body.sent(), if_match))
-    return answer_changed(row, TownPublic)
+    row = await db.fetch(towns.update(id, body.model_dump(exclude_unset=True), if_match))
+    return towns.updated(row)
 
 
 @router.delete("/{id}", status_code=204)
 async def delete_town(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
     """Delete a town."""
-    row = await db.fetch(removed(Town, TownPublic, id, if_match))
-    return answer_removed(row, TownPublic)
+    row = await db.fetch(towns.delete(id, if_match))
+    return towns.deleted(row)

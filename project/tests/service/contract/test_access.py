@@ -165,7 +165,7 @@ def bad_credentials(secret: str) -> dict[str, str | None]:
 async def add_people(app: FastAPI) -> dict[str, str]:
     """Store one of each; return the Authorization headers of those who have an account."""
     await sign_in(app, DEACTIVATED)
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         superuser = await sign_in(app)
         await connection.execute(
             text("UPDATE users SET is_active = false WHERE id = :id"), {"id": DEACTIVATED}
@@ -217,7 +217,7 @@ async def test_every_route_is_answered_to_whom_the_table_says_and_to_nobody_else
     ]
     askers += [
         ("nobody", name, header)
-        for name, header in bad_credentials(app.state.settings.token_secret).items()
+        for name, header in bad_credentials(app.state.service.settings.token_secret).items()
     ]
     # what is answered must not change anything: the condition is of no version
     common = {"If-Match": '"none"'}
@@ -284,7 +284,7 @@ async def test_who_gives_no_token_is_told_so_and_who_gives_a_bad_one_not_what_is
 ) -> None:
     await add_people(app)
 
-    for name, header in bad_credentials(app.state.settings.token_secret).items():
+    for name, header in bad_credentials(app.state.service.settings.token_secret).items():
         headers = {} if header is None else {"Authorization": header}
         problem = assert_problem(await client.get("/users/1", headers=headers), 401)
         expected = "Could not validate credentials"
@@ -515,7 +515,7 @@ async def test_every_address_but_those_of_the_documentation_has_a_rule(app: Fast
     documentation = [path for path in others if path.startswith(("/docs", "/api/docs"))]
 
     assert set(others) == {"/openapi.json", *documentation}
-    assert {route.rule.name for route in app.routes if isinstance(route, Route)} <= named
+    assert {route.permission.name for route in app.routes if isinstance(route, Route)} <= named
     assert {operation.rule for operation in operations(app)} == named
 
 

@@ -236,11 +236,11 @@ async def refusing(app: FastAPI) -> AsyncIterator[None]:
         " RETURN NEW; END $$"
     )
     trigger = "CREATE TRIGGER refuse BEFORE INSERT ON song FOR EACH ROW EXECUTE FUNCTION refuse()"
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         await connection.execute(text(function))
         await connection.execute(text(trigger))
     yield
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         await connection.execute(text("DROP FUNCTION refuse CASCADE"))
 
 

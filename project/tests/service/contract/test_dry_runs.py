@@ -219,7 +219,7 @@ async def test_who_may_not_write_may_not_try_either(app: FastAPI, client: AsyncC
 
 
 async def test_writes_that_were_tried_hold_no_connection(app: FastAPI, client: AsyncClient) -> None:
-    database = app.state.database
+    database = app.state.service.database
     for query in (DRY, f"{DRY}&x=1"):
         await client.post(f"/songs{query}", json=SONG)
         await client.patch(f"/songs/1{query}", json=SONG)

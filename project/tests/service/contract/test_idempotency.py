@@ -359,7 +359,7 @@ async def test_a_handler_that_fastapi_solves_writes_as_one_that_is_called_direct
         """Do nothing: that there is an override is enough."""
 
     expected, rows = await talk(client), await all_rows(app)
-    async with app.state.database.engine.connect() as connection:
+    async with app.state.service.database.engine.connect() as connection:
         await empty(connection)
     app.dependency_overrides = {overridden: overridden}
     try:

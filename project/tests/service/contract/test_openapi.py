@@ -287,7 +287,7 @@ async def unending() -> AsyncIterator[bytes]:
 @asynccontextmanager
 async def holding(app: FastAPI, key: str) -> AsyncIterator[None]:
     """Have a key in use by a request that is still being answered, whoever sent it."""
-    async with app.state.database.engine.connect() as connection:
+    async with app.state.service.database.engine.connect() as connection:
         for principal in (0, PRINCIPAL):
             values = {"principal": principal, "key": sha256(key.encode()).digest()}
             table = SQLModel.metadata.tables["idempotency"]

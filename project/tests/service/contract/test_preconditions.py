@@ -336,7 +336,7 @@ async def held(
 ) -> AsyncIterator[AsyncConnection]:
     """Give a connection in whose transaction the first record is locked."""
     await resource.add(client)
-    database: Database = app.state.database
+    database: Database = app.state.service.database
     async with database.engine.connect() as connection, connection.begin():
         table = resource.table.__tablename__
         await connection.execute(text(f'SELECT FROM "{table}" WHERE id = 1 FOR UPDATE'))

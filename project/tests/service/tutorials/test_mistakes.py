@@ -56,7 +56,7 @@ def test_a_warning_fails_the_test_in_which_it_comes() -> None:
 async def test_no_statement_is_logged_unless_that_is_asked_for(
     client: AsyncClient, app: FastAPI, caplog: pytest.LogCaptureFixture
 ) -> None:
-    database: Database = app.state.database
+    database: Database = app.state.service.database
     caplog.set_level(logging.INFO)
 
     await client.post("/songs", json=SONG)
@@ -68,15 +68,15 @@ async def test_no_statement_is_logged_unless_that_is_asked_for(
 
 
 async def test_all_requests_share_one_pool(client: AsyncClient, app: FastAPI) -> None:
-    database: Database = app.state.database
+    database: Database = app.state.service.database
     pool = database.engine.sync_engine.pool
     for number in range(30):
         await client.post("/songs", json=SONG | {"year": 1990 + number})
 
-    assert app.state.database is database
+    assert app.state.service.database is database
     assert database.engine.sync_engine.pool is pool
     assert pool.checkedout() == 0
-    assert 1 <= pool.checkedin() <= app.state.settings.pool_size
+    assert 1 <= pool.checkedin() <= app.state.service.settings.pool_size
 
 
 @pytest.mark.parametrize("nth", ["first", "second"])
@@ -87,7 +87,7 @@ async def test_of_two_tests_in_a_row_neither_finds_what_the_other_stored(
 
     assert created.json()["id"] == 1
     assert (await client.get("/songs")).json() == [created.json()]
-    assert session.bind is app.state.database.engine  # one loop, one pool, in every test
+    assert session.bind is app.state.service.database.engine  # one loop, one pool, in every test
 
 
 @pytest.mark.processes

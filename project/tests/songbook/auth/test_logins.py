@@ -54,7 +54,7 @@ async def test_a_login_is_answered_with_a_token(app: FastAPI, superuser: AsyncCl
     assert_headers(answer, cache="no-store")
     assert answer.json() == {"access_token": answer.json()["access_token"], "token_type": "bearer"}
     token = answer.json()["access_token"]
-    claims = jwt.decode(token, app.state.settings.token_secret, ["HS256"])
+    claims = jwt.decode(token, app.state.service.settings.token_secret, ["HS256"])
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "JWT"}
     assert set(claims) == {"sub", "permissions", "iat", "exp"}
     assert (claims["sub"], claims["permissions"]) == ("jane@example.org", [])
@@ -185,7 +185,7 @@ async def test_a_failed_login_takes_as_long_for_every_user(
 ) -> None:
     monkeypatch.setattr(passwords, "hasher", HASHER)
     for limit in ("login_tries_per_address", "login_tries_per_name"):
-        monkeypatch.setattr(app.state.settings, limit, 10**6)
+        monkeypatch.setattr(app.state.service.settings, limit, 10**6)
     await add_member(superuser, "jane")
     await add_member(superuser, "joe", is_active=False)
     kinds = {"unknown": ("nobody", OTHER), "wrong": ("jane", OTHER), "inactive": ("joe", PASSWORD)}
@@ -279,7 +279,7 @@ async def test_a_window_ends(app: FastAPI, client: AsyncClient, session: AsyncSe
     await session.commit()
 
     assert_problem(await log_in(client, "jane"), 401)
-    assert app.state.settings.login_window_minutes == 15
+    assert app.state.service.settings.login_window_minutes == 15
 
 
 async def test_the_limit_tells_nothing_of_the_user(app: FastAPI, superuser: AsyncClient) -> None:
@@ -376,7 +376,7 @@ async def test_who_logs_in_while_the_account_changes_is_refused(
     await add_member(superuser, "jane")
     new = await passwords.hash_password(OTHER) if "password" in change else "false"
 
-    async with app.state.database.engine.connect() as connection:
+    async with app.state.service.database.engine.connect() as connection:
         await connection.execute(text(f"UPDATE members SET {change} = '{new}' WHERE id = 1"))
         login = asyncio.create_task(log_in(client_of(app), "jane"))
         await waiting(await session.connection(), 1)
@@ -390,7 +390,7 @@ async def test_who_logs_in_while_a_name_changes_is_let_in(
 ) -> None:
     await add_member(superuser, "jane")
 
-    async with app.state.database.engine.connect() as connection:
+    async with app.state.service.database.engine.connect() as connection:
         await connection.execute(
             text("UPDATE members SET username = 'jd', version = 2 WHERE id = 1")
         )

@@ -244,7 +244,7 @@ async def test_an_import_waits_for_who_stores_the_same(
     await connection.execute(insert(table_of(Town)).values(name="Oslo", population=1))
 
     sending = asyncio.create_task(send_rows(client, TOWNS, "?on_conflict=update", path="/towns"))
-    async with app.state.database.engine.connect() as other:
+    async with app.state.service.database.engine.connect() as other:
         await waiting(other, 1)
     await session.commit()
 
@@ -283,7 +283,7 @@ async def albums(app: FastAPI, database_url: URL) -> AsyncIterator[AsyncClient]:
         """Store nothing: albums come in many rows."""
         return Response(body.model_dump_json())
 
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         await connection.run_sync(Apart.metadata.create_all)
     other = SAMPLES.app(database_url=spelled(database_url))
     other.router.routes.extend(router.routes)
@@ -292,7 +292,7 @@ async def albums(app: FastAPI, database_url: URL) -> AsyncIterator[AsyncClient]:
         AsyncClient(transport=ASGITransport(other), base_url="http://songbook") as client,
     ):
         yield client
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         await connection.run_sync(Apart.metadata.drop_all)
 
 

@@ -243,7 +243,7 @@ async def test_a_reader_who_takes_too_long_is_left(
     }
     async with app.router.lifespan_context(app), asyncio.timeout(15):
         await app(scope, receive, send)
-        assert app.state.database.engine.sync_engine.pool.checkedout() == 0
+        assert app.state.service.database.engine.sync_engine.pool.checkedout() == 0
         wait_until(lambda: execute(database_url, OPEN) == [])
 
     assert [message["type"].rpartition(".")[2] for message in sent] == ["start", "body", "body"]

@@ -60,7 +60,7 @@ async def test_a_handler_that_fastapi_solves_tries_as_one_that_is_called_directl
         return [(answer.status_code, without_request_id(answer)) for answer in answers]
 
     expected = await talk()
-    async with app.state.database.engine.connect() as connection:
+    async with app.state.service.database.engine.connect() as connection:
         await empty(connection)
     app.dependency_overrides = {overridden: overridden}
     try:

@@ -37,7 +37,7 @@ async def database(client: AsyncClient, database_url: URL) -> AsyncIterator[Data
 async def narrow(database: Database) -> AsyncIterator[AsyncClient]:
     """Give a client of a service that has this pool."""
     app = create_app(Settings(database_url=spelled(database.engine.url)))
-    app.state.database = database
+    app.state.service.database = database
     async with client_of(app) as client:
         yield client
 

@@ -24,7 +24,7 @@ async def connect(app: FastAPI, database_url: URL) -> AsyncIterator[Connect]:
 
     def to(origins: str) -> AsyncClient:
         other = create_app(Settings(database_url=spelled(database_url), cors_origins=origins))
-        other.state.database = app.state.database
+        other.state.service.database = app.state.service.database
         made.append(AsyncClient(transport=ASGITransport(other), base_url="http://songbook"))
         return made[-1]
 

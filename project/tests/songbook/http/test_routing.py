@@ -241,8 +241,8 @@ async def test_a_session_of_a_handler_is_closed_and_rolled_back_unless_it_commit
         return 1
 
     other = service(router)
-    other.state.database = app.state.database
-    before = app.state.database.engine.pool.checkedout()
+    other.state.service.database = app.state.service.database
+    before = app.state.service.database.engine.pool.checkedout()
     async with client_of(other) as more:
         rolled_back = await more.post("/stored?commit=no")
         left = (await client.get("/books")).json()
@@ -250,7 +250,7 @@ async def test_a_session_of_a_handler_is_closed_and_rolled_back_unless_it_commit
 
     assert (rolled_back.status_code, left, committed.status_code) == (200, [], 200)
     assert len((await client.get("/books")).json()) == 1
-    assert app.state.database.engine.pool.checkedout() == before
+    assert app.state.service.database.engine.pool.checkedout() == before
 
 
 async def test_a_dependency_may_be_overridden(app: FastAPI, client: AsyncClient) -> None:

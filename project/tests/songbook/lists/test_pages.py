@@ -109,7 +109,7 @@ async def test_a_walk_sees_every_row_that_stays_once_though_others_come_and_go(
 
     async for page in walk(client, f"/books?sort={','.join(order)}", [limit]):
         seen += page
-        async with app.state.database.engine.begin() as connection:
+        async with app.state.service.database.engine.begin() as connection:
             # even the row that the cursor names may go
             gone = [row["id"] for row in page if row not in staying]
             await connection.execute(delete(table).where(table.c.id.in_(gone)))
@@ -151,7 +151,7 @@ async def test_a_walk_among_moments_sees_every_row_that_is_not_deleted_once_and_
     app: FastAPI, client: AsyncClient, notes: list[Row], order: list[str], limit: int
 ) -> None:
     rows = [{"id": number, **note} for number, note in enumerate(notes, 1)]
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         await connection.execute(delete(table_of(Note)))
         await connection.execute(insert(table_of(Note)), rows[1::2] + rows[::2])
     there = [row for row in rows if row["deleted_at"] is None]
@@ -195,7 +195,7 @@ async def test_a_walk_beside_four_writers_sees_every_row_that_stays_once(
         return {"name": f"{number % 7}", "author": f"{number % 3}", "year": year}
 
     staying = await lay_out(app, [book(number) for number in range(60)])
-    async with app.state.database.engine.begin() as connection:
+    async with app.state.service.database.engine.begin() as connection:
         await connection.execute(text("ALTER TABLE book ALTER id RESTART WITH 1000"))
     turns = asyncio.Semaphore(8)  # a walk by id would never catch up with more
 
@@ -225,7 +225,7 @@ async def test_a_walk_beside_four_writers_sees_every_row_that_stays_once(
 async def test_a_reader_who_leaves_keeps_nobody_waiting(
     app: FastAPI, client: AsyncClient, order: str
 ) -> None:
-    engine = app.state.database.engine
+    engine = app.state.service.database.engine
     autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     async with engine.connect() as writer, autocommit.connect() as watcher:
         await writer.execute(text("LOCK TABLE book"))
@@ -471,7 +471,7 @@ DEEP = [
 async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cursor(
     app: FastAPI,
 ) -> None:
-    database: Database = app.state.database
+    database: Database = app.state.service.database
     async with database.engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         await driver.execute(

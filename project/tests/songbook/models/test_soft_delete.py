@@ -93,7 +93,7 @@ class Shelves:
 @pytest.fixture
 async def shelves(app: FastAPI) -> AsyncIterator[Shelves]:
     """Give an empty table of shelves."""
-    database: Database = app.state.database
+    database: Database = app.state.service.database
     async with database.engine.begin() as connection:
         await connection.run_sync(Apart.metadata.create_all)
     yield Shelves(database)
@@ -248,7 +248,7 @@ async def ask(asked):
         service.router.lifespan_context(service),
         AsyncClient(transport=transport, base_url="http://songbook") as client,
     ):
-        async with service.state.database.engine.begin() as connection:
+        async with service.state.service.database.engine.begin() as connection:
             await connection.run_sync(SQLModel.metadata.create_all)
         answers = [await client.request(method, url, json=body) for method, url, body in asked]
     return [[answer.status_code, answer.json() if answer.content else None] for answer in answers]
