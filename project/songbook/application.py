@@ -67,8 +67,6 @@ def create_app(
         exception_handlers=dict.fromkeys(_FAILURES, handle),
         **about,
     )
-    if accounts:
-        check_accounts(accounts)
     app.state.service = ServiceState(settings, accounts)
     _add_routes(app, routers, aliases or {})
     _check_routes(app.routes, app.state.service)
@@ -85,7 +83,9 @@ def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str
 
 
 def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
-    """Raise TypeError for a route that could not be answered."""
+    """Raise TypeError for a route that could not be answered, and for accounts that are none."""
+    if service.accounts:
+        check_accounts(service.accounts)
     for route in routes:
         if not isinstance(route, APIRoute):
             continue

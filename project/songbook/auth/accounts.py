@@ -34,7 +34,7 @@ class Account(SQLModel):
     credentials_changed_at: datetime | None = None
 
 
-def check_accounts(model: type[Account]) -> None:
+def check_accounts(model: type[SQLModel]) -> None:
     """Raise TypeError for a class that is no table, or lacks a column that accounts need."""
     if not hasattr(model, "__table__"):
         raise TypeError(f"{model.__name__} is no table: declare it with table=True")

@@ -73,7 +73,7 @@ def test_a_module_imports_only_from_the_layers_below_it() -> None:
     ("module", "line", "contract"),
     [
         ("app/resources/users.py", "from app.resources.songs import Song", "Resources may"),
-        ("songbook/crud/responses.py", "from songbook.lists import Page", "A package of"),
+        ("songbook/crud/records.py", "from songbook.lists import Page", "A package of"),
         ("songbook/models/bases.py", "from app.settings import Settings", "The library does"),
         ("app/settings.py", "from app.resources.songs import Song", "A module of the service"),
     ],

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -10,10 +10,8 @@ from httpx import AsyncClient, Response
 from sqlalchemy import insert, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
-from starlette.requests import Request
 
 from songbook.db.database import Database
-from songbook.lists.pages import Top
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.databases import nodes_of
@@ -227,19 +225,11 @@ async def test_the_biggest_cities_have_the_methods_of_their_own_address_only(
     assert (options.status_code, options.headers["allow"]) == (204, "GET, HEAD, OPTIONS")
 
 
-async def asked_for_biggest() -> Top:
-    """Return what the address of the biggest cities asks of the database."""
-    scope = {"type": "http", "path": "/cities/biggest", "query_string": b"", "headers": []}
-    _, depends = get_args(module.Biggest)
-    top: Top = await depends.dependency(Request(scope))
-    return top
-
-
 async def test_the_biggest_of_many_cities_are_read_from_the_end_of_an_index(
     app: FastAPI, session: AsyncSession
 ) -> None:
     database: Database = app.state.service.database
-    query = (await asked_for_biggest()).query
+    query = module.BIGGEST.of({})
     connection = await session.connection()
     await connection.execute(
         text(

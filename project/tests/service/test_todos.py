@@ -19,10 +19,11 @@ from songbook.cli.maintenance import purge
 from songbook.db.database import Database
 from songbook.db.statements import Query
 from songbook.lists.cursors import encode_cursor
-from songbook.lists.selection import Selection
+from songbook.lists.statements import page_query
 from songbook.models.bases import Record
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.databases import waiting
+from tests.support.lists import params_of
 
 module = pytest.importorskip("app.resources.todos", reason="there are no todos in this service")
 
@@ -367,7 +368,7 @@ async def test_the_list_of_many_todos_most_of_them_deleted_reads_the_partial_ind
     )
     partial = {name for name, definition in indexes if "WHERE (deleted_at IS NULL)" in definition}
     assert partial == {"ix_todo_created_at", "ix_todo_words"}
-    bound_to = Selection(module.Todo, module.TodoPublic, b"", "-created_at").bound_to
+    bound_to = params_of(module.Todo, module.TodoPublic, sort="-created_at").cursor_scope
     after = encode_cursor(["2024-01-05T00:00:00+00:00", "5760"], bound_to)
     async with database.engine.connect() as reader:
         driver: Any = (await reader.get_raw_connection()).driver_connection
@@ -391,9 +392,8 @@ async def test_the_list_of_many_todos_most_of_them_deleted_reads_the_partial_ind
 
 def page_of_todos(query: str) -> Query:
     """Return the query of the page of the list that a query string asks for."""
-    return Selection(module.Todo, module.TodoPublic, query.encode(), "-created_at").page(
-        counted=True
-    )
+    params = params_of(module.Todo, module.TodoPublic, query, "-created_at")
+    return page_query(params, with_total=True)
 
 
 def nodes_of_rows(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

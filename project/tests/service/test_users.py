@@ -594,7 +594,9 @@ async def test_who_gets_an_e_mail_that_another_had_is_not_reached_by_its_tokens_
 ) -> None:
     await add_user(superuser, "jane", email="x@example.org")
     claims = {"sub": "x@example.org", "permissions": [], "exp": time.time() + 600}
-    headers = {"Authorization": f"Bearer {jwt.encode(claims, app.state.service.settings.token_secret)}"}
+    headers = {
+        "Authorization": f"Bearer {jwt.encode(claims, app.state.service.settings.token_secret)}"
+    }
     async with client_of(app) as old:
         assert (await old.get("/users/me", headers=headers)).status_code == 200
         changed = await superuser.patch("/users/1", json={"email": "y@example.org"})

@@ -70,7 +70,7 @@ async def session(
     client: AsyncClient,  # noqa: ARG001 - it empties the tables
 ) -> AsyncIterator[AsyncSession]:
     """Give a database session beside the service's own."""
-    async with AsyncSession(app.state.service.database.engine) as session:
+    async with AsyncSession(app.state.service.database.engine, expire_on_commit=False) as session:
         yield session
 
 

@@ -31,7 +31,8 @@ class Resource:
             for name, field in schema["properties"].items()
             if name in self.public.model_fields and "default" in field
         }
-        self.is_protected = {route.rule.name for route in module.router.routes} - {"open"} != set()
+        permissions = {route.permission.name for route in module.router.routes}
+        self.is_protected = permissions != {"open"}
         self._numbers = itertools.count(1)
 
     def body(self, **given: Any) -> dict[str, Any]:

@@ -216,7 +216,7 @@ async def test_an_import_waits_for_its_turn_but_not_for_ever(
             assert not waiting.done()
         served = await waiting
 
-        monkeypatch.setattr("songbook.crud.transactions._TURN_SECONDS", 0.1)
+        monkeypatch.setattr("songbook.crud.transactions._BULK_WAIT_SECONDS", 0.1)
         async with database.bulk(1):
             refused = await send_rows(busy, FILES[CSV])
             created = await busy.post("/songs", json=SONG)

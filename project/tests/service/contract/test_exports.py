@@ -22,12 +22,13 @@ from app.resources.songs import Song, SongPublic
 from songbook.bulk.copy import copy_out
 from songbook.db.database import Database
 from songbook.http.media_types import CSV, NDJSON
-from songbook.lists.selection import Selection
+from songbook.lists.statements import export_query, page_query
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.bulk import IMPORTABLE
 from tests.support.clients import PRINCIPAL, add_user, signed_in
 from tests.support.databases import locked
+from tests.support.lists import params_of
 from tests.support.reports import counts, each_format, report_of, send_rows
 from tests.support.resources import RESOURCES, Resource
 from tests.support.samples import SAMPLES, Sample, SamplePublic
@@ -366,8 +367,8 @@ async def copied(database: Database, media_type: str) -> str:
     async def sink(piece: bytes) -> None:
         pieces.append(piece)
 
-    selection = Selection(Sample, SamplePublic, b"sort=id", "id")
-    number = await copy_out(database, selection.export(media_type), media_type, sink)
+    query = export_query(params_of(Sample, SamplePublic, "sort=id"), media_type)
+    number = await copy_out(database, query, media_type, sink)
     content = b"".join(pieces).decode()
     if media_type == NDJSON:
         assert number == content.count("\n")
@@ -384,7 +385,7 @@ async def test_every_kind_of_value_is_spelt_as_in_json(
         for sample in samples:
             await connection.execute(insert(table_of(Sample)).values(**sample))
     row = await sample_database.fetch(
-        Selection(Sample, SamplePublic, b"sort=id", "id").page(counted=True)
+        page_query(params_of(Sample, SamplePublic, "sort=id"), with_total=True)
     )
     assert row
 
@@ -432,7 +433,7 @@ async def test_who_takes_no_more_rows_keeps_no_connection_waiting(
         raise BrokenPipeError
 
     async with SERVICE.on(database_url, pool_size=1) as (other, database):
-        query = Selection(Song, SongPublic, b"", "id").export(CSV)
+        query = export_query(params_of(Song, SongPublic), CSV)
         with pytest.raises(BrokenPipeError):
             await copy_out(database, query, CSV, sink)
         assert (await other.get("/songs")).status_code == 200

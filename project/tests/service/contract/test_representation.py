@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from songbook.crud.statements import changed, created, found
+from songbook.crud.records import Records
 from songbook.db.database import Database
 from songbook.models.bases import Timestamps
 from songbook.models.tables import table_of
@@ -113,23 +113,26 @@ async def test_a_change_of_one_field_shows_in_every_later_answer(
         assert (await client.get(address)).text == changed.text
 
 
+samples = Records(Sample, SamplePublic)
+
+
 @pytest.mark.long
 @settings(max_examples=60)
 @given(before=SAMPLES, after=SAMPLES)
 async def test_every_kind_of_value_is_shown_as_it_was_stored(
     sample_database: Database, before: dict[str, Any], after: dict[str, Any]
 ) -> None:
-    row = await sample_database.fetch(created(Sample, SamplePublic, before))
+    row = await sample_database.fetch(samples.insert(before))
     assert row
-    number, answers = row[0], [row[2]]
+    number, answers = row["id"], [row["document"]]
     for query in (
-        found(Sample, SamplePublic, number),
-        changed(Sample, SamplePublic, number, after, None),
-        found(Sample, SamplePublic, number),
+        samples.select(number),
+        samples.update(number, after),
+        samples.select(number),
     ):
         row = await sample_database.fetch(query)
         assert row
-        answers.append(row[-1])
+        answers.append(row["document"])
 
     for document, fields in zip(answers, [before, before, after, after], strict=True):
         members = json.loads(document, parse_float=Decimal)

@@ -472,8 +472,7 @@ from songbook.server.logging import log_config
 async def ask():
     db = Database(sys.argv[1], pool_size=1, echo=sys.argv[2] == "echo")
     await db.fetch(Query("SELECT 'by the driver', $1::text", [sys.argv[3]]))
-    async with db.session() as session:
-        connection = await session.connection()
+    async with db.sqlalchemy_connection() as connection:
         await connection.execute(text("SELECT 'by the engine', :it"), {"it": sys.argv[3]})
     await db.close()
 

@@ -19,16 +19,16 @@ from starlette.requests import Request
 from starlette.responses import Response as Answer
 
 from songbook.auth.permissions import PUBLIC
-from songbook.crud.responses import Here, answer_created
-from songbook.crud.statements import created
-from songbook.crud.transactions import begin_write, write_once
+from songbook.crud.transactions import Transaction, begin
 from songbook.db.database import Database, Executor
 from songbook.db.statements import Query
-from songbook.http.dependencies import guard
+from songbook.http.completion import Opened
+from songbook.http.dependencies import OpeningDependency, opening_dependency
 from songbook.http.media_types import CSV
+from songbook.http.requests import StrictRequest
 from songbook.http.routing import Router
 from tests.samples.main import create_app
-from tests.samples.resources.books import Book, BookCreate, BookPublic
+from tests.samples.resources.books import BookCreate, books
 from tests.samples.settings import Settings
 from tests.support.asserts import assert_problem, assert_unavailable
 from tests.support.databases import (
@@ -330,27 +330,28 @@ async def test_a_key_that_was_removed_at_that_moment_is_to_be_sent_again(
         assert_first(await post(client))
 
 
-@guard()
-async def keyless_write(request: Request) -> Executor:
+@opening_dependency()
+async def begin_without_key(request: StrictRequest) -> Opened:
     """Return a transaction without a key, as imports may have."""
-    return begin_write(request, None, dry_run=False)
+    transaction = Transaction(request.service.database)
+    return Opened(transaction, transaction)
 
 
-@pytest.mark.parametrize("dependency", [write_once, keyless_write])
+@pytest.mark.parametrize("dependency", [begin, begin_without_key])
 async def test_a_handler_that_passes_over_a_failure_does_not_seem_to_succeed(
-    breakable_url: URL, dependency: Callable[[Request], Any]
+    breakable_url: URL, dependency: OpeningDependency
 ) -> None:
     router = Router(dependencies=[PUBLIC])
 
     @router.post("/careless")
     async def store(
-        body: BookCreate, here: Here, db: Annotated[Executor, Depends(dependency)]
+        body: BookCreate, request: Request, db: Annotated[Executor, Depends(dependency)]
     ) -> Answer:
         """Store a book, and mind no failure."""
-        row = await db.fetch(created(Book, BookPublic, body.model_dump()))
+        row = await db.fetch(books.insert(body.model_dump()))
         with suppress(asyncpg.PostgresError):
             await db.fetch(Query("SELECT 1 / 0", []))
-        return answer_created(row, BookPublic, here)
+        return books.created(row, request)
 
     app = create_app(Settings(database_url=spelled(breakable_url)))
     app.router.routes.extend(router.routes)

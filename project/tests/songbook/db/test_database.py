@@ -228,12 +228,15 @@ async def test_every_connection_has_the_bounds_that_keep_requests_short(breakabl
         "TimeZone": "UTC",
         "application_name": "songbook",
     }
-    async with SAMPLES.on(breakable_url) as (_, database), database.session() as session:
+    async with (
+        SAMPLES.on(breakable_url) as (_, database),
+        database.sqlalchemy_connection() as connection,
+    ):
         for name, value in bounds.items():
             row = await database.fetch(Query(f"SHOW {name}", []))
             assert row is not None
             assert (name, row[0]) == (name, value)
-            assert await (await session.connection()).scalar(text(f"SHOW {name}")) == value
+            assert await connection.scalar(text(f"SHOW {name}")) == value
 
 
 @pytest.mark.parametrize("bound", ["lock_timeout", "statement_timeout"])

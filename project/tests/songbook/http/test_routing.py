@@ -13,8 +13,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from songbook.auth.permissions import OPEN, PUBLIC
+from songbook.crud.dependencies import Id, record_id
 from songbook.crud.preconditions import if_match
-from songbook.http.dependencies import Id, SessionDep, guard, record_id
+from songbook.crud.sessions import SessionDep
+from songbook.http.dependencies import dependency
+from songbook.http.requests import StrictRequest
 from songbook.http.routing import Route, Router
 from tests.samples.main import create_app
 from tests.samples.resources.books import Book
@@ -97,9 +100,9 @@ def test_a_route_that_does_not_name_one_rule_cannot_be_made(rules: list[Any]) ->
         """Answer."""
         return Response()
 
-    with pytest.raises(TypeError, match="/remarks has to name one rule"):
+    with pytest.raises(TypeError, match="/remarks has to name one permission"):
         Router(dependencies=rules).get("/remarks")(answer)
-    with pytest.raises(TypeError, match="/remarks has to name one rule"):
+    with pytest.raises(TypeError, match="/remarks has to name one permission"):
         Router().get("/remarks", dependencies=rules)(answer)
 
 
@@ -113,7 +116,7 @@ def test_a_route_has_the_rule_that_it_names_or_its_router_does() -> None:
     inherited.get("/remarks")(answer)
 
     routes = [route for router in (named, inherited) for route in router.routes]
-    rules = [route.rule.name for route in routes if isinstance(route, Route)]
+    rules = [route.permission.name for route in routes if isinstance(route, Route)]
     assert rules == ["public", "open"]
 
 
@@ -228,27 +231,27 @@ async def test_a_body_may_be_a_member_of_a_larger_one(router: Router) -> None:
     assert error["pointer"] == "/note"
 
 
-async def test_a_session_of_a_handler_is_closed_and_rolled_back_unless_it_commits(
+async def test_a_session_of_a_handler_is_closed_and_committed_unless_it_fails(
     app: FastAPI, client: AsyncClient, router: Router
 ) -> None:
     @router.post("/stored")
-    async def store(session: SessionDep, commit: str) -> int:
+    async def store(session: SessionDep, fail: bool) -> int:  # noqa: FBT001 - FastAPI names it
         """Store a book by hand."""
         session.add(Book(name="a", author="b"))
         await session.flush()
-        if commit == "yes":
-            await session.commit()
+        if fail:
+            raise HTTPException(418)
         return 1
 
     other = service(router)
     other.state.service.database = app.state.service.database
     before = app.state.service.database.engine.pool.checkedout()
     async with client_of(other) as more:
-        rolled_back = await more.post("/stored?commit=no")
+        rolled_back = await more.post("/stored?fail=true")
         left = (await client.get("/books")).json()
-        committed = await more.post("/stored?commit=yes")
+        committed = await more.post("/stored?fail=false")
 
-    assert (rolled_back.status_code, left, committed.status_code) == (200, [], 200)
+    assert (rolled_back.status_code, left, committed.status_code) == (418, [], 200)
     assert len((await client.get("/books")).json()) == 1
     assert app.state.service.database.engine.pool.checkedout() == before
 
@@ -439,8 +442,8 @@ def failing(router: Router, error: BaseException) -> None:
         """Raise."""
         raise error if number == 0 else AssertionError
 
-    @guard(refuses=(500,))
-    async def refuse(request: Request) -> int:
+    @dependency(error_statuses=(500,))
+    async def refuse(request: StrictRequest) -> int:
         raise error if request.url.path == "/guarded" else AssertionError
 
     @router.get("/guarded")

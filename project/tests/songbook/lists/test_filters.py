@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from json import loads
@@ -30,13 +30,14 @@ from sqlalchemy import (
 from sqlalchemy.types import TypeEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from songbook.crud.statements import created
+from songbook.crud.records import Records
 from songbook.db.database import Database
-from songbook.lists.filters import reader_of
-from songbook.lists.selection import Selection
+from songbook.models.fields import kind_of
 from songbook.models.tables import table_of
+from songbook.models.text_values import text_parser
 from tests.samples.resources.books import Book
 from tests.support.asserts import assert_problem
+from tests.support.lists import page_statement_of
 from tests.support.samples import SAMPLES, Sample, SamplePublic
 from tests.support.texts import CHARACTERS
 
@@ -372,9 +373,14 @@ REFUSED: list[tuple[TypeEngine[Any], str]] = [
 ]
 
 
+def parser_of(kind: TypeEngine[Any]) -> Callable[[str], Any]:
+    """Return what parses the value of a filter of a column of this type."""
+    return text_parser(kind_of(Column("x", kind)), wide=isinstance(kind, BigInteger))
+
+
 @pytest.mark.parametrize(("kind", "text", "value"), READ)
 def test_a_value_is_read_as_json_spells_it(kind: TypeEngine[Any], text: str, value: Any) -> None:
-    read = reader_of(Column("x", kind))(text)
+    read = parser_of(kind)(text)
 
     assert read == value
     assert type(read) is type(value)
@@ -383,7 +389,7 @@ def test_a_value_is_read_as_json_spells_it(kind: TypeEngine[Any], text: str, val
 @pytest.mark.parametrize(("kind", "text"), REFUSED)
 def test_a_value_in_another_spelling_is_refused(kind: TypeEngine[Any], text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
-        reader_of(Column("x", kind))(text)
+        parser_of(kind)(text)
 
 
 def as_copied(value: Any) -> str:
@@ -401,7 +407,7 @@ async def test_a_value_copied_from_an_answer_finds_its_row(
 ) -> None:
     async with sample_database.engine.begin() as connection:
         await connection.execute(delete(table_of(Sample)))
-    row = await sample_database.fetch(created(Sample, SamplePublic, sample))
+    row = await sample_database.fetch(Records(Sample, SamplePublic).insert(sample))
     assert row
     document = loads(row[2], parse_int=str, parse_float=str)
 
@@ -410,10 +416,10 @@ async def test_a_value_copied_from_an_answer_finds_its_row(
             quote(as_copied(value)),
             quote(as_copied(value), safe="+:" if name == "moment" else ""),
         ):
-            selection = Selection(Sample, SamplePublic, f"{name}={escaped}".encode(), "id")
-            found = await sample_database.fetch(selection.page(counted=False))
+            statement = page_statement_of(Sample, SamplePublic, f"{name}={escaped}")
+            found = await sample_database.fetch(statement)
             assert found
-            assert found[1] == 1, f"{name}={escaped}"
+            assert found["number"] == 1, f"{name}={escaped}"
 
 
 async def test_the_marks_of_typographers_are_no_parts_of_words(client: AsyncClient) -> None:

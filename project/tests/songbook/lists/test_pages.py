@@ -15,7 +15,6 @@ from httpx import URL, ASGITransport, AsyncClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, text
-from starlette.requests import Request
 
 from songbook.crud.preconditions import revision
 from songbook.db.database import Database
@@ -23,7 +22,6 @@ from songbook.db.statements import Query
 from songbook.errors.problems import BadCursor
 from songbook.lists.cursors import decode_cursor, encode_cursor
 from songbook.lists.pages import JsonPage
-from songbook.lists.selection import Selection
 from songbook.models.tables import table_of
 from tests.samples.resources.books import Book, BookPublic
 from tests.samples.resources.notes import Note
@@ -40,6 +38,7 @@ from tests.support.books import (
     orders,
 )
 from tests.support.databases import nodes_of, waiting
+from tests.support.lists import page_statement_of, params_of
 from tests.support.samples import KINDS, SAMPLES, Sample, SamplePublic
 
 LIMITS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
@@ -423,9 +422,7 @@ async def test_a_cursor_that_somebody_made_himself_never_breaks_the_service(
 
 
 def page_of_samples(query: str) -> JsonPage:
-    scope = {"type": "http", "path": "/samples", "headers": []}
-    selection = Selection(Sample, SamplePublic, query.encode(), "id")
-    return JsonPage(selection, Request(scope), counted=False)
+    return JsonPage(params_of(Sample, SamplePublic, query), "/samples", None, counted=False)
 
 
 @pytest.mark.long
@@ -446,7 +443,7 @@ async def test_every_kind_of_field_can_be_walked_along(
     seen: list[int] = []
     following: str | None = f"sort={','.join(order)}&limit=1"
     while following:
-        answer = await page_of_samples(following).answer(sample_database)
+        answer = await page_of_samples(following).response(sample_database)
         seen += [row["id"] for row in json.loads(bytes(answer.body))]
         link = answer.headers.get("link", "")
         following = link.removeprefix("</samples?").partition(">")[0]
@@ -500,7 +497,7 @@ async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cur
 def page_at(order: str, row: dict[str, str | None]) -> Query:
     """Return the query of the ten books behind a row, as a client would ask for them."""
     query = f"sort={order}&limit=10"
-    first = Selection(Book, BookPublic, query.encode(), "id")
-    values = [row[key.field] for key in first.asked.order]
-    after = f"{query}&after={encode_cursor(values, first.bound_to)}"
-    return Selection(Book, BookPublic, after.encode(), "id").page(counted=False)
+    first = params_of(Book, BookPublic, query)
+    values = [row[key.field] for key in first.order]
+    after = f"{query}&after={encode_cursor(values, first.cursor_scope)}"
+    return page_statement_of(Book, BookPublic, after)

@@ -17,7 +17,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from songbook.crud.preconditions import Tags
-from songbook.crud.statements import changed, created, removed, restored
+from songbook.crud.records import Records
 from songbook.db.database import Database
 from songbook.db.statements import Query
 from songbook.models.bases import Fields, Record, RecordPublic, SoftDelete
@@ -49,6 +49,8 @@ class ShelfPublic(ShelfBase, RecordPublic):
     """What a client is shown."""
 
 
+shelves_of = Records(Shelf, ShelfPublic)
+
 A = {"name": "A", "code": "Ärger", "room": "cellar", "place": 1}
 B = {"name": "B", "code": "Öl", "room": "attic", "place": 2}
 
@@ -73,21 +75,21 @@ class Shelves:
 
     async def create(self, fields: dict[str, Any]) -> int:
         """Store a shelf; return its id."""
-        row = await self.row(created(Shelf, ShelfPublic, fields))
-        number: int = row[0]
+        row = await self.row(shelves_of.insert(fields))
+        number: int = row["id"]
         return number
 
     async def change(self, number: int, fields: dict[str, Any]) -> Any:
         """Change a shelf; return the row of the statement."""
-        return await self.row(changed(Shelf, ShelfPublic, number, fields, None))
+        return await self.row(shelves_of.update(number, fields))
 
     async def remove(self, number: int) -> Any:
         """Delete a shelf; return the row of the statement."""
-        return await self.row(removed(Shelf, ShelfPublic, number, Tags("*")))
+        return await self.row(shelves_of.delete(number, Tags("*")))
 
     async def restore(self, number: int) -> Any:
         """Restore a shelf; return the row of the statement."""
-        return await self.row(restored(Shelf, ShelfPublic, number))
+        return await self.row(shelves_of.restore(number))
 
 
 @pytest.fixture
@@ -174,18 +176,17 @@ MODULE = '''
 
 from typing import Annotated
 
-from fastapi import Response
+from fastapi import Request, Response
 from sqlmodel import Field
 
 from songbook.auth.permissions import OPEN
-from songbook.crud.responses import Here, answer_changed, answer_created, answer_removed
-from songbook.http.dependencies import DatabaseDep
+from songbook.crud.dependencies import Id
+from songbook.crud.records import Records
+from songbook.crud.transactions import WriteDep
 from songbook.models.fields import Characters, Text
-from songbook.http.dependencies import Id
 from songbook.crud.preconditions import IfMatch
 from songbook.models.bases import Fields, Partial, Record, RecordPublic, SoftDelete
 from songbook.http.routing import Router
-from songbook.crud.statements import changed, created, removed, restored
 
 router = Router(prefix="/shelves", dependencies=[OPEN])
 
@@ -211,27 +212,28 @@ class ShelfPublic(ShelfBase, RecordPublic):
     pass
 
 
+shelves = Records(Shelf, ShelfPublic)
+
+
 @router.post("", response_model=ShelfPublic, status_code=201)
-async def create_shelf(body: ShelfCreate, here: Here, db: DatabaseDep) -> Response:
-    return answer_created(
-        await db.fetch(created(Shelf, ShelfPublic, body.model_dump())), ShelfPublic, here
-    )
+async def create_shelf(body: ShelfCreate, request: Request, db: WriteDep) -> Response:
+    return shelves.created(await db.fetch(shelves.insert(body.model_dump())), request)
 
 
 @router.patch("/{id}", response_model=ShelfPublic)
-async def update_shelf(id: Id, body: ShelfUpdate, db: DatabaseDep) -> Response:
-    row = await db.fetch(changed(Shelf, ShelfPublic, id, body.sent(), None))
-    return answer_changed(row, ShelfPublic)
+async def update_shelf(id: Id, body: ShelfUpdate, db: WriteDep) -> Response:
+    fields = body.model_dump(exclude_unset=True)
+    return shelves.updated(await db.fetch(shelves.update(id, fields)))
 
 
 @router.delete("/{id}", status_code=204)
-async def delete_shelf(id: Id, if_match: IfMatch, db: DatabaseDep) -> Response:
-    return answer_removed(await db.fetch(removed(Shelf, ShelfPublic, id, if_match)), ShelfPublic)
+async def delete_shelf(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
+    return shelves.deleted(await db.fetch(shelves.delete(id, if_match)))
 
 
 @router.post("/{id}/restore", response_model=ShelfPublic)
-async def restore_shelf(id: Id, db: DatabaseDep) -> Response:
-    return answer_changed(await db.fetch(restored(Shelf, ShelfPublic, id)), ShelfPublic)
+async def restore_shelf(id: Id, db: WriteDep) -> Response:
+    return shelves.updated(await db.fetch(shelves.restore(id)))
 '''
 
 SCRIPT = """

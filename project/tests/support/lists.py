@@ -1,0 +1,26 @@
+"""Lists as the library's own functions are asked for them."""
+
+from sqlmodel import SQLModel
+
+from songbook.crud.records import Records
+from songbook.db.statements import Query
+from songbook.http.query_options import read_query_string
+from songbook.lists.params import MOST_PARAMETERS, ListParams, parse_params
+from songbook.lists.statements import page_query
+from songbook.models.bases import Record
+
+
+def params_of(
+    table: type[Record], public: type[SQLModel], query: str = "", sort: str = "id"
+) -> ListParams:
+    """Return what a query string asks of the list of a table."""
+    pairs = read_query_string(query.encode(), MOST_PARAMETERS)
+    return parse_params(Records(table, public), pairs, sort)
+
+
+def page_statement_of(
+    table: type[Record], public: type[SQLModel], query: str = "", sort: str = "id"
+) -> Query:
+    """Return the statement of the page that a query string asks for."""
+    params = params_of(table, public, query, sort)
+    return page_query(params, with_total=params.with_total)
