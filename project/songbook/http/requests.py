@@ -237,9 +237,10 @@ def declared_media_type(request: Request, accepted: Sequence[str]) -> str | None
     return media_type if media_type in accepted and not others else None
 
 
-def unsupported_media_type(request: Request, accepted: Sequence[str]) -> UnsupportedMediaType:
-    """Return the problem of a body that is not accepted as it is declared."""
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-        return UnsupportedMediaType("Send the body without a Content-Encoding.")
-    named = " or ".join(accepted)
-    return UnsupportedMediaType(f"Send the body as Content-Type: {named}, in UTF-8.")
+def check_media_type(request: Request, media_type: str | None, accepted: Sequence[str]) -> None:
+    """Raise UnsupportedMediaType for a body that is not accepted as it is declared."""
+    if media_type is None:
+        if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise UnsupportedMediaType("Send the body without a Content-Encoding.")
+        named = " or ".join(accepted)
+        raise UnsupportedMediaType(f"Send the body as Content-Type: {named}, in UTF-8.")

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from copy import copy
 from functools import partial
 from inspect import Parameter, signature
-from typing import Any, TypeAlias, TypeGuard, get_type_hints
+from typing import Any, TypeGuard, get_type_hints
 
 from fastapi import APIRouter
 from fastapi.dependencies.models import Dependant
@@ -19,7 +19,6 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songbook.http.completion import Completion
 from songbook.http.dependencies import BulkBody, Dependency, OpeningDependency, Permission
 from songbook.http.media_types import JSON
 from songbook.http.query_params import query_params_of, read_params
@@ -28,14 +27,15 @@ from songbook.http.requests import (
     MERGE_PATCH,
     RouteInfo,
     StrictRequest,
+    check_media_type,
     declared_media_type,
     read_body,
-    unsupported_media_type,
 )
 
 Handler = Callable[[StrictRequest], Coroutine[Any, Any, Response]]
 
-_Arguments: TypeAlias = tuple[dict[str, Any], Completion | None]
+_Call = Callable[[StrictRequest, str | None], Awaitable[Awaitable[Response]]]
+"""Prepares the call of a handler of a request with a body of this media type."""
 
 
 class Route(APIRoute):
@@ -49,43 +49,83 @@ class Route(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's own handler, given a request whose body is read strictly."""
-        solve, permission, bulk, info = (
-            super().get_route_handler(),
-            self.permission,
-            self.bulk,
-            self.info,
-        )
-        accepted, params = self.media_types, query_params_of(self.dependant)
-        self.direct = self._direct() if self._is_direct() else None
+        solved = self._handler(self._by_fastapi(super().get_route_handler()))
+        self.direct = self._handler(self._directly()) if self._is_direct() else None
+        form = FORM in self.media_types
 
-        async def handle(given: Request) -> Response:
-            request = StrictRequest(given.scope, given.receive, form=accepted == (FORM,))
-            request.route = info
-            media_type = declared_media_type(request, accepted)
-            overrides = request.app.dependency_overrides
-            if permission not in overrides:
-                request.principal = await permission(request)
-            if bulk and media_type in bulk.media_types:
-                return await _completed(*await bulk.open(request, media_type))
-            if accepted:
-                if media_type is None:
-                    raise unsupported_media_type(request, accepted)
-                await request.json()  # what FastAPI's own reading raises becomes a 400 of its own
-            if params and not overrides:
-                read_params(request, params)
-            response = (self._overridden(request.app) if overrides else solve)(request)
-            return await _completed(_Begun(request), response)
+        async def handle(request: Request) -> Response:
+            return await solved(StrictRequest(request.scope, request.receive, form=form))
 
         return handle
 
-    def _overridden(self, app: Any) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's own handler for an application that overrides dependencies.
+    def _handler(self, call: _Call) -> Handler:
+        """Return a function that calls the handler by `call`, and ends what was begun for it."""
+        permission, bulk, info, accepted = (self.permission, self.bulk, self.info, self.media_types)
 
-        Several applications may share a route, which belongs to none of them.
-        """
-        own = copy(self)
-        own.dependency_overrides_provider = app
-        return APIRoute.get_route_handler(own)
+        async def handle(request: StrictRequest) -> Response:
+            request.route = info
+            media_type = declared_media_type(request, accepted) if accepted else None
+            if bulk and media_type in bulk.media_types:
+                request.principal = await permission(request)
+                request.completion, responding = await bulk.open(request, media_type)
+            else:
+                responding = await call(request, media_type)
+            try:
+                response = await responding
+            except BaseException as error:
+                if request.completion is None:
+                    raise
+                return await request.completion.rollback(error)
+            return await request.completion.commit(response) if request.completion else response
+
+        return handle
+
+    def _by_fastapi(self, solve: Callable[[Request], Coroutine[Any, Any, Response]]) -> _Call:
+        """Return a function that has FastAPI call the dependencies and the handler."""
+        permission, accepted = self.permission, self.media_types
+        params = query_params_of(self.dependant)
+
+        async def call(request: StrictRequest, media_type: str | None) -> Awaitable[Response]:
+            overrides = request.app.dependency_overrides
+            if permission not in overrides:
+                request.principal = await permission(request)
+            if accepted:
+                check_media_type(request, media_type, accepted)
+                await request.json()  # what FastAPI's own reading raises becomes a 400 of its own
+            if not overrides:
+                read_params(request, params)
+                return solve(request)
+            own = copy(self)  # several applications may share the route
+            own.dependency_overrides_provider = request.app
+            return APIRoute.get_route_handler(own)(request)
+
+        return call
+
+    def _directly(self) -> _Call:
+        """Return a function that calls the dependencies and the handler."""
+        permission, accepted, bodies = self.permission, self.media_types, self.bodies
+        request_name, params = self.dependant.request_param_name, query_params_of(self.dependant)
+        endpoint, named = self.endpoint, self.request_dependencies.items()
+        opening = {n: each.call for n, each in named if isinstance(each, OpeningDependency)}
+        reading = {name: each.call for name, each in named if name not in opening}
+
+        async def call(request: StrictRequest, media_type: str | None) -> Awaitable[Response]:
+            request.principal = await permission(request)
+            if accepted and media_type is None:
+                check_media_type(request, media_type, accepted)
+            values: dict[str, Any] = {request_name: request} if request_name else {}
+            for name, read in reading.items():
+                values[name] = await read(request)
+            for name, open_ in opening.items():
+                values[name], request.completion = await open_(request)
+            for name, model in bodies.items():
+                values[name] = await read_body(request, model, form=media_type == FORM)
+            if params:
+                values |= read_params(request, params)
+            responding: Awaitable[Response] = endpoint(**values)
+            return responding
+
+        return call
 
     @property
     def info(self) -> RouteInfo:
@@ -94,11 +134,8 @@ class Route(APIRoute):
         found = [part.call for part in parts if isinstance(part.call, Dependency)]
         known = [each for dependency in found for each in dependency.parameters]
         known += [param.parameter for part in parts for param in query_params_of(part)]
-        return RouteInfo(
-            self.path,
-            tuple(each for each in known if each["in"] == "query"),
-            any(dependency.parses_query for dependency in found),
-        )
+        query_parameters = tuple(each for each in known if each["in"] == "query")
+        return RouteInfo(self.path, query_parameters, any(each.parses_query for each in found))
 
     @property
     def permission(self) -> Permission:
@@ -155,84 +192,6 @@ class Route(APIRoute):
             and isinstance(returned, type)
             and issubclass(returned, Response)
         )
-
-    def _direct(self) -> Handler:
-        """Return a function that calls the handler with all that it asks for."""
-        endpoint, permission, bulk, info = self.endpoint, self.permission, self.bulk, self.info
-        accepted, arguments = self.media_types, self._arguments()
-
-        async def handle(request: StrictRequest) -> Response:
-            request.route = info
-            media_type = declared_media_type(request, accepted) if accepted else None
-            completion: Completion | None
-            if bulk and media_type in bulk.media_types:
-                request.principal = await permission(request)
-                completion, answering = await bulk.open(request, media_type)
-            else:
-                values, completion = await arguments(request, media_type)
-                answering = endpoint(**values)
-            try:
-                response = await answering
-            except BaseException as error:
-                if completion is None:
-                    raise
-                return await completion.rollback(error)
-            return await completion.commit(response) if completion else response
-
-        return handle
-
-    def _arguments(self) -> Callable[[StrictRequest, str | None], Awaitable[_Arguments]]:
-        """Return a function that asks the permission, calls the dependencies, reads the body."""
-        permission, accepted, bodies = self.permission, self.media_types, self.bodies
-        request_name, params = self.dependant.request_param_name, query_params_of(self.dependant)
-        opening = {
-            name: each.call
-            for name, each in self.request_dependencies.items()
-            if isinstance(each, OpeningDependency)
-        }
-        others = self.request_dependencies.keys() - opening.keys()
-        calls = {n: each.call for n, each in self.request_dependencies.items() if n in others}
-
-        async def arguments(request: StrictRequest, media_type: str | None) -> _Arguments:
-            request.principal = await permission(request)
-            if accepted and media_type is None:
-                raise unsupported_media_type(request, accepted)
-            values: dict[str, Any] = {request_name: request} if request_name else {}
-            completion = None
-            for name, call in calls.items():
-                values[name] = await call(request)
-            for name, open_ in opening.items():
-                values[name], completion = await open_(request)
-            for name, model in bodies.items():
-                values[name] = await read_body(request, model, form=media_type == FORM)
-            return values | read_params(request, params) if params else values, completion
-
-        return arguments
-
-
-class _Begun(Completion):
-    """What the dependencies that FastAPI calls for a request will have begun."""
-
-    def __init__(self, request: StrictRequest) -> None:
-        self._request = request
-
-    async def commit(self, response: Response) -> Response:
-        begun = self._request.completion
-        return await begun.commit(response) if begun else response
-
-    async def rollback(self, error: BaseException) -> Response:
-        if self._request.completion is None:
-            raise error
-        return await self._request.completion.rollback(error)
-
-
-async def _completed(completion: Completion, answering: Awaitable[Response]) -> Response:
-    """Return the response when what was begun for it has ended, well or badly."""
-    try:
-        response = await answering
-    except BaseException as error:  # noqa: BLE001 - it is raised again where it should be
-        return await completion.rollback(error)
-    return await completion.commit(response)
 
 
 def _parts(dependant: Dependant) -> Iterator[Dependant]:
