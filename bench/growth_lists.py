@@ -137,17 +137,17 @@ def song_of(psql: Psql, id_: int) -> Song:
 
 def behind(order: str, song: Song) -> str:
     """Ask for the page behind a song, as its link would."""
-    first = selection(order)
-    values = [song[key.field] for key in first.asked.order]
-    cursor = import_module("songbook.lists.cursors").encode_cursor(values, first.bound_to)
+    first = params_of(order)
+    values = [song[key.field] for key in first.order]
+    cursor = import_module("songbook.lists.cursors").encode_cursor(values, first.cursor_scope)
     return f"{order}&after={cursor}"
 
 
-def selection(query: str) -> Any:
-    """Have Songbook read a query string."""
-    songs = import_module("app.resources.songs")
-    read = import_module("songbook.lists.selection").Selection
-    return read(songs.Song, songs.SongPublic, query.encode(), "id")
+def params_of(query: str) -> Any:
+    """Have Songbook parse a query string."""
+    songs = import_module("app.resources.songs").songs
+    read = import_module("songbook.http").read_query_string
+    return import_module("songbook.lists").parse_params(songs, read(query.encode(), limit=1000))
 
 
 def path_of(query: str) -> str:
@@ -157,7 +157,8 @@ def path_of(query: str) -> str:
 
 def plan(psql: Psql, query: str) -> Found:
     """Return the indexes that serve a list, None if it reads the table, and the rows it reads."""
-    page = selection(query).page(counted=False)
+    params = params_of(query)
+    page = import_module("songbook.lists").page_query(params, with_total=params.with_total)
     top = asyncio.run(explained(psql.url, page.sql, page.arguments))
     nodes = list(nodes_of(top))
     indexes = sorted({node["Index Name"] for node in nodes if "Index Name" in node})

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL
 from songbook.cli.progress import progress_bar
 from songbook.cli.service import Service
 from songbook.config import Settings, StartError
-from songbook.crud import keys_table
+from songbook.crud import KEYS
 from songbook.db import Statement, check_database, located, opened_database
 from songbook.errors import Unavailable
 from songbook.models import Record, living, table_of
@@ -84,7 +84,7 @@ def purge(
 
 def expire_keys(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> int:
     """Remove the idempotency keys that are older than `age`; return how many, as `purge` does."""
-    moments = {"keys": keys_table().c.created_at}
+    moments = {"keys": KEYS.c.created_at}
     return asyncio.run(_remove(url, moments, age, progress))["keys"]
 
 

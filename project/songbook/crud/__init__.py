@@ -2,14 +2,14 @@
 
 from songbook.crud.dependencies import Id, ReadDep, record_id
 from songbook.crud.idempotency import read_key
-from songbook.crud.idempotency_table import keys_table
+from songbook.crud.idempotency_table import KEYS
 from songbook.crud.preconditions import (
     IF_NONE_MATCH,
     IfMatch,
     IfNoneMatch,
     Tags,
+    if_none_match,
     narrowed,
-    read_if_none_match,
     revision,
 )
 from songbook.crud.records import Records
@@ -18,6 +18,7 @@ from songbook.crud.transactions import Transaction, TransactionDep, WriteDep, be
 
 __all__ = [
     "IF_NONE_MATCH",
+    "KEYS",
     "Id",
     "IfMatch",
     "IfNoneMatch",
@@ -29,9 +30,8 @@ __all__ = [
     "TransactionDep",
     "WriteDep",
     "begin_bulk",
-    "keys_table",
+    "if_none_match",
     "narrowed",
-    "read_if_none_match",
     "read_key",
     "record_id",
     "revision",

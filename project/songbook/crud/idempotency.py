@@ -12,7 +12,7 @@ import asyncpg
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songbook.crud.idempotency_table import claim, lookup, store
+from songbook.crud.idempotency_table import CLAIM, LOOKUP, STORE
 from songbook.db import Database, Query
 from songbook.errors import KeyInUse, KeyReused, Malformed, field_error
 from songbook.http import StrictRequest, media_type_of
@@ -81,7 +81,7 @@ class Key:
         """
         values = {**self._place, "fingerprint": await self._fingerprint()}
         try:
-            if await db.run(driver, claim().of(values)):
+            if await db.run(driver, CLAIM.of(values)):
                 return None
         except asyncpg.LockNotAvailableError:
             raise KeyInUse from None
@@ -104,11 +104,11 @@ class Key:
             if name not in _NOT_STORED
         }
         values = {"status": answer.status_code, "headers": headers, "body": bytes(answer.body)}
-        await db.run(driver, store().of({**values, **self._place}))
+        await db.run(driver, STORE.of({**values, **self._place}))
 
     @property
     def _found(self) -> Query:
-        return lookup().of(self._place)
+        return LOOKUP.of(self._place)
 
     async def _answer(self, row: asyncpg.Record | None) -> Response | None:
         if row is None:

@@ -1,12 +1,9 @@
 """The table of idempotency keys, and what is asked of it."""
 
 from datetime import datetime
-from functools import cache
-from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    ColumnElement,
     SmallInteger,
     Table,
     bindparam,
@@ -19,6 +16,8 @@ from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel
 
 from songbook.db import Statement
+
+_RESPONSE = ("status", "headers", "body")
 
 
 class IdempotencyKey(SQLModel, table=True):
@@ -41,35 +40,24 @@ class IdempotencyKey(SQLModel, table=True):
     created_at: datetime = Field(index=True, sa_column_kwargs={"server_default": func.now()})
 
 
-def keys_table() -> Table:
-    """Return the table of the keys."""
-    return SQLModel.metadata.tables[IdempotencyKey.__tablename__]
+KEYS: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
 
+_IS_KEY = [column == bindparam(column.name, type_=column.type) for column in KEYS.primary_key]
 
-def _is_of_key() -> list[ColumnElement[bool]]:
-    table = keys_table()
-    return [column == bindparam(column.name, type_=column.type) for column in table.primary_key]
+CLAIM = Statement(
+    insert(KEYS)
+    .values({name: bindparam(name) for name in ("principal", "key", "fingerprint")})
+    .on_conflict_do_nothing()
+    .returning(text("true"))
+)
+"""Take a key: there is a row unless it is taken."""
 
+LOOKUP = Statement(
+    select(KEYS.c.fingerprint, *(KEYS.c[name] for name in _RESPONSE)).where(*_IS_KEY)
+)
+"""Read the response that is stored."""
 
-@cache
-def claim() -> Statement:
-    """Take a key: there is a row unless it is taken."""
-    table = keys_table()
-    names = ("principal", "key", "fingerprint")
-    new = insert(table).values({name: bindparam(name) for name in names})
-    return Statement(new.on_conflict_do_nothing().returning(text("true")))
-
-
-@cache
-def lookup() -> Statement:
-    """Find what was answered."""
-    table = keys_table()
-    columns = (table.c.fingerprint, table.c.status, table.c.headers, table.c.body)
-    return Statement(select(*columns).where(*_is_of_key()))
-
-
-@cache
-def store() -> Statement:
-    """Store what is answered."""
-    values: dict[str, Any] = {name: bindparam(name) for name in ("status", "headers", "body")}
-    return Statement(update(keys_table()).where(*_is_of_key()).values(values))
+STORE = Statement(
+    update(KEYS).where(*_IS_KEY).values({name: bindparam(name) for name in _RESPONSE})
+)
+"""Store the response."""

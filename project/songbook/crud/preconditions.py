@@ -96,15 +96,10 @@ IF_NONE_MATCH = _parameter("If-None-Match", "The ETags that are at hand already.
 IF_MATCH = _parameter("If-Match", "The ETag of the version to change; `*` for any.", "*")
 
 
-def read_if_none_match(request: Request) -> Tags | None:
-    """Return the condition under which the client has the answer already."""
-    return _tags(request, "If-None-Match")
-
-
 @dependency(IF_NONE_MATCH, error_statuses=(400,))
 async def if_none_match(request: StrictRequest) -> Tags | None:
     """Return the condition under which the client has the answer already."""
-    return read_if_none_match(request)
+    return _tags(request, "If-None-Match")
 
 
 @dependency(IF_MATCH, error_statuses=(400, 412, 428))

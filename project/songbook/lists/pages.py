@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from starlette.responses import Response
 
 from songbook.bulk import Export
-from songbook.crud import IF_NONE_MATCH, Records, Tags, read_if_none_match
+from songbook.crud import IF_NONE_MATCH, Records, Tags, if_none_match
 from songbook.db import Database
 from songbook.http import (
     ENDINGS,
@@ -108,12 +108,12 @@ def page_of(records: Records, sort: str = "id", *, counted: bool = False) -> Dep
         others = {each["name"] for each in declared} - own if len(declared) > len(own) else ()
         media_type = preferred(",".join(request.headers.getlist("accept")), (JSON, *ENDINGS))
         query = read_query_string(request.scope["query_string"], MOST_PARAMETERS)
-        if_none_match = read_if_none_match(request)
+        seen = await if_none_match.call(request)
         params = parse_params(records, query, sort, others)
         params.require_format(media_type)
         path = request.scope["path"]
         if media_type == JSON:
-            return JsonPage(params, path, if_none_match, counted=counted)
+            return JsonPage(params, path, seen, counted=counted)
         return ExportPage(params, media_type, path)
 
     return page

@@ -642,6 +642,10 @@ async def test_no_route_takes_or_returns_a_table(app: FastAPI) -> None:
         assert (route.path, tables) == (route.path, [])
 
 
+async def test_every_handler_but_those_that_return_a_model_is_called_directly(app: FastAPI) -> None:
+    assert {route.path for route in routes(app) if route.direct is None} == {"/", "/ping"}
+
+
 async def test_a_handler_is_one_line_of_documentation_and_six_lines_of_code(app: FastAPI) -> None:
     handlers = [route.endpoint for route in routes(app)]
     own = [handler for handler in handlers if handler.__module__.startswith(("app.", "songbook."))]
