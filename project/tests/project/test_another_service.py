@@ -50,13 +50,13 @@ if __name__ == "__main__":
     "app/resources/books.py": """
 from typing import Annotated
 
-from fastapi import Depends, Response
+from fastapi import Depends, Request, Response
 from sqlmodel import Field
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import Here, OnceDep, answer_created, created
-from songbook.http import DatabaseDep, Router
+from songbook.crud import ReadDep, Records, WriteDep
+from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Fields, Partial, Record, RecordPublic, Text
 
@@ -83,20 +83,19 @@ class BookPublic(BookBase, RecordPublic):
     pass
 
 
-BooksPage = Annotated[Page, Depends(page_of(Book, BookPublic))]
+books = Records(Book, BookPublic)
+BooksPage = Annotated[Page, Depends(page_of(books))]
 
 
 @router.get("", response_model=list[BookPublic])
-async def list_books(page: BooksPage, db: DatabaseDep) -> Response:
-    return await page.answer(db)
+async def list_books(page: BooksPage, db: ReadDep) -> Response:
+    return await page.response(db)
 
 
-@router.post(
-    "", response_model=BookPublic, status_code=201, dependencies=[imports_of(Book, BookCreate)]
-)
-async def create_book(body: BookCreate, here: Here, db: OnceDep) -> Response:
-    row = await db.fetch(created(Book, BookPublic, body.model_dump()))
-    return answer_created(row, BookPublic, here)
+@router.post("", response_model=BookPublic, status_code=201, bulk=imports_of(books, BookCreate))
+async def create_book(body: BookCreate, request: Request, db: WriteDep) -> Response:
+    row = await db.fetch(books.insert(body.model_dump()))
+    return books.created(row, request)
 """,
 }
 """What somebody else wrote."""
