@@ -53,9 +53,8 @@ class SessionTransaction(Transaction):
         try:
             await self.session.commit()
             await self.session.close()
-        except BaseException as error:
-            await self._release(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised again where it should be
+            return await self.rollback(error)
         return await super().commit(response)
 
     async def _connect(self) -> Connection:
