@@ -59,5 +59,13 @@ def test_the_map_of_the_code_names_modules_that_are_there() -> None:
     assert [place for place in places if not place.exists()] == []
 
 
+def test_the_code_of_the_readme_is_that_of_the_songs() -> None:
+    songs = (ROOT / "project" / "app" / "resources" / "songs.py").read_text()
+    [code] = re.findall(r"^```python\n(.*?)^```$", readme(), re.DOTALL | re.MULTILINE)
+
+    assert [part for part in code.split("\n\n\n") if part not in songs] == []
+    assert len(songs.splitlines()) < 90
+
+
 def readme() -> str:
     return (ROOT / "README.md").read_text()
