@@ -430,7 +430,7 @@ SECRET = "s3cret: SELECT * FROM book -- /srv/app.py"
 
 
 def failing(router: Router, error: BaseException) -> None:
-    """Add handlers that raise: one called directly, one solved by FastAPI, one behind a guard."""
+    """Add handlers that raise: called directly, solved by FastAPI, behind a dependency."""
 
     @router.get("/direct")
     async def fail_directly() -> Response:
