@@ -129,9 +129,15 @@ class Route(APIRoute):
 
     @property
     def info(self) -> RouteInfo:
-        """Return what the dependencies need to know of the route."""
+        """Return what the dependencies need to know of the route.
+
+        Raises TypeError for two that begin a transaction: only one of them could end it.
+        """
         parts = [*_parts(self.dependant)]
-        found = [part.call for part in parts if isinstance(part.call, Dependency)]
+        calls = dict.fromkeys(part.call for part in parts)
+        found = [call for call in calls if isinstance(call, Dependency)]
+        if sum(isinstance(each, OpeningDependency) for each in found) > 1:
+            raise TypeError(f"{self.path} begins two transactions: one dependency has to do")
         known = [each for dependency in found for each in dependency.parameters]
         known += [param.parameter for part in parts for param in query_params_of(part)]
         query_parameters = tuple(each for each in known if each["in"] == "query")
@@ -186,7 +192,6 @@ class Route(APIRoute):
             parameters.keys() == {*named, *bodies, *others}
             and all(parameters[name].default is Parameter.empty for name in {*named, *bodies})
             and len(self.dependant.dependencies) == len(named) + 1
-            and sum(isinstance(each, OpeningDependency) for each in named.values()) <= 1
             and len(bodies) <= 1
             and (not fields or self.body_field is fields[0])  # else it is a member of the body
             and isinstance(returned, type)

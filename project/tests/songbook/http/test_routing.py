@@ -16,6 +16,7 @@ from songbook.auth.permissions import OPEN, PUBLIC
 from songbook.crud.dependencies import Id, record_id
 from songbook.crud.preconditions import if_match
 from songbook.crud.sessions import SessionDep
+from songbook.crud.transactions import TransactionDep
 from songbook.http.dependencies import dependency
 from songbook.http.requests import StrictRequest
 from songbook.http.routing import Route, Router
@@ -104,6 +105,15 @@ def test_a_route_that_does_not_name_one_rule_cannot_be_made(rules: list[Any]) ->
         Router(dependencies=rules).get("/remarks")(answer)
     with pytest.raises(TypeError, match="/remarks has to name one permission"):
         Router().get("/remarks", dependencies=rules)(answer)
+
+
+def test_a_route_that_begins_two_transactions_cannot_be_made(router: Router) -> None:
+    async def store(db: TransactionDep, session: SessionDep) -> Response:
+        """Write by both."""
+        raise AssertionError((db, session))
+
+    with pytest.raises(TypeError, match="/remarks begins two transactions"):
+        router.post("/remarks")(store)
 
 
 def test_a_route_has_the_rule_that_it_names_or_its_router_does() -> None:
