@@ -2,15 +2,13 @@
 
 import logging
 from http import HTTPStatus
-from typing import cast
 
 import asyncpg
 from fastapi.exceptions import RequestValidationError
-from sqlalchemy import Index, Table
+from sqlalchemy import Index
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.schema import ColumnCollectionConstraint
-from sqlmodel.main import default_registry
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -18,7 +16,7 @@ from starlette.responses import Response
 from songbook.errors.details import answer_problem, title_of
 from songbook.errors.field_errors import field_error
 from songbook.errors.problems import Conflict, Problem, Unacceptable, Unavailable, unacceptable
-from songbook.models import noun_of
+from songbook.models import mapped_classes, noun_of, table_of
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +30,11 @@ _UNAVAILABLE_CLASSES = {"08", "40", "53"}
 
 def fields_of_constraint(name: str | None) -> tuple[str, list[str]]:
     """Return what the rows of a constraint or a unique index are called, and its columns."""
-    for mapper in default_registry.mappers:
-        table = cast("Table", mapper.local_table)
+    for model in mapped_classes():
+        table = table_of(model)
         for found in (*table.constraints, *table.indexes):
             if isinstance(found, ColumnCollectionConstraint | Index) and found.name == name:
-                return noun_of(mapper.class_).lower(), [column.name for column in found.columns]
+                return noun_of(model).lower(), [column.name for column in found.columns]
     return "record", []
 
 

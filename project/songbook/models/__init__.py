@@ -24,6 +24,7 @@ from songbook.models.fields import (
     kind_of,
     without_nul,
 )
+from songbook.models.registry import mapped_classes
 from songbook.models.tables import (
     living,
     natural_key,
@@ -67,6 +68,7 @@ __all__ = [
     "family",
     "kind_of",
     "living",
+    "mapped_classes",
     "natural_key",
     "next_version",
     "noun_of",

@@ -5,12 +5,11 @@ from typing import Any, Literal
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from pydantic import TypeAdapter
-from sqlmodel.main import default_registry
 
 from songbook.config import Settings
 from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
 from songbook.http import Parameter, Permission, Route
-from songbook.models import Fields, unique_fields
+from songbook.models import Fields, mapped_classes, unique_fields
 from songbook.openapi.bulk import add_exports, add_imports, add_tries
 from songbook.openapi.headers import HEADERS, headers_of, references
 
@@ -148,8 +147,7 @@ def _may_conflict(route: Route) -> bool:
     """Return whether a body writes what has to be unique in the table of its Base class."""
     for body in route.bodies.values():
         bases = {base for base in body.__mro__ if issubclass(base, Fields)} - {Fields}
-        for mapper in default_registry.mappers:
-            model = mapper.class_
+        for model in mapped_classes():
             if bases & {*model.__mro__} and unique_fields(model) & body.model_fields.keys():
                 return True
     return False
