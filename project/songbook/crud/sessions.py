@@ -54,7 +54,7 @@ class SessionTransaction(Transaction):
             await self.session.commit()
             await self.session.close()
         except BaseException as error:  # noqa: BLE001 - it is raised again where it should be
-            return await self.rollback(error)
+            return await self.rollback(error)  # the key may be claimed only now
         return await super().commit(response)
 
     async def _connect(self) -> Connection:
@@ -65,8 +65,9 @@ class SessionTransaction(Transaction):
             self._connection = await self._stack.enter_async_context(connection)
             self._driver = (await self._connection.get_raw_connection()).driver_connection
             assert self._driver, "the connection is open"
+            await self._connection.begin()  # else the session would begin, and commit, its own
             if self._key:
-                await self._connection.exec_driver_sql(LOCK_TIMEOUT)  # which begins
+                await self._connection.exec_driver_sql(LOCK_TIMEOUT)  # behind BEGIN
             await self._claim(self._driver)
         assert self._connection.sync_connection, "the connection is open"
         return self._connection.sync_connection
