@@ -26,7 +26,7 @@ class QueryParam:
             "schema": {"type": "array"} if is_list else {},
         }
         self._is_list = is_list
-        self._parse = text_parser(get_args(inner)[0] if is_list else inner)
+        self._parse = text_parser(_without_none(get_args(inner)[0]) if is_list else inner)
         self._adapter = TypeAdapter[Any](Annotated[info.annotation, info])
 
     def read(self, texts: Sequence[str]) -> Any:

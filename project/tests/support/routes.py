@@ -45,10 +45,11 @@ def lent(app: FastAPI) -> int:
     return checked_out
 
 
-def asking(router: Router, app: FastAPI) -> AsyncClient:
+def asking(router: Router, app: FastAPI | None = None) -> AsyncClient:
     """Return a client of a service of these routes, on the open database of another one."""
     own = create_app(Settings(), [router])
-    own.state.service.database = app.state.service.database
+    if app:
+        own.state.service.database = app.state.service.database
     return AsyncClient(transport=ASGITransport(own), base_url="http://songbook")
 
 
