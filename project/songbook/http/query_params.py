@@ -1,11 +1,13 @@
 """Query parameters that a handler declares as FastAPI has them, read as strictly as a list's."""
 
+from collections import deque
 from collections.abc import Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from fastapi.dependencies.models import Dependant
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
 
 from songbook.errors import Unacceptable, field_error, query_error
 from songbook.http.query_options import read_options
@@ -13,21 +15,20 @@ from songbook.http.requests import StrictRequest
 from songbook.models import text_parser
 
 
+_SEQUENCES = {list, tuple, set, frozenset, deque, Sequence}
+
+
 class QueryParam:
     """One query parameter of a handler."""
 
-    def __init__(self, name: str, info: Any) -> None:
-        inner = _without_none(info.annotation)
-        is_list = get_origin(inner) in {list, tuple, set, frozenset}
-        self.name, self.alias, self.info = name, info.alias or name, info
-        self.parameter = {
-            "name": self.alias,
-            "in": "query",
-            "schema": {"type": "array"} if is_list else {},
-        }
-        self._is_list = is_list
-        self._parse = text_parser(_without_none(get_args(inner)[0]) if is_list else inner)
-        self._adapter = TypeAdapter[Any](Annotated[info.annotation, info])
+    def __init__(self, name: str, info: FieldInfo) -> None:
+        inner, alias = _without_none(info.annotation), info.validation_alias
+        self._is_list = get_origin(inner) in _SEQUENCES
+        self.name, self.alias, self.info = name, alias if isinstance(alias, str) else name, info
+        schema = {"type": "array"} if self._is_list else {}
+        self.parameter = {"name": self.alias, "in": "query", "schema": schema}
+        self._parse = text_parser(_without_none(get_args(inner)[0]) if self._is_list else inner)
+        self._adapter = TypeAdapter[Any](info.rebuild_annotation())
 
     def read(self, texts: Sequence[str]) -> Any:
         """Return the value; raise ValueError if a text is not spelled as JSON spells the type."""
@@ -36,8 +37,14 @@ class QueryParam:
 
 
 def query_params_of(dependant: Dependant) -> list[QueryParam]:
-    """Return the query parameters that a handler itself declares."""
-    return [QueryParam(field.name, field.field_info) for field in dependant.query_params]
+    """Return the query parameters that a handler itself declares, each field of a model as one."""
+    found: list[QueryParam] = []
+    for field in dependant.query_params:
+        model = field.field_info.annotation
+        is_model = isinstance(model, type) and issubclass(model, BaseModel)
+        fields = model.model_fields if is_model else {field.name: field.field_info}
+        found += [QueryParam(name, info) for name, info in fields.items()]
+    return found
 
 
 def read_params(request: StrictRequest, params: Sequence[QueryParam]) -> dict[str, Any]:

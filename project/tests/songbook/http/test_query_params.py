@@ -1,7 +1,8 @@
 """Query parameters of a handler's own: read strictly, whoever calls the handler."""
 
 import json
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, Literal
@@ -11,6 +12,7 @@ from uuid import UUID
 import pytest
 from fastapi import FastAPI, Header, Query, Response
 from httpx import AsyncClient
+from pydantic import BaseModel, Field
 
 from songbook.application import create_app
 from songbook.http import Router
@@ -296,6 +298,76 @@ async def test_all_that_is_wrong_is_told_at_once(other: AsyncClient, way: str) -
 
     errors = assert_problem(answer, 422)["errors"]
     assert [error["pointer"] for error in errors] == ["/years", "/flag", "/day"]
+
+
+@each_way
+@pytest.mark.parametrize(
+    "kind", [list[Year], set[Year], Sequence[Year], deque[Year], tuple[Year, ...]]
+)
+async def test_a_parameter_of_many_values_may_be_declared_as_any_sequence(
+    way: str, kind: Any
+) -> None:
+    async def read_years(years: Annotated[kind | None, Query(max_length=2)] = None) -> Response:
+        """Answer with numbers."""
+        return Response(json.dumps(years and sorted(years)))
+
+    router = open_router()
+    add_both_ways(router, "/years", read_years, "GET")
+    async with asking(router) as other:
+        assert (await other.get(f"{way}/years")).json() is None
+        assert (await other.get(f"{way}/years?years=3")).json() == [3]
+        assert (await other.get(f"{way}/years?years=3&years=1")).json() == [1, 3]
+        for query in ("years=1_000", "years=1&years=0", "years=1&years=2&years=3", "years="):
+            [error] = assert_problem(await other.get(f"{way}/years?{query}"), 422)["errors"]
+            assert error["pointer"] == "/years"
+
+
+@each_way
+async def test_a_parameter_may_have_one_name_to_clients_and_another_in_the_document(
+    way: str,
+) -> None:
+    async def read_year(
+        since: Annotated[int, Query(validation_alias="year", alias="from")] = 1900,
+    ) -> Response:
+        """Answer with a number."""
+        return Response(json.dumps(since))
+
+    router = open_router()
+    add_both_ways(router, "/year", read_year, "GET")
+    async with asking(router) as other:
+        assert (await other.get(f"{way}/year?year=5")).json() == 5
+        assert_problem(await other.get(f"{way}/year?from=5"), 422)
+
+
+class Filters(BaseModel):
+    """Parameters that belong together."""
+
+    since: Annotated[int, Field(ge=1, le=9999)] = 1900
+    names: list[str] = []
+    kind: Literal["rock", "jazz"] | None = Field(None, alias="genre")
+
+
+async def test_parameters_may_be_the_fields_of_a_model(router: Router) -> None:
+    @router.get("/filtered")
+    async def read_filtered(filters: Annotated[Filters, Query()]) -> list[Any]:
+        """Answer with the fields."""
+        return [filters.since, filters.names, filters.kind]
+
+    async with asking(router) as other:
+        assert (await other.get("/filtered")).json() == [1900, [], None]
+        answer = await other.get("/filtered?since=5&names=a&names=b&genre=jazz")
+        assert answer.json() == [5, ["a", "b"], "jazz"]
+        for query, pointer in (
+            ("since=1_000", "/since"),
+            ("since=0", "/since"),
+            ("since=5&since=6", "/since"),
+            ("genre=pop", "/genre"),
+            ("kind=jazz", "/kind"),
+            ("sinse=5", "/sinse"),
+            ("filters=5", "/filters"),
+        ):
+            refused = assert_problem(await other.get(f"/filtered?{query}"), 422)
+            assert [error["pointer"] for error in refused["errors"]] == [pointer]
 
 
 async def test_a_handler_that_asks_for_a_header_as_well_reads_the_same(router: Router) -> None:
