@@ -225,8 +225,12 @@ async def test_a_pause_is_random_and_grows_with_the_attempts() -> None:
         return time.perf_counter() - begun
 
     for attempt in range(1, ATTEMPTS):
-        pauses = await asyncio.gather(*(measured(attempt) for _ in range(200)))
-        shortest, median = min(pauses) / attempt, statistics.median(pauses) / attempt
+        rounds = [  # a busy machine makes some longer
+            sorted(await asyncio.gather(*(measured(attempt) for _ in range(100)))) for _ in range(5)
+        ]
+        shortest = min(pauses[0] for pauses in rounds) / attempt
+        median = min(statistics.median(pauses) for pauses in rounds) / attempt
+        longest = min(pauses[-1] for pauses in rounds) / attempt
         assert 0.008 <= shortest <= 0.02  # the clock of the loop has milliseconds
-        assert 0.02 <= median <= 0.045
-        assert max(pauses) / attempt >= 0.04
+        assert 0.02 <= median <= 0.04
+        assert 0.04 <= longest <= 0.06

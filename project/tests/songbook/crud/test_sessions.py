@@ -19,7 +19,7 @@ from songbook.errors import NotFound
 from songbook.http import Router
 from tests.samples.resources.books import Book
 from tests.samples.resources.towns import Town
-from tests.support.asserts import assert_problem
+from tests.support.asserts import assert_problem, assert_unavailable
 from tests.support.databases import all_rows
 from tests.support.replays import DRY, assert_again, assert_first, assert_reused, assert_tried
 from tests.support.routes import add_both_ways, asking, each_way, lent, open_router
@@ -187,7 +187,7 @@ async def test_a_failure_that_a_handler_passes_over_is_a_failure_of_the_request(
         session.add(Town(**TOWN))
         await session.flush()
         with suppress(DBAPIError):
-            await session.execute(text("SELECT 1 / 0"))
+            await (await session.connection()).execute(text("SELECT 1 / 0"))
         return 1
 
     before = await all_rows(app), lent(app)
@@ -196,6 +196,26 @@ async def test_a_failure_that_a_handler_passes_over_is_a_failure_of_the_request(
 
     assert (await all_rows(app), lent(app)) == before
     assert await towns_of(client) == ["taken"]
+
+
+@each_way
+@with_and_without_key
+@done_and_tried
+async def test_a_connection_that_breaks_leaves_nothing_and_is_replaced(
+    app: FastAPI, client: AsyncClient, way: str, headers: dict[str, str], query: str
+) -> None:
+    async def break_off(session: AsyncSession) -> None:
+        session.add(Town(**TOWN))
+        await session.commit()
+        await (await session.connection()).execute(
+            text("SELECT pg_terminate_backend(pg_backend_pid())")
+        )
+
+    before = lent(app)
+    async with asking(using(break_off), app) as other:
+        assert_unavailable(await other.post(f"{way}/used{query}", headers=headers))
+
+    assert (await towns_of(client), lent(app)) == ([], before)
 
 
 @each_way

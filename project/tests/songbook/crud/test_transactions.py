@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from sqlmodel import col
 
 from songbook.crud import Id, TransactionDep, WriteDep
-from songbook.db.statements import NOTHING
+from songbook.db.statements import NOTHING, Query
 from songbook.http import Router
 from tests.samples.resources.books import Book, books
 from tests.samples.resources.towns import TownPublic, towns
-from tests.support.asserts import assert_problem
+from tests.support.asserts import assert_problem, assert_unavailable
 from tests.support.databases import all_rows
 from tests.support.replays import DRY, assert_again, assert_first, assert_reused, assert_tried
 from tests.support.routes import add_both_ways, asking, each_way, lent, open_router
@@ -221,6 +221,28 @@ async def test_a_bug_of_a_handler_leaves_nothing(
     assert (await all_rows(app), lent(app)) == before
     raised = [record.exc_info[1] for record in caplog.records if record.exc_info]
     assert [type(error) for error in raised] == [Bug, Bug]
+    assert_first(await other.post(f"{way}/1", json=TOWN, headers=headers))
+
+
+@each_way
+@with_and_without_key
+@done_and_tried
+async def test_a_connection_that_breaks_leaves_nothing_and_is_replaced(
+    app: FastAPI, other: AsyncClient, router: Router, way: str, headers: dict[str, str], query: str
+) -> None:
+    async def break_off(db: TransactionDep) -> Response:
+        """Store a town and lose the connection."""
+        await db.fetch(towns.insert(TOWN))
+        await db.fetch(Query("SELECT pg_terminate_backend(pg_backend_pid())", []))
+        return Response()
+
+    add_both_ways(router, "/broken/off", break_off)
+    before = await all_rows(app), lent(app)
+
+    async with asking(router, app) as broken:
+        assert_unavailable(await broken.post(f"{way}/broken/off{query}", headers=headers))
+
+    assert (await all_rows(app), lent(app)) == before
     assert_first(await other.post(f"{way}/1", json=TOWN, headers=headers))
 
 

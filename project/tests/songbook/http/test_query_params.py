@@ -201,6 +201,20 @@ async def test_parameters_that_are_left_out_have_their_defaults(
 
 
 @each_way
+async def test_a_handler_may_change_a_default_that_it_was_given(way: str) -> None:
+    async def count_years(years: Annotated[list[int], Query()] = [1900]) -> Response:  # noqa: B006
+        """Answer with a number that grows if the default is shared."""
+        years.append(0)
+        return Response(json.dumps(len(years)))
+
+    router = open_router()
+    add_both_ways(router, "/years", count_years, "GET")
+    async with asking(router) as other:
+        for _ in range(2):
+            assert (await other.get(f"{way}/years")).json() == 2
+
+
+@each_way
 @pytest.mark.parametrize(
     ("name", "values", "value"),
     [
