@@ -14,7 +14,6 @@ from songbook.http.query_options import read_options
 from songbook.http.requests import StrictRequest
 from songbook.models import text_parser
 
-
 _SEQUENCES = {list, tuple, set, frozenset, deque, Sequence}
 
 
@@ -40,9 +39,9 @@ def query_params_of(dependant: Dependant) -> list[QueryParam]:
     """Return the query parameters that a handler itself declares, each field of a model as one."""
     found: list[QueryParam] = []
     for field in dependant.query_params:
-        model = field.field_info.annotation
-        is_model = isinstance(model, type) and issubclass(model, BaseModel)
-        fields = model.model_fields if is_model else {field.name: field.field_info}
+        model, fields = field.field_info.annotation, {field.name: field.field_info}
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            fields = model.model_fields
         found += [QueryParam(name, info) for name, info in fields.items()]
     return found
 
