@@ -1,35 +1,18 @@
 """Who sends a request, and what they may do."""
 
-from songbook.auth.accounts import Account, check_accounts
-from songbook.auth.logins import Logins, LoginsDep, get_logins
-from songbook.auth.passwords import Password, hash_password
-from songbook.auth.permissions import (
-    ASKED,
-    OPEN,
-    PUBLIC,
-    SIGNED_IN,
-    SUPERUSER,
-    CurrentUser,
-    SignedIn,
-    current_user,
-)
-from songbook.auth.routes import router
-
-__all__ = [
-    "ASKED",
-    "OPEN",
-    "PUBLIC",
-    "SIGNED_IN",
-    "SUPERUSER",
-    "Account",
-    "CurrentUser",
-    "Logins",
-    "LoginsDep",
-    "Password",
-    "SignedIn",
-    "check_accounts",
-    "current_user",
-    "get_logins",
-    "hash_password",
-    "router",
-]
+from songbook.auth.accounts import Account as Account
+from songbook.auth.accounts import check_accounts as check_accounts
+from songbook.auth.logins import Logins as Logins
+from songbook.auth.logins import LoginsDep as LoginsDep
+from songbook.auth.logins import get_logins as get_logins
+from songbook.auth.passwords import Password as Password
+from songbook.auth.passwords import hash_password as hash_password
+from songbook.auth.permissions import ASKED as ASKED
+from songbook.auth.permissions import OPEN as OPEN
+from songbook.auth.permissions import PUBLIC as PUBLIC
+from songbook.auth.permissions import SIGNED_IN as SIGNED_IN
+from songbook.auth.permissions import SUPERUSER as SUPERUSER
+from songbook.auth.permissions import CurrentUser as CurrentUser
+from songbook.auth.permissions import SignedIn as SignedIn
+from songbook.auth.permissions import current_user as current_user
+from songbook.auth.routes import router as router

@@ -1,7 +1,3 @@
 """The command line of a service."""
 
-from songbook.cli.app import create_cli
-
-__all__ = [
-    "create_cli",
-]
+from songbook.cli.app import create_cli as create_cli

@@ -1,13 +1,6 @@
 """Settings: every variable of the environment, typed, and where each was written."""
 
-from songbook.config.listing import setting_lines
-from songbook.config.production import check_production
-from songbook.config.settings import Settings
-from songbook.config.sources import StartError
-
-__all__ = [
-    "Settings",
-    "StartError",
-    "check_production",
-    "setting_lines",
-]
+from songbook.config.listing import setting_lines as setting_lines
+from songbook.config.production import check_production as check_production
+from songbook.config.settings import Settings as Settings
+from songbook.config.sources import StartError as StartError

@@ -1,38 +1,19 @@
 """One record: its statements, entity tags, responses, and writes as transactions."""
 
-from songbook.crud.dependencies import Id, ReadDep, record_id
-from songbook.crud.idempotency import read_key
-from songbook.crud.idempotency_table import KEYS
-from songbook.crud.preconditions import (
-    IF_NONE_MATCH,
-    IfMatch,
-    IfNoneMatch,
-    Tags,
-    if_none_match,
-    narrowed,
-    revision,
-)
-from songbook.crud.records import Records
-from songbook.crud.sessions import SessionDep
-from songbook.crud.transactions import Transaction, TransactionDep, WriteDep, begin_bulk
-
-__all__ = [
-    "IF_NONE_MATCH",
-    "KEYS",
-    "Id",
-    "IfMatch",
-    "IfNoneMatch",
-    "ReadDep",
-    "Records",
-    "SessionDep",
-    "Tags",
-    "Transaction",
-    "TransactionDep",
-    "WriteDep",
-    "begin_bulk",
-    "if_none_match",
-    "narrowed",
-    "read_key",
-    "record_id",
-    "revision",
-]
+from songbook.crud.dependencies import Id as Id
+from songbook.crud.dependencies import ReadDep as ReadDep
+from songbook.crud.dependencies import record_id as record_id
+from songbook.crud.idempotency_table import KEYS as KEYS
+from songbook.crud.preconditions import IF_NONE_MATCH as IF_NONE_MATCH
+from songbook.crud.preconditions import IfMatch as IfMatch
+from songbook.crud.preconditions import IfNoneMatch as IfNoneMatch
+from songbook.crud.preconditions import Tags as Tags
+from songbook.crud.preconditions import narrowed as narrowed
+from songbook.crud.preconditions import if_none_match as if_none_match
+from songbook.crud.preconditions import revision as revision
+from songbook.crud.records import Records as Records
+from songbook.crud.sessions import SessionDep as SessionDep
+from songbook.crud.transactions import Transaction as Transaction
+from songbook.crud.transactions import TransactionDep as TransactionDep
+from songbook.crud.transactions import WriteDep as WriteDep
+from songbook.crud.transactions import begin_bulk as begin_bulk

@@ -1,83 +1,42 @@
 """Every failure as problem details (RFC 9457)."""
 
-from songbook.errors.details import MEDIA_TYPE, ProblemDetails, details_of, title_of
-from songbook.errors.field_errors import (
-    FieldError,
-    did_you_mean,
-    faults_of,
-    field_error,
-    pointer_to,
-    query_error,
-    reasons_of,
-    told,
-)
-from songbook.errors.handlers import handle, problem_of
-from songbook.errors.import_report import MOST_REFUSALS, ImportReport, Refusal
-from songbook.errors.problems import (
-    MOST_ERRORS,
-    BadCursor,
-    Conflict,
-    Forbidden,
-    HeadTooLarge,
-    InsufficientStorage,
-    KeyInUse,
-    KeyReused,
-    Malformed,
-    MethodNotAllowed,
-    NotFound,
-    PreconditionFailed,
-    PreconditionRequired,
-    Problem,
-    TooLarge,
-    TooManyRequests,
-    TooSlow,
-    Unacceptable,
-    Unauthenticated,
-    Unavailable,
-    UnsupportedMediaType,
-    UriTooLong,
-    unacceptable,
-)
-
-__all__ = [
-    "MEDIA_TYPE",
-    "MOST_ERRORS",
-    "MOST_REFUSALS",
-    "BadCursor",
-    "Conflict",
-    "FieldError",
-    "Forbidden",
-    "HeadTooLarge",
-    "ImportReport",
-    "InsufficientStorage",
-    "KeyInUse",
-    "KeyReused",
-    "Malformed",
-    "MethodNotAllowed",
-    "NotFound",
-    "PreconditionFailed",
-    "PreconditionRequired",
-    "Problem",
-    "ProblemDetails",
-    "Refusal",
-    "TooLarge",
-    "TooManyRequests",
-    "TooSlow",
-    "Unacceptable",
-    "Unauthenticated",
-    "Unavailable",
-    "UnsupportedMediaType",
-    "UriTooLong",
-    "details_of",
-    "did_you_mean",
-    "faults_of",
-    "field_error",
-    "handle",
-    "pointer_to",
-    "problem_of",
-    "query_error",
-    "reasons_of",
-    "title_of",
-    "told",
-    "unacceptable",
-]
+from songbook.errors.details import MEDIA_TYPE as MEDIA_TYPE
+from songbook.errors.details import ProblemDetails as ProblemDetails
+from songbook.errors.details import details_of as details_of
+from songbook.errors.details import title_of as title_of
+from songbook.errors.field_errors import FieldError as FieldError
+from songbook.errors.field_errors import did_you_mean as did_you_mean
+from songbook.errors.field_errors import faults_of as faults_of
+from songbook.errors.field_errors import field_error as field_error
+from songbook.errors.field_errors import pointer_to as pointer_to
+from songbook.errors.field_errors import query_error as query_error
+from songbook.errors.field_errors import reasons_of as reasons_of
+from songbook.errors.field_errors import told as told
+from songbook.errors.handlers import handle as handle
+from songbook.errors.handlers import problem_of as problem_of
+from songbook.errors.import_report import MOST_REFUSALS as MOST_REFUSALS
+from songbook.errors.import_report import ImportReport as ImportReport
+from songbook.errors.import_report import Refusal as Refusal
+from songbook.errors.problems import MOST_ERRORS as MOST_ERRORS
+from songbook.errors.problems import BadCursor as BadCursor
+from songbook.errors.problems import Conflict as Conflict
+from songbook.errors.problems import Forbidden as Forbidden
+from songbook.errors.problems import HeadTooLarge as HeadTooLarge
+from songbook.errors.problems import InsufficientStorage as InsufficientStorage
+from songbook.errors.problems import KeyInUse as KeyInUse
+from songbook.errors.problems import KeyReused as KeyReused
+from songbook.errors.problems import Malformed as Malformed
+from songbook.errors.problems import MethodNotAllowed as MethodNotAllowed
+from songbook.errors.problems import NotFound as NotFound
+from songbook.errors.problems import PreconditionFailed as PreconditionFailed
+from songbook.errors.problems import PreconditionRequired as PreconditionRequired
+from songbook.errors.problems import Problem as Problem
+from songbook.errors.problems import TooLarge as TooLarge
+from songbook.errors.problems import TooManyRequests as TooManyRequests
+from songbook.errors.problems import TooSlow as TooSlow
+from songbook.errors.problems import Unacceptable as Unacceptable
+from songbook.errors.problems import Unauthenticated as Unauthenticated
+from songbook.errors.problems import Unavailable as Unavailable
+from songbook.errors.problems import UnsupportedMediaType as UnsupportedMediaType
+from songbook.errors.problems import UriTooLong as UriTooLong
+from songbook.errors.problems import unacceptable as unacceptable

@@ -1,74 +1,36 @@
 """A request from the socket to the handler: middleware, routes, bodies, dependencies."""
 
-from songbook.http.completion import Completion, Opened
-from songbook.http.dependencies import (
-    KEYED_METHODS,
-    BulkBody,
-    Dependency,
-    Permission,
-    SettingsDep,
-    dependency,
-    opening_dependency,
-)
-from songbook.http.dispatch import add_alias
-from songbook.http.media_types import CSV, ENDINGS, JSON, NDJSON, STALLED_SECONDS, preferred
-from songbook.http.middleware import Front
-from songbook.http.query_options import (
-    DRY_RUN,
-    Parameter,
-    QueryString,
-    is_tried,
-    option,
-    read_options,
-    read_query_string,
-)
-from songbook.http.requests import (
-    FORM,
-    MERGE_PATCH,
-    NotJson,
-    Principal,
-    StrictRequest,
-    decode_json,
-    media_type_of,
-)
-from songbook.http.responses import Answer
-from songbook.http.routing import Route, Router
-from songbook.http.state import ServiceState
-
-__all__ = [
-    "CSV",
-    "DRY_RUN",
-    "ENDINGS",
-    "FORM",
-    "JSON",
-    "KEYED_METHODS",
-    "MERGE_PATCH",
-    "NDJSON",
-    "STALLED_SECONDS",
-    "Answer",
-    "BulkBody",
-    "Completion",
-    "Dependency",
-    "Front",
-    "NotJson",
-    "Opened",
-    "Parameter",
-    "Permission",
-    "Principal",
-    "QueryString",
-    "Route",
-    "Router",
-    "ServiceState",
-    "SettingsDep",
-    "StrictRequest",
-    "add_alias",
-    "decode_json",
-    "dependency",
-    "is_tried",
-    "media_type_of",
-    "opening_dependency",
-    "option",
-    "preferred",
-    "read_options",
-    "read_query_string",
-]
+from songbook.http.completion import Completion as Completion
+from songbook.http.completion import Opened as Opened
+from songbook.http.dependencies import KEYED_METHODS as KEYED_METHODS
+from songbook.http.dependencies import BulkBody as BulkBody
+from songbook.http.dependencies import Dependency as Dependency
+from songbook.http.dependencies import Permission as Permission
+from songbook.http.dependencies import SettingsDep as SettingsDep
+from songbook.http.dependencies import dependency as dependency
+from songbook.http.dependencies import opening_dependency as opening_dependency
+from songbook.http.dispatch import add_alias as add_alias
+from songbook.http.media_types import CSV as CSV
+from songbook.http.media_types import ENDINGS as ENDINGS
+from songbook.http.media_types import JSON as JSON
+from songbook.http.media_types import NDJSON as NDJSON
+from songbook.http.media_types import STALLED_SECONDS as STALLED_SECONDS
+from songbook.http.media_types import preferred as preferred
+from songbook.http.middleware import Front as Front
+from songbook.http.query_options import DRY_RUN as DRY_RUN
+from songbook.http.query_options import Parameter as Parameter
+from songbook.http.query_options import QueryString as QueryString
+from songbook.http.query_options import is_tried as is_tried
+from songbook.http.query_options import option as option
+from songbook.http.query_options import read_options as read_options
+from songbook.http.query_options import read_query_string as read_query_string
+from songbook.http.requests import FORM as FORM
+from songbook.http.requests import NotJson as NotJson
+from songbook.http.requests import Principal as Principal
+from songbook.http.requests import StrictRequest as StrictRequest
+from songbook.http.requests import decode_json as decode_json
+from songbook.http.requests import media_type_of as media_type_of
+from songbook.http.responses import Answer as Answer
+from songbook.http.routing import Route as Route
+from songbook.http.routing import Router as Router
+from songbook.http.state import ServiceState as ServiceState

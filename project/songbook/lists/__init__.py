@@ -1,18 +1,11 @@
 """A list: its parameters, its statement, its pages."""
 
-from songbook.lists.pages import Page, page_of
-from songbook.lists.params import MOST_PARAMETERS, ListParams, parse_params
-from songbook.lists.queries import json_rows, rows_response
-from songbook.lists.statements import export_query, page_query
-
-__all__ = [
-    "MOST_PARAMETERS",
-    "ListParams",
-    "Page",
-    "export_query",
-    "json_rows",
-    "page_of",
-    "page_query",
-    "parse_params",
-    "rows_response",
-]
+from songbook.lists.pages import Page as Page
+from songbook.lists.pages import page_of as page_of
+from songbook.lists.params import MOST_PARAMETERS as MOST_PARAMETERS
+from songbook.lists.params import ListParams as ListParams
+from songbook.lists.params import parse_params as parse_params
+from songbook.lists.queries import json_rows as json_rows
+from songbook.lists.queries import rows_response as rows_response
+from songbook.lists.statements import export_query as export_query
+from songbook.lists.statements import page_query as page_query

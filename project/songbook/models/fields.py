@@ -163,7 +163,6 @@ def ignores_case(*annotations: Any) -> bool:
 
 
 Text = Annotated[str, Characters()]
-Integer = Annotated[int, Whole()]
 Flag = Annotated[bool, TrueOrFalse()]
 
 

@@ -25,11 +25,16 @@ from tests.support.paths import PROJECT
 PACKAGES = ("app", "songbook")
 MODULES = sorted(path for name in PACKAGES for path in (PROJECT / name).rglob("*.py"))
 TESTS = sorted((PROJECT / "tests").rglob("*.py"))
+FACES = [path for path in MODULES if path.name == "__init__.py" and "songbook" in path.parts]
+USERS = [*MODULES, *(PROJECT / "tests" / "samples").rglob("*.py")]
 HANDLER_LINES = 6
 FUNCTION_LINES = 30
 
 LOADED_LATE = {"songbook.db.embedded", "songbook.db.migrations"}
 """What most processes do without: no face imports it."""
+
+FOR_SERVICES = {"songbook.crud.TransactionDep"}
+"""What a face names for services that need it, as neither this one nor the samples do."""
 
 each_module = pytest.mark.parametrize(
     "path", MODULES, ids=lambda path: str(path.relative_to(PROJECT))
@@ -111,6 +116,30 @@ def test_a_module_imports_from_another_package_what_its_face_names(path: Path) -
     ]
 
     assert [module for module in past if module not in LOADED_LATE] == []
+
+
+@pytest.mark.parametrize("face", FACES, ids=lambda face: face.parent.name)
+def test_what_a_face_names_is_used_outside_of_its_package(face: Path) -> None:
+    package = ".".join(face.parent.relative_to(PROJECT).parts)
+    named = {
+        f"{package}.{alias.asname}"
+        for node in ast.walk(ast.parse(face.read_text()))
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.asname
+    }
+    used = {name for path in USERS if face.parent not in path.parents for name in used_by(path)}
+
+    assert named - used - FOR_SERVICES == set()
+
+
+def used_by(path: Path) -> Iterator[str]:
+    """Give what a module imports, and the names that it takes from the modules it imports."""
+    yield from imported_by(path)
+    modules = {name.rpartition(".")[2]: name for name in imported_by(path)}
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            yield f"{modules.get(node.value.id)}.{node.attr}"
 
 
 def module_of(name: str) -> str | None:

@@ -12,10 +12,9 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from songbook.db.embedded.account import OTHERWISE, EmbeddedError, claim, clear_the_way
+from songbook.db.embedded.account import OTHERWISE, claim, clear_the_way
+from songbook.db.embedded.account import EmbeddedError as EmbeddedError
 from songbook.db.embedded.server import HASTY, MAJOR, Server
-
-__all__ = ["EmbeddedError", "attach", "detach", "is_attached"]
 
 _joined: dict[Path, Server] = {}
 
