@@ -5,7 +5,6 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Annotated, Any
@@ -14,7 +13,8 @@ import typer
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 
-from songbook.cli.bulk import BulkCommands
+from songbook.cli.exports import ExportCommand
+from songbook.cli.imports import ImportCommand
 from songbook.cli.maintenance import MaintenanceCommands
 from songbook.cli.service import Service
 from songbook.config import Settings, StartError, check_production, setting_lines
@@ -61,40 +61,28 @@ def create_cli(
 
     `application` says where its application is, as `app.main:app`.
     """
-    service = Service(settings, resources, application, title)
+    commands = Commands(settings, resources, application, title)
     cli = CommandLine(
-        service,
+        commands,
         name=f"python -m {re.split('[.:]', application)[0]}",
         help=help,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    for name, command in _commands_of(service).items():
-        cli.command(name)(command)
+    cli.command()(commands.serve)
+    cli.command()(commands.migrate)
+    cli.command("import")(commands.import_rows)
+    cli.command("export")(commands.export_rows)
+    cli.command()(commands.purge)
+    cli.command()(commands.expire_keys)
+    cli.command("settings")(commands.list_settings)
+    cli.command("openapi")(commands.print_openapi)
     return cli
 
 
-def _commands_of(service: Service) -> dict[str, Callable[..., None]]:
-    commands, bulk = Commands(service), BulkCommands(service)
-    maintenance = MaintenanceCommands(service)
-    return {
-        "serve": commands.serve,
-        "migrate": commands.migrate,
-        "import": bulk.import_rows,
-        "export": bulk.export_rows,
-        "purge": maintenance.purge,
-        "expire-keys": maintenance.expire_keys,
-        "settings": commands.list_settings,
-        "openapi": commands.print_openapi,
-    }
-
-
-@dataclass(frozen=True)
-class Commands:
-    """The commands that serve, migrate and show."""
-
-    service: Service
+class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
+    """All commands."""
 
     def serve(
         self,
@@ -121,36 +109,36 @@ class Commands:
                 if migrate:
                     raise
                 text = f"{error} Until then requests are answered 503."
-                print(self.service.message(text), file=sys.stderr)
+                print(self.message(text), file=sys.stderr)
             self._announce(settings.host, port)
-            serve(self.service.application, settings, port, reload=reload)
+            serve(self.application, settings, port, reload=reload)
 
     def _settings(self, **options: Any) -> Settings:
         given = {name: value for name, value in options.items() if value is not None}
-        settings = self.service.settings.load(**given)
+        settings = self.settings.load(**given)
         check_production(settings)
         return settings
 
     def _announce(self, host: str, port: int) -> None:
         name = f"[{host}]" if ":" in host else "localhost" if host in _ANY_OR_LOCAL else host
-        address, title = f"http://{name}:{port}", self.service.title
+        address, title = f"http://{name}:{port}", self.title
         print(f"{title} is at {address}, its documentation at {address}/docs. Ctrl-C stops it.")
         sys.stdout.flush()
 
     def migrate(self) -> None:
         """Bring the database to the newest migration; it never drops anything."""
-        settings = self.service.settings.load()
+        settings = self.settings.load()
         with located(settings) as url:
             check_database(url)
             _upgrade(settings)
 
     def list_settings(self) -> None:
         """Print every setting, and where it was written; secrets are kept."""
-        print("\n".join(setting_lines(self.service.settings.load())))
+        print("\n".join(setting_lines(self.settings.load())))
 
     def print_openapi(self) -> None:
         """Print the OpenAPI document."""
-        module, _, name = self.service.application.partition(":")
+        module, _, name = self.application.partition(":")
         app: FastAPI = getattr(import_module(module), name)
         print(json.dumps(app.openapi(), indent=2))
 

@@ -2,98 +2,76 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache, partial
-from typing import Annotated, Any, TypeVar
+from functools import cache
+from typing import Annotated, Any
 
 import asyncpg
 import typer
 from sqlalchemy import Column, Interval, Table, bindparam, delete, func, literal_column, select
 from sqlalchemy.engine import URL
 
-from songbook.cli.progress import progress_bar
-from songbook.cli.service import Service
+from songbook.cli.service import Service, progress_bar
 from songbook.config import Settings, StartError
 from songbook.crud import KEYS
 from songbook.db import Statement, check_database, located, opened_database
 from songbook.errors import Unavailable
-from songbook.models import Record, living, table_of
+from songbook.models import family, living, table_of
 
 _REMOVED_AT_ONCE = 1000
-
-Number = TypeVar("Number")
 
 Days = Annotated[
     int | None, typer.Option(min=0, max=36500, help="How many days ago [RETENTION_DAYS].")
 ]
 
 
-@dataclass(frozen=True)
-class MaintenanceCommands:
+class MaintenanceCommands(Service):
     """The commands that an operator runs now and then."""
-
-    service: Service
 
     def purge(self, older_than: Days = None) -> None:
         """Remove the rows that were deleted long ago; until then they can be restored."""
-        settings = self.service.settings.load()
+        settings = self.settings.load()
         age = timedelta(days=settings.retention_days if older_than is None else older_than)
-        models = {name: each.table for name, each in self.service.families().items()}
-        purged = _removed(settings, "Purging", partial(purge, models=models, age=age))
-        for name, rows in purged.items():
+        models = {name: family(module).table for name, module in self.resources().items()}
+        moments = {
+            name: table_of(each).c.deleted_at for name, each in models.items() if living(each)
+        }
+        for name, rows in _remove(settings, moments, age).items():
             print(f"{name} purged that were deleted {age.days} days ago or longer: {rows}.")
 
     def expire_keys(self) -> None:
         """Remove the idempotency keys that are older than KEY_HOURS; run it every hour or so."""
-        settings = self.service.settings.load()
-        age = timedelta(hours=settings.key_hours)
-        expired = _removed(settings, "Expiring", partial(expire_keys, age=age))
+        settings = self.settings.load()
+        moments, age = {"keys": KEYS.c.created_at}, timedelta(hours=settings.key_hours)
+        expired = _remove(settings, moments, age)["keys"]
         print(f"keys expired that were sent {settings.key_hours} hours ago or longer: {expired}.")
 
 
-def _removed(settings: Settings, doing: str, remove: Callable[..., Number]) -> Number:
-    """Remove rows from the database of the settings; show how many are gone so far."""
-    with located(settings) as url:
-        check_database(url)
-        with progress_bar() as progress:
-            task = progress.add_task(doing, total=None)
-
-            def tell(name: str, rows: int) -> None:
-                progress.update(task, description=f"{rows} {name}")
-
-            return remove(url, progress=tell)
-
-
-def purge(
-    url: URL,
-    models: Mapping[str, type[Record]],
-    age: timedelta,
-    progress: Callable[[str, int], None],
+def _remove(
+    settings: Settings, moments: Mapping[str, Column[Any]], age: timedelta
 ) -> dict[str, int]:
-    """Remove the rows that were deleted longer ago than `age`; return how many of each model.
+    """Remove rows from the database of the settings; show how many are gone so far."""
+    with located(settings) as url, progress_bar() as progress:
+        check_database(url)
+        task = progress.add_task("Removing", total=None)
 
-    Models without soft delete are left out. It goes a thousand rows at a time, each time committed;
-    `progress` is told of each. What is restored meanwhile stays.
-    """
-    moments = {
-        name: table_of(model).c.deleted_at for name, model in models.items() if living(model)
-    }
-    return asyncio.run(_remove(url, moments, age, progress))
+        def tell(name: str, rows: int) -> None:
+            progress.update(task, description=f"{rows} {name}")
 
-
-def expire_keys(url: URL, age: timedelta, progress: Callable[[str, int], None]) -> int:
-    """Remove the idempotency keys that are older than `age`; return how many, as `purge` does."""
-    moments = {"keys": KEYS.c.created_at}
-    return asyncio.run(_remove(url, moments, age, progress))["keys"]
+        return asyncio.run(remove(url, moments, age, tell))
 
 
-async def _remove(
+async def remove(
     url: URL,
     moments: Mapping[str, Column[Any]],
     age: timedelta,
     progress: Callable[[str, int], None],
 ) -> dict[str, int]:
+    """Remove the rows whose moment is longer ago than `age`; return how many of each name.
+
+    It goes a thousand rows at a time, each time committed; `progress` is told of each. What is
+    restored meanwhile stays.
+    """
     removed = dict.fromkeys(moments, 0)
     try:
         async with opened_database(url) as db:

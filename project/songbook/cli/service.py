@@ -1,11 +1,24 @@
-"""The service that a command line is for."""
+"""The service that a command line is for, and what several commands share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from songbook.config import Settings, StartError
+from songbook.http import CSV, NDJSON
 from songbook.models import Family, family
+
+Resource = Annotated[str, typer.Argument(help="The resource that the rows are of.")]
+Format = Annotated[
+    Literal["csv", "ndjson"] | None,
+    typer.Option(help="Left out: NDJSON of a file called so, else CSV."),
+]
 
 
 @dataclass(frozen=True)
@@ -26,13 +39,29 @@ class Service:
         """Return a line of standard error, which begins with the name of the service."""
         return f"{self.title.lower()}: {text}"
 
-    def families(self) -> dict[str, Family]:
-        """Return the classes of each resource by its name."""
-        return {name: family(module) for name, module in self.resources().items()}
-
     def family(self, resource: str) -> Family:
         """Return the classes of a resource; raise StartError if there is none of this name."""
         modules = self.resources()
         if resource not in modules:
             raise StartError(f"there is no resource {resource}: there are {', '.join(modules)}.")
         return family(modules[resource])
+
+
+def media_type_of(file: Path | None, name: str | None) -> str:
+    """Return the media type of a file, by the name of a format or else by what it is called."""
+    if name is None and file and file.suffix.lower() in {".ndjson", ".jsonl"}:
+        name = "ndjson"
+    return NDJSON if name == "ndjson" else CSV
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar on standard error, gone when the work is done; none in a pipe."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    console = Console(stderr=True)
+    return Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )

@@ -133,13 +133,16 @@ def test_what_a_face_names_is_used_outside_of_its_package(face: Path) -> None:
     assert named - used - FOR_SERVICES == set()
 
 
-def used_by(path: Path) -> Iterator[str]:
-    """Give what a module imports, and the names that it takes from the modules it imports."""
-    yield from imported_by(path)
+@cache
+def used_by(path: Path) -> frozenset[str]:
+    """Return what a module imports, and the names that it takes from the modules it imports."""
     modules = {name.rpartition(".")[2]: name for name in imported_by(path)}
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            yield f"{modules.get(node.value.id)}.{node.attr}"
+    taken = {
+        f"{modules.get(node.value.id)}.{node.attr}"
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)
+    }
+    return frozenset({*modules.values(), *taken})
 
 
 def module_of(name: str) -> str | None:

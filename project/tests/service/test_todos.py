@@ -14,13 +14,12 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.resources.songs import Song
-from songbook.cli.maintenance import purge
+from songbook.cli.maintenance import remove
 from songbook.db.database import Database
 from songbook.db.statements import Query
 from songbook.lists.cursors import encode_cursor
 from songbook.lists.statements import page_query
-from songbook.models.bases import Record
+from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.databases import waiting
 from tests.support.lists import params_of
@@ -28,7 +27,7 @@ from tests.support.lists import params_of
 module = pytest.importorskip("app.resources.todos", reason="there are no todos in this service")
 
 METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE"]
-MODELS: dict[str, type[Record]] = {"songs": Song, "todos": module.Todo}
+MOMENTS = {"todos": table_of(module.Todo).c.deleted_at}
 
 
 async def add_todo(client: AsyncClient, content: str = "Buy milk") -> Response:
@@ -409,7 +408,8 @@ def purging(url: URL, age: timedelta) -> Iterator[tuple[Any, list[tuple[str, int
     """Purge beside the test; give what it will return, and what it has told so far."""
     told: list[tuple[str, int]] = []
     with ThreadPoolExecutor(1) as beside:
-        yield beside.submit(purge, url, MODELS, age, lambda *so_far: told.append(so_far)), told
+        removal = remove(url, MOMENTS, age, lambda *so_far: told.append(so_far))
+        yield beside.submit(asyncio.run, removal), told
 
 
 async def purged(url: URL, age: timedelta) -> tuple[dict[str, int], list[tuple[str, int]]]:

@@ -1,0 +1,176 @@
+"""The command `import`: a file of rows, stored as the service stores bodies."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from io import BufferedReader
+from pathlib import Path
+from time import monotonic
+from typing import Annotated
+
+import asyncpg
+import typer
+from rich.progress import Progress
+from sqlalchemy.engine import URL
+
+from songbook.bulk import (
+    FEEDS,
+    PIECE,
+    OnConflict,
+    OnError,
+    Spool,
+    bulk_settings,
+    kept,
+    store,
+    unstored,
+)
+from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
+from songbook.config import Settings, StartError
+from songbook.db import check_database, located, opened_database
+from songbook.errors import ImportReport, Problem, faults_of
+from songbook.models import Family, Record, natural_key, noun_of
+
+ImportFile = Annotated[Path, typer.Argument(help="CSV with a line of names, or NDJSON.")]
+Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out.")]
+OnErrorOption = Annotated[OnError, typer.Option(help="`skip` stores the rows that fit.")]
+OnConflictOption = Annotated[
+    OnConflict, typer.Option(help="What becomes of a row whose key is there already.")
+]
+DryRun = Annotated[bool, typer.Option(help="Do everything and take it back.")]
+
+
+class ImportCommand(Service):
+    """The command that imports."""
+
+    def import_rows(
+        self,
+        resource: Resource,
+        file: ImportFile,
+        ignore: Ignore = None,
+        on_error: OnErrorOption = "abort",
+        on_conflict: OnConflictOption = "abort",
+        format: Format = None,
+        *,
+        dry_run: DryRun = False,
+    ) -> None:
+        """Store the rows of a CSV or NDJSON file: all of them, in one transaction, or none."""
+        family, skips = self.family(resource), on_error == "skip"
+        _check(family, on_conflict)
+        settings, begun = self.settings.load(), monotonic()
+        feed = FEEDS[media_type_of(file, format)](family.create, ignore or (), settings.import_line)
+        with (
+            _explained(file, family.table, skips=skips),
+            _opened(file) as rows,
+            located(settings) as url,
+            progress_bar() as progress,
+            closing(Spool(feed, settings.import_bytes, keeps_good=skips)) as spool,
+        ):
+            check_database(url)
+            report = _read(rows, spool, progress)
+            if spool.tally.good:
+                storing = _store(url, settings, family.table, spool, on_conflict, dry_run=dry_run)
+                report = asyncio.run(storing)
+        done = "would be stored" if dry_run else "stored"
+        _print_report(report, f"{resource} {done} in {monotonic() - begun:.1f} s")
+
+
+def _print_report(report: ImportReport, done: str) -> None:
+    _print_refusals(report)
+    others = {"skipped": report.skipped, "refused": report.refused}
+    left = "".join(f", {number} {what}" for what, number in others.items() if number)
+    print(f"{report.stored} {done}{left}.")
+
+
+def _check(family: Family, on_conflict: OnConflict) -> None:
+    """Raise StartError if rows of this resource cannot be stored so."""
+    noun = noun_of(family.table).lower()
+    if other := unstored(family.table, family.create):
+        why = f"{', '.join(other)} is not stored as it is sent"
+        raise StartError(f"no {noun} can be imported, because {why}: POST them.")
+    if on_conflict != "abort" and natural_key(family.table) is None:
+        raise StartError(f"a {noun} has no key but its id: leave out --on-conflict.")
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
+    """Open the file; raise StartError if it cannot be read."""
+    try:
+        file = path.open("rb")
+        file.peek(1)
+    except OSError as error:
+        raise StartError(f"{path} cannot be read: {error.strerror}.") from None
+    with file:
+        yield file
+
+
+@contextmanager
+def _explained(path: Path, table: type[Record], *, skips: bool) -> Iterator[None]:
+    """Raise StartError, in one sentence, in place of what is wrong with the file or its storage."""
+    try:
+        yield
+    except Problem as problem:
+        raise StartError(_reason(problem, path, table, skips=skips)) from None
+    except asyncpg.QueryCanceledError:
+        raise StartError("nothing was stored: it was not done in time (BULK_SECONDS).") from None
+    except asyncpg.PostgresError as error:
+        reason = (error.detail or error.message).rstrip(".")
+        raise StartError(f"nothing was stored: {reason}.") from None
+    except (asyncpg.InterfaceError, OSError) as error:
+        reason = f"the database did not answer in time ({error!r})"
+        raise StartError(f"{reason}: look what is stored.") from None
+
+
+def _reason(problem: Problem, path: Path, table: type[Record], *, skips: bool) -> str:
+    """Return why nothing was stored; print which rows were refused."""
+    report = problem.report
+    if report is None or not report.refusals:
+        faults = faults_of(problem.errors)
+        sentence = f"{faults}. Leave columns out with --ignore." if faults else problem.detail
+        return f"{path}: {sentence}"
+    _print_refusals(report)
+    if problem.status == 409:
+        advice = " Add --on-conflict skip or update." if natural_key(table) else ""
+        return f"{problem.detail}{advice}"
+    advice = "" if skips else ": mend them or add --on-error skip"
+    return f"{report.refused} rows do not fit, nothing was stored{advice}."
+
+
+def _print_refusals(report: ImportReport) -> None:
+    """Print why rows were refused, on standard error."""
+    for each in report.refusals:
+        field = f"{each.pointer.removeprefix('/')}: " if each.pointer else ""
+        print(f"line {each.line}: {field}{each.detail}", file=sys.stderr)
+    if more := report.refused - len({each.line for each in report.refusals}):
+        print(f"and {more} more", file=sys.stderr)
+
+
+def _read(file: BufferedReader, spool: Spool, progress: Progress) -> ImportReport:
+    """Validate the rows of a file into a spool; raise Unacceptable if none can be stored."""
+    path = Path(file.name)
+    task = progress.add_task(f"Importing {path.name}", total=path.stat().st_size or None)
+    while piece := file.read(PIECE):
+        spool.take(piece)
+        progress.advance(task, len(piece))
+    spool.finish(b"")
+    return kept(spool)
+
+
+async def _store(
+    url: URL,
+    settings: Settings,
+    table: type[Record],
+    spool: Spool,
+    on_conflict: OnConflict,
+    *,
+    dry_run: bool,
+) -> ImportReport:
+    """Store the rows of a spool in one transaction."""
+    async with (
+        opened_database(url, bulk_seconds=settings.bulk_seconds) as db,
+        db.bulk(settings.pool_timeout) as driver,
+    ):
+        await driver.execute(f"BEGIN; {bulk_settings(settings.bulk_seconds)}")
+        report = await store(db, driver, table, spool, on_conflict)
+        await driver.execute("ROLLBACK" if dry_run else "COMMIT")
+        return report
