@@ -18,13 +18,13 @@ from songbook.http.media_types import STALLED_SECONDS as STALLED_SECONDS
 from songbook.http.media_types import preferred as preferred
 from songbook.http.middleware import Front as Front
 from songbook.http.query_options import DRY_RUN as DRY_RUN
-from songbook.http.query_options import Parameter as Parameter
 from songbook.http.query_options import QueryString as QueryString
 from songbook.http.query_options import is_tried as is_tried
 from songbook.http.query_options import option as option
 from songbook.http.query_options import read_options as read_options
 from songbook.http.query_options import read_query_string as read_query_string
 from songbook.http.requests import FORM as FORM
+from songbook.http.requests import MERGE_PATCH as MERGE_PATCH
 from songbook.http.requests import NotJson as NotJson
 from songbook.http.requests import Principal as Principal
 from songbook.http.requests import StrictRequest as StrictRequest
