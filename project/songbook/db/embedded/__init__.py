@@ -6,8 +6,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,19 +17,14 @@ from songbook.db.embedded.server import HASTY, MAJOR, Server
 _joined: dict[Path, Server] = {}
 
 
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-
-
-def attach(folder: Path, *, durable: bool = True, notify: Callable[[str], None] = _say) -> str:
+def attach(folder: Path, *, durable: bool = True) -> str:
     """Start the server of a folder, or join the one that runs; return its URL."""
     try:
         folder = folder.resolve()
         if folder not in _joined:
             server = Server(folder, _binaries(), claim(folder), () if durable else HASTY)
             if os.geteuid() == 0:
-                reached = (server.folder, server.sockets)
-                clear_the_way(server.account, server.binaries, reached, notify)
+                clear_the_way(server.account, server.binaries, server.folder, server.sockets)
             server.join()
             if _joined.setdefault(folder, server) is not server:
                 server.users.close()  # another thread was faster

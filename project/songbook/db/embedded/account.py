@@ -2,13 +2,11 @@
 
 import os
 import pwd
-import subprocess
-from collections.abc import Callable
+import sys
 from contextlib import suppress
 from pathlib import Path
 
 OTHERWISE = "choose another folder with POSTGRES_DATA, or set DATABASE_URL"
-_LONGEST = 600  # seconds: a start may have to replay a gigabyte of log
 _HARMLESS = {"lost+found", ".gitignore", ".gitkeep", ".DS_Store"}
 
 
@@ -48,12 +46,7 @@ def groups_of(account: pwd.struct_passwd) -> list[int]:
     return os.getgrouplist(account.pw_name, account.pw_gid)
 
 
-def clear_the_way(
-    account: pwd.struct_passwd,
-    binaries: Path,
-    folders: tuple[Path, ...],
-    notify: Callable[[str], None],
-) -> None:
+def clear_the_way(account: pwd.struct_passwd, binaries: Path, *folders: Path) -> None:
     """Let the account reach the binaries and the folders, and widen nothing else."""
     install, opened = binaries.parent, []
     wheel = install.parent
@@ -68,7 +61,7 @@ def clear_the_way(
             opened.append(f"{way} (o+x)")
     if opened:
         who = f"PostgreSQL refuses root and runs as {account.pw_name}"
-        notify(f"{who}, whom these folders now let pass: {', '.join(opened)}")
+        sys.stderr.write(f"{who}, whom these folders now let pass: {', '.join(opened)}\n")
 
 
 def _is_shut_out(account: pwd.struct_passwd, path: Path, bits: int) -> bool:
@@ -80,30 +73,3 @@ def _is_shut_out(account: pwd.struct_passwd, path: Path, bits: int) -> bool:
 def _allow(path: Path, bits: int) -> None:
     if not path.is_symlink():
         path.chmod(path.stat().st_mode & 0o7777 | bits)
-
-
-def run_as(
-    account: pwd.struct_passwd, program: list[str], folder: Path, given: str, kept: list[int]
-) -> None:
-    """Run a program as the account, where the terminal's Ctrl-C cannot reach it.
-
-    Raises CalledProcessError, with what the program printed, when it fails.
-    """
-    is_root = os.geteuid() == 0
-    subprocess.run(  # noqa: S603 - the programs of the wheel
-        program,
-        input=given,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=True,
-        timeout=_LONGEST,
-        cwd=folder,
-        env={"PATH": os.defpath, "LC_ALL": "C"},  # not the caller's PGDATA, PGPORT, PGOPTIONS
-        start_new_session=True,
-        pass_fds=kept,
-        user=account.pw_uid if is_root else None,
-        group=account.pw_gid if is_root else None,
-        extra_groups=groups_of(account) if is_root else None,
-    )

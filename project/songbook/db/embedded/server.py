@@ -22,11 +22,12 @@ from io import FileIO
 from pathlib import Path
 from urllib.parse import quote
 
-from songbook.db.embedded.account import OTHERWISE, EmbeddedError, run_as
+from songbook.db.embedded.account import OTHERWISE, EmbeddedError, groups_of
 
 MAJOR = "18"
 PATIENCE = 60  # seconds, with what another process does
 RECOVERY = 300  # seconds: a start may have to replay a gigabyte of log
+LONGEST = 600  # seconds, of any program
 LOG_LIMIT = 10_000_000
 SOCKET = ".s.PGSQL.5432"
 SOCKET_LIMIT = 103  # bytes: macOS has the shortest sun_path
@@ -174,9 +175,28 @@ class Server:
             raise EmbeddedError(f"{self.sockets} is not private to the server: remove it.")
 
     def run(self, *command: str, given: str = "", keep: FileIO | None = None) -> None:
-        """Run a program of the wheel in the folder; it inherits the lock that it is to keep."""
-        program = [str(self.binaries / command[0]), *command[1:]]
-        run_as(self.account, program, self.folder, given, [keep.fileno()] if keep else [])
+        """Run a program of the wheel as the account, where the terminal's Ctrl-C cannot reach it.
+
+        It inherits the lock that it is to keep. Raises CalledProcessError, with what it printed.
+        """
+        account, is_root = self.account, os.geteuid() == 0
+        subprocess.run(  # noqa: S603 - the programs of the wheel
+            [str(self.binaries / command[0]), *command[1:]],
+            input=given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            check=True,
+            timeout=LONGEST,
+            cwd=self.folder,
+            env={"PATH": os.defpath, "LC_ALL": "C"},  # not the caller's PGDATA, PGPORT, PGOPTIONS
+            start_new_session=True,
+            pass_fds=[keep.fileno()] if keep else [],
+            user=account.pw_uid if is_root else None,
+            group=account.pw_gid if is_root else None,
+            extra_groups=groups_of(account) if is_root else None,
+        )
 
 
 def _locks(file: FileIO, kind: int) -> bool:
