@@ -44,12 +44,16 @@ def written_fields(model: type[SQLModel]) -> list[str]:
     return [name for name in model.model_fields if any(name in base.model_fields for base in bases)]
 
 
+def _unique(model: type[Record]) -> list[Index | UniqueConstraint]:
+    """Return what holds that values are unique in a table."""
+    table = table_of(model)
+    constraints = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
+    return [*(index for index in table.indexes if index.unique), *constraints]
+
+
 def unique_fields(model: type[Record]) -> set[str]:
     """Return the names of the fields whose values, alone or together, no two rows share."""
-    table = table_of(model)
-    found = [index.columns for index in table.indexes if index.unique]
-    found += [each.columns for each in table.constraints if isinstance(each, UniqueConstraint)]
-    return {column.name for columns in found for column in columns}
+    return {column.name for each in _unique(model) for column in each.columns}
 
 
 class NaturalKey(NamedTuple):
@@ -61,18 +65,13 @@ class NaturalKey(NamedTuple):
 
 def natural_key(model: type[Record]) -> NaturalKey | None:
     """Return what no two rows share, None if there is no such thing, or more than one."""
-    table = table_of(model)
-    found = [
-        NaturalKey(
-            cast("list[ColumnElement[Any]]", [*index.expressions]),
-            index.dialect_options["postgresql"]["where"],
-        )
-        for index in table.indexes
-        if index.unique
-    ]
-    unique = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
-    found += [NaturalKey([*each.columns], None) for each in unique]
-    return found[0] if len(found) == 1 else None
+    match _unique(model):
+        case [Index() as index]:
+            parts = cast("list[ColumnElement[Any]]", [*index.expressions])
+            return NaturalKey(parts, index.dialect_options["postgresql"]["where"])
+        case [constraint]:
+            return NaturalKey([*constraint.columns], None)
+    return None
 
 
 def searched_words(model: type[Record]) -> ColumnElement[Any]:

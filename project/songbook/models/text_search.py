@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, String, TextClause, bindparam, func, text
+from sqlalchemy import Column, ColumnElement, String, bindparam, func, text
 
 # These marks end a word. PostgreSQL's parser alone takes AC/DC for a file's path, drops <b> as a
 # tag, and keeps the quotes of the typographers, dashes and full-width marks as parts of words.
@@ -21,7 +21,9 @@ SEARCH_TEXT = "search_text(text)"
 SEARCH_TEXT_BODY = f"SELECT translate($1, '{_LITERALS[0]}', '{_LITERALS[1]}')"
 _CONTROLS = [*map(chr, range(1, 32)), "\x7f"]  # they are no words to the parser
 _TO_SPACES = str.maketrans(dict.fromkeys([*_PUNCTUATION, *_CONTROLS], " "))
-_SIMPLE = text("'simple'::regconfig")
+
+# Parts of the statements, not parameters: an index serves only the very same expression.
+_SIMPLE, _SPACE = text("'simple'::regconfig"), text("' '")
 
 
 def create_search_text(body: str = SEARCH_TEXT_BODY) -> str:
@@ -40,10 +42,10 @@ def words_of(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
 
     https://www.postgresql.org/docs/18/textsearch-controls.html
     """
-    first, *others = [_present(column) for column in columns]
-    joined = first
-    for other in others:
-        joined = joined.op("||")(_quoted(" ")).op("||")(other)
+    present = [func.coalesce(each, text("''")) if each.nullable else each for each in columns]
+    joined: ColumnElement[Any] = present[0]
+    for other in present[1:]:
+        joined = joined.op("||")(_SPACE).op("||")(other)
     return func.to_tsvector(_SIMPLE, func.search_text(joined))
 
 
@@ -53,20 +55,10 @@ def all_words(bind: str) -> ColumnElement[Any]:
     Each is asked for once: the same word ten thousand times over would take seconds.
     """
     words = func.to_tsvector(_SIMPLE, bindparam(bind, type_=String))
-    return func.plainto_tsquery(
-        _SIMPLE, func.array_to_string(func.tsvector_to_array(words), _quoted(" "))
-    )
+    each_once = func.array_to_string(func.tsvector_to_array(words), _SPACE)
+    return func.plainto_tsquery(_SIMPLE, each_once)
 
 
 def separated(question: str) -> str:
     """Return the words of a question, separated as `search_text` separates those of a text."""
     return question.translate(_TO_SPACES).strip(" ")
-
-
-def _present(column: Column[Any]) -> ColumnElement[Any]:
-    return func.coalesce(column, _quoted("")) if column.nullable else column
-
-
-def _quoted(value: str) -> TextClause:
-    """Return a text as part of the statement: an index serves only the very same expression."""
-    return text("'" + value.replace("'", "''") + "'")

@@ -21,22 +21,18 @@ _MOMENT = TypeAdapter(AwareDatetime)
 _SPACE_FOR_PLUS = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")
 
 _DAY, _NUMBER = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
-_SPELLINGS: dict[type, str] = {
-    bool: "true|false",
-    float: _NUMBER,
-    Decimal: _NUMBER,
-    date: _DAY,
-    datetime: rf"{_DAY}[Tt ][0-9:.]+([Zz]|[-+ ][0-9:]+)",
-    UUID: "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+_SPELLINGS: dict[type, tuple[str, str]] = {
+    bool: ("true|false", "true or false"),
+    float: (_NUMBER, "1.5"),
+    Decimal: (_NUMBER, "1.5"),
+    date: (_DAY, "2026-01-31"),
+    datetime: (rf"{_DAY}[Tt ][0-9:.]+([Zz]|[-+ ][0-9:]+)", "2026-01-31T12:00:00Z"),
+    UUID: (
+        "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
+        "0190163d-8694-739b-aea5-966c26f8ad91",
+    ),
 }
-_EXAMPLES: dict[type, str] = {
-    bool: "true or false",
-    float: "1.5",
-    Decimal: "1.5",
-    date: "2026-01-31",
-    datetime: "2026-01-31T12:00:00Z",
-    UUID: "0190163d-8694-739b-aea5-966c26f8ad91",
-}
+"""The regular expression of the texts of a type, and an example."""
 
 
 def text_parser(kind: Any, *, wide: bool = True) -> Callable[[str], Any]:
@@ -51,8 +47,8 @@ def text_parser(kind: Any, *, wide: bool = True) -> Callable[[str], Any]:
     parse: Callable[[str], Any] = TypeAdapter(kind).validate_strings
     if kind is datetime:
         parse = _moment
-    example = _EXAMPLES.get(kind, "a value of the field's type")
-    return partial(_matching, re.compile(_SPELLINGS.get(kind, ".*")), parse, example)
+    spelling, example = _SPELLINGS.get(kind, (".*", "a value of the field's type"))
+    return partial(_matching, re.compile(spelling), parse, example)
 
 
 def _whole_number(low: int, high: int, value: str) -> int:
