@@ -100,15 +100,11 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
 
 
 def _needs_accounts(route: APIRoute, calls: list[object], settings: Settings) -> bool:
-    permissions = [call for call in calls if isinstance(call, Permission)]
-    return (
-        current_user in calls
-        or get_logins in calls
-        or any(
-            permission.requires_user(method, settings)
-            for permission in permissions
-            for method in route.methods or ()
-        )
+    return bool({current_user, get_logins}.intersection(calls)) or any(
+        call.requires_user(method, settings)
+        for call in calls
+        if isinstance(call, Permission)
+        for method in route.methods or ()
     )
 
 

@@ -8,7 +8,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations.ops import MigrateOperation, UpgradeOps
 from alembic.runtime.plugins import Plugin
 from alembic.util import DispatchPriority, PriorityDispatchResult
-from sqlalchemy import Table, text
+from sqlalchemy import text
 
 from songbook.models import SEARCH_TEXT, SEARCH_TEXT_BODY, create_search_text
 
@@ -49,20 +49,15 @@ def _compare_search_text(
 
     It stays where no table needs it any more.
     """
-    if context.connection is None or not _is_called(context.sorted_tables):
-        return PriorityDispatchResult.CONTINUE
-    function = {"function": SEARCH_TEXT}
-    stored_body = context.connection.scalar(_STORED_BODY, function)
-    if stored_body != SEARCH_TEXT_BODY:
-        indexes = [*context.connection.scalars(_INDEXES, function)]
-        upgrade.ops.insert(0, ReplaceSearchText(SEARCH_TEXT_BODY, stored_body, indexes))
+    indexes = [index for table in context.sorted_tables for index in table.indexes]
+    called = any("search_text(" in str(part) for index in indexes for part in index.expressions)
+    if context.connection is not None and called:
+        function = {"function": SEARCH_TEXT}
+        stored_body = context.connection.scalar(_STORED_BODY, function)
+        if stored_body != SEARCH_TEXT_BODY:
+            rebuilt = [*context.connection.scalars(_INDEXES, function)]
+            upgrade.ops.insert(0, ReplaceSearchText(SEARCH_TEXT_BODY, stored_body, rebuilt))
     return PriorityDispatchResult.CONTINUE
-
-
-def _is_called(tables: list[Table]) -> bool:
-    """Return whether an index of these tables calls the function."""
-    indexes = [index for table in tables for index in table.indexes]
-    return any("search_text(" in str(part) for index in indexes for part in index.expressions)
 
 
 @renderers.dispatch_for(ReplaceSearchText)

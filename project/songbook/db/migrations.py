@@ -27,16 +27,14 @@ def run_migrations(settings: Settings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s [%(name)s] %(message)s")
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     if context.is_offline_mode():
-        _configure(url=settings.url or "postgresql+asyncpg://")
-        with context.begin_transaction():
-            context.run_migrations()
+        _migrate(url=settings.url or "postgresql+asyncpg://")
     else:
         with located(settings) as url:
             asyncio.run(_migrate_online(url))
 
 
-def _configure(connection: Connection | None = None, url: URL | str | None = None) -> None:
-    """Tell Alembic what the tables should be, CHECK constraints included."""
+def _migrate(connection: Connection | None = None, url: URL | str | None = None) -> None:
+    """Run the migrations; autogenerate compares CHECK constraints and server defaults, too."""
     context.configure(
         connection=connection,
         url=url,
@@ -50,10 +48,6 @@ def _configure(connection: Connection | None = None, url: URL | str | None = Non
             autogenerate.PLUGIN.name,
         ],
     )
-
-
-def _migrate(connection: Connection) -> None:
-    _configure(connection)
     with context.begin_transaction():
         context.run_migrations()
 
