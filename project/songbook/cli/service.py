@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 
 from songbook.config import Settings, StartError
 from songbook.http import CSV, NDJSON
@@ -56,12 +56,5 @@ def media_type_of(file: Path | None, name: str | None) -> str:
 
 def progress_bar() -> Progress:
     """Return a progress bar on standard error, gone when the work is done; none in a pipe."""
-    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
     console = Console(stderr=True)
-    return Progress(
-        *columns,
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
