@@ -7,41 +7,48 @@ lock out another user from elsewhere.
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from functools import cache
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
 
-from sqlalchemy import (
-    CTE,
-    BindParameter,
-    ColumnElement,
-    DateTime,
-    Integer,
-    Interval,
-    LargeBinary,
-    Table,
-    all_,
-    bindparam,
-    case,
-    cast,
-    column,
-    delete,
-    exists,
-    func,
-    select,
-    text,
-    true,
-    union_all,
-)
-from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy import DateTime, text
 from sqlmodel import Field, SQLModel
 
-from songbook.db import Database, Statement
+from songbook.db import Database, Query
 from songbook.errors import TooManyRequests
 
-_NOWHERE = "nowhere"
-_SWEPT_AT_ONCE = 10
+# Of the keys ($1), their limits ($2) and the window ($3): the seconds to wait, or null.
+# `reached` looks up each key by itself: with a join, as long as a growing table is not analyzed,
+# PostgreSQL reads all of it.
+# `counted` goes in the order of the keys: of two logins only one waits for the other.
+# `swept` removes some of the rows whose window is over, so that the table stays small. It comes
+# after the counting, as the number of rows counted is not known before the last: a statement that
+# removed a row first would, while it waits for its own keys, be waited for.
+_COUNT = """
+WITH asked AS (
+    SELECT * FROM unnest($1::bytea[], $2::integer[]) AS asked (key, allowed)
+), reached AS (
+    SELECT known.since
+    FROM asked, LATERAL (SELECT * FROM login_tries WHERE key = asked.key LIMIT 1) AS known
+    WHERE known.tries >= asked.allowed AND known.since > now() - $3::interval
+), counted AS (
+    INSERT INTO login_tries AS stored (key)
+    SELECT key FROM asked WHERE NOT EXISTS (SELECT FROM reached) ORDER BY key
+    ON CONFLICT (key) DO UPDATE SET
+        tries = CASE WHEN stored.since <= now() - $3 THEN 1 ELSE stored.tries + 1 END,
+        since = CASE WHEN stored.since <= now() - $3 THEN now() ELSE stored.since END
+    RETURNING key, tries, since
+), stale AS (
+    SELECT key FROM login_tries
+    WHERE (SELECT count(*) FROM counted) > 0 AND since <= now() - $3 AND key <> ALL ($1)
+    ORDER BY since LIMIT 10 FOR UPDATE SKIP LOCKED
+), swept AS (
+    DELETE FROM login_tries USING stale WHERE login_tries.key = stale.key
+), exceeded AS (
+    SELECT since FROM reached
+    UNION ALL SELECT since FROM counted JOIN asked USING (key) WHERE tries > allowed
+)
+SELECT ceil(extract(epoch FROM max(since) + $3 - now()))::integer AS seconds FROM exceeded
+"""
 
 
 class LoginTries(SQLModel, table=True):
@@ -72,7 +79,7 @@ def login_keys(
     An IPv6 address counts as its /64, which is what one customer has; what is no address, as that
     of a Unix socket, counts as one and the same.
     """
-    place = _place(address)
+    place = _network(address) or "nowhere"
     return {place: per_address, f"{place} {name.strip().casefold()}": per_name}
 
 
@@ -83,12 +90,8 @@ async def count_try(db: Database, keys: Mapping[str, int], window: timedelta) ->
     when a limit is already reached is not counted: it writes nothing and waits for nobody. Raises
     Unavailable when no connection is to be had, and asyncpg's errors as they are.
     """
-    values = {
-        "keys": [sha256(key.encode(errors="surrogatepass")).digest() for key in keys],
-        "allowed": list(keys.values()),
-        "window": window,
-    }
-    row = await db.fetch(_counting().of(values))
+    hashes = [sha256(key.encode(errors="surrogatepass")).digest() for key in keys]
+    row = await db.fetch(Query(_COUNT, [hashes, list(keys.values()), window]))
     assert row is not None
     if row["seconds"] is not None:
         seconds = max(1, row["seconds"])
@@ -96,99 +99,11 @@ async def count_try(db: Database, keys: Mapping[str, int], window: timedelta) ->
         raise TooManyRequests(detail, headers={"Retry-After": str(seconds)})
 
 
-def _place(address: str | None) -> str:
+def _network(address: str | None) -> str | None:
     try:
         found = ip_address(address or "")
     except ValueError:
-        return _NOWHERE
+        return None
     if isinstance(found, IPv4Address):
         return str(found)
     return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
-
-
-@cache
-def _counting() -> Statement:
-    """Return the statement that counts a try; its row has the seconds to wait, or null."""
-    tries: Table = LoginTries.__table__  # type: ignore[attr-defined]
-    asked = _asked()
-    reached = _reached(tries, asked)
-    counted = _counted(tries, asked, reached)
-    exceeded = (
-        select(counted.c.since)
-        .join(asked, counted.c.key == asked.c.key)
-        .where(counted.c.tries > asked.c.allowed)
-    )
-    since = union_all(select(reached.c.since), exceeded).subquery("exceeded").c.since
-    left = func.ceil(func.extract("epoch", func.max(since) + _window() - func.now()))
-    return Statement(select(cast(left, Integer).label("seconds")).add_cte(_swept(tries, counted)))
-
-
-def _asked() -> CTE:
-    """Give the keys and their limits as rows."""
-    rows = func.unnest(_keys(), bindparam("allowed", type_=ARRAY(Integer)))
-    named = rows.table_valued(column("key", LargeBinary), column("allowed", Integer))
-    return select(named.render_derived()).cte("asked")
-
-
-def _reached(tries: Table, asked: CTE) -> CTE:
-    """Find the windows whose limit is reached.
-
-    Each key is looked up by itself: with a join, as long as a growing table is not analyzed,
-    PostgreSQL reads all of it.
-    """
-    known = select(tries).where(tries.c.key == asked.c.key).limit(1).lateral("known")
-    return (
-        select(known.c.since)
-        .select_from(asked.join(known, true()))
-        .where(known.c.tries >= asked.c.allowed, ~_is_over(known.c.since))
-        .cte("reached")
-    )
-
-
-def _counted(tries: Table, asked: CTE, reached: CTE) -> CTE:
-    """Count the try, in the order of the keys: of two logins only one waits for the other."""
-    over = _is_over(tries.c.since)
-    keys = select(asked.c.key).where(~exists(select(reached.c.since))).order_by(asked.c.key)
-    return (
-        insert(tries)
-        .from_select([tries.c.key], keys)
-        .on_conflict_do_update(
-            index_elements=[tries.c.key],
-            set_={
-                tries.c.tries: case((over, text("1")), else_=tries.c.tries + text("1")),
-                tries.c.since: case((over, func.now()), else_=tries.c.since),
-            },
-        )
-        .returning(tries.c.key, tries.c.tries, tries.c.since)
-        .cte("counted")
-    )
-
-
-def _swept(tries: Table, counted: CTE) -> CTE:
-    """Remove some of the rows whose window is over, so that the table stays small.
-
-    It comes after the counting, by asking for the number of rows counted, which is not known before
-    the last: whoever removed a row first would, while it waits for its own keys, be waited for.
-    """
-    all_counted = select(func.count()).select_from(counted).scalar_subquery()
-    stale = (
-        select(tries.c.key)
-        .where(all_counted > text("0"), _is_over(tries.c.since), tries.c.key != all_(_keys()))
-        .order_by(tries.c.since)
-        .limit(_SWEPT_AT_ONCE)
-        .with_for_update(skip_locked=True)
-        .cte("stale")
-    )
-    return delete(tries).where(tries.c.key == stale.c.key).returning(tries.c.key).cte("swept")
-
-
-def _is_over(since: ColumnElement[datetime]) -> ColumnElement[bool]:
-    return since <= func.now() - _window()
-
-
-def _keys() -> BindParameter[Any]:
-    return bindparam("keys", type_=ARRAY(LargeBinary))
-
-
-def _window() -> BindParameter[timedelta]:
-    return bindparam("window", type_=Interval)
