@@ -1,10 +1,12 @@
 """Every failure as problem details (RFC 9457)."""
 
 from songbook.errors.details import MEDIA_TYPE as MEDIA_TYPE
+from songbook.errors.details import MOST_REFUSALS as MOST_REFUSALS
+from songbook.errors.details import FieldError as FieldError
+from songbook.errors.details import ImportReport as ImportReport
 from songbook.errors.details import ProblemDetails as ProblemDetails
-from songbook.errors.details import details_of as details_of
+from songbook.errors.details import Refusal as Refusal
 from songbook.errors.details import title_of as title_of
-from songbook.errors.field_errors import FieldError as FieldError
 from songbook.errors.field_errors import did_you_mean as did_you_mean
 from songbook.errors.field_errors import faults_of as faults_of
 from songbook.errors.field_errors import field_error as field_error
@@ -14,9 +16,6 @@ from songbook.errors.field_errors import reasons_of as reasons_of
 from songbook.errors.field_errors import told as told
 from songbook.errors.handlers import handle as handle
 from songbook.errors.handlers import problem_of as problem_of
-from songbook.errors.import_report import MOST_REFUSALS as MOST_REFUSALS
-from songbook.errors.import_report import ImportReport as ImportReport
-from songbook.errors.import_report import Refusal as Refusal
 from songbook.errors.problems import MOST_ERRORS as MOST_ERRORS
 from songbook.errors.problems import BadCursor as BadCursor
 from songbook.errors.problems import Conflict as Conflict

@@ -1,18 +1,46 @@
-"""Every failure as one shape: problem details (RFC 9457), whoever raised it."""
+"""The bodies that tell of failures."""
 
 from http import HTTPStatus
-from urllib.parse import quote
 
-from pydantic import BaseModel
-from starlette.requests import Request
-from starlette.responses import Response
-
-from songbook.errors.field_errors import FieldError
-from songbook.errors.import_report import ImportReport
-from songbook.errors.problems import Problem
+from pydantic import BaseModel, Field
 
 MEDIA_TYPE = "application/problem+json"
+MOST_REFUSALS = 100
 _TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
+
+
+class FieldError(BaseModel):
+    """What is wrong with one field or parameter."""
+
+    pointer: str = Field(
+        description="JSON Pointer (RFC 6901) to the field, or `/` and the name of the parameter."
+    )
+    location: str = Field(description="`body`, `query`, `path` or `header`.")
+    detail: str
+    type: str = Field(description="A stable name of the rule that was broken.")
+
+
+class Refusal(BaseModel):
+    """Why a row was refused."""
+
+    line: int = Field(description="The line on which the row begins, the first being 1.", ge=1)
+    pointer: str = Field(description="JSON Pointer (RFC 6901) to the field; empty: all of the row.")
+    detail: str
+    type: str = Field(description="A stable name of the rule that was broken.")
+
+
+class ImportReport(BaseModel):
+    """What became of the rows: each was stored, skipped or refused, or all were given up."""
+
+    read: int = Field(ge=0)
+    stored: int = Field(description="How many are in the table now.", ge=0)
+    skipped: int = Field(
+        description="With `on_conflict`: how many were there already, or come again later.", ge=0
+    )
+    refused: int = Field(ge=0)
+    refusals: list[Refusal] = Field(
+        description=f"The first {MOST_REFUSALS} reasons.", max_length=MOST_REFUSALS
+    )
 
 
 class ProblemDetails(BaseModel):
@@ -31,25 +59,3 @@ class ProblemDetails(BaseModel):
 def title_of(status: int) -> str:
     """Return the reason phrase of a status code (RFC 9110), the same on every version of Python."""
     return _TITLES.get(status) or HTTPStatus(status).phrase
-
-
-def details_of(problem: Problem, path: str, request_id: str) -> ProblemDetails:
-    """Return the body that tells a client of a problem at a path."""
-    return ProblemDetails(
-        type=f"/problems/{problem.slug}",
-        title=title_of(problem.status),
-        status=problem.status,
-        detail=problem.detail,
-        instance=quote(path),
-        request_id=request_id,
-        errors=list(problem.errors),
-        report=problem.report,
-    )
-
-
-def answer_problem(problem: Problem, request: Request) -> Response:
-    """Return the answer that tells a client of a problem."""
-    body = details_of(problem, request.scope["path"], request.scope.get("request_id", ""))
-    content = body.model_dump_json(exclude_defaults=True, ensure_ascii=True)
-    headers = {"Cache-Control": "no-store", **problem.headers}
-    return Response(content, problem.status, headers, MEDIA_TYPE)

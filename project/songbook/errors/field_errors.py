@@ -4,23 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
+
+from songbook.errors.details import FieldError
 
 _LONGEST_NAME = 64
 _PREDICATES = ("Is ", "Should ", "Was ")
 """How a detail begins that reads on from the name of its field."""
-
-
-class FieldError(BaseModel):
-    """What is wrong with one field or parameter."""
-
-    pointer: str = Field(
-        description="JSON Pointer (RFC 6901) to the field, or `/` and the name of the parameter."
-    )
-    location: str = Field(description="`body`, `query`, `path` or `header`.")
-    detail: str
-    type: str = Field(description="A stable name of the rule that was broken.")
 
 
 def pointer_to(*names: object) -> str:

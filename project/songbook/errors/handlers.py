@@ -13,19 +13,25 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songbook.errors.details import answer_problem, title_of
+from songbook.errors.details import MEDIA_TYPE, FieldError, title_of
 from songbook.errors.field_errors import field_error
 from songbook.errors.problems import Conflict, Problem, Unacceptable, Unavailable, unacceptable
 from songbook.models import mapped_classes, noun_of, table_of
 
 logger = logging.getLogger(__name__)
 
-_REFERENCES, _DUPLICATES = "23503", {"23505", "23P01"}
-_BROKEN_RULE = "23000"  # what our own triggers raise; the message is theirs
-_REFUSED_VALUES = {"23502", "23514"}
-_UNAVAILABLE = {"55P03", "57014", "57P01", "57P02", "57P03", "25P03", "25P04", "25006"}
+# SQLSTATEs, or how they begin (PostgreSQL manual, appendix A)
+_DUPLICATE, _REFERENCE, _BROKEN_RULE = ("23505", "23P01"), "23503", "23000"
+_REFUSED_VALUE = ("22", "23502", "23514")
+_UNAVAILABLE = (
+    *("08", "40", "53", "25006", "25P03", "25P04"),
+    *("55P03", "57014", "57P01", "57P02", "57P03"),
+)
 _NOT_MIGRATED = {"42P01", "42703"}
-_UNAVAILABLE_CLASSES = {"08", "40", "53"}
+_LOST = (
+    *(DBAPIError, PoolTimeout, asyncpg.InterfaceError, asyncpg.InternalClientError),
+    *(ConnectionError, TimeoutError),
+)
 
 
 def fields_of_constraint(name: str | None) -> tuple[str, list[str]]:
@@ -39,55 +45,44 @@ def fields_of_constraint(name: str | None) -> tuple[str, list[str]]:
 
 
 def _of_database(error: asyncpg.PostgresError) -> Problem:
-    """Map an error of PostgreSQL by its SQLSTATE (PostgreSQL manual, appendix A)."""
+    """Map an error of PostgreSQL by its SQLSTATE."""
     state = error.sqlstate or ""
     noun, fields = fields_of_constraint(getattr(error, "constraint_name", None))
-    if state in _DUPLICATES:
-        errors = [field_error("body", name, "Is already taken", "unique") for name in fields]
-        return Conflict(f"The {noun} is already stored", errors=errors)
-    if state == _REFERENCES:
-        detail = "What it refers to does not exist"
+
+    def errors(detail: str, kind: str) -> list[FieldError]:
+        return [field_error("body", name, detail, kind) for name in fields]
+
+    if state in _DUPLICATE:
         return Conflict(
-            errors=[field_error("body", name, detail, "foreign_key") for name in fields]
+            f"The {noun} is already stored", errors=errors("Is already taken", "unique")
         )
-    if state == _BROKEN_RULE:
+    if state == _REFERENCE:
+        return Conflict(errors=errors("What it refers to does not exist", "foreign_key"))
+    if state == _BROKEN_RULE:  # what our own triggers raise; the message is theirs
         return Conflict(error.message)
-    if state in _REFUSED_VALUES or state.startswith("22"):
+    if state.startswith(_REFUSED_VALUE):
         logger.warning("PostgreSQL refused a value that validation let through: %s", state)
-        detail = "PostgreSQL refuses this value"
-        return Unacceptable(errors=[field_error("body", name, detail, "value") for name in fields])
-    if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES:
-        return Unavailable()
-    return Problem()
+        return Unacceptable(errors=errors("PostgreSQL refuses this value", "value"))
+    return Unavailable() if state.startswith(_UNAVAILABLE) else Problem()
 
 
 def problem_of(error: BaseException) -> Problem:
     """Return the problem that an exception is to a client; what is not known is a bug (500)."""
     if isinstance(error, DBAPIError) and isinstance(error.driver_exception, asyncpg.PostgresError):
         error = error.driver_exception
-    problem = Problem()
     match error:
         case Problem():
-            problem = error
+            return error
         case RequestValidationError():
-            problem = unacceptable(error.errors())
+            return unacceptable(error.errors())
         case HTTPException():
-            problem = _of_status(error)
+            return _of_status(error)
         case asyncpg.PostgresError():
-            problem = _of_database(error)
-        case (
-            DBAPIError()
-            | asyncpg.InterfaceError()
-            | asyncpg.InternalClientError()
-            | PoolTimeout()
-            | ConnectionError()
-            | TimeoutError()
-        ):
-            problem = Unavailable()
-        case StatementError():
+            return _of_database(error)
+        case StatementError() if not isinstance(error, DBAPIError):
             logger.warning("SQLAlchemy refused a value that validation let through")
-            problem = Unacceptable()
-    return problem
+            return Unacceptable()
+    return Unavailable() if isinstance(error, _LOST) else Problem()
 
 
 def _of_status(error: HTTPException) -> Problem:
@@ -101,21 +96,19 @@ def _of_status(error: HTTPException) -> Problem:
     return problem
 
 
-def _hint(error: Exception) -> str:
-    """Say what to do about a table or a column that is not there."""
-    state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)
-    return ": run the command migrate" if state in _NOT_MIGRATED else ""
-
-
 async def handle(request: Request, error: Exception) -> Response:
     """Answer an exception; a bug is logged with its request id and tells the client nothing."""
     problem = problem_of(error)
-    request_id = request.scope.get("request_id")
+    request_id = request.scope.get("request_id", "")
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("request %s failed%s", request_id, _hint(error), exc_info=error)
+        state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)
+        advice = ": run the command migrate" if state in _NOT_MIGRATED else ""
+        logger.error("request %s failed%s", request_id, advice, exc_info=error)
         if request.app.debug:
             problem.detail = repr(error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         cause = error.__cause__ or error
         logger.warning("request %s cannot be answered now: %r", request_id, cause)
-    return answer_problem(problem, request)
+    headers = {"Cache-Control": "no-store", **problem.headers}
+    body = problem.body(request.scope["path"], request_id)
+    return Response(body, problem.status, headers, MEDIA_TYPE)

@@ -6,7 +6,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from songbook.errors import HeadTooLarge, Malformed, Problem, UriTooLong, details_of
+from songbook.errors import HeadTooLarge, Malformed, Problem, UriTooLong, title_of
 
 HEAD_LIMIT = 64 * 1024
 """The most bytes of a request's line and headers."""
@@ -56,10 +56,9 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the problem says more
         """Refuse the request with a problem, and close the connection."""
         request_id = token_hex(8)
-        details = details_of(self.problem, "/", request_id)
-        body = details.model_dump_json(exclude_defaults=True).encode()
+        body = self.problem.body("/", request_id)
         head = (
-            f"HTTP/1.1 {details.status} {details.title}\r\n"
+            f"HTTP/1.1 {self.problem.status} {title_of(self.problem.status)}\r\n"
             "content-type: application/problem+json\r\n"
             f"content-length: {len(body)}\r\n"
             "cache-control: no-store\r\n"
@@ -67,7 +66,7 @@ class Protocol(HttpToolsProtocol):
             f"x-request-id: {request_id}\r\n"
             "connection: close\r\n\r\n"
         )
-        self.transport.write(head.encode() + body)
+        self.transport.write((head + body).encode())
         self.transport.close()
 
     def eof_received(self) -> bool:  # type: ignore[override]  # what asyncio asks for
