@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from songbook.auth.tokens import Claims, bearer, issue, read
+from songbook.auth.tokens import bearer, issue, read
 from songbook.errors.problems import Unauthenticated
 
 SECRET = "a secret of thirty-two bytes, or more"
@@ -75,10 +75,15 @@ def assert_not_believed(token: str) -> None:
     assert_refused(lambda: read(SECRET, token), "Could not validate credentials")
 
 
+def told(token: str) -> tuple[str, tuple[str, ...], float | None, bool]:
+    found = read(SECRET, token)
+    return found.email, found.permissions, found.issued_at, found.has_fractions
+
+
 def test_what_is_issued_is_believed() -> None:
     now = time.time()
 
-    assert read(SECRET, issue(SECRET, EMAIL, now, 30)) == Claims(EMAIL, (), now, now % 1 != 0)
+    assert told(issue(SECRET, EMAIL, now, 30)) == (EMAIL, (), now, now % 1 != 0)
 
 
 def test_a_token_says_no_more_than_it_has_to() -> None:
@@ -116,8 +121,8 @@ def test_an_empty_secret_is_no_secret() -> None:
 def test_a_token_of_others_is_believed_if_it_has_what_it_needs() -> None:
     now = int(time.time())
 
-    assert read(SECRET, signed(claims(iat=...))) == Claims(EMAIL, (), None, has_fractions=False)
-    assert read(SECRET, signed(claims(iat=now))) == Claims(EMAIL, (), now, has_fractions=False)
+    assert told(signed(claims(iat=...))) == (EMAIL, (), None, False)
+    assert told(signed(claims(iat=now))) == (EMAIL, (), now, False)
     assert read(SECRET, signed(raw(iat=f"{now}.0"))).has_fractions is False
     assert read(SECRET, signed(raw(iat=f"{now - 1}.5"))).has_fractions is True
     assert read(SECRET, signed(claims(permissions=["a", "b"]))).permissions == ("a", "b")
