@@ -32,8 +32,7 @@ class Protocol(HttpToolsProtocol):
         if self.head is not None:
             self.head += len(data)
             if self.head > HEAD_LIMIT:
-                self.problem = self._too_large()
-                self.send_400_response(self.problem.detail)
+                self.send_400_response(str(self._too_large()))
                 return
         super().data_received(data)
 
@@ -46,12 +45,12 @@ class Protocol(HttpToolsProtocol):
         """Go on with a head of a bearable size."""
         self.head = None
         if len(self.url) + sum(len(name) + len(value) for name, value in self.headers) > HEAD_LIMIT:
-            self.problem = self._too_large()
-            raise self.problem
+            raise self._too_large()
         super().on_headers_complete()
 
     def _too_large(self) -> Problem:
-        return UriTooLong() if len(self.url) > HEAD_LIMIT // 2 else HeadTooLarge()
+        self.problem = UriTooLong() if len(self.url) > HEAD_LIMIT // 2 else HeadTooLarge()
+        return self.problem
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the problem says more
         """Refuse the request with a problem, and close the connection."""

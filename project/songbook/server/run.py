@@ -1,19 +1,42 @@
-"""How uvicorn serves: its limits, whom it believes, what it logs."""
+"""How uvicorn serves: its address, its limits, whom it believes, what it logs."""
 
+import errno
 import os
 import re
+import socket
+from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import uvicorn
+from uvicorn.config import LOGGING_CONFIG
 
 import songbook
-from songbook.config import Settings
-from songbook.server.logging import log_config
+from songbook.config import Settings, StartError
 from songbook.server.protocol import Protocol
 
 _GRACEFUL_SECONDS = 20
 _KEEP_ALIVE_SECONDS = 75
+
+
+def check_address(host: str, port: int) -> int:
+    """Return the port, for 0 a free one; raise StartError if it cannot be listened on."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        family, kind, _, _, address = found[0]
+        with socket.socket(family, kind) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            bound: int = listener.getsockname()[1]
+            return bound
+    except OSError as error:
+        reasons = {
+            errno.EADDRINUSE: f"port {port} is in use: choose another with PORT or --port",
+            errno.EACCES: f"port {port} needs privileges: choose one above 1023",
+        }
+        other = f"cannot listen on {host}: correct HOST or --host"
+        raise StartError(f"{reasons.get(error.errno or 0, other)}.") from None
 
 
 def serve(application: str, settings: Settings, port: int, *, reload: bool = False) -> None:
@@ -41,6 +64,18 @@ def serve(application: str, settings: Settings, port: int, *, reload: bool = Fal
         timeout_graceful_shutdown=_GRACEFUL_SECONDS,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
     )
+
+
+def log_config(level: str) -> dict[str, Any]:
+    """Return uvicorn's logging with a handler for all other loggers, the service's among them."""
+    config = deepcopy(LOGGING_CONFIG)
+    formatters, handlers = config["formatters"], config["handlers"]
+    formatters["named"] = {**formatters["default"], "fmt": "%(levelprefix)s [%(name)s] %(message)s"}
+    handlers["named"] = {**handlers["default"], "formatter": "named"}
+    config["root"] = {"handlers": ["named"], "level": level}
+    # With ECHO_SQL, SQLAlchemy would give a logger that has no handler one of its own, on stdout.
+    config["loggers"]["sqlalchemy.engine.Engine"] = {"handlers": ["named"], "propagate": False}
+    return config
 
 
 def _code(application: str) -> list[str]:

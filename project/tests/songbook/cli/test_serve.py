@@ -467,7 +467,7 @@ import asyncio, logging, logging.config, sys
 from sqlalchemy import text
 from songbook.db.database import Database
 from songbook.db.statements import Query
-from songbook.server.logging import log_config
+from songbook.server.run import log_config
 
 async def ask():
     db = Database(sys.argv[1], pool_size=1, echo=sys.argv[2] == "echo")
