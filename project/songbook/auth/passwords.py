@@ -59,7 +59,7 @@ Password = Annotated[SecretStr, _Verbatim()]
 
 async def hash_password(password: str) -> str:
     """Return the hash to store of a password; raise Unavailable after a second without a turn."""
-    return await _in_turn(_hash, hasher, password)
+    return await _in_turn(hasher.hash, password)
 
 
 async def verify_password(password: str, stored: str | None) -> tuple[bool, str | None]:
@@ -69,12 +69,13 @@ async def verify_password(password: str, stored: str | None) -> tuple[bool, str 
     hash, for a user that nobody knows, or with one that is no hash, the answer is no and takes as
     long as for a wrong password. Raises Unavailable after a second without a turn.
     """
-    return await _in_turn(_verify, hasher, password, stored)
+    return await _in_turn(_verify, password, stored, hasher)
 
 
-async def _in_turn(work: Callable[..., Result], *arguments: Any) -> Result:
+async def _in_turn(work: Callable[..., Result], password: str, *arguments: Any) -> Result:
     """Return what `work` returns in a thread; give up if none takes it up in time."""
-    job = _threads.submit(work, *arguments)
+    # also of a text that no password can be
+    job = _threads.submit(work, password.encode(errors="surrogatepass"), *arguments)
     result = asyncio.wrap_future(job)
     try:
         await asyncio.wait([result], timeout=_WAIT_SECONDS)
@@ -85,21 +86,12 @@ async def _in_turn(work: Callable[..., Result], *arguments: Any) -> Result:
         result.cancel()  # whoever stops waiting gives up the place in the queue
 
 
-def _hash(hasher: PasswordHash, password: str) -> str:
-    return hasher.hash(_bytes_of(password))
-
-
-def _verify(hasher: PasswordHash, password: str, stored: str | None) -> tuple[bool, str | None]:
+def _verify(password: bytes, stored: str | None, hasher: PasswordHash) -> tuple[bool, str | None]:
     dummy = _dummy(hasher)  # made for the first who asks, known or not: the time tells nothing
     try:
-        return hasher.verify_and_update(_bytes_of(password), stored or dummy)
+        return hasher.verify_and_update(password, stored or dummy)
     except (UnknownHashError, ValueError):  # the latter of a hash that is not ASCII
-        return hasher.verify_and_update(_bytes_of(password), dummy)
-
-
-def _bytes_of(password: str) -> bytes:
-    """Return the bytes that are hashed, also of a text that no password can be."""
-    return password.encode(errors="surrogatepass")
+        return hasher.verify_and_update(password, dummy)
 
 
 @lru_cache(1)
