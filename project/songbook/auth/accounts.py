@@ -58,7 +58,10 @@ def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> Query:
 
     Nothing changes that anyone sees, and no token ends.
     """
-    return _rehash(_table(model)).of({"id_": id, "old": old, "new": new})
+    table = _table(model)
+    told = func.set_config("songbook.rehash", "on", true()) == "on"  # to the trigger
+    change = update(table).where(table.c.id == id, table.c.hashed_password == old, told)
+    return Statement(change.values(hashed_password=new)).of({})
 
 
 def _table(model: type[SQLModel]) -> Table:
@@ -73,11 +76,3 @@ def _find(table: Table, by: LookupField, *, for_share: bool) -> Statement:
     columns = [table.c[name] for name in _COLUMNS]
     query = select(*columns, func.clock_timestamp().label("now")).where(same)
     return Statement(query.with_for_update(read=True) if for_share else query)
-
-
-@cache
-def _rehash(table: Table) -> Statement:
-    same = (table.c.id == bindparam("id_"), table.c.hashed_password == bindparam("old"))
-    told = func.set_config("songbook.rehash", "on", true()) == "on"  # to the trigger
-    change = update(table).where(*same, told)
-    return Statement(change.values(hashed_password=bindparam("new")))

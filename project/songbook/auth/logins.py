@@ -1,5 +1,6 @@
 """Logins: whoever gives the password of an account, within the limit of tries."""
 
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated
 
@@ -15,16 +16,14 @@ from songbook.db import Database
 from songbook.http import StrictRequest, dependency
 
 
+@dataclass(frozen=True)
 class Logins:
     """The logins that come from one address."""
 
-    def __init__(
-        self, db: Database, accounts: type[SQLModel], settings: Settings, address: str | None
-    ) -> None:
-        self._db = db
-        self._accounts = accounts
-        self._settings = settings
-        self._address = address
+    db: Database
+    accounts: type[SQLModel]
+    settings: Settings
+    address: str | None
 
     async def account(self, by: LookupField, value: int | str, password: str) -> Row | None:
         """Return the account if it is active and this is its password, in the same time if not.
@@ -33,7 +32,7 @@ class Logins:
         """
         # lower() makes an i of the Turkish İ, and so another name to try of the same account
         known = str(value).isascii()
-        row = await self._db.fetch(find_account(self._accounts, by, value)) if known else None
+        row = await self.db.fetch(find_account(self.accounts, by, value)) if known else None
         # by the name as it is tried: that an e-mail counts as a name, too, would tell whose it is
         await self._count(row["email"] if row and by == "id" else str(value))
         right, rehashed = await verify_password(password, row and row["hashed_password"])
@@ -41,17 +40,17 @@ class Logins:
             return None
         if rehashed:
             old = row["hashed_password"]
-            await self._db.fetch(rehash_account(self._accounts, row["id"], old, rehashed))
+            await self.db.fetch(rehash_account(self.accounts, row["id"], old, rehashed))
         return await self._reread_locked(row)
 
     async def _count(self, name: str) -> None:
         keys = login_keys(
-            self._address,
+            self.address,
             name,
-            per_address=self._settings.login_tries_per_address,
-            per_name=self._settings.login_tries_per_name,
+            per_address=self.settings.login_tries_per_address,
+            per_name=self.settings.login_tries_per_name,
         )
-        await count_try(self._db, keys, timedelta(minutes=self._settings.login_window_minutes))
+        await count_try(self.db, keys, timedelta(minutes=self.settings.login_window_minutes))
 
     async def _reread_locked(self, row: Row) -> Row | None:
         """Return the account once any change of it that is on its way is over, if it still holds.
@@ -59,8 +58,8 @@ class Logins:
         While the password is changed, what is given for the old one would seem to be of after the
         change. Only whoever knows the password waits: the time tells nothing.
         """
-        again = find_account(self._accounts, "id", row["id"], for_share=True)
-        now = await self._db.fetch(again)
+        again = find_account(self.accounts, "id", row["id"], for_share=True)
+        now = await self.db.fetch(again)
         if now is None or not now["is_active"]:
             return None
         return now if now["credentials_changed_at"] == row["credentials_changed_at"] else None

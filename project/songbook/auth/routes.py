@@ -2,7 +2,6 @@
 
 from typing import Annotated, Literal
 
-from asyncpg import Record as Row
 from fastapi import Body
 from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.responses import JSONResponse, Response
@@ -11,14 +10,11 @@ from songbook.auth.accounts import LookupField
 from songbook.auth.logins import LoginsDep
 from songbook.auth.permissions import PUBLIC
 from songbook.auth.tokens import issue
-from songbook.config import Settings
 from songbook.errors import Unauthenticated
 from songbook.http import FORM, Router, SettingsDep
 from songbook.models import Characters
 
 router = Router(prefix="/api/auth", tags=["authentication"], dependencies=[PUBLIC])
-
-Name = Annotated[str, Characters(254)]
 
 
 class Credentials(BaseModel):
@@ -26,14 +22,9 @@ class Credentials(BaseModel):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    username: Name
+    username: Annotated[str, Characters(254)]
     password: SecretStr
     grant_type: Literal["password", ""] = "password"
-
-    @property
-    def key(self) -> LookupField:
-        """Return what the username is: only an e-mail has an `@`."""
-        return "email" if "@" in self.username else "username"
 
 
 class Token(BaseModel):
@@ -50,17 +41,11 @@ async def create_token(
     form: Annotated[Credentials, Body(media_type=FORM)], logins: LoginsDep, settings: SettingsDep
 ) -> Response:
     """Sign in with a name or an e-mail and a password; answer with a token to send as Bearer."""
-    account = await logins.account(form.key, form.username, form.password.get_secret_value())
+    by: LookupField = "email" if "@" in form.username else "username"
+    account = await logins.account(by, form.username, form.password.get_secret_value())
     if account is None:
         raise Unauthenticated("Incorrect username or password")
-    token = issued_to(account, settings)
-    return JSONResponse(token.model_dump(), headers={"Cache-Control": "no-store"})
-
-
-def issued_to(account: Row, settings: Settings) -> Token:
-    """Return a new token for an account, as of when the database read it.
-
-    A password that was changed since then ends this token, too.
-    """
+    # of when the database read the account: a password changed since then ends this token, too
     issued, minutes = account["now"].timestamp(), settings.access_token_minutes
-    return Token(access_token=issue(settings.token_secret, account["email"], issued, minutes))
+    token = Token(access_token=issue(settings.token_secret, account["email"], issued, minutes))
+    return JSONResponse(token.model_dump(), headers={"Cache-Control": "no-store"})
