@@ -9,7 +9,6 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _SENT = (
     "Authorization",
     "Content-Type",
@@ -27,7 +26,6 @@ _SHOWN = (
     "X-Request-ID",
     "X-Total-Count",
 )
-_TOLD = (b"access-control-", b"vary")
 
 
 class CrossOrigin(CORSMiddleware):
@@ -40,7 +38,7 @@ class CrossOrigin(CORSMiddleware):
         super().__init__(
             app,
             allow_origins=origins,
-            allow_methods=_METHODS,
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=_SENT,
             expose_headers=_SHOWN,
         )
@@ -48,13 +46,13 @@ class CrossOrigin(CORSMiddleware):
     def preflight_response(self, request_headers: Headers) -> ASGIApp:  # type: ignore[override] # it is called as one
         """Return what answers OPTIONS, with the permission if Starlette would give it."""
         asked = super().preflight_response(request_headers)
-        granted = asked.raw_headers if asked.status_code == 200 else [(b"vary", b"Origin")]
-        told = [header for header in granted if header[0].startswith(_TOLD)]
+        shown = (b"access-control-", b"vary") if asked.status_code == 200 else b"vary"
+        permission = [header for header in asked.raw_headers if header[0].startswith(shown)]
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             async def tell(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    message = {**message, "headers": [*message["headers"], *told]}
+                    message["headers"] = [*message["headers"], *permission]
                 await send(message)
 
             await self.app(scope, receive, tell)
