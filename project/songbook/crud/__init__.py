@@ -8,8 +8,8 @@ from songbook.crud.preconditions import IF_NONE_MATCH as IF_NONE_MATCH
 from songbook.crud.preconditions import IfMatch as IfMatch
 from songbook.crud.preconditions import IfNoneMatch as IfNoneMatch
 from songbook.crud.preconditions import Tags as Tags
-from songbook.crud.preconditions import narrowed as narrowed
 from songbook.crud.preconditions import if_none_match as if_none_match
+from songbook.crud.preconditions import narrowed as narrowed
 from songbook.crud.preconditions import revision as revision
 from songbook.crud.records import Records as Records
 from songbook.crud.sessions import SessionDep as SessionDep
