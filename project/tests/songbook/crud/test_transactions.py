@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
-from fastapi import BackgroundTasks, FastAPI, Header, Request, Response
+from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request, Response
 from httpx import AsyncClient
 from pydantic import BaseModel
 from sqlmodel import col
 
-from songbook.crud import Id, TransactionDep, WriteDep
+from songbook.crud import Id, SessionDep, TransactionDep, WriteDep
 from songbook.db.statements import NOTHING, Query
 from songbook.http import Router
 from tests.samples.resources.books import Book, books
@@ -408,3 +408,69 @@ async def test_a_second_statement_is_refused_behind_one_that_nothing_was_asked_f
         assert_problem(await other.post("/two"), 500)
 
     assert (await all_rows(app))["towns"] == []
+
+
+@pytest.mark.parametrize(
+    "dependencies",
+    [(WriteDep, TransactionDep), (TransactionDep, SessionDep), (SessionDep, WriteDep)],
+    ids=["statement and transaction", "transaction and session", "session and statement"],
+)
+def test_a_handler_cannot_ask_for_two_transactions(dependencies: tuple[Any, Any]) -> None:
+    """Only one of them would end with the response."""
+    first, second = dependencies
+
+    async def of_first(db: first) -> Any:  # type: ignore[valid-type] # a parameter of the test
+        """Return what a dependency has."""
+        return db
+
+    async def store(
+        db: second,  # type: ignore[valid-type]
+        more: Annotated[Any, Depends(of_first)],
+    ) -> Response:
+        """Store twice."""
+        return Response(f"{db, more}")
+
+    async def store_both(
+        db: first,  # type: ignore[valid-type]
+        more: second,  # type: ignore[valid-type]
+    ) -> Response:
+        """Store twice."""
+        return Response(f"{db, more}")
+
+    for handler in (store, store_both):
+        with pytest.raises(TypeError, match="/two asks for more than one transaction"):
+            open_router().post("/two")(handler)
+
+
+async def test_a_handler_and_its_dependencies_share_a_transaction(
+    app: FastAPI, client: AsyncClient
+) -> None:
+    router = open_router()
+
+    async def stored_town(db: TransactionDep) -> Any:
+        """Store a town."""
+        return await db.fetch(towns.insert(TOWN))
+
+    @router.post("/shared/{more}")
+    async def store_another(
+        more: str, first: Annotated[Any, Depends(stored_town)], db: TransactionDep
+    ) -> Response:
+        """Store another town."""
+        await db.fetch(towns.insert({"name": more, "population": first["id"]}))
+        return Response()
+
+    @router.post("/twice")
+    async def store_both(first: TransactionDep, second: TransactionDep) -> Response:
+        """Store two towns."""
+        await first.fetch(towns.insert({"name": "first", "population": 1}))
+        await second.fetch(towns.insert({"name": "second", "population": 1}))
+        return Response()
+
+    before = lent(app)
+    async with asking(router, app) as other:
+        assert_problem(await other.post("/shared/Reykjavík"), 409)
+        assert (await client.get("/towns")).json() == []
+        assert_first(await other.post("/shared/another"))
+        assert_first(await other.post("/twice"))
+    assert len((await client.get("/towns")).json()) == 4
+    assert lent(app) == before
