@@ -9,23 +9,8 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_SENT = (
-    "Authorization",
-    "Content-Type",
-    "If-Match",
-    "If-None-Match",
-    "Idempotency-Key",
-    "X-Request-ID",
-)
-_SHOWN = (
-    "ETag",
-    "Idempotency-Replayed",
-    "Link",
-    "Location",
-    "Retry-After",
-    "X-Request-ID",
-    "X-Total-Count",
-)
+_SENT = ("Authorization", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID")
+_SHOWN = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-ID, X-Total-Count"
 
 
 class CrossOrigin(CORSMiddleware):
@@ -40,7 +25,7 @@ class CrossOrigin(CORSMiddleware):
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
             allow_headers=_SENT,
-            expose_headers=_SHOWN,
+            expose_headers=(_SHOWN,),
         )
 
     def preflight_response(self, request_headers: Headers) -> ASGIApp:  # type: ignore[override] # it is called as one
