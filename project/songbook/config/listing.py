@@ -7,9 +7,6 @@ from pydantic import SecretStr
 from songbook.config.settings import Settings
 from songbook.config.urls import masked
 
-_SECRET = "***"  # noqa: S105 - it stands for one
-_NOTHING = "(none)"
-
 
 def setting_lines(settings: Settings) -> list[str]:
     """Return each setting: its name, its value, and where that was written."""
@@ -32,9 +29,9 @@ def _cells(settings: Settings, name: str) -> tuple[str, str]:
 def format_setting(value: Any) -> str:
     """Return a value as its variable would have it."""
     if value in (None, "", ()):
-        return _NOTHING
+        return "(none)"
     if isinstance(value, SecretStr):
-        return _SECRET
+        return "***"
     if isinstance(value, bool):
         return str(value).lower()
     return _printable(",".join(value) if isinstance(value, tuple) else str(value))

@@ -3,8 +3,6 @@
 from songbook.config.settings import Settings
 from songbook.config.sources import StartError
 
-_BYTES = 32
-_CHARACTERS = 8
 _PLACEHOLDERS = {
     "changethis",  # of the full-stack FastAPI template
     "09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7",  # of FastAPI's tutorial
@@ -13,10 +11,7 @@ _PLACEHOLDERS = {
 
 
 def check_production(settings: Settings) -> None:
-    """Raise StartError for what production must not have.
-
-    That is a weak secret, settings that tell too much, and trust in every proxy.
-    """
+    """Raise StartError for a weak secret, what tells too much, and trust in every proxy."""
     if settings.environment != "prod":
         return
     secret = settings.oauth_token_secret
@@ -34,12 +29,11 @@ def check_production(settings: Settings) -> None:
 
 def weakness(secret: str | None) -> str | None:
     """Say what is wrong with a secret, None when it is good enough for production."""
-    if not secret:
-        return "is missing"
-    if secret in _PLACEHOLDERS:
-        return "is a placeholder"
-    if len(secret.encode()) < _BYTES:
-        return f"is shorter than {_BYTES} bytes"
-    if len(set(secret)) < _CHARACTERS:
-        return f"has fewer than {_CHARACTERS} different characters"
-    return None
+    secret = secret or ""
+    faults = {
+        "is missing": not secret,
+        "is a placeholder": secret in _PLACEHOLDERS,
+        "is shorter than 32 bytes": len(secret.encode()) < 32,
+        "has fewer than 8 different characters": len(set(secret)) < 8,
+    }
+    return next((fault for fault, is_so in faults.items() if is_so), None)

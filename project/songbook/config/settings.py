@@ -172,14 +172,11 @@ class Settings(BaseSettings):
             return make_url(self.database_url.get_secret_value())
         if not any(name.startswith("pg_") for name in self.model_fields_set):
             return None
-        password = _revealed(self.pg_password)
+        password = self.pg_password.get_secret_value() if self.pg_password else None
         return composed(self.pg_host, self.pg_port, self.pg_user, password, self.pg_db)
 
     @property
     def token_secret(self) -> str:
         """Return the secret that signs tokens; unset, it is random, and the process's own."""
-        return _revealed(self.oauth_token_secret) or _RANDOM_SECRET
-
-
-def _revealed(secret: SecretStr | None) -> str | None:
-    return secret.get_secret_value() if secret else None
+        secret = self.oauth_token_secret
+        return secret.get_secret_value() if secret else _RANDOM_SECRET

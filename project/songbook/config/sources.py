@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
-from dotenv.parser import Binding, parse_stream
+from dotenv.parser import parse_stream
 from pydantic import AliasChoices, SecretStr
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
@@ -97,19 +97,16 @@ def _variables(path: Path, setting: str, settings_cls: type[BaseSettings]) -> di
     """
     lines = [*parse_stream(StringIO(_text(path, f"{setting} asks for {path}")))]
     if bad := next((line for line in lines if line.error), None):
-        raise StartError(f"{path} cannot be read in line {_number(bad)}: write NAME=value.")
+        # the parser counts the empty lines before it to a line
+        text = bad.original.string
+        number = bad.original.line + text[: len(text) - len(text.lstrip())].count("\n")
+        raise StartError(f"{path} cannot be read in line {number}: write NAME=value.")
     texts = {line.key: line.value for line in lines if line.key is not None}
     known = _names(settings_cls)
     for name in texts:
         if meant := _meant(name.upper(), known):
             raise StartError(f"{path} has {name}, which is no setting: did you mean {meant}?")
     return texts
-
-
-def _number(line: Binding) -> int:
-    """Return the number of a line, to which its parser counts the empty ones before it."""
-    text = line.original.string
-    return line.original.line + text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def _meant(name: str, known: set[str]) -> str | None:
