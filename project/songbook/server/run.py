@@ -23,11 +23,8 @@ _KEEP_ALIVE_SECONDS = 75
 def check_address(host: str, port: int) -> int:
     """Return the port, for 0 a free one; raise StartError if it cannot be listened on."""
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        family, kind, _, _, address = found[0]
-        with socket.socket(family, kind) as listener:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.create_server((host, port), family=family) as listener:
             bound: int = listener.getsockname()[1]
             return bound
     except OSError as error:
