@@ -4,7 +4,7 @@ from datetime import datetime
 from functools import cache
 from typing import Literal
 
-from sqlalchemy import Table, bindparam, func, select, text, true, update
+from sqlalchemy import bindparam, func, inspect, select, text, true, update
 from sqlmodel import Field, SQLModel
 
 from songbook.db import Query, Statement
@@ -38,7 +38,7 @@ def check_accounts(model: type[SQLModel]) -> None:
     """Raise TypeError for a class that is no table, or lacks a column that accounts need."""
     if not hasattr(model, "__table__"):
         raise TypeError(f"{model.__name__} is no table: declare it with table=True")
-    if missing := [name for name in (*_COLUMNS, "username") if name not in _table(model).c]:
+    if missing := [name for name in (*_COLUMNS, "username") if name not in inspect(model).columns]:
         raise TypeError(f"{model.__name__} lacks {', '.join(missing)}, which accounts need")
 
 
@@ -50,7 +50,7 @@ def find_account(
     Its row has also the time of the database's clock when it was read, as `now`. With `for_share`
     it waits for a change that is under way, so that what is read holds at that time.
     """
-    return _find(_table(model), by, for_share=for_share).of({"value": value})
+    return _find(model, by, for_share=for_share).of({"value": value})
 
 
 def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> Query:
@@ -58,21 +58,17 @@ def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> Query:
 
     Nothing changes that anyone sees, and no token ends.
     """
-    table = _table(model)
+    columns = inspect(model).columns
     told = func.set_config("songbook.rehash", "on", true()) == "on"  # to the trigger
-    change = update(table).where(table.c.id == id, table.c.hashed_password == old, told)
+    change = update(model).where(columns.id == id, columns.hashed_password == old, told)
     return Statement(change.values(hashed_password=new)).of({})
 
 
-def _table(model: type[SQLModel]) -> Table:
-    table: Table = model.__table__  # type: ignore[attr-defined]
-    return table
-
-
 @cache
-def _find(table: Table, by: LookupField, *, for_share: bool) -> Statement:
-    key, value = table.c[by], bindparam("value", type_=table.c[by].type)
+def _find(model: type[SQLModel], by: LookupField, *, for_share: bool) -> Statement:
+    columns = inspect(model).columns
+    key, value = columns[by], bindparam("value", type_=columns[by].type)
     same = key == value if by == "id" else func.lower(key) == func.lower(value)
-    columns = [table.c[name] for name in _COLUMNS]
-    query = select(*columns, func.clock_timestamp().label("now")).where(same)
+    shown = [columns[name] for name in _COLUMNS]
+    query = select(*shown, func.clock_timestamp().label("now")).where(same)
     return Statement(query.with_for_update(read=True) if for_share else query)

@@ -58,8 +58,7 @@ class Logins:
         While the password is changed, what is given for the old one would seem to be of after the
         change. Only whoever knows the password waits: the time tells nothing.
         """
-        again = find_account(self.accounts, "id", row["id"], for_share=True)
-        now = await self.db.fetch(again)
+        now = await self.db.fetch(find_account(self.accounts, "id", row["id"], for_share=True))
         if now is None or not now["is_active"]:
             return None
         return now if now["credentials_changed_at"] == row["credentials_changed_at"] else None
