@@ -16,14 +16,11 @@ import songbook
 from songbook.config import Settings, StartError
 from songbook.server.protocol import Protocol
 
-_GRACEFUL_SECONDS = 20
-_KEEP_ALIVE_SECONDS = 75
-
 
 def check_address(host: str, port: int) -> int:
     """Return the port, for 0 a free one; raise StartError if it cannot be listened on."""
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.create_server((host, port), family=family) as listener:
             bound: int = listener.getsockname()[1]
             return bound
@@ -58,8 +55,8 @@ def serve(application: str, settings: Settings, port: int, *, reload: bool = Fal
         server_header=False,
         proxy_headers=bool(settings.forwarded_allow_ips),
         forwarded_allow_ips=settings.forwarded_allow_ips,
-        timeout_graceful_shutdown=_GRACEFUL_SECONDS,
-        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=20,
+        timeout_keep_alive=75,
     )
 
 
