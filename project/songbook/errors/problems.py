@@ -14,8 +14,7 @@ MOST_ERRORS = 20
 class Problem(Exception):
     """A failure that a client is told about; `slug` names its type, `/problems/{slug}`."""
 
-    status = 500
-    slug = "internal"
+    status, slug = 500, "internal"
     detail = "The service failed to answer; the failure is logged under the request id."
     headers: Mapping[str, str] = {}
 
