@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+from asyncpg import Record as Row
 from fastapi import Body
 from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.responses import JSONResponse, Response
@@ -10,6 +11,7 @@ from songbook.auth.accounts import LookupField
 from songbook.auth.logins import LoginsDep
 from songbook.auth.permissions import PUBLIC
 from songbook.auth.tokens import issue
+from songbook.config import Settings
 from songbook.errors import Unauthenticated
 from songbook.http import FORM, Router, SettingsDep
 from songbook.models import Characters
@@ -45,7 +47,11 @@ async def create_token(
     account = await logins.account(by, form.username, form.password.get_secret_value())
     if account is None:
         raise Unauthenticated("Incorrect username or password")
-    # of when the database read the account: a password changed since then ends this token, too
-    issued, minutes = account["now"].timestamp(), settings.access_token_minutes
-    token = Token(access_token=issue(settings.token_secret, account["email"], issued, minutes))
+    token = _token(account, settings)
     return JSONResponse(token.model_dump(), headers={"Cache-Control": "no-store"})
+
+
+def _token(account: Row, settings: Settings) -> Token:
+    """Return a token of when the account was read: a password changed since then ends it, too."""
+    issued, minutes = account["now"].timestamp(), settings.access_token_minutes
+    return Token(access_token=issue(settings.token_secret, account["email"], issued, minutes))

@@ -48,103 +48,143 @@ class Problem(Exception):
 
 
 class Malformed(Problem):
+    """The message cannot be read (400)."""
+
     status, slug = 400, "malformed"
     detail = "The request cannot be read."
 
 
 class BadCursor(Malformed):
+    """The cursor is not one that this list gave (400)."""
+
     slug = "bad-cursor"
     detail = "The cursor in `after` is not of this list, filters and order: start without it."
 
 
 class Unauthenticated(Problem):
+    """The request has no valid credentials (401)."""
+
     status, slug = 401, "unauthenticated"
     detail = "Not authenticated"
     headers: Mapping[str, str] = {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(Problem):
+    """The sender of the request may not do this (403)."""
+
     status, slug = 403, "forbidden"
     detail = "You may not do this."
 
 
 class NotFound(Problem):
+    """Nothing is there (404)."""
+
     status, slug = 404, "not-found"
     detail = "There is nothing at this address."
 
 
 class MethodNotAllowed(Problem):
+    """The address is known, the method is not among those it answers (405)."""
+
     status, slug = 405, "method-not-allowed"
     detail = "This address does not answer this method: see the Allow header."
 
 
 class TooSlow(Problem):
+    """The body did not come in time (408)."""
+
     status, slug = 408, "too-slow"
     detail = "The body did not come in time."
     headers: Mapping[str, str] = {"Connection": "close"}
 
 
 class Conflict(Problem):
+    """What is stored stands in the way (409)."""
+
     status, slug = 409, "conflict"
     detail = "This conflicts with what is stored."
 
 
 class KeyInUse(Conflict):
+    """A request with the same Idempotency-Key is still being answered (409)."""
+
     slug = "idempotency-key-in-use"
     detail = "A request with this Idempotency-Key is still under way: try again."
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 class PreconditionFailed(Problem):
+    """The record is not in the version that the client saw (412)."""
+
     status, slug = 412, "precondition-failed"
     detail = "The record was changed since the version in If-Match: read it again."
 
 
 class TooLarge(Problem):
+    """The body exceeds the limit (413)."""
+
     status, slug = 413, "too-large"
     headers: Mapping[str, str] = {"Connection": "close"}
 
 
 class UnsupportedMediaType(Problem):
+    """The body is in a format that is not read here (415)."""
+
     status, slug = 415, "unsupported-media-type"
 
 
 class Unacceptable(Problem):
+    """The message is well formed, its values are not acceptable (422)."""
+
     status, slug = 422, "validation"
     detail = "The request does not fit the schema."
 
 
 class KeyReused(Unacceptable):
+    """The Idempotency-Key is that of another request (422)."""
+
     slug = "idempotency-key-reused"
     detail = "This Idempotency-Key was sent with another request: make a new key for each."
 
 
 class PreconditionRequired(Problem):
+    """The service was set to refuse changes without If-Match (428)."""
+
     status, slug = 428, "precondition-required"
     detail = "Send the record's ETag in If-Match."
 
 
 class TooManyRequests(Problem):
+    """Too much was asked for in too short a time (429); say in `Retry-After` when to come back."""
+
     status, slug = 429, "too-many-requests"
     detail = "Too many requests: try again later."
 
 
 class UriTooLong(Problem):
+    """The address exceeds the limit (414)."""
+
     status, slug = 414, "uri-too-long"
     detail = "The address of the request is too long."
 
 
 class HeadTooLarge(Problem):
+    """The request's line and headers exceed the limit (431)."""
+
     status, slug = 431, "head-too-large"
     detail = "The request's line and headers are too large."
 
 
 class InsufficientStorage(Problem):
+    """There is no room for the body (507)."""
+
     status, slug = 507, "insufficient-storage"
     detail = "There is no room for the body at the moment: nothing was stored."
 
 
 class Unavailable(Problem):
+    """The database cannot answer now (503)."""
+
     status, slug = 503, "unavailable"
     detail = "The database cannot answer at the moment: try again."
     headers: Mapping[str, str] = {"Retry-After": "1"}

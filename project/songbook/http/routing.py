@@ -137,7 +137,7 @@ class Route(APIRoute):
         calls = dict.fromkeys(part.call for part in parts)
         found = [call for call in calls if isinstance(call, Dependency)]
         if sum(isinstance(each, OpeningDependency) for each in found) > 1:
-            raise TypeError(f"{self.path} begins two transactions: one dependency has to do")
+            raise TypeError(f"{self.path} asks for more than one transaction")
         known = [each for dependency in found for each in dependency.parameters]
         known += [param.parameter for part in parts for param in query_params_of(part)]
         query_parameters = tuple(each for each in known if each["in"] == "query")
@@ -193,6 +193,7 @@ class Route(APIRoute):
             and all(parameters[name].default is Parameter.empty for name in {*named, *bodies})
             and len(self.dependant.dependencies) == len(named) + 1
             and len(bodies) <= 1
+            and sum(isinstance(each, OpeningDependency) for each in named.values()) <= 1
             and (not fields or self.body_field is fields[0])  # else it is a member of the body
             and isinstance(returned, type)
             and issubclass(returned, Response)

@@ -4,7 +4,8 @@ A list that is asked for as CSV or NDJSON has one page, with all rows: an export
 """
 
 import json
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
@@ -30,34 +31,29 @@ from songbook.lists.statements import SEPARATOR, export_query, page_query
 _DECODER = json.JSONDecoder(parse_float=str)
 
 
-class Page(Protocol):
-    """What one request asks of a list: a page, or an export."""
-
-    async def response(self, db: Database) -> Response:
-        """Answer with the rows."""
-
-
-class JsonPage(Page):
-    """One page of a list.
+@dataclass
+class Page:
+    """What one request asks of a list: a page as JSON, or an export as another media type.
 
     `counted` answers with the number of all rows, whether or not the request asks for it.
     """
 
-    def __init__(
-        self, params: ListParams, path: str, if_none_match: Tags | None, *, counted: bool
-    ) -> None:
-        self._params = params
-        self._path = path
-        self._if_none_match = if_none_match
-        self._counted = counted
+    params: ListParams
+    media_type: str
+    path: str
+    if_none_match: Tags | None
+    counted: bool
 
     async def response(self, db: Database) -> Response:
         """Answer with an array of the rows, and the address of the next page.
 
         A counted page is an object: `count`, the number of all rows on all pages, and `items`.
         """
-        params = self._params
-        row = await db.fetch(page_query(params, with_total=self._counted or params.with_total))
+        params = self.params
+        if self.media_type != JSON:
+            query, name = export_query(params, self.media_type), self.path.rpartition("/")[2]
+            return Export(db, query, self.media_type, name)
+        row = await db.fetch(page_query(params, with_total=self.counted or params.with_total))
         assert row is not None, "an aggregate gives a row"
         content = row["document"] or ""
         headers = {"vary": "Accept"}
@@ -67,31 +63,17 @@ class JsonPage(Page):
         if params.with_total:
             headers["x-total-count"] = str(row["total"])
         shown = (
-            f'{{"count":{row["total"]},"items":[{content}]}}' if self._counted else f"[{content}]"
+            f'{{"count":{row["total"]},"items":[{content}]}}' if self.counted else f"[{content}]"
         )
-        return list_response(shown, headers, self._if_none_match)
+        return list_response(shown, headers, self.if_none_match)
 
     def _next(self, last_row: str) -> str:
         """Return the address of the page behind a row, in the terms that the client used."""
-        row, params = _DECODER.decode(last_row), self._params
+        row, params = _DECODER.decode(last_row), self.params
         values = [_query_value(row[key.field]) for key in params.order]
         pairs = [pair for pair in params.pairs if pair[0] != "after"]
         pairs.append(("after", encode_cursor(values, params.cursor_scope)))
-        return f"{quote(self._path)}?{urlencode(pairs, safe=',')}"
-
-
-class ExportPage(Page):
-    """All rows of a list, as one file."""
-
-    def __init__(self, params: ListParams, media_type: str, path: str) -> None:
-        self._params = params
-        self._media_type = media_type
-        self._name = path.rpartition("/")[2]
-
-    async def response(self, db: Database) -> Response:
-        """Answer with the rows while they are read."""
-        query = export_query(self._params, self._media_type)
-        return Export(db, query, self._media_type, self._name)
+        return f"{quote(self.path)}?{urlencode(pairs, safe=',')}"
 
 
 def page_of(records: Records, sort: str = "id", *, counted: bool = False) -> Dependency[Page]:
@@ -111,10 +93,7 @@ def page_of(records: Records, sort: str = "id", *, counted: bool = False) -> Dep
         seen = await if_none_match.call(request)
         params = parse_params(records, query, sort, others)
         params.require_format(media_type)
-        path = request.scope["path"]
-        if media_type == JSON:
-            return JsonPage(params, path, seen, counted=counted)
-        return ExportPage(params, media_type, path)
+        return Page(params, media_type, request.scope["path"], seen, counted)
 
     return page
 

@@ -29,6 +29,7 @@ MOST_VALUES = 100
 MOST_PARAMETERS = 1000
 
 WORDS = "words"
+_OPTIONS = {"count": ("exact", "with_total"), "escape": ("formulas", "escaped")}
 PARAMETERS = ("limit", "sort", "after", "q", "count", "escape")
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
@@ -138,6 +139,11 @@ class _Parser:
             raise PydanticCustomError("unknown_parameter", "{why}", {"why": self.unknown(name)})
         elif len(values) > 1:
             raise PydanticCustomError("repeated_parameter", "Should be given once")
+        elif name in _OPTIONS:
+            only, attribute = _OPTIONS[name]
+            if values[0] != only:
+                raise PydanticCustomError(name, "Should be `{only}`", {"only": only})
+            setattr(self.params, attribute, True)
         else:
             getattr(self, f"parse_{name}")(values[0])
 
@@ -208,18 +214,6 @@ class _Parser:
         if words := separated(without_nul(value)):
             self.params.conditions += (Condition("", WORDS, "q"),)
             self.params.values["q"] = words
-
-    def parse_count(self, value: str) -> None:
-        """Ask for the number of all rows."""
-        if value != "exact":
-            raise PydanticCustomError("count", "Should be `exact`")
-        self.params.with_total = True
-
-    def parse_escape(self, value: str) -> None:
-        """Ask that no text is taken for a formula by a spreadsheet."""
-        if value != "formulas":
-            raise PydanticCustomError("escape", "Should be `formulas`")
-        self.params.escaped = True
 
 
 def _escaped(value: str) -> str:

@@ -112,7 +112,7 @@ def test_a_route_that_begins_two_transactions_cannot_be_made(router: Router) -> 
         """Write by both."""
         raise AssertionError((db, session))
 
-    with pytest.raises(TypeError, match="/remarks begins two transactions"):
+    with pytest.raises(TypeError, match="/remarks asks for more than one transaction"):
         router.post("/remarks")(store)
 
 

@@ -20,8 +20,9 @@ from songbook.crud.preconditions import revision
 from songbook.db.database import Database
 from songbook.db.statements import Query
 from songbook.errors.problems import BadCursor
+from songbook.http.media_types import JSON
 from songbook.lists.cursors import decode_cursor, encode_cursor
-from songbook.lists.pages import JsonPage
+from songbook.lists.pages import Page
 from songbook.models.tables import table_of
 from tests.samples.resources.books import Book, BookPublic
 from tests.samples.resources.notes import Note
@@ -421,8 +422,8 @@ async def test_a_cursor_that_somebody_made_himself_never_breaks_the_service(
     assert_problem(answer, 400, "bad-cursor")
 
 
-def page_of_samples(query: str) -> JsonPage:
-    return JsonPage(params_of(Sample, SamplePublic, query), "/samples", None, counted=False)
+def page_of_samples(query: str) -> Page:
+    return Page(params_of(Sample, SamplePublic, query), JSON, "/samples", None, counted=False)
 
 
 @pytest.mark.long
