@@ -64,7 +64,7 @@ def update_record(
         return NOTHING
     values: dict[str, Any] = {**fields, "id_": id, "versions_": versions}
     matched = versions is not None
-    if any(isinstance(value, ColumnElement) for value in fields.values()):
+    if [value for value in fields.values() if isinstance(value, ColumnElement)]:
         return _update(model, public, fields, matched=matched).of(values)
     return _update_values(model, public, tuple(fields), matched=matched).of(values)
 
