@@ -12,7 +12,7 @@ from sqlalchemy.engine import URL
 from app.resources.users import UserCreate, users, with_hash
 from app.settings import Settings
 from songbook.config import StartError
-from songbook.db import check_database, located, opened_database
+from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import problem_of, reasons_of
 
 Username = Annotated[str, typer.Argument(help="The name to sign in with.")]
@@ -26,7 +26,7 @@ def create_superuser(
     """Store a superuser, whose password is read from standard input."""
     names = {"first_name": first_name, "last_name": last_name}
     given = {"username": username, "email": email, "password": _password(), **names}
-    with located(Settings.load()) as url:
+    with resolve_database(Settings.load()) as url:
         check_database(url)
         store_superuser(url, **given)
     print(f"{username} is a superuser, who signs in at /api/auth/token.")
@@ -52,7 +52,7 @@ def store_superuser(url: URL, **given: Any) -> None:
 async def _store(url: URL, user: UserCreate) -> None:
     fields = await with_hash(user.model_dump())
     try:
-        async with opened_database(url) as db:
+        async with open_database(url) as db:
             await db.fetch(users.insert(fields))
     except asyncpg.UniqueViolationError as error:
         problem = problem_of(error)

@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 
 from songbook.auth import Account, check_accounts, current_user, get_logins
 from songbook.config import Settings, check_production
-from songbook.db import Database, located
+from songbook.db import Database, resolve_database
 from songbook.errors import Problem, handle
 from songbook.http import Dependency, Front, Permission, Route, ServiceState, add_alias
 from songbook.openapi import add_docs, describe
@@ -120,7 +120,7 @@ async def _lifespan(app: FastAPI, own: Lifespan | None) -> AsyncIterator[None]:
     """Keep the database open for as long as the service runs."""
     service: ServiceState = app.state.service
     settings = service.settings
-    with located(settings) as url:
+    with resolve_database(settings) as url:
         service.database = Database(
             url,
             pool_size=settings.pool_size,

@@ -61,7 +61,7 @@ async def list_cities(page: CitiesPage, db: ReadDep) -> Response:
 @router.get("/biggest", response_model=list[CityBase])
 async def list_biggest_cities(if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """List the twenty cities with the largest population."""
-    return rows_response(await db.fetch(BIGGEST.of({})), if_none_match)
+    return rows_response(await db.fetch(BIGGEST.bind({})), if_none_match)
 
 
 @router.post("", response_model=CityPublic, status_code=201, bulk=imports_of(cities, CityCreate))

@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import bindparam, func, inspect, select, text, true, update
 from sqlmodel import Field, SQLModel
 
-from songbook.db import Query, Statement
+from songbook.db import BoundStatement, CompiledStatement
 
 LookupField = Literal["id", "email", "username"]
 
@@ -44,16 +44,16 @@ def check_accounts(model: type[SQLModel]) -> None:
 
 def find_account(
     model: type[SQLModel], by: LookupField, value: int | str, *, for_share: bool = False
-) -> Query:
+) -> BoundStatement:
     """Read an account by a unique value, a text in any case.
 
     Its row has also the time of the database's clock when it was read, as `now`. With `for_share`
     it waits for a change that is under way, so that what is read holds at that time.
     """
-    return _find(model, by, for_share=for_share).of({"value": value})
+    return _find(model, by, for_share=for_share).bind({"value": value})
 
 
-def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> Query:
+def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> BoundStatement:
     """Store a better hash of the same password, unless there is another password meanwhile.
 
     Nothing changes that anyone sees, and no token ends.
@@ -61,14 +61,14 @@ def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> Query:
     columns = inspect(model).columns
     told = func.set_config("songbook.rehash", "on", true()) == "on"  # to the trigger
     change = update(model).where(columns.id == id, columns.hashed_password == old, told)
-    return Statement(change.values(hashed_password=new)).of({})
+    return CompiledStatement(change.values(hashed_password=new)).bind({})
 
 
 @cache
-def _find(model: type[SQLModel], by: LookupField, *, for_share: bool) -> Statement:
+def _find(model: type[SQLModel], by: LookupField, *, for_share: bool) -> CompiledStatement:
     columns = inspect(model).columns
     key, value = columns[by], bindparam("value", type_=columns[by].type)
     same = key == value if by == "id" else func.lower(key) == func.lower(value)
     shown = [columns[name] for name in _COLUMNS]
     query = select(*shown, func.clock_timestamp().label("now")).where(same)
-    return Statement(query.with_for_update(read=True) if for_share else query)
+    return CompiledStatement(query.with_for_update(read=True) if for_share else query)

@@ -13,7 +13,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from sqlalchemy import DateTime, text
 from sqlmodel import Field, SQLModel
 
-from songbook.db import Database, Query
+from songbook.db import BoundStatement, Database
 from songbook.errors import TooManyRequests
 
 # Of the keys ($1), their limits ($2) and the window ($3): the seconds to wait, or null.
@@ -91,7 +91,7 @@ async def count_try(db: Database, keys: Mapping[str, int], window: timedelta) ->
     Unavailable when no connection is to be had, and asyncpg's errors as they are.
     """
     hashes = [sha256(key.encode(errors="surrogatepass")).digest() for key in keys]
-    row = await db.fetch(Query(_COUNT, [hashes, list(keys.values()), window]))
+    row = await db.fetch(BoundStatement(_COUNT, [hashes, list(keys.values()), window]))
     assert row is not None
     if row["seconds"] is not None:
         seconds = max(1, row["seconds"])

@@ -20,7 +20,7 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.schema import ColumnElementColumnDefault
 from sqlalchemy.sql.visitors import replacement_traverse
 
-from songbook.db import DIALECT, Database, Query, Statement
+from songbook.db import DIALECT, BoundStatement, CompiledStatement, Database
 from songbook.http import CSV, NDJSON
 from songbook.models import Record, natural_key, next_version, table_of
 
@@ -36,33 +36,33 @@ OnConflict = Literal["abort", "skip", "update"]
 
 
 async def copy_out(
-    db: Database, query: Query, media_type: str, sink: Callable[[bytes], Awaitable[None]]
+    db: Database, query: BoundStatement, media_type: str, sink: Callable[[bytes], Awaitable[None]]
 ) -> int:
     """Give `sink` the rows of a query in pieces; return how many there were.
 
     A slow sink slows PostgreSQL down. Raises Unavailable when no connection is to be had,
     TimeoutError, and asyncpg's errors as they are.
     """
-    async with db.bulk(db.pool_timeout) as driver:
+    async with db.bulk(db.pool_timeout) as connection:
         try:
-            await driver.execute(f"BEGIN READ ONLY; {bulk_settings(db.bulk_seconds)}")
-            copied = await driver.copy_from_query(
+            await connection.execute(f"BEGIN READ ONLY; {bulk_settings(db.bulk_seconds)}")
+            copied = await connection.copy_from_query(
                 query.sql,
                 *query.arguments,
                 output=sink,
                 timeout=db.bulk_seconds,
                 **_WRITTEN[media_type],
             )
-            await driver.execute("COMMIT")
+            await connection.execute("COMMIT")
         except BaseException:
-            driver.terminate()  # or the rest of the rows would be waited for
+            connection.terminate()  # or the rest of the rows would be waited for
             raise
         return _number(copied)
 
 
 async def copy_in(
     db: Database,
-    driver: asyncpg.Connection,
+    connection: asyncpg.Connection,
     model: type[Record],
     columns: Sequence[str],
     rows: BinaryIO,
@@ -78,12 +78,12 @@ async def copy_in(
     into, names = str(model.__tablename__), tuple(columns)
     if on_conflict != "abort":
         staging = _staging(model, names)
-        await driver.execute(str(CreateTable(staging).compile(dialect=DIALECT)))
+        await connection.execute(str(CreateTable(staging).compile(dialect=DIALECT)))
         into = staging.name
-    done = await driver.copy_to_table(into, source=rows, columns=columns, timeout=seconds)
+    done = await connection.copy_to_table(into, source=rows, columns=columns, timeout=seconds)
     if on_conflict != "abort":
-        merge = _merging(model, names, on_conflict).of({})
-        done = await driver.execute(merge.sql, *merge.arguments, timeout=seconds)
+        merge = _merging(model, names, on_conflict).bind({})
+        done = await connection.execute(merge.sql, *merge.arguments, timeout=seconds)
     return _number(done)
 
 
@@ -113,7 +113,9 @@ def _staging(model: type[Record], columns: tuple[str, ...]) -> Table:
 
 
 @cache
-def _merging(model: type[Record], columns: tuple[str, ...], on_conflict: OnConflict) -> Statement:
+def _merging(
+    model: type[Record], columns: tuple[str, ...], on_conflict: OnConflict
+) -> CompiledStatement:
     """Return what stores the rows of the staging table."""
     table, staged, key = table_of(model), _staging(model, columns), natural_key(model)
     assert key is not None, "nothing else is offered a conflict"
@@ -127,11 +129,11 @@ def _merging(model: type[Record], columns: tuple[str, ...], on_conflict: OnConfl
     new = insert(table).from_select(columns, ordered)
     target: dict[str, Any] = {"index_elements": key.parts, "index_where": key.where}
     if on_conflict == "skip":
-        return Statement(new.on_conflict_do_nothing(**target))
+        return CompiledStatement(new.on_conflict_do_nothing(**target))
     given, there = ([each[name] for name in columns] for each in (new.excluded, table.c))
     differs = tuple_(*there).is_distinct_from(tuple_(*given))
     values = {**dict(zip(columns, given, strict=True)), **_with_every_change(table)}
-    return Statement(new.on_conflict_do_update(**target, set_=values, where=differs))
+    return CompiledStatement(new.on_conflict_do_update(**target, set_=values, where=differs))
 
 
 def _with_every_change(table: Table) -> dict[str, Any]:

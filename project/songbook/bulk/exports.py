@@ -8,7 +8,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from songbook.bulk.copy import copy_out
-from songbook.db import Database, Query
+from songbook.db import BoundStatement, Database
 from songbook.http import ENDINGS, STALLED_SECONDS
 
 
@@ -19,7 +19,7 @@ class Export(Response):
     nobody takes a part for the whole.
     """
 
-    def __init__(self, db: Database, query: Query, media_type: str, name: str) -> None:
+    def __init__(self, db: Database, query: BoundStatement, media_type: str, name: str) -> None:
         disposition = f'attachment; filename="{name}.{ENDINGS[media_type]}"'
         headers = {"Content-Disposition": disposition, "Vary": "Accept"}
         super().__init__(None, headers=headers, media_type=media_type)

@@ -90,9 +90,11 @@ class BulkImport(BulkBody):
                 if spool.tally.good:
                     db = request.service.database
                     seconds = db.bulk_seconds
-                    driver = await transaction.begin(bulk_settings(seconds), bulk_seconds=seconds)
+                    connection = await transaction.begin(
+                        bulk_settings(seconds), bulk_seconds=seconds
+                    )
                     on_conflict = cast("OnConflict", options.get("on_conflict", ["abort"])[0])
-                    report = await store(db, driver, self._table, spool, on_conflict)
+                    report = await store(db, connection, self._table, spool, on_conflict)
         return Response(report.model_dump_json(), 201 if report.stored else 200, media_type=JSON)
 
     def _spool(self, request: StrictRequest, media_type: str, options: Options) -> Spool:
@@ -128,7 +130,7 @@ def kept(spool: Spool) -> ImportReport:
 
 async def store(
     db: Database,
-    driver: asyncpg.Connection,
+    connection: asyncpg.Connection,
     table: type[Record],
     spool: Spool,
     on_conflict: OnConflict,
@@ -140,7 +142,7 @@ async def store(
     """
     rows = spool.rewind()
     try:
-        stored = await copy_in(db, driver, table, spool.columns, rows, on_conflict)
+        stored = await copy_in(db, connection, table, spool.columns, rows, on_conflict)
     except asyncpg.IntegrityConstraintViolationError as error:
         raise _conflict(error, spool) from None
     return spool.tally.report(stored)

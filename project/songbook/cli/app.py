@@ -18,7 +18,7 @@ from songbook.cli.imports import ImportCommand
 from songbook.cli.maintenance import MaintenanceCommands
 from songbook.cli.service import Service
 from songbook.config import Settings, StartError, check_production, setting_lines
-from songbook.db import SilentError, check_database, located
+from songbook.db import DatabaseUnreachable, check_database, resolve_database
 from songbook.server import check_address, serve
 
 _ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
@@ -100,12 +100,12 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
         port = check_address(settings.host, settings.port)
         # with one process uvicorn raises the signal again at its end: exit handlers must still run
         signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-        with located(settings) as url:
+        with resolve_database(settings) as url:
             try:
                 check_database(url)
                 if migrate or (migrate is None and settings.url is None):
                     _upgrade(settings)
-            except SilentError as error:
+            except DatabaseUnreachable as error:
                 if migrate:
                     raise
                 text = f"{error} Until then requests are answered 503."
@@ -128,7 +128,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
     def migrate(self) -> None:
         """Bring the database to the newest migration; it never drops anything."""
         settings = self.settings.load()
-        with located(settings) as url:
+        with resolve_database(settings) as url:
             check_database(url)
             _upgrade(settings)
 

@@ -18,7 +18,7 @@ from songbook.bulk import copy_out
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
 from songbook.config import Settings, StartError
 from songbook.crud import Records
-from songbook.db import check_database, located, opened_database
+from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import Problem, faults_of
 from songbook.http import read_query_string
 from songbook.lists import MOST_PARAMETERS, ListParams, export_query, page_query, parse_params
@@ -40,7 +40,7 @@ class ExportCommand(Service):
         """Write the rows of a resource as CSV or NDJSON, to a file or to standard output."""
         family, media_type = self.family(resource), media_type_of(file, format)
         settings, begun = self.settings.load(), monotonic()
-        with located(settings) as url:
+        with resolve_database(settings) as url:
             check_database(url)
             with _explained(), progress_bar() as progress:
                 options = read_query_string(query.encode(), MOST_PARAMETERS)
@@ -77,7 +77,7 @@ async def _write(
 ) -> int:
     """Write rows to a file; return how many there were."""
     [task] = progress.task_ids
-    async with opened_database(url, bulk_seconds=settings.bulk_seconds) as db:
+    async with open_database(url, bulk_seconds=settings.bulk_seconds) as db:
         if not progress.disable:
             with suppress(asyncpg.PostgresError, TimeoutError):  # it may take too long to count
                 row = await db.fetch(page_query(params, with_total=True))

@@ -27,7 +27,7 @@ from songbook.bulk import (
 )
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
 from songbook.config import Settings, StartError
-from songbook.db import check_database, located, opened_database
+from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import ImportReport, Problem, faults_of
 from songbook.models import Family, Record, natural_key, noun_of
 
@@ -62,7 +62,7 @@ class ImportCommand(Service):
         with (
             _explained(file, family.table, skips=skips),
             _opened(file) as rows,
-            located(settings) as url,
+            resolve_database(settings) as url,
             progress_bar() as progress,
             closing(Spool(feed, settings.import_bytes, keeps_good=skips)) as spool,
         ):
@@ -167,10 +167,10 @@ async def _store(
 ) -> ImportReport:
     """Store the rows of a spool in one transaction."""
     async with (
-        opened_database(url, bulk_seconds=settings.bulk_seconds) as db,
-        db.bulk(settings.pool_timeout) as driver,
+        open_database(url, bulk_seconds=settings.bulk_seconds) as db,
+        db.bulk(settings.pool_timeout) as connection,
     ):
-        await driver.execute(f"BEGIN; {bulk_settings(settings.bulk_seconds)}")
-        report = await store(db, driver, table, spool, on_conflict)
-        await driver.execute("ROLLBACK" if dry_run else "COMMIT")
+        await connection.execute(f"BEGIN; {bulk_settings(settings.bulk_seconds)}")
+        report = await store(db, connection, table, spool, on_conflict)
+        await connection.execute("ROLLBACK" if dry_run else "COMMIT")
         return report

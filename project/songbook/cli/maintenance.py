@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL
 from songbook.cli.service import Service, progress_bar
 from songbook.config import Settings, StartError
 from songbook.crud import KEYS
-from songbook.db import Statement, check_database, located, opened_database
+from songbook.db import CompiledStatement, check_database, open_database, resolve_database
 from songbook.errors import Unavailable
 from songbook.models import family, living, table_of
 
@@ -51,7 +51,7 @@ def _remove(
     settings: Settings, moments: Mapping[str, Column[Any]], age: timedelta
 ) -> dict[str, int]:
     """Remove rows from the database of the settings; show how many are gone so far."""
-    with located(settings) as url, progress_bar() as progress:
+    with resolve_database(settings) as url, progress_bar() as progress:
         check_database(url)
         task = progress.add_task("Removing", total=None)
 
@@ -74,11 +74,11 @@ async def remove(
     """
     removed = dict.fromkeys(moments, 0)
     try:
-        async with opened_database(url) as db:
+        async with open_database(url) as db:
             for name, moment in moments.items():
                 due = 1
                 while due:
-                    row = await db.fetch(_removing(moment).of({"age": age}))
+                    row = await db.fetch(_removing(moment).bind({"age": age}))
                     assert row is not None, "an aggregate gives a row"
                     due = row["due"]
                     removed[name] += row["gone"]
@@ -89,7 +89,7 @@ async def remove(
 
 
 @cache
-def _removing(moment: Column[Any]) -> Statement:
+def _removing(moment: Column[Any]) -> CompiledStatement:
     """Remove the next rows whose moment is past: how many were due, and how many still were then.
 
     Of those a client may change one meanwhile, as by restoring it.
@@ -112,4 +112,4 @@ def _removing(moment: Column[Any]) -> Statement:
         select(func.count()).select_from(each).scalar_subquery().label(each.name)
         for each in (due, gone)
     ]
-    return Statement(select(*numbers))
+    return CompiledStatement(select(*numbers))

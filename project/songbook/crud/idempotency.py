@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.crud.idempotency_table import CLAIM, LOOKUP, STORE
-from songbook.db import Database, Query
+from songbook.db import BoundStatement, Database
 from songbook.errors import KeyInUse, KeyReused, Malformed, field_error
 from songbook.http import StrictRequest, media_type_of
 
@@ -73,7 +73,7 @@ class Key:
             self._lock.release()
             self._is_locked = False
 
-    async def claim(self, db: Database, driver: asyncpg.Connection) -> Response | None:
+    async def claim(self, db: Database, connection: asyncpg.Connection) -> Response | None:
         """Take the key for this transaction; return the answer that is stored, if it was taken.
 
         While a transaction of another process holds it, this waits for the lock_timeout, and raises
@@ -81,11 +81,11 @@ class Key:
         """
         values = {**self._place, "fingerprint": await self._fingerprint()}
         try:
-            if await db.run(driver, CLAIM.of(values)):
+            if await db.fetch_on(connection, CLAIM.bind(values)):
                 return None
         except asyncpg.LockNotAvailableError:
             raise KeyInUse from None
-        if answer := await self._answer(await db.run(driver, self._found)):
+        if answer := await self._answer(await db.fetch_on(connection, self._found)):
             return answer
         raise KeyInUse  # it was removed between the two statements
 
@@ -96,7 +96,7 @@ class Key:
         """
         return await self._answer(await db.fetch(self._found)) if self._request.is_read else None
 
-    async def store(self, db: Database, driver: asyncpg.Connection, answer: Response) -> None:
+    async def store(self, db: Database, connection: asyncpg.Connection, answer: Response) -> None:
         """Store an answer in the transaction that has the key."""
         headers = {
             name.decode(): value.decode()
@@ -104,11 +104,11 @@ class Key:
             if name not in _NOT_STORED
         }
         values = {"status": answer.status_code, "headers": headers, "body": bytes(answer.body)}
-        await db.run(driver, STORE.of({**values, **self._place}))
+        await db.fetch_on(connection, STORE.bind({**values, **self._place}))
 
     @property
-    def _found(self) -> Query:
-        return LOOKUP.of(self._place)
+    def _found(self) -> BoundStatement:
+        return LOOKUP.bind(self._place)
 
     async def _answer(self, row: asyncpg.Record | None) -> Response | None:
         if row is None:

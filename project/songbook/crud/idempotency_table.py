@@ -15,7 +15,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel
 
-from songbook.db import Statement
+from songbook.db import CompiledStatement
 
 _RESPONSE = ("status", "headers", "body")
 
@@ -44,7 +44,7 @@ KEYS: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
 
 _IS_KEY = [column == bindparam(column.name, type_=column.type) for column in KEYS.primary_key]
 
-CLAIM = Statement(
+CLAIM = CompiledStatement(
     insert(KEYS)
     .values({name: bindparam(name) for name in ("principal", "key", "fingerprint")})
     .on_conflict_do_nothing()
@@ -52,12 +52,12 @@ CLAIM = Statement(
 )
 """Take a key: there is a row unless it is taken."""
 
-LOOKUP = Statement(
+LOOKUP = CompiledStatement(
     select(KEYS.c.fingerprint, *(KEYS.c[name] for name in _RESPONSE)).where(*_IS_KEY)
 )
 """Read the response that is stored."""
 
-STORE = Statement(
+STORE = CompiledStatement(
     update(KEYS).where(*_IS_KEY).values({name: bindparam(name) for name in _RESPONSE})
 )
 """Store the response."""

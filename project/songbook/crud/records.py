@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from songbook.crud import statements
 from songbook.crud.preconditions import Tags, tag_of, versions_of
-from songbook.db import Query
+from songbook.db import BoundStatement
 from songbook.errors import NotFound, PreconditionFailed
 from songbook.http import Answer
 from songbook.models import Record, noun_of
@@ -28,15 +28,17 @@ class Records:
     table: type[Record]
     public: type[SQLModel]
 
-    def select(self, id: int) -> Query:
+    def select(self, id: int) -> BoundStatement:
         """Read a record; for `found`."""
         return statements.select_record(self.table, self.public, id)
 
-    def insert(self, fields: Mapping[str, Any]) -> Query:
+    def insert(self, fields: Mapping[str, Any]) -> BoundStatement:
         """Store a record with these fields; for `created`."""
         return statements.insert_record(self.table, self.public, fields)
 
-    def update(self, id: int, fields: Mapping[str, Any], if_match: Tags | None = None) -> Query:
+    def update(
+        self, id: int, fields: Mapping[str, Any], if_match: Tags | None = None
+    ) -> BoundStatement:
         """Change these fields of a record that meets the condition; for `updated`.
 
         A value may be an SQL expression over the columns of the table, as `Song.plays + 1`.
@@ -44,12 +46,12 @@ class Records:
         versions = versions_of(if_match, self.public)
         return statements.update_record(self.table, self.public, id, fields, versions)
 
-    def delete(self, id: int, if_match: Tags | None = None) -> Query:
+    def delete(self, id: int, if_match: Tags | None = None) -> BoundStatement:
         """Delete a record that meets the condition; for `deleted`."""
         versions = versions_of(if_match, self.public)
         return statements.delete_record(self.table, id, versions)
 
-    def restore(self, id: int) -> Query:
+    def restore(self, id: int) -> BoundStatement:
         """Take the deletion of a record back; for `updated`."""
         return statements.restore_record(self.table, self.public, id)
 

@@ -43,7 +43,7 @@ class SessionTransaction(Transaction):
 
     def __init__(self, db: Database, key: Key | None, *, dry_run: bool) -> None:
         super().__init__(db, key, dry_run=dry_run)
-        self._connection: AsyncConnection | None = None
+        self._sqlalchemy: AsyncConnection | None = None
         self.session = AsyncSession(
             sync_session_class=_Session, connect=self._connect, expire_on_commit=False
         )
@@ -58,28 +58,28 @@ class SessionTransaction(Transaction):
         return await super().commit(response)
 
     async def _connect(self) -> Connection:
-        if self._connection is None:
+        if self._sqlalchemy is None:
             if self._key:
                 await self._key.lock()
-            connection = self._db.sqlalchemy_connection()
-            self._connection = await self._stack.enter_async_context(connection)
-            self._driver = (await self._connection.get_raw_connection()).driver_connection
-            assert self._driver, "the connection is open"
-            await self._connection.begin()  # else the session would begin, and commit, its own
+            opening = self._db.sqlalchemy_connection()
+            self._sqlalchemy = await self._stack.enter_async_context(opening)
+            self._connection = (await self._sqlalchemy.get_raw_connection()).driver_connection
+            assert self._connection, "the connection is open"
+            await self._sqlalchemy.begin()  # else the session would begin, and commit, its own
             if self._key:
-                await self._connection.exec_driver_sql(LOCK_TIMEOUT)  # behind BEGIN
-            await self._claim(self._driver)
-        assert self._connection.sync_connection, "the connection is open"
-        return self._connection.sync_connection
+                await self._sqlalchemy.exec_driver_sql(LOCK_TIMEOUT)  # behind BEGIN
+            await self._claim(self._connection)
+        assert self._sqlalchemy.sync_connection, "the connection is open"
+        return self._sqlalchemy.sync_connection
 
-    async def _end(self, driver: asyncpg.Connection) -> None:  # noqa: ARG002
-        assert self._connection, "there is a connection"
-        await self._connection.commit()
+    async def _end(self, connection: asyncpg.Connection) -> None:  # noqa: ARG002
+        assert self._sqlalchemy, "there is a connection"
+        await self._sqlalchemy.commit()
 
-    async def _roll_back(self, driver: asyncpg.Connection) -> None:  # noqa: ARG002
-        assert self._connection, "there is a connection"
+    async def _roll_back(self, connection: asyncpg.Connection) -> None:  # noqa: ARG002
+        assert self._sqlalchemy, "there is a connection"
         await self.session.close()
-        await self._connection.rollback()
+        await self._sqlalchemy.rollback()
 
 
 @opening_dependency(**WRITE_PARAMETERS)

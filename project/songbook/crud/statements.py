@@ -33,18 +33,27 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
 from sqlmodel import SQLModel
 
-from songbook.db import NOTHING, SHAPES, Query, Statement, document, public_columns
+from songbook.db import (
+    MAX_STATEMENTS,
+    NO_ROW,
+    BoundStatement,
+    CompiledStatement,
+    document,
+    public_columns,
+)
 from songbook.models import Record, living, next_version, table_of
 
 
-def select_record(model: type[Record], public: type[SQLModel], id: int) -> Query:
+def select_record(model: type[Record], public: type[SQLModel], id: int) -> BoundStatement:
     """Read a record: its `version` and `document`, its JSON."""
-    return _select(model, public).of({"id": id}) if id else NOTHING
+    return _select(model, public).bind({"id": id}) if id else NO_ROW
 
 
-def insert_record(model: type[Record], public: type[SQLModel], fields: Mapping[str, Any]) -> Query:
+def insert_record(
+    model: type[Record], public: type[SQLModel], fields: Mapping[str, Any]
+) -> BoundStatement:
     """Store a record: its `id`, `version` and `document`."""
-    return _insert(model, public, tuple(fields)).of(fields)
+    return _insert(model, public, tuple(fields)).bind(fields)
 
 
 def update_record(
@@ -53,7 +62,7 @@ def update_record(
     id: int,
     fields: Mapping[str, Any],
     versions: Sequence[int] | None,
-) -> Query:
+) -> BoundStatement:
     """Change fields of a record in one of these versions: `current_version`, `version`, `document`.
 
     The current version is the one before. The version after is null when the record did not match;
@@ -61,42 +70,44 @@ def update_record(
     statement with one is compiled each time.
     """
     if not id:
-        return NOTHING
+        return NO_ROW
     values: dict[str, Any] = {**fields, "id_": id, "versions_": versions}
     matched = versions is not None
     if [value for value in fields.values() if isinstance(value, ColumnElement)]:
-        return _update(model, public, fields, matched=matched).of(values)
-    return _update_values(model, public, tuple(fields), matched=matched).of(values)
+        return _update(model, public, fields, matched=matched).bind(values)
+    return _update_values(model, public, tuple(fields), matched=matched).bind(values)
 
 
-def delete_record(model: type[Record], id: int, versions: Sequence[int] | None) -> Query:
+def delete_record(model: type[Record], id: int, versions: Sequence[int] | None) -> BoundStatement:
     """Delete a record: its `current_version`, and its `id` or null when it did not match."""
     statement = _delete(model, matched=versions is not None)
-    return statement.of({"id_": id, "versions_": versions}) if id else NOTHING
+    return statement.bind({"id_": id, "versions_": versions}) if id else NO_ROW
 
 
-def restore_record(model: type[Record], public: type[SQLModel], id: int) -> Query:
+def restore_record(model: type[Record], public: type[SQLModel], id: int) -> BoundStatement:
     """Take the deletion of a record back: the same columns as of `update_record`.
 
     A record that is not deleted stays as it is; a deleted one whose unique values were taken
     meanwhile raises asyncpg's UniqueViolationError.
     """
-    return _restore(model, public).of({"id_": id}) if id else NOTHING
+    return _restore(model, public).bind({"id_": id}) if id else NO_ROW
 
 
-@lru_cache(SHAPES)
-def _select(model: type[Record], public: type[SQLModel]) -> Statement:
+@lru_cache(MAX_STATEMENTS)
+def _select(model: type[Record], public: type[SQLModel]) -> CompiledStatement:
     table = table_of(model)
     shown = (table.c.version, document(table, public))
     # an array of texts, because the driver has to look up what an array of numbers is
     ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
-    many = Statement(select(*shown, table.c.id).where(table.c.id == ids, *living(model)))
+    many = CompiledStatement(select(*shown, table.c.id).where(table.c.id == ids, *living(model)))
     one = select(*shown).where(table.c.id == bindparam("id"), *living(model))
-    return Statement(one, shared=True, together=many.sql)
+    return CompiledStatement(one, coalesce=True, batch_sql=many.sql)
 
 
-@lru_cache(SHAPES)
-def _insert(model: type[Record], public: type[SQLModel], fields: tuple[str, ...]) -> Statement:
+@lru_cache(MAX_STATEMENTS)
+def _insert(
+    model: type[Record], public: type[SQLModel], fields: tuple[str, ...]
+) -> CompiledStatement:
     table = table_of(model)
     new = (
         insert(table)
@@ -104,7 +115,7 @@ def _insert(model: type[Record], public: type[SQLModel], fields: tuple[str, ...]
         .returning(table.c.version, *public_columns(table, public))
         .cte("created")
     )
-    return Statement(select(new.c.id, new.c.version, document(new, public)))
+    return CompiledStatement(select(new.c.id, new.c.version, document(new, public)))
 
 
 def _current(model: type[Record], *, locked: bool) -> CTE:
@@ -121,17 +132,17 @@ def _matching(table: Table, current: CTE, *, matched: bool) -> ColumnElement[boo
     return and_(same, current.c.version == versions) if matched else same
 
 
-@lru_cache(SHAPES)
+@lru_cache(MAX_STATEMENTS)
 def _update_values(
     model: type[Record], public: type[SQLModel], fields: tuple[str, ...], *, matched: bool
-) -> Statement:
+) -> CompiledStatement:
     values: dict[str, Any] = {name: bindparam(name) for name in fields}
     return _update(model, public, values, matched=matched)
 
 
 def _update(
     model: type[Record], public: type[SQLModel], fields: Mapping[str, Any], *, matched: bool
-) -> Statement:
+) -> CompiledStatement:
     table = table_of(model)
     current = _current(model, locked=bool(fields))
     condition = _matching(table, current, matched=matched)
@@ -143,15 +154,15 @@ def _update(
     joined = current.outerjoin(after, true())
     before = current.c.version.label("current_version")
     columns = (before, after.c.version, document(after, public))
-    return Statement(select(*columns).select_from(joined))
+    return CompiledStatement(select(*columns).select_from(joined))
 
 
 def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
     return update(table).values({**values, "version": next_version(table)})
 
 
-@lru_cache(SHAPES)
-def _delete(model: type[Record], *, matched: bool) -> Statement:
+@lru_cache(MAX_STATEMENTS)
+def _delete(model: type[Record], *, matched: bool) -> CompiledStatement:
     table = table_of(model)
     current = _current(model, locked=True)
     condition = _matching(table, current, matched=matched)
@@ -161,11 +172,11 @@ def _delete(model: type[Record], *, matched: bool) -> Statement:
     gone = leave.where(condition).returning(table.c.id).cte("removed")
     joined = current.outerjoin(gone, true())
     before = current.c.version.label("current_version")
-    return Statement(select(before, gone.c.id).select_from(joined))
+    return CompiledStatement(select(before, gone.c.id).select_from(joined))
 
 
-@lru_cache(SHAPES)
-def _restore(model: type[Record], public: type[SQLModel]) -> Statement:
+@lru_cache(MAX_STATEMENTS)
+def _restore(model: type[Record], public: type[SQLModel]) -> CompiledStatement:
     table = table_of(model)
     shown = (table.c.version, *public_columns(table, public))
     key = table.c.id == bindparam("id_")
@@ -176,4 +187,4 @@ def _restore(model: type[Record], public: type[SQLModel]) -> Statement:
     alive = select(*(found.c[column.name] for column in shown)).where(found.c.deleted_at.is_(None))
     after = union_all(select(again.cte("restored")), alive).cte("after")
     before = after.c.version.label("current_version")
-    return Statement(select(before, after.c.version, document(after, public)))
+    return CompiledStatement(select(before, after.c.version, document(after, public)))

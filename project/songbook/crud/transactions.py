@@ -12,13 +12,13 @@ from starlette.responses import Response
 
 from songbook.crud.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, Key, read_key
 from songbook.db import (
-    ATTEMPTS,
-    GIVEN_UP,
-    NOTHING,
-    RETRIED,
+    INVALIDATING_ERRORS,
+    MAX_ATTEMPTS,
+    NO_ROW,
+    RETRYABLE_ERRORS,
+    BoundStatement,
     Database,
     Executor,
-    Query,
     SingleStatement,
     pause,
 )
@@ -56,28 +56,28 @@ class Transaction:
         self._dry_run = dry_run
         self._db = db
         self._key = None if dry_run else key
-        self._driver: asyncpg.Connection | None = None
+        self._connection: asyncpg.Connection | None = None
         self._stack = AsyncExitStack()
         self._timeout: float | None = None
 
-    async def fetch(self, query: Query) -> asyncpg.Record | None:
+    async def fetch(self, query: BoundStatement) -> asyncpg.Record | None:
         """Run one statement in the transaction; return its row.
 
         The first is repeated after a deadlock or a serialization failure. Raises Unavailable when
         no connection is to be had, KeyInUse and KeyReused, and asyncpg's errors as they are.
         """
-        if query is NOTHING:
+        if query is NO_ROW:
             return None
-        for attempt in range(1, ATTEMPTS):
-            is_first = self._driver is None
+        for attempt in range(1, MAX_ATTEMPTS):
+            is_first = self._connection is None
             try:
-                return await self._db.run(await self.begin(), query)
-            except RETRIED as error:
+                return await self._db.fetch_on(await self.begin(), query)
+            except RETRYABLE_ERRORS as error:
                 if not is_first:
                     raise
                 await self._release(error)
             await pause(attempt)
-        return await self._db.run(await self.begin(), query)
+        return await self._db.fetch_on(await self.begin(), query)
 
     async def begin(
         self, settings: str = "", *, bulk_seconds: float | None = None
@@ -87,36 +87,36 @@ class Transaction:
         With `bulk_seconds`, which its commit may take, it is one for a COPY. The `settings` are SQL
         that is sent with BEGIN.
         """
-        if self._driver is None:
+        if self._connection is None:
             if self._key:
                 await self._key.lock()
             self._timeout = bulk_seconds
             db = self._db
             lent = db.connection() if bulk_seconds is None else db.bulk(_BULK_WAIT_SECONDS)
-            driver = await self._stack.enter_async_context(lent)
-            self._driver = driver
+            connection = await self._stack.enter_async_context(lent)
+            self._connection = connection
             parts = ["BEGIN", LOCK_TIMEOUT if self._key else "", settings]
-            await driver.execute("; ".join(filter(None, parts)))
-            await self._claim(driver)
-        return self._driver
+            await connection.execute("; ".join(filter(None, parts)))
+            await self._claim(connection)
+        return self._connection
 
     async def commit(self, response: Response) -> Response:
         """End the transaction; return the response that the client gets."""
         try:
-            if self._driver and not self._dry_run:
+            if self._connection and not self._dry_run:
                 if self._key:
-                    await self._key.store(self._db, self._driver, response)
-                await self._end(self._driver)
+                    await self._key.store(self._db, self._connection, response)
+                await self._end(self._connection)
         except BaseException as error:
             await self._release(error)
             raise
-        if self._driver:
+        if self._connection:
             await self._release(None)
         return _dry_run_response(response) if self._dry_run else response
 
     async def rollback(self, error: BaseException) -> Response:
         """Roll back; return the response that is stored under the key, or raise the error again."""
-        is_new = self._driver is not None
+        is_new = self._connection is not None
         await self._release(error)
         if isinstance(error, _Replayed):
             return error.response
@@ -127,32 +127,32 @@ class Transaction:
             return response
         raise error
 
-    async def _claim(self, driver: asyncpg.Connection) -> None:
-        if self._key and (response := await self._key.claim(self._db, driver)):
+    async def _claim(self, connection: asyncpg.Connection) -> None:
+        if self._key and (response := await self._key.claim(self._db, connection)):
             raise _Replayed(response)
 
-    async def _end(self, driver: asyncpg.Connection) -> None:
-        ended = await driver.execute("COMMIT", timeout=self._timeout)
+    async def _end(self, connection: asyncpg.Connection) -> None:
+        ended = await connection.execute("COMMIT", timeout=self._timeout)
         if ended != "COMMIT":  # a statement had failed, and the handler went on
             raise Problem
 
     async def _release(self, error: BaseException | None) -> None:
         """Return the connection, in no transaction."""
-        driver, self._driver = self._driver, None
+        connection, self._connection = self._connection, None
         try:
-            if driver is not None and not isinstance(error, GIVEN_UP):
-                await self._roll_back(driver)
+            if connection is not None and not isinstance(error, INVALIDATING_ERRORS):
+                await self._roll_back(connection)
         finally:
             kind, traceback = (type(error), error.__traceback__) if error else (None, None)
             await self._stack.__aexit__(kind, error, traceback)
             if self._key:
                 self._key.unlock()
 
-    async def _roll_back(self, driver: asyncpg.Connection) -> None:
+    async def _roll_back(self, connection: asyncpg.Connection) -> None:
         """End a transaction that is not ended; a connection that cannot do that is given up."""
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
-            if driver.is_in_transaction():
-                await driver.execute("ROLLBACK")
+            if connection.is_in_transaction():
+                await connection.execute("ROLLBACK")
 
 
 class _Replayed(BaseException):

@@ -1,4 +1,4 @@
-"""Reads that come at the same time: one statement answers all of them."""
+"""Batches: reads that arrive at the same time are answered by one statement."""
 
 import asyncio
 from types import TracebackType
@@ -6,59 +6,59 @@ from typing import Any, Self, TypeAlias
 
 from asyncpg import Record
 
-MOST_TOGETHER = 100
+MAX_BATCH = 100
 """How many requests one statement answers at most."""
 
 Arguments: TypeAlias = list[Any]
 Row: TypeAlias = Record | None
 
 
-class LeftAlone(Exception):
-    """Whoever was about to ask for a group has left it."""
+class LeaderCancelled(Exception):
+    """The request that led the batch was cancelled."""
 
 
-class Group:
-    """Those who ask together: the first asks for all, and the others wait for their rows.
+class Batch:
+    """A batch of reads: the first request runs the statement, the others wait for their rows.
 
-    They join until the statement is sent, so that what a read shows was read after it came. What
-    goes wrong for the first goes wrong for all; but if the first leaves, the others get LeftAlone.
+    Requests join until the statement is sent, so that a row is never older than the request. An
+    error of the first request is raised in all; if it is cancelled, the others get LeaderCancelled.
     """
 
-    def __init__(self, groups: dict[str, "Group"], key: str, arguments: Arguments) -> None:
-        self._groups, self._key = groups, key
-        self._asked = [arguments]
-        self._others: list[asyncio.Future[Row]] = []
+    def __init__(self, batches: dict[str, "Batch"], key: str, arguments: Arguments) -> None:
+        self._batches, self._key = batches, key
+        self._arguments = [arguments]
+        self._followers: list[asyncio.Future[Row]] = []
 
-    def join(self, arguments: Arguments) -> asyncio.Future[Row]:
-        """Join as one of the others."""
+    def add(self, arguments: Arguments) -> asyncio.Future[Row]:
+        """Add a request; return the future of its row."""
         row: asyncio.Future[Row] = asyncio.get_running_loop().create_future()
-        self._asked.append(arguments)
-        self._others.append(row)
-        if len(self._asked) == MOST_TOGETHER:
-            self.close()
+        self._arguments.append(arguments)
+        self._followers.append(row)
+        if len(self._arguments) == MAX_BATCH:
+            self.seal()
         return row
 
-    def close(self) -> list[Arguments]:
-        """Let nobody join any more; return what all of them ask."""
-        if self._groups.get(self._key) is self:
-            del self._groups[self._key]
-        return self._asked
+    def seal(self) -> list[Arguments]:
+        """Let no more requests join; return the arguments of all."""
+        if self._batches.get(self._key) is self:
+            del self._batches[self._key]
+        return self._arguments
 
-    def answer(self, rows: list[Row]) -> None:
-        """Give each of the others its row; the rows are in the order of what was asked."""
-        for other, row in zip(self._others, rows[1:], strict=True):
-            if not other.done():
-                other.set_result(row)
+    def resolve(self, rows: list[Row]) -> None:
+        """Hand out the rows, which are in the order of the arguments."""
+        for follower, row in zip(self._followers, rows[1:], strict=True):
+            if not follower.done():
+                follower.set_result(row)
 
     def __enter__(self) -> Self:
-        self._groups[self._key] = self
+        self._batches[self._key] = self
         return self
 
     def __exit__(
         self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
     ) -> None:
-        self.close()
-        for other in self._others:
-            if error and not other.done():
-                other.set_exception(error if isinstance(error, Exception) else LeftAlone())
-        self._others.clear()  # else an error and the group would keep each other
+        self.seal()
+        for row in self._followers:
+            if error and not row.done():
+                row.set_exception(error if isinstance(error, Exception) else LeaderCancelled())
+        self._followers.clear()  # else an error and the batch would keep each other alive

@@ -14,12 +14,12 @@ from songbook.db.database import Database
 from songbook.errors import Unavailable
 
 
-class SilentError(StartError):
+class DatabaseUnreachable(StartError):
     """Nothing answers where the database should be."""
 
 
 @contextmanager
-def located(settings: Settings) -> Iterator[URL]:
+def resolve_database(settings: Settings) -> Iterator[URL]:
     """Give the URL of the database of the settings; the embedded one runs while it is used.
 
     Inside of another, as the migrations are when `serve` starts, it leaves the server to that one.
@@ -43,7 +43,7 @@ def located(settings: Settings) -> Iterator[URL]:
 
 
 @asynccontextmanager
-async def opened_database(url: URL, **options: Any) -> AsyncIterator[Database]:
+async def open_database(url: URL, **options: Any) -> AsyncIterator[Database]:
     """Give a database with one connection, for a command; raise StartError if it lacks a table."""
     db = Database(url, pool_size=1, **options)
     try:
@@ -55,23 +55,23 @@ async def opened_database(url: URL, **options: Any) -> AsyncIterator[Database]:
 
 
 def check_database(url: URL) -> None:
-    """Connect once; raise StartError if the database refuses us, SilentError if none answers."""
+    """Connect once. Raises StartError if it is refused, DatabaseUnreachable without an answer."""
     asyncio.run(_connect(url))
 
 
 async def _connect(url: URL) -> None:
     place = f"{url.host or url.query.get('host') or 'localhost'}:{url.port or 5432}"
     try:
-        async with opened_database(url) as db, db.engine.connect():
+        async with open_database(url) as db, db.engine.connect():
             pass
     except DBAPIError as error:
         reason = _refusal(error.driver_exception, url)
         if reason:
             raise StartError(f"PostgreSQL at {place} {reason}.") from None
-        raise SilentError(f"PostgreSQL at {place} takes no connections now.") from None
+        raise DatabaseUnreachable(f"PostgreSQL at {place} takes no connections now.") from None
     except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError):
         advice = "start it or correct DATABASE_URL or PG_…"
-        raise SilentError(f"no PostgreSQL answers at {place}: {advice}.") from None
+        raise DatabaseUnreachable(f"no PostgreSQL answers at {place}: {advice}.") from None
 
 
 def _refusal(error: BaseException | None, url: URL) -> str | None:

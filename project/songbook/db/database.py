@@ -10,18 +10,18 @@ import asyncpg
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from songbook.db.batching import Arguments, Group, LeftAlone
-from songbook.db.engine import engine_of
-from songbook.db.pool import GIVEN_UP, Lender, NoTurn, give_back
-from songbook.db.statements import NOTHING, Query
+from songbook.db.batching import Arguments, Batch, LeaderCancelled
+from songbook.db.engine import create_engine
+from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, return_to_pool
+from songbook.db.statements import NO_ROW, BoundStatement
 from songbook.errors import Unavailable
 
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
-RETRIED = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
-ATTEMPTS = 3
+RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
+MAX_ATTEMPTS = 3
 _PAUSE_SECONDS = (0.01, 0.05)
 
-Found = TypeVar("Found")
+T = TypeVar("T")
 
 
 async def pause(attempt: int) -> None:
@@ -35,7 +35,7 @@ async def pause(attempt: int) -> None:
 class Executor(Protocol):
     """What runs the statement of a handler: the database, or the transaction of a write."""
 
-    def fetch(self, query: Query) -> Awaitable[asyncpg.Record | None]:
+    def fetch(self, statement: BoundStatement) -> Awaitable[asyncpg.Record | None]:
         """Run one statement; return its row."""
 
 
@@ -45,7 +45,7 @@ class SingleStatement:
     executor: Executor
     _is_used = False
 
-    def fetch(self, query: Query) -> Awaitable[asyncpg.Record | None]:
+    def fetch(self, statement: BoundStatement) -> Awaitable[asyncpg.Record | None]:
         """Run the statement; return its row. Raises RuntimeError for a second one."""
         if self._is_used:
             raise RuntimeError(
@@ -53,7 +53,7 @@ class SingleStatement:
                 " several that belong together"
             )
         self._is_used = True
-        return self.executor.fetch(query)
+        return self.executor.fetch(statement)
 
 
 class Database:
@@ -69,80 +69,82 @@ class Database:
         bulk_seconds: float = 3600.0,
         echo: bool = False,
     ) -> None:
-        self.engine = engine_of(url, pool_size=pool_size, pool_timeout=pool_timeout, echo=echo)
-        self._lender = Lender(self.engine, pool_size, pool_timeout)
-        self._groups: dict[str, Group] = {}
-        self._bulk_turns = asyncio.Semaphore(min(bulk_at_once, pool_size // 2 or 1))
+        self.engine = create_engine(url, pool_size=pool_size, pool_timeout=pool_timeout, echo=echo)
+        self._pool = ConnectionPool(self.engine, pool_size, pool_timeout)
+        self._batches: dict[str, Batch] = {}
+        self._bulk_slots = asyncio.Semaphore(min(bulk_at_once, pool_size // 2 or 1))
         self.pool_timeout = pool_timeout
         self.bulk_seconds = bulk_seconds
         self._echo = echo
 
-    async def fetch(self, query: Query) -> asyncpg.Record | None:
+    async def fetch(self, statement: BoundStatement) -> asyncpg.Record | None:
         """Run one statement in one round trip, committed when this returns; return its row.
 
-        Raises Unavailable when no connection is to be had, and asyncpg's errors as they are.
+        Raises Unavailable when no connection is free in time, and asyncpg's errors as they are.
         """
-        if query is NOTHING:
+        if statement is NO_ROW:
             return None
-        if query.shared and self._lender.is_lending:
-            return await self._fetch_together(query)
-        return await self._perform(lambda driver: self.run(driver, query))
+        if statement.coalesce and self._pool.is_in_use:
+            return await self._fetch_batched(statement)
+        return await self._with_connection(lambda connection: self.fetch_on(connection, statement))
 
-    async def _fetch_together(self, query: Query) -> asyncpg.Record | None:
-        """Run one statement for all who ask in one turn of the loop, or while the first waits."""
-        key = query.sql if query.together else f"{query.sql}{query.arguments}"
-        until = self._lender.deadline
-        while group := self._groups.get(key):
-            with suppress(LeftAlone, NoTurn):
-                return await group.join(query.arguments)
-            if asyncio.get_running_loop().time() >= until:
-                raise NoTurn
-        with Group(self._groups, key, query.arguments) as group:
-            await asyncio.sleep(0)  # those who came in the same turn of the loop join meanwhile
-            rows = await self._perform(
-                lambda driver: self._run_all(driver, query, group.close()), until
+    async def _fetch_batched(self, statement: BoundStatement) -> asyncpg.Record | None:
+        """Coalesce identical reads that arrive in one iteration of the loop, or while one waits."""
+        key = statement.batch_sql or f"{statement.sql}{statement.arguments}"
+        deadline = self._pool.deadline
+        while batch := self._batches.get(key):
+            with suppress(LeaderCancelled, PoolTimeout):
+                return await batch.add(statement.arguments)
+            if asyncio.get_running_loop().time() >= deadline:
+                raise PoolTimeout
+        with Batch(self._batches, key, statement.arguments) as batch:
+            await asyncio.sleep(0)  # requests of the same iteration of the loop join meanwhile
+            rows = await self._with_connection(
+                lambda connection: self._run_batch(connection, statement, batch.seal()), deadline
             )
-            group.answer(rows)
+            batch.resolve(rows)
             return rows[0]
 
-    async def _perform(
-        self, work: Callable[[asyncpg.Connection], Awaitable[Found]], until: float | None = None
-    ) -> Found:
-        """Do work of one statement on a connection; again, if PostgreSQL wants it repeated."""
+    async def _with_connection(
+        self, work: Callable[[asyncpg.Connection], Awaitable[T]], deadline: float | None = None
+    ) -> T:
+        """Do work of one statement on a connection; repeat it after a retryable error."""
         attempts = 0
         while True:
             attempts += 1
-            lent = await self._lender.lend(until if attempts == 1 else None)
+            lent = await self._pool.acquire(deadline if attempts == 1 else None)
             try:
                 return await work(lent.driver_connection)
-            except GIVEN_UP:
+            except INVALIDATING_ERRORS:
                 lent.invalidate()
                 raise
-            except RETRIED:
-                if attempts == ATTEMPTS:
+            except RETRYABLE_ERRORS:
+                if attempts == MAX_ATTEMPTS:
                     raise
             finally:
-                self._lender.take_back(lent)
+                self._pool.release(lent)
             await pause(attempts)  # without the connection
 
-    async def _run_all(
-        self, driver: asyncpg.Connection, query: Query, asked: list[Arguments]
+    async def _run_batch(
+        self, connection: asyncpg.Connection, statement: BoundStatement, arguments: list[Arguments]
     ) -> list[asyncpg.Record | None]:
-        """Read the rows of all these arguments, in their order."""
-        if not query.together or len(asked) == 1:
-            return [await self.run(driver, query)] * len(asked)
-        self._log(query.together)
-        rows = await driver.fetch(query.together, [str(arguments[0]) for arguments in asked])
-        found = {row["id"]: row for row in rows}
-        return [found.get(arguments[0]) for arguments in asked]
+        """Return the rows of all these arguments, in their order."""
+        if not statement.batch_sql or len(arguments) == 1:
+            return [await self.fetch_on(connection, statement)] * len(arguments)
+        self._log(statement.batch_sql)
+        ids = [str(each[0]) for each in arguments]
+        found = {row["id"]: row for row in await connection.fetch(statement.batch_sql, ids)}
+        return [found.get(each[0]) for each in arguments]
 
-    async def run(self, driver: asyncpg.Connection, query: Query) -> asyncpg.Record | None:
-        """Run one statement on a connection that was lent; return its row.
+    async def fetch_on(
+        self, connection: asyncpg.Connection, statement: BoundStatement
+    ) -> asyncpg.Record | None:
+        """Run one statement on an acquired connection; return its row.
 
         Raises asyncpg's errors as they are.
         """
-        self._log(query.sql)
-        row: asyncpg.Record | None = await driver.fetchrow(query.sql, *query.arguments)
+        self._log(statement.sql)
+        row: asyncpg.Record | None = await connection.fetchrow(statement.sql, *statement.arguments)
         return row
 
     def _log(self, sql: str) -> None:
@@ -152,51 +154,51 @@ class Database:
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """Lend the driver's connection, outside any transaction, for work of several statements.
+        """Give a connection, outside any transaction, for several statements.
 
-        One that is left inside a transaction is given up, and so is what was done in it. Raises
-        Unavailable when no connection is to be had.
+        One that is left inside a transaction is discarded, and the transaction with it. Raises
+        Unavailable when none is free in time.
         """
-        lent = await self._lender.lend()
+        lent = await self._pool.acquire()
         try:
             yield lent.driver_connection
-        except GIVEN_UP:
+        except INVALIDATING_ERRORS:
             lent.invalidate()
             raise
         finally:
-            self._lender.take_back(lent)
+            self._pool.release(lent)
 
     @asynccontextmanager
     async def bulk(self, seconds: float) -> AsyncIterator[asyncpg.Connection]:
-        """Lend a connection for a COPY, when it is its turn: some are left for everybody else.
+        """Give a connection for a COPY; some of the pool are left for other requests.
 
         Raises Unavailable after waiting for `seconds`.
         """
         try:
             async with asyncio.timeout(seconds):
-                await self._bulk_turns.acquire()
+                await self._bulk_slots.acquire()
         except TimeoutError as error:
             raise Unavailable("Too many imports and exports are under way: try again.") from error
         try:
-            async with self.connection() as driver:
-                yield driver
+            async with self.connection() as connection:
+                yield connection
         finally:
-            self._bulk_turns.release()
+            self._bulk_slots.release()
 
     @asynccontextmanager
     async def sqlalchemy_connection(self) -> AsyncIterator[AsyncConnection]:
-        """Lend a connection as SQLAlchemy has it; what is not committed inside is rolled back.
+        """Give a connection as SQLAlchemy has it; what is not committed inside is rolled back.
 
-        Raises Unavailable when no connection is to be had.
+        Raises Unavailable when none is free in time.
         """
-        lent = await self._lender.turn()
+        lent = await self._pool.wait()
         try:
             if lent:
-                give_back(lent)  # SQLAlchemy takes it out of the pool itself
+                return_to_pool(lent)  # SQLAlchemy takes it out of the pool itself
             async with self.engine.connect() as connection:
                 yield connection
         finally:
-            self._lender.take_back(None)
+            self._pool.release(None)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -21,11 +21,13 @@ _SERVER_SETTINGS = {
 }
 _CONNECT_SECONDS = 5
 _COMMAND_SECONDS = 6
-_LIFE_SECONDS = 1800
+_MAX_LIFETIME_SECONDS = 1800
 _END = "songbook_end"
 
 
-def engine_of(url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool) -> AsyncEngine:
+def create_engine(
+    url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool
+) -> AsyncEngine:
     """Return an engine with at most `pool_size` connections, none of them made yet."""
     engine = create_async_engine(
         url,
@@ -33,7 +35,7 @@ def engine_of(url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=pool_timeout,
-        pool_recycle=_LIFE_SECONDS,
+        pool_recycle=_MAX_LIFETIME_SECONDS,
         pool_use_lifo=True,
         pool_reset_on_return=None,
         hide_parameters=True,
@@ -41,16 +43,16 @@ def engine_of(url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool
             "timeout": _CONNECT_SECONDS,
             "command_timeout": _COMMAND_SECONDS,
             "server_settings": _SERVER_SETTINGS,
-            **_cache_of(make_url(url)),
+            **_statement_cache(make_url(url)),
         },
     )
-    event.listen(engine.sync_engine, "checkout", _refuse_closed)
+    event.listen(engine.sync_engine, "checkout", _check_on_checkout)
     event.listen(engine.sync_engine, "do_connect", _connect)
-    event.listen(engine.sync_engine, "connect", _note_age)
+    event.listen(engine.sync_engine, "connect", _stamp)
     return engine
 
 
-def _cache_of(url: URL) -> dict[str, int]:
+def _statement_cache(url: URL) -> dict[str, int]:
     """Return how many prepared statements the driver keeps: as many as SQLAlchemy, by the URL.
 
     None, that is, where a pooler may give each transaction another connection.
@@ -59,23 +61,23 @@ def _cache_of(url: URL) -> dict[str, int]:
     return {} if size is None else {"statement_cache_size": int(str(size))}
 
 
-def can_be_passed_on(lent: PoolProxiedConnection) -> bool:
+def is_reusable(lent: PoolProxiedConnection) -> bool:
     """Return whether a connection that was lent can be lent again, past the pool and its checks."""
     return (
         lent.is_valid and _is_usable(lent.driver_connection) and time.monotonic() < lent.info[_END]
     )
 
 
-def _note_age(_connection: object, record: Any) -> None:
-    record.info[_END] = time.monotonic() + _LIFE_SECONDS
+def _stamp(_connection: object, record: Any) -> None:
+    record.info[_END] = time.monotonic() + _MAX_LIFETIME_SECONDS
 
 
-def _is_usable(driver: Any) -> bool:
+def _is_usable(connection: Any) -> bool:
     """Return whether a connection is neither broken nor inside a transaction."""
-    return not (driver.is_closed() or driver.is_in_transaction())
+    return not (connection.is_closed() or connection.is_in_transaction())
 
 
-def _refuse_closed(connection: Any, _record: object, _proxy: object) -> None:
+def _check_on_checkout(connection: Any, _record: object, _proxy: object) -> None:
     """Refuse a connection that broke while idle, or that came back inside a transaction."""
     if not _is_usable(connection.driver_connection):
         raise DisconnectionError

@@ -12,7 +12,7 @@ from sqlmodel import SQLModel
 
 from songbook.config import Settings
 from songbook.db import autogenerate
-from songbook.db.connect import located
+from songbook.db.connect import resolve_database
 
 _MIGRATOR = 8004
 """The advisory lock that one migrator at a time holds."""
@@ -29,7 +29,7 @@ def run_migrations(settings: Settings) -> None:
     if context.is_offline_mode():
         _migrate(url=settings.url or "postgresql+asyncpg://")
     else:
-        with located(settings) as url:
+        with resolve_database(settings) as url:
             asyncio.run(_migrate_online(url))
 
 

@@ -1,4 +1,4 @@
-"""The connections of a process: who has one, and who waits for it."""
+"""The connections of a process: how many are in use, and which requests wait for one."""
 
 import asyncio
 from collections import deque
@@ -9,104 +9,102 @@ from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
-from songbook.db.engine import can_be_passed_on
+from songbook.db.engine import is_reusable
 from songbook.errors import Unavailable
 
-# The next connection may reach the new primary; and one that was left between the parts of a
-# statement keeps its locks until it is used again.
-GIVEN_UP = (
+# The next connection may reach the new primary; and one whose statement was interrupted keeps its
+# locks until it is used again.
+INVALIDATING_ERRORS = (
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InternalClientError,  # as when PostgreSQL has said its last word
+    asyncpg.InternalClientError,  # as when PostgreSQL has closed the connection
     asyncio.CancelledError,
     TimeoutError,
 )
 
-
-class NoTurn(Unavailable):
-    """No connection came in time."""
+Waiter = asyncio.Future[PoolProxiedConnection | None]
 
 
-Turn = asyncio.Future[PoolProxiedConnection | None]
+class PoolTimeout(Unavailable):
+    """No connection was free in time."""
 
 
-class Lender:
-    """Lends the connections of an engine's pool, outside any transaction; first come, first served.
+class ConnectionPool:
+    """Connections of an engine's pool, outside any transaction; first come, first served.
 
-    Whoever waits gets the connection that the next one gives back, past the pool: the way into it
-    and out again costs 15 µs of the 100 that a small request takes.
+    A released connection is handed to the longest waiter directly: a trip through SQLAlchemy's pool
+    costs 15 µs of the 100 that a small request takes.
     """
 
-    def __init__(self, engine: AsyncEngine, size: int, seconds: float) -> None:
+    def __init__(self, engine: AsyncEngine, size: int, timeout: float) -> None:
         self._engine = engine
         self._pool = engine.sync_engine.pool
         self._size = self._free = size
-        self._seconds = seconds
-        self._waiting: deque[Turn] = deque()
+        self._timeout = timeout
+        self._waiters: deque[Waiter] = deque()
 
     @property
-    def is_lending(self) -> bool:
-        """Return whether anybody has a connection."""
+    def is_in_use(self) -> bool:
+        """Return whether any connection is acquired."""
         return self._free < self._size
 
     @property
     def deadline(self) -> float:
-        """Return until when, by the clock of the loop, whoever comes now waits for a connection."""
-        return asyncio.get_running_loop().time() + self._seconds
+        """The loop's time until which a request waits that begins to wait now."""
+        return asyncio.get_running_loop().time() + self._timeout
 
-    async def lend(self, until: float | None = None) -> PoolProxiedConnection:
-        """Lend a connection; raise NoTurn if none comes back `until` then, within the seconds."""
-        lent = await self.turn(until)
-        if lent is not None:
-            return lent
+    async def acquire(self, deadline: float | None = None) -> PoolProxiedConnection:
+        """Return a connection. Raises PoolTimeout if none is free by the deadline."""
+        connection = await self.wait(deadline)
+        if connection is not None:
+            return connection
         try:
             return await self._check_out()
         except BaseException:
-            self.take_back(None)
+            self.release(None)
             raise
 
-    async def turn(self, until: float | None = None) -> PoolProxiedConnection | None:
-        """Wait for a turn; return the connection that was passed on, None if the pool has one.
+    async def wait(self, deadline: float | None = None) -> PoolProxiedConnection | None:
+        """Wait for a place; return the connection that was handed over, None if the pool has one.
 
-        Raises NoTurn if it does not come `until` then, within the seconds if it is left out.
+        Raises PoolTimeout if there is none by the deadline.
         """
         if self._free:
             self._free -= 1
             return None
         loop = asyncio.get_running_loop()
-        turn: Turn = loop.create_future()
-        self._waiting.append(turn)
-        timer = loop.call_at(until or self.deadline, _give_up, turn)
+        waiter: Waiter = loop.create_future()
+        self._waiters.append(waiter)
+        timer = loop.call_at(deadline or self.deadline, _expire, waiter)
         try:
-            return await turn
+            return await waiter
         except BaseException:
             with suppress(ValueError):
-                self._waiting.remove(turn)
-            came = turn.done() and not (turn.cancelled() or turn.exception())
-            if came:  # when nobody waited any more
-                self.take_back(turn.result())
+                self._waiters.remove(waiter)
+            if waiter.done() and not (waiter.cancelled() or waiter.exception()):
+                self.release(waiter.result())  # it came when the request was cancelled
             raise
         finally:
             timer.cancel()
 
-    def take_back(self, lent: PoolProxiedConnection | None) -> None:
-        """End a turn: pass its connection on, return it to the pool, or give up one that broke."""
-        turn = self._next()
-        passed_on = turn and lent and can_be_passed_on(lent)
+    def release(self, connection: PoolProxiedConnection | None) -> None:
+        """Give a place back: hand its connection over, return it to the pool, or discard it."""
+        waiter = self._next()
+        reused = waiter and connection and is_reusable(connection)
         try:
-            if lent and not passed_on:
-                give_back(lent)
+            if connection and not reused:
+                return_to_pool(connection)
         finally:
-            if turn is None:
+            if waiter is None:
                 self._free += 1
             else:
-                turn.set_result(lent if passed_on else None)
+                waiter.set_result(connection if reused else None)
 
-    def _next(self) -> Turn | None:
-        """Return the turn of whoever has waited longest, and still does."""
-        while self._waiting:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                return turn
+    def _next(self) -> Waiter | None:
+        """Return the waiter that has waited longest and still waits."""
+        while self._waiters:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                return waiter
         return None
 
     async def _check_out(self) -> PoolProxiedConnection:
@@ -122,13 +120,13 @@ class Lender:
             raise Unavailable from error
 
 
-def give_back(lent: PoolProxiedConnection) -> None:
-    """Return a connection to its pool, or give up one that broke."""
-    if lent.is_valid and lent.driver_connection.is_closed():  # type: ignore[union-attr]
-        lent.invalidate()
-    lent.close()
+def return_to_pool(connection: PoolProxiedConnection) -> None:
+    """Return a connection to SQLAlchemy's pool; discard one that is closed."""
+    if connection.is_valid and connection.driver_connection.is_closed():  # type: ignore[union-attr]
+        connection.invalidate()
+    connection.close()
 
 
-def _give_up(turn: Turn) -> None:
-    if not turn.done():
-        turn.set_exception(NoTurn())
+def _expire(waiter: Waiter) -> None:
+    if not waiter.done():
+        waiter.set_exception(PoolTimeout())

@@ -17,38 +17,41 @@ from sqlalchemy.sql.selectable import NamedFromClause
 from sqlmodel import SQLModel
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
-SHAPES = 1000
-"""How many compiled statements are kept of each kind, the least recently used given up first."""
+MAX_STATEMENTS = 1000
+"""The size of the cache of compiled statements of each kind (least recently used)."""
 
 
-class Query(NamedTuple):
+class BoundStatement(NamedTuple):
     """A statement and its arguments, in the order of its parameters.
 
-    A `shared` one only reads: one run of it answers all who ask the same at that time. `together`
-    is for those who ask it with other arguments, too: it has an array of texts where this one has
-    its only argument, and each of its rows ends with the one that it belongs to.
+    With `coalesce` it only reads: concurrent identical calls may share one execution. `batch_sql`
+    also serves concurrent calls with other arguments: it takes an array of texts in place of the
+    only argument, and its rows have that argument as `id`.
     """
 
     sql: str
     arguments: list[Any]
-    shared: bool = False
-    together: str = ""
+    coalesce: bool = False
+    batch_sql: str = ""
 
 
-NOTHING = Query("", [])  # what is known to have no row: it takes no connection
+NO_ROW = BoundStatement("", [])
+"""Stands for a statement that is known to have no row: it takes no connection."""
 
 
-class Statement:
+class CompiledStatement:
     """A compiled statement: its SQL, and the names of its values in the order of the parameters.
 
-    `shared` and `together` are as of its queries.
+    `coalesce` and `batch_sql` are as of BoundStatement.
     """
 
-    def __init__(self, clause: ClauseElement, *, shared: bool = False, together: str = "") -> None:
+    def __init__(
+        self, clause: ClauseElement, *, coalesce: bool = False, batch_sql: str = ""
+    ) -> None:
         compiled = clause.compile(dialect=DIALECT)
         assert isinstance(compiled, SQLCompiler)
         self.sql = str(compiled)
-        self._shared, self._together = shared, together
+        self._coalesce, self._batch_sql = coalesce, batch_sql
         # what SQLAlchemy itself applies to the values
         processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)  # noqa: SLF001
         self._parameters = [(name, processors.get(name)) for name in compiled.positiontup or ()]
@@ -56,17 +59,17 @@ class Statement:
             name: value for name, value in compiled.params.items() if value is not None
         }
 
-    def of(self, values: Mapping[str, Any]) -> Query:
+    def bind(self, values: Mapping[str, Any]) -> BoundStatement:
         """Return the statement with `values`, in the order and the form that the driver wants."""
         given = {**self._constants, **values}
-        return Query(
+        return BoundStatement(
             self.sql,
             [
                 process(given[name]) if process else given[name]
                 for name, process in self._parameters
             ],
-            self._shared,
-            self._together,
+            self._coalesce,
+            self._batch_sql,
         )
 
 
@@ -75,7 +78,7 @@ def public_columns(source: FromClause, public: type[SQLModel]) -> list[ColumnEle
     return [source.c[name] for name in public.model_fields]
 
 
-def json_of(rows: NamedFromClause) -> ColumnElement[str]:
+def row_to_json(rows: NamedFromClause) -> ColumnElement[str]:
     """Return the JSON text of each of the rows, written by PostgreSQL."""
     return sql_cast(func.row_to_json(rows.table_valued()), Text)
 
@@ -83,4 +86,4 @@ def json_of(rows: NamedFromClause) -> ColumnElement[str]:
 def document(source: FromClause, public: type[SQLModel]) -> ColumnElement[str]:
     """Return the JSON text of a row of `source` with the keys of the Public class."""
     shown = select(*public_columns(source, public)).correlate(source).subquery("shown")
-    return select(json_of(shown)).scalar_subquery().label("document")
+    return select(row_to_json(shown)).scalar_subquery().label("document")

@@ -191,7 +191,7 @@ class Unavailable(Problem):
 
 
 def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = None) -> Unacceptable:
-    """Turn pydantic's errors into a problem; neither the input nor the context is repeated."""
+    """Waiter pydantic's errors into a problem; neither the input nor the context is repeated."""
     found = []
     for error in islice(told(errors), MOST_ERRORS):
         where, *path = error["loc"] if location is None else (location, *error["loc"])

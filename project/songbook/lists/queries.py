@@ -7,17 +7,17 @@ from sqlalchemy import Numeric, SelectBase, Text, cast, func, literal_column, se
 from starlette.responses import Response
 
 from songbook.crud import Tags
-from songbook.db import Statement, json_of
+from songbook.db import CompiledStatement, row_to_json
 from songbook.http import Answer
 from songbook.lists.statements import SQL_SEPARATOR
 
 
-def json_rows(query: SelectBase) -> Statement:
+def json_rows(query: SelectBase) -> CompiledStatement:
     """Compile a query, with names for its columns, whose rows PostgreSQL writes as JSON.
 
-    Run it with `db.fetch(statement.of(values))`, with values by the names of its `bindparam`s, and
-    hand the row on to `rows_response`. Decimals become texts with all their places. It has to be
-    bounded by a LIMIT: all rows are one text.
+    Run it with `db.fetch(statement.bind(values))`, the values by the names of its `bindparam`s; the
+    row is for `rows_response`. Decimals become texts with all their places. It needs a LIMIT: all
+    rows are one text.
     """
     rows = query.subquery("rows")
     columns = [
@@ -25,8 +25,8 @@ def json_rows(query: SelectBase) -> Statement:
         for column in rows.c
     ]
     shown = select(*columns).subquery("shown")
-    document = func.string_agg(json_of(shown), literal_column(SQL_SEPARATOR))
-    return Statement(select(document.label("document")).select_from(shown), shared=True)
+    document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
+    return CompiledStatement(select(document.label("document")).select_from(shown), coalesce=True)
 
 
 def rows_response(row: Row | None, if_none_match: Tags | None = None) -> Response:

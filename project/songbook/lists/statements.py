@@ -23,7 +23,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlmodel import SQLModel
 
-from songbook.db import SHAPES, Query, Statement, json_of, public_columns
+from songbook.db import (
+    MAX_STATEMENTS,
+    BoundStatement,
+    CompiledStatement,
+    public_columns,
+    row_to_json,
+)
 from songbook.http import CSV
 from songbook.lists.filters import CONTAINS
 from songbook.lists.params import DEFAULT_LIMIT, WORDS, Condition, ListParams, SortKey
@@ -59,22 +65,22 @@ class Writing(NamedTuple):
     limited: bool
 
 
-def page_query(params: ListParams, *, with_total: bool) -> Query:
+def page_query(params: ListParams, *, with_total: bool) -> BoundStatement:
     """Return the statement of a page: the rows as one `document`, and their `number`.
 
     There is one row more than asked for if there is another page. With the total of all pages, as
     `total`.
     """
     statement = page_statement(*_classes(params), _shape(params, with_total=with_total))
-    return statement.of({**_values(params), "rows": (params.limit or DEFAULT_LIMIT) + 1})
+    return statement.bind({**_values(params), "rows": (params.limit or DEFAULT_LIMIT) + 1})
 
 
-def export_query(params: ListParams, media_type: str) -> Query:
+def export_query(params: ListParams, media_type: str) -> BoundStatement:
     """Return the statement of all rows, as COPY is to write them."""
     written = Writing(media_type == CSV, params.escaped, params.limit is not None)
     shape = _shape(params, with_total=False)
     statement = export_statement(*_classes(params), shape, written)
-    return statement.of({**_values(params), "rows": params.limit})
+    return statement.bind({**_values(params), "rows": params.limit})
 
 
 def _classes(params: ListParams) -> tuple[type[Record], type[SQLModel]]:
@@ -91,31 +97,33 @@ def _values(params: ListParams) -> dict[str, Any]:
     return {**after, **params.values}
 
 
-@lru_cache(SHAPES)
-def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) -> Statement:
+@lru_cache(MAX_STATEMENTS)
+def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) -> CompiledStatement:
     """Compile the statement of a page: the rows as JSON, one more than asked for; their number."""
     table, where = table_of(model), _where(model, shape)
     shown = _rows(model, public, shape, bindparam("rows", type_=BigInteger))
-    document = func.string_agg(json_of(shown), literal_column(SQL_SEPARATOR))
+    document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
     if shape.with_total:
         total = select(func.count()).select_from(table).where(*where).scalar_subquery()
         columns.append(total.label("total"))
-    return Statement(select(*columns).select_from(shown), shared=True)
+    return CompiledStatement(select(*columns).select_from(shown), coalesce=True)
 
 
-@lru_cache(SHAPES)
+@lru_cache(MAX_STATEMENTS)
 def export_statement(
     model: type[Record], public: type[SQLModel], shape: Shape, written: Writing
-) -> Statement:
+) -> CompiledStatement:
     """Compile the statement of all rows: each as JSON, or its values as JSON would spell them."""
     rows = bindparam("rows", type_=BigInteger) if written.limited else None
     shown = _rows(model, public, shape, rows)
     if not written.as_values:
         # COPY writes it as it is: the cast that a page needs would cost a third of the time
-        return Statement(select(func.row_to_json(shown.table_valued())).select_from(shown))
+        return CompiledStatement(select(func.row_to_json(shown.table_valued())).select_from(shown))
     kinds = {name: kind_of(table_of(model).c[name]) for name in public.model_fields}
-    return Statement(select(*(_spelled(shown.c[name], kinds[name], written) for name in kinds)))
+    return CompiledStatement(
+        select(*(_spelled(shown.c[name], kinds[name], written) for name in kinds))
+    )
 
 
 def _spelled(column: ColumnElement[Any], kind: type, written: Writing) -> ColumnElement[Any]:

@@ -229,7 +229,7 @@ async def test_the_biggest_of_many_cities_are_read_from_the_end_of_an_index(
     app: FastAPI, session: AsyncSession
 ) -> None:
     database: Database = app.state.service.database
-    query = module.BIGGEST.of({})
+    query = module.BIGGEST.bind({})
     connection = await session.connection()
     await connection.execute(
         text(

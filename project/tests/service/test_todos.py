@@ -16,7 +16,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.cli.maintenance import remove
 from songbook.db.database import Database
-from songbook.db.statements import Query
+from songbook.db.statements import BoundStatement
 from songbook.lists.cursors import encode_cursor
 from songbook.lists.statements import page_query
 from songbook.models.tables import table_of
@@ -389,7 +389,7 @@ async def test_the_list_of_many_todos_most_of_them_deleted_reads_the_partial_ind
             assert row[1:] == ((1, 1) if "q=" in query else (101, 2000))
 
 
-def page_of_todos(query: str) -> Query:
+def page_of_todos(query: str) -> BoundStatement:
     """Return the query of the page of the list that a query string asks for."""
     params = params_of(module.Todo, module.TodoPublic, query, "-created_at")
     return page_query(params, with_total=True)

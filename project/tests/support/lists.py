@@ -3,7 +3,7 @@
 from sqlmodel import SQLModel
 
 from songbook.crud.records import Records
-from songbook.db.statements import Query
+from songbook.db.statements import BoundStatement
 from songbook.http.query_options import read_query_string
 from songbook.lists.params import MOST_PARAMETERS, ListParams, parse_params
 from songbook.lists.statements import page_query
@@ -20,7 +20,7 @@ def params_of(
 
 def page_statement_of(
     table: type[Record], public: type[SQLModel], query: str = "", sort: str = "id"
-) -> Query:
+) -> BoundStatement:
     """Return the statement of the page that a query string asks for."""
     params = params_of(table, public, query, sort)
     return page_query(params, with_total=params.with_total)

@@ -10,9 +10,9 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from songbook.db.embedded.account import OTHERWISE, claim, clear_the_way
+from songbook.db.embedded.account import ADVICE, claim, clear_the_way
 from songbook.db.embedded.account import EmbeddedError as EmbeddedError
-from songbook.db.embedded.server import HASTY, MAJOR, Server
+from songbook.db.embedded.server import MAJOR, NO_FSYNC, Server
 
 _joined: dict[Path, Server] = {}
 
@@ -22,7 +22,7 @@ def attach(folder: Path, *, durable: bool = True) -> str:
     try:
         folder = folder.resolve()
         if folder not in _joined:
-            server = Server(folder, _binaries(), claim(folder), () if durable else HASTY)
+            server = Server(folder, _binaries(), claim(folder), () if durable else NO_FSYNC)
             if os.geteuid() == 0:
                 clear_the_way(server.account, server.binaries, server.folder, server.sockets)
             server.join()
@@ -68,8 +68,8 @@ def _explained(folder: Path, error: Exception) -> EmbeddedError:
         is_full = shutil.disk_usage(folder).free < 1_000_000  # too full to log why
     # Linux has the same words for the limits of shared memory.
     if is_full or re.search(r"^(?!.*shared memory).*(No space left|quota exceeded)", reason):
-        return EmbeddedError(f"The disk of {folder} is full: free some space, or {OTHERWISE}.")
-    return EmbeddedError(f"No PostgreSQL can run in {folder} ({reason}): {OTHERWISE}.")
+        return EmbeddedError(f"The disk of {folder} is full: free some space, or {ADVICE}.")
+    return EmbeddedError(f"No PostgreSQL can run in {folder} ({reason}): {ADVICE}.")
 
 
 @atexit.register

@@ -6,7 +6,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-OTHERWISE = "choose another folder with POSTGRES_DATA, or set DATABASE_URL"
+ADVICE = "choose another folder with POSTGRES_DATA, or set DATABASE_URL"
 _HARMLESS = {"lost+found", ".gitignore", ".gitkeep", ".DS_Store"}
 
 
@@ -19,12 +19,12 @@ def claim(folder: Path) -> pwd.struct_passwd:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     info = folder.stat()
     if os.geteuid() not in {0, info.st_uid}:
-        raise EmbeddedError(f"{folder} belongs to another user: {OTHERWISE}.")
+        raise EmbeddedError(f"{folder} belongs to another user: {ADVICE}.")
     if info.st_mode & 0o700 != 0o700:
-        raise EmbeddedError(f"{folder} is not writable: {OTHERWISE}.")
+        raise EmbeddedError(f"{folder} is not writable: {ADVICE}.")
     # `users` is the first file we make: whatever else was there before it is not ours.
     if {path.name for path in folder.iterdir()} - _HARMLESS and not (folder / "users").exists():
-        raise EmbeddedError(f"{folder} holds other files: {OTHERWISE}.")
+        raise EmbeddedError(f"{folder} holds other files: {ADVICE}.")
     account = _account(info.st_uid)
     if info.st_uid == 0:
         os.chown(folder, account.pw_uid, -1)
@@ -38,7 +38,7 @@ def _account(owner: int) -> pwd.struct_passwd:
         with suppress(KeyError):
             return pwd.getpwuid(owner) if owner else pwd.getpwnam(name)
     who = f"user {owner}" if owner else "nobody"
-    raise EmbeddedError(f"PostgreSQL cannot run as {who}: add it to /etc/passwd, or {OTHERWISE}.")
+    raise EmbeddedError(f"PostgreSQL cannot run as {who}: add it to /etc/passwd, or {ADVICE}.")
 
 
 def groups_of(account: pwd.struct_passwd) -> list[int]:

@@ -22,7 +22,7 @@ from io import FileIO
 from pathlib import Path
 from urllib.parse import quote
 
-from songbook.db.embedded.account import OTHERWISE, EmbeddedError, groups_of
+from songbook.db.embedded.account import ADVICE, EmbeddedError, groups_of
 
 MAJOR = "18"
 PATIENCE = 60  # seconds, with what another process does
@@ -36,7 +36,7 @@ INITDB = (
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
     *("--set=timezone=UTC", "--set=log_timezone=UTC", "--set=max_connections=100"),
 )
-HASTY = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+NO_FSYNC = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
 @dataclass
@@ -147,7 +147,7 @@ class Server:
         """Start the server, which inherits the lock."""
         version = (self.cluster / "PG_VERSION").read_text().strip()
         if version != MAJOR:
-            raise EmbeddedError(f"{self.folder} is of PostgreSQL {version}: {OTHERWISE}.")
+            raise EmbeddedError(f"{self.folder} is of PostgreSQL {version}: {ADVICE}.")
         self.make_sockets()
         log = self.folder / "server.log"
         if log.exists() and log.stat().st_size > LOG_LIMIT:

@@ -62,7 +62,7 @@ async def list_towns(page: TownsPage, db: ReadDep) -> Response:
 @router.get("/biggest", response_model=list[TownBase])
 async def list_biggest_towns(if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """List the twenty towns with the largest population."""
-    return rows_response(await db.fetch(BIGGEST.of({})), if_none_match)
+    return rows_response(await db.fetch(BIGGEST.bind({})), if_none_match)
 
 
 @router.post("", response_model=TownPublic, status_code=201, bulk=imports_of(towns, TownCreate))

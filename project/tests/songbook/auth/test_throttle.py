@@ -9,7 +9,7 @@ from sqlalchemy.engine import URL
 
 from songbook.auth.throttle import count_try, login_keys
 from songbook.db.database import Database
-from songbook.db.statements import Query
+from songbook.db.statements import BoundStatement
 from songbook.errors.problems import TooManyRequests
 from tests.support.databases import execute
 
@@ -56,7 +56,7 @@ async def count_at_once(db: Database, logins: Sequence[Mapping[str, int]]) -> No
 
 
 async def run(db: Database, sql: str) -> list[object]:
-    row = await db.fetch(Query(sql, []))
+    row = await db.fetch(BoundStatement(sql, []))
     return [] if row is None else list(row.values())
 
 

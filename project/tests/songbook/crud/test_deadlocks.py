@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlmodel import col
 
 from songbook.crud import TransactionDep
-from songbook.db.database import ATTEMPTS, pause
-from songbook.db.statements import Query
+from songbook.db.database import MAX_ATTEMPTS, pause
+from songbook.db.statements import BoundStatement
 from songbook.http import Router
 from tests.samples.resources.books import Book, books
 from tests.samples.resources.towns import towns
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.long
 
 KEY = {"Idempotency-Key": "k"}
 TOWN: dict[str, Any] = {"name": "Reykjavík", "population": 140_000}
-BOTH_BOOKS = Query("UPDATE book SET year = year + 1 WHERE id IN (1, 2) RETURNING id", [])
+BOTH_BOOKS = BoundStatement("UPDATE book SET year = year + 1 WHERE id IN (1, 2) RETURNING id", [])
 
 each_state = pytest.mark.parametrize("state", ["40001", "40P01"])
 with_and_without_key = pytest.mark.parametrize("headers", [{}, KEY], ids=["no key", "key"])
@@ -113,7 +113,7 @@ async def test_a_first_statement_is_repeated_and_its_handler_called_once(
     headers: dict[str, str],
     state: str,
 ) -> None:
-    await fail_attempts(beside_service, state, ATTEMPTS - 1)
+    await fail_attempts(beside_service, state, MAX_ATTEMPTS - 1)
 
     async with serving(router, breakable_url) as (client, _):
         answer = await client.post(f"{way}/book-first", headers=headers)
@@ -133,7 +133,7 @@ async def test_a_first_statement_that_has_to_be_repeated_too_often_is_given_up(
     headers: dict[str, str],
     state: str,
 ) -> None:
-    await fail_attempts(beside_service, state, ATTEMPTS)
+    await fail_attempts(beside_service, state, MAX_ATTEMPTS)
 
     async with serving(router, breakable_url) as (client, app):
         assert_unavailable(await client.post("/direct/book-first", headers=headers))
@@ -224,7 +224,7 @@ async def test_a_pause_is_random_and_grows_with_the_attempts() -> None:
         await pause(attempt)
         return time.perf_counter() - begun
 
-    for attempt in range(1, ATTEMPTS):
+    for attempt in range(1, MAX_ATTEMPTS):
         rounds = [  # a busy machine makes some longer
             sorted(await asyncio.gather(*(measured(attempt) for _ in range(100)))) for _ in range(5)
         ]

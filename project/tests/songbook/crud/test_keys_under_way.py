@@ -21,7 +21,7 @@ from starlette.responses import Response as Answer
 from songbook.auth.permissions import PUBLIC
 from songbook.crud.transactions import Transaction, begin
 from songbook.db.database import Database, Executor
-from songbook.db.statements import Query
+from songbook.db.statements import BoundStatement
 from songbook.http.completion import Opened
 from songbook.http.dependencies import OpeningDependency, opening_dependency
 from songbook.http.media_types import CSV
@@ -350,7 +350,7 @@ async def test_a_handler_that_passes_over_a_failure_does_not_seem_to_succeed(
         """Store a book, and mind no failure."""
         row = await db.fetch(books.insert(body.model_dump()))
         with suppress(asyncpg.PostgresError):
-            await db.fetch(Query("SELECT 1 / 0", []))
+            await db.fetch(BoundStatement("SELECT 1 / 0", []))
         return books.created(row, request)
 
     app = create_app(Settings(database_url=spelled(breakable_url)))

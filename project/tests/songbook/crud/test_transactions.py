@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from sqlmodel import col
 
 from songbook.crud import Id, SessionDep, TransactionDep, WriteDep
-from songbook.db.statements import NOTHING, Query
+from songbook.db.statements import NO_ROW, BoundStatement
 from songbook.http import Router
 from tests.samples.resources.books import Book, books
 from tests.samples.resources.towns import TownPublic, towns
@@ -233,7 +233,7 @@ async def test_a_connection_that_breaks_leaves_nothing_and_is_replaced(
     async def break_off(db: TransactionDep) -> Response:
         """Store a town and lose the connection."""
         await db.fetch(towns.insert(TOWN))
-        await db.fetch(Query("SELECT pg_terminate_backend(pg_backend_pid())", []))
+        await db.fetch(BoundStatement("SELECT pg_terminate_backend(pg_backend_pid())", []))
         return Response()
 
     add_both_ways(router, "/broken/off", break_off)
@@ -284,7 +284,7 @@ async def test_a_handler_without_a_statement_takes_no_connection(
 ) -> None:
     async def idle(db: dependency) -> Response:
         """Return how many connections are in use."""
-        assert await db.fetch(NOTHING) is None
+        assert await db.fetch(NO_ROW) is None
         return Response(f"{lent(app)}")
 
     add_both_ways(router, "/idle/here", idle)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from songbook.db.batching import MOST_TOGETHER
+from songbook.db.batching import MAX_BATCH
 from songbook.db.database import Database
 from tests.samples.main import create_app
 from tests.samples.settings import Settings
@@ -93,7 +93,7 @@ async def test_lists_are_read_once_for_all_who_ask_the_same_and_for_nobody_else(
 async def test_a_great_many_are_read_by_a_few_statements(
     database: Database, narrow: AsyncClient
 ) -> None:
-    many = [narrow.get(f"/books/{1 + number % 5}") for number in range(2 * MOST_TOGETHER + 20)]
+    many = [narrow.get(f"/books/{1 + number % 5}") for number in range(2 * MAX_BATCH + 20)]
     async with all_waiting(database, *many) as (asked, sent):
         pass
 

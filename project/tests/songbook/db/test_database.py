@@ -15,7 +15,7 @@ from sqlalchemy import Index, event, text
 from sqlalchemy.engine import URL
 
 from songbook.db.database import Database
-from songbook.db.statements import Query
+from songbook.db.statements import BoundStatement
 from songbook.models.tables import table_of
 from tests.samples.resources.books import Book
 from tests.support.asserts import assert_headers, assert_problem, assert_unavailable
@@ -233,7 +233,7 @@ async def test_every_connection_has_the_bounds_that_keep_requests_short(breakabl
         database.sqlalchemy_connection() as connection,
     ):
         for name, value in bounds.items():
-            row = await database.fetch(Query(f"SHOW {name}", []))
+            row = await database.fetch(BoundStatement(f"SHOW {name}", []))
             assert row is not None
             assert (name, row[0]) == (name, value)
             assert await connection.scalar(text(f"SHOW {name}")) == value
@@ -249,7 +249,7 @@ async def test_a_statement_that_takes_too_long_is_given_up(breakable_url: URL, b
         async with locked(breakable_url, "book"):
             for answer in await ask_everything(client):
                 assert_unavailable(answer)
-        row = await database.fetch(Query(f"SHOW {bound}", []))
+        row = await database.fetch(BoundStatement(f"SHOW {bound}", []))
         assert row is not None
         assert row[0] == "20ms", "an error like this is no reason for another connection"
         assert (await client.get("/books")).json() == []
@@ -286,7 +286,7 @@ async def test_who_finds_a_free_connection_in_time_is_served(breakable_url: URL)
     assert [answer.status_code for answer in answers] == [200] * 20
 
 
-WHOSE = Query("SELECT pg_backend_pid() AS pid", [])
+WHOSE = BoundStatement("SELECT pg_backend_pid() AS pid", [])
 
 
 @asynccontextmanager
@@ -334,7 +334,7 @@ async def test_who_waits_does_not_get_a_connection_within_a_transaction(breakabl
 async def test_who_waits_does_not_get_a_connection_that_is_too_old(
     breakable_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("songbook.db.engine._LIFE_SECONDS", 0)
+    monkeypatch.setattr("songbook.db.engine._MAX_LIFETIME_SECONDS", 0)
     async with one_waits(breakable_url) as (_, driver, asked):
         own = driver.get_server_pid()
     row = await asked

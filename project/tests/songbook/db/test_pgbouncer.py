@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import URL
 
-from songbook.db.statements import Query
+from songbook.db.statements import BoundStatement
 from tests.support.asserts import assert_problem
 from tests.support.databases import execute
 from tests.support.replays import assert_again, assert_first, assert_reused, was_replayed
@@ -71,7 +71,7 @@ def bounced(migrated_url: URL) -> Iterator[URL]:
 
 
 async def test_who_is_to_keep_no_prepared_statement_keeps_none(migrated_url: URL) -> None:
-    query = Query("SELECT count(*) FROM pg_prepared_statements", [])
+    query = BoundStatement("SELECT count(*) FROM pg_prepared_statements", [])
     for url, keeps in (
         (migrated_url, True),
         (migrated_url.update_query_dict(WITHOUT_CACHE), False),
@@ -106,7 +106,7 @@ async def test_many_at_once_share_few_connections(bounced: URL) -> None:
         listed = await client.get("/books?limit=1&count=exact")
         assert listed.headers["x-total-count"] == str(2 * (32 + 16 + 4 + 8))
         row = await database.fetch(
-            Query(
+            BoundStatement(
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND application_name = 'songbook'",
                 [],
@@ -115,7 +115,7 @@ async def test_many_at_once_share_few_connections(bounced: URL) -> None:
         assert row is not None
         assert row[0] <= CONNECTIONS
         for name, value in BOUNDS.items():
-            shown = await database.fetch(Query(f"SHOW {name}", []))
+            shown = await database.fetch(BoundStatement(f"SHOW {name}", []))
             assert shown is not None
             assert (name, shown[0]) == (name, value)
 

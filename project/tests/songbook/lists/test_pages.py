@@ -18,7 +18,7 @@ from sqlalchemy import delete, insert, text
 
 from songbook.crud.preconditions import revision
 from songbook.db.database import Database
-from songbook.db.statements import Query
+from songbook.db.statements import BoundStatement
 from songbook.errors.problems import BadCursor
 from songbook.http.media_types import JSON
 from songbook.lists.cursors import decode_cursor, encode_cursor
@@ -495,7 +495,7 @@ async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cur
             assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 60, order
 
 
-def page_at(order: str, row: dict[str, str | None]) -> Query:
+def page_at(order: str, row: dict[str, str | None]) -> BoundStatement:
     """Return the query of the ten books behind a row, as a client would ask for them."""
     query = f"sort={order}&limit=10"
     first = params_of(Book, BookPublic, query)

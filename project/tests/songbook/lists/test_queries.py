@@ -65,13 +65,13 @@ def router() -> Router:
         population: int = 0,
     ) -> Response:
         """List the twenty towns with the most books since a year."""
-        row = await db.fetch(SHELVES.of({"since": since, "population": population}))
+        row = await db.fetch(SHELVES.bind({"since": since, "population": population}))
         return rows_response(row, if_none_match)
 
     @router.get("/shelves-here")
     async def list_shelves_here(request: Request, db: ReadDep) -> Response:
         """List the towns, and say where."""
-        response = rows_response(await db.fetch(SHELVES.of({"since": 1, "population": 0})))
+        response = rows_response(await db.fetch(SHELVES.bind({"since": 1, "population": 0})))
         response.headers["X-Path"] = request.url.path
         return response
 
@@ -79,7 +79,7 @@ def router() -> Router:
     async def count_towns(db: TransactionDep) -> Response:
         """Store a town, and count all."""
         await db.fetch(towns.insert({"name": "new", "population": 0}))
-        return rows_response(await db.fetch(COUNT.of({})))
+        return rows_response(await db.fetch(COUNT.bind({})))
 
     return router
 

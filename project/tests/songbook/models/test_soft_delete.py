@@ -19,7 +19,7 @@ from sqlmodel import Field, SQLModel
 from songbook.crud.preconditions import Tags
 from songbook.crud.records import Records
 from songbook.db.database import Database
-from songbook.db.statements import Query
+from songbook.db.statements import BoundStatement
 from songbook.models.bases import Fields, Record, RecordPublic, SoftDelete
 from songbook.models.fields import Characters, Text
 from tests.support.databases import spelled
@@ -69,7 +69,7 @@ class Shelves:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    async def row(self, query: Query) -> Any:
+    async def row(self, query: BoundStatement) -> Any:
         """Return the row of a statement."""
         return await self.database.fetch(query)
 
