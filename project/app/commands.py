@@ -13,7 +13,7 @@ from app.resources.users import UserCreate, users, with_hash
 from app.settings import Settings
 from songbook.config import StartError
 from songbook.db import check_database, open_database, resolve_database
-from songbook.errors import problem_of, reasons_of
+from songbook.errors import to_problem, validation_summary
 
 Username = Annotated[str, typer.Argument(help="The name to sign in with.")]
 Email = Annotated[str, typer.Argument(help="The e-mail, good for signing in as well.")]
@@ -45,7 +45,7 @@ def store_superuser(url: URL, **given: Any) -> None:
     try:
         user = UserCreate(**given, is_superuser=True)
     except ValidationError as error:
-        raise StartError(f"the user does not fit: {reasons_of(error)}.") from None
+        raise StartError(f"the user does not fit: {validation_summary(error)}.") from None
     asyncio.run(_store(url, user))
 
 
@@ -55,6 +55,6 @@ async def _store(url: URL, user: UserCreate) -> None:
         async with open_database(url) as db:
             await db.fetch(users.insert(fields))
     except asyncpg.UniqueViolationError as error:
-        problem = problem_of(error)
+        problem = to_problem(error)
         taken = ", ".join(each.pointer.strip("/") for each in problem.errors)
         raise StartError(f"{problem.detail}: choose another {taken}.") from None

@@ -19,7 +19,7 @@ from songbook.auth import Account, check_accounts, current_user, get_logins
 from songbook.config import Settings, check_production
 from songbook.db import Database, resolve_database
 from songbook.errors import Problem, handle
-from songbook.http import Dependency, Front, Permission, Route, ServiceState, add_alias
+from songbook.http import Dependency, HeadersMiddleware, Permission, Route, ServiceState, add_alias
 from songbook.openapi import add_docs, describe
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -63,7 +63,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Front, origins=settings.cors_origins)],
+        middleware=[Middleware(HeadersMiddleware, origins=settings.cors_origins)],
         exception_handlers=dict.fromkeys(_FAILURES, handle),
         **about,
     )

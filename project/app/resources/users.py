@@ -32,7 +32,7 @@ from songbook.crud import (
     narrowed,
     record_id,
 )
-from songbook.errors import Forbidden, NotFound, Unacceptable, field_error
+from songbook.errors import Forbidden, NotFound, UnprocessableContent, field_error
 from songbook.http import Principal, Router, StrictRequest
 from songbook.lists import Page, page_of
 from songbook.models import Characters, Fields, Flag, Partial, Record, RecordPublic, Text, table_of
@@ -165,8 +165,8 @@ async def condition_of(
 ) -> Tags | None:
     """Return the condition of a change of one's own: a password is that of the version checked.
 
-    Raises Unacceptable if there is a new password without the current one, or with a wrong one. It
-    counts as a login: who stole a token cannot try passwords at leisure.
+    Raises UnprocessableContent if there is a new password without the current one, or with a wrong
+    one. It counts as a login: who stole a token cannot try passwords at leisure.
     """
     sent = body.model_fields_set
     if "password" not in sent:
@@ -177,7 +177,7 @@ async def condition_of(
         if account := await logins.account("id", user.id, current):
             return narrowed(if_match, account["version"], UserPublic)
         detail = "Is not the current password"
-    raise Unacceptable(errors=[field_error("body", "current_password", detail, "password")])
+    raise UnprocessableContent(errors=[field_error("body", "current_password", detail, "password")])
 
 
 @router.get("", response_model=list[UserPublic], dependencies=[SUPERUSER])

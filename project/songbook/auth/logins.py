@@ -28,7 +28,8 @@ class Logins:
     async def account(self, by: LookupField, value: int | str, password: str) -> Row | None:
         """Return the account if it is active and this is its password, in the same time if not.
 
-        Raises TooManyRequests beyond the limit of tries, Unavailable if no hash can be made now.
+        Raises TooManyRequests beyond the limit of tries, ServiceUnavailable if no hash can be made
+        now.
         """
         # lower() makes an i of the Turkish İ, and so another name to try of the same account
         known = str(value).isascii()

@@ -14,7 +14,7 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, SecretStr
 from pydantic_core import CoreSchema, core_schema
 
-from songbook.errors import Unavailable
+from songbook.errors import ServiceUnavailable
 from songbook.models import NO_NUL, without_nul
 
 # The least that OWASP's Password Storage Cheat Sheet asks of argon2id. pwdlib's own 64 MiB for each
@@ -58,7 +58,10 @@ Password = Annotated[SecretStr, _Verbatim()]
 
 
 async def hash_password(password: str) -> str:
-    """Return the hash to store of a password; raise Unavailable after a second without a turn."""
+    """Return the hash to store of a password.
+
+    Raises ServiceUnavailable after a second without a turn.
+    """
     return await _in_turn(hasher.hash, password)
 
 
@@ -67,7 +70,7 @@ async def verify_password(password: str, stored: str | None) -> tuple[bool, str 
 
     There is a new one when the password is right and the parameters have changed. Without a stored
     hash, for a user that nobody knows, or with one that is no hash, the answer is no and takes as
-    long as for a wrong password. Raises Unavailable after a second without a turn.
+    long as for a wrong password. Raises ServiceUnavailable after a second without a turn.
     """
     return await _in_turn(_verify, password, stored, hasher)
 
@@ -80,7 +83,7 @@ async def _in_turn(work: Callable[..., Result], password: str, *arguments: Any) 
     try:
         await asyncio.wait([result], timeout=_WAIT_SECONDS)
         if job.cancel():  # possible only before it has begun
-            raise Unavailable(_BUSY)
+            raise ServiceUnavailable(_BUSY)
         return await result
     finally:
         result.cancel()  # whoever stops waiting gives up the place in the queue

@@ -88,7 +88,7 @@ async def count_try(db: Database, keys: Mapping[str, int], window: timedelta) ->
 
     `Retry-After` says in how many seconds the last of the exceeded windows ends. A try that comes
     when a limit is already reached is not counted: it writes nothing and waits for nobody. Raises
-    Unavailable when no connection is to be had, and asyncpg's errors as they are.
+    ServiceUnavailable when no connection is to be had, and asyncpg's errors as they are.
     """
     hashes = [sha256(key.encode(errors="surrogatepass")).digest() for key in keys]
     row = await db.fetch(BoundStatement(_COUNT, [hashes, list(keys.values()), window]))

@@ -19,7 +19,7 @@ _INVALID = "Could not validate credentials"
 
 _HEADER_TYPES = {"jwt", "at+jwt"}
 _LAST_SECOND = 253_402_300_799  # of the year 9999, the last that PostgreSQL and Python both tell
-_LONGEST_TOKEN = 8192
+_MAX_TOKEN = 8192
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 # PyJWT also takes strings, true, and any size.
@@ -63,7 +63,7 @@ def read(secret: str, token: str) -> Claims:
     `nbf` and `typ` are checked when they are there. A clock may be wrong by 30 seconds.
     """
     key = _key(secret)
-    if len(token) > _LONGEST_TOKEN:  # PyJWT looks at every byte before it looks at the signature
+    if len(token) > _MAX_TOKEN:  # PyJWT looks at every byte before it looks at the signature
         raise Unauthenticated(_INVALID)
     try:
         complete = jwt.decode_complete(

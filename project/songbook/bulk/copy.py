@@ -40,7 +40,7 @@ async def copy_out(
 ) -> int:
     """Give `sink` the rows of a query in pieces; return how many there were.
 
-    A slow sink slows PostgreSQL down. Raises Unavailable when no connection is to be had,
+    A slow sink slows PostgreSQL down. Raises ServiceUnavailable when no connection is to be had,
     TimeoutError, and asyncpg's errors as they are.
     """
     async with db.bulk(db.pool_timeout) as connection:

@@ -10,13 +10,13 @@ from typing import Any
 
 from sqlmodel import SQLModel
 
-from songbook.bulk.parsers import LONGEST_LINE, Fault, Feed, Rows, length_of
-from songbook.errors import MOST_ERRORS, Malformed, Unacceptable, did_you_mean, field_error
+from songbook.bulk.parsers import MAX_LINE, Fault, Feed, Rows, length_of
+from songbook.errors import MAX_ERRORS, BadRequest, UnprocessableContent, did_you_mean, field_error
 from songbook.models import can_be_null
 
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
 
-csv.field_size_limit(LONGEST_LINE)  # the lines have a limit of their own
+csv.field_size_limit(MAX_LINE)  # the lines have a limit of their own
 
 
 class CsvFeed(Feed):
@@ -63,7 +63,7 @@ class CsvFeed(Feed):
                 return
             if fault:
                 line = self.line + start + 1
-                raise Malformed(f"The CSV cannot be read from line {line} on: {fault}.")
+                raise BadRequest(f"The CSV cannot be read from line {line} on: {fault}.")
             yield start, values
 
     def _row(self, values: Sequence[str]) -> dict[str, Any]:
@@ -126,19 +126,22 @@ class _Lines:
 
 
 def _checked(header: list[str], model: type[SQLModel], ignored: set[str]) -> list[str]:
-    """Return a header; raise Unacceptable if columns are unknown, missing or there twice."""
+    """Return a header.
+
+    Raises UnprocessableContent if columns are unknown, missing or there twice.
+    """
     if any(_NO_UTF_8.search(name) for name in header):
-        raise Malformed("The first line is not UTF-8.")
+        raise BadRequest("The first line is not UTF-8.")
     fields, numbers = model.model_fields, Counter(header)
     required = [name for name, info in fields.items() if info.is_required()]
     unknown = [name for name in numbers if name not in fields and name not in ignored]
-    faults = {name: f"Is no field{did_you_mean(name, [*fields])}" for name in unknown[:MOST_ERRORS]}
+    faults = {name: f"Is no field{did_you_mean(name, [*fields])}" for name in unknown[:MAX_ERRORS]}
     faults |= {name: "Is there twice" for name, number in numbers.items() if number > 1}
     faults |= {name: "Is missing" for name in required if name not in numbers}
     faults |= dict.fromkeys(sorted(ignored - numbers.keys()), "Is not there to be ignored")
     if faults:
-        found = islice(faults.items(), MOST_ERRORS)
+        found = islice(faults.items(), MAX_ERRORS)
         errors = [field_error("body", name, why, "column") for name, why in found]
         advice = "name the fields in the first line, and leave others out with `ignore`"
-        raise Unacceptable(f"The columns do not fit: {advice}.", errors=errors)
+        raise UnprocessableContent(f"The columns do not fit: {advice}.", errors=errors)
     return header

@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from songbook.bulk.copy import copy_out
 from songbook.db import BoundStatement, Database
-from songbook.http import ENDINGS, STALLED_SECONDS
+from songbook.http import FILE_SUFFIXES, STALLED_SECONDS
 
 
 class Export(Response):
@@ -20,7 +20,7 @@ class Export(Response):
     """
 
     def __init__(self, db: Database, query: BoundStatement, media_type: str, name: str) -> None:
-        disposition = f'attachment; filename="{name}.{ENDINGS[media_type]}"'
+        disposition = f'attachment; filename="{name}.{FILE_SUFFIXES[media_type]}"'
         headers = {"Content-Disposition": disposition, "Vary": "Accept"}
         super().__init__(None, headers=headers, media_type=media_type)
         del self.headers["content-length"]

@@ -16,7 +16,14 @@ from songbook.bulk.parsers import Feed, NdjsonFeed
 from songbook.bulk.spool import Spool
 from songbook.crud import Records, Transaction, begin_bulk
 from songbook.db import Database
-from songbook.errors import Conflict, ImportReport, TooSlow, Unacceptable, Unavailable, problem_of
+from songbook.errors import (
+    Conflict,
+    ImportReport,
+    RequestTimeout,
+    ServiceUnavailable,
+    UnprocessableContent,
+    to_problem,
+)
 from songbook.http import (
     CSV,
     DRY_RUN,
@@ -26,7 +33,7 @@ from songbook.http import (
     BulkBody,
     Completion,
     StrictRequest,
-    is_tried,
+    is_dry_run,
     option,
     read_options,
 )
@@ -75,14 +82,14 @@ class BulkImport(BulkBody):
     ) -> tuple[Completion, Awaitable[Response]]:
         """Begin to store the rows; the response tells what became of them."""
         options = read_options(request.scope["query_string"], self._options)
-        transaction = begin_bulk(request, dry_run=is_tried(options))
+        transaction = begin_bulk(request, dry_run=is_dry_run(options))
         return transaction, self._respond(request, media_type, transaction, options)
 
     async def _respond(
         self, request: StrictRequest, media_type: str, transaction: Transaction, options: Options
     ) -> Response:
         if request.service.upload_slots.locked():
-            raise Unavailable("Too many imports are under way: try again.")
+            raise ServiceUnavailable("Too many imports are under way: try again.")
         async with request.service.upload_slots:
             with closing(self._spool(request, media_type, options)) as spool:
                 await _receive(request, spool)
@@ -118,13 +125,16 @@ def imports_of(records: Records, model: type[SQLModel]) -> BulkImport:
 
 
 def kept(spool: Spool) -> ImportReport:
-    """Return the report of rows that were read; raise Unacceptable if none can be stored."""
+    """Return the report of rows that were read.
+
+    Raises UnprocessableContent if none can be stored.
+    """
     tally = spool.tally
     if tally.refused and not (spool.keeps_good and tally.good):
         number = f"{tally.refused} of {tally.read} rows"
         advice = "" if spool.keeps_good else ": mend them, or leave them out with `on_error=skip`"
         detail = f"{number} do not fit, and nothing was stored{advice}."
-        raise Unacceptable(detail, report=tally.report(given_up=True))
+        raise UnprocessableContent(detail, report=tally.report(given_up=True))
     return tally.report()
 
 
@@ -150,7 +160,7 @@ async def store(
 
 def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
     """Return the problem of a row that PostgreSQL refuses, by the line that it begins on."""
-    problem = problem_of(error)
+    problem = to_problem(error)
     copied = _COPIED_LINE.search(error.context or "")
     if not isinstance(problem, Conflict) or copied is None:
         return problem
@@ -165,7 +175,7 @@ def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
 async def _receive(request: StrictRequest, spool: Spool) -> None:
     """Read the body into a spool.
 
-    Raises TooSlow when it does not come in time, or nothing of it for too long.
+    Raises RequestTimeout when it does not come in time, or nothing of it for too long.
     """
     settings, thread = request.service.settings, request.service.import_thread
     loop = asyncio.get_running_loop()
@@ -180,4 +190,4 @@ async def _receive(request: StrictRequest, spool: Spool) -> None:
                     del gathered[:PIECE]
             await loop.run_in_executor(thread, spool.finish, bytes(gathered))
     except TimeoutError:
-        raise TooSlow from None
+        raise RequestTimeout from None

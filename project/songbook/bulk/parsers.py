@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from sqlmodel import SQLModel
 
-from songbook.errors import Malformed, TooLarge
-from songbook.http import NotJson, decode_json
+from songbook.errors import BadRequest, ContentTooLarge
+from songbook.http import InvalidJson, decode_json
 
-LONGEST_LINE = 2**20
+MAX_LINE = 2**20
 """What the limit of a line can be, in characters."""
 
 _WIDE = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}  # and of UTF-32, too
@@ -46,7 +46,8 @@ class Feed:
     def rows(self, piece: bytes, *, is_last: bool) -> Rows:
         """Give the rows that end in a piece.
 
-        Raises Malformed, Unacceptable or TooLarge when there is no sense in reading on.
+        Raises BadRequest, UnprocessableContent or ContentTooLarge when there is no sense in reading
+        on.
         """
         raise NotImplementedError
 
@@ -55,7 +56,7 @@ class Feed:
         if len(self._first) < 2:
             self._first += piece[:2]
             if encoding := _WIDE.get(self._first[:2]):
-                raise Malformed(f"The body is {encoding}: send it in UTF-8.")
+                raise BadRequest(f"The body is {encoding}: send it in UTF-8.")
         text = self._rest + self._decoder.decode(piece, final=is_last)
         lines = io.StringIO(text, newline="").readlines()
         # the other half of a line end may be in the next piece
@@ -64,9 +65,11 @@ class Feed:
             raise self.too_long(len(lines))
         return lines
 
-    def too_long(self, nth: int) -> TooLarge:
+    def too_long(self, nth: int) -> ContentTooLarge:
         """Return the problem that the row of the `nth` line in hand is too long."""
-        return TooLarge(f"Line {self.line + nth + 1} is longer than {self.longest} characters.")
+        return ContentTooLarge(
+            f"Line {self.line + nth + 1} is longer than {self.longest} characters."
+        )
 
 
 def length_of(line: str) -> int:
@@ -90,7 +93,7 @@ class NdjsonFeed(Feed):
     def _row(self, text: str) -> dict[str, Any] | Fault:
         try:
             row = decode_json(text)
-        except NotJson as error:
+        except InvalidJson as error:
             told = str(error).replace(" at line 1, ", " at ")  # of a text that is one line
             return Fault(f"The line {told}", "json")
         if not isinstance(row, dict):

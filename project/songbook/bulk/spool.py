@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from songbook.bulk.parsers import Fault, Feed
 from songbook.bulk.tally import Tally
-from songbook.errors import InsufficientStorage, TooLarge, Unavailable
+from songbook.errors import ContentTooLarge, InsufficientStorage, ServiceUnavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NULL = "\\N"
@@ -45,7 +45,7 @@ class Spool:
     def take(self, piece: bytes) -> None:
         """Read a piece of the text, after which others come.
 
-        Raises InsufficientStorage, TooLarge, and what the feed raises.
+        Raises InsufficientStorage, ContentTooLarge, and what the feed raises.
         """
         self._read(piece, is_last=False)
 
@@ -96,7 +96,7 @@ class Spool:
             self.rows.write(content)
             lines.tofile(self._lines)
             if self.rows.tell() + self._lines.tell() > self._size:
-                raise TooLarge(f"The rows take more than {self._size} bytes.")
+                raise ContentTooLarge(f"The rows take more than {self._size} bytes.")
 
 
 @contextmanager
@@ -106,7 +106,7 @@ def _room() -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise InsufficientStorage from error
-        raise Unavailable("No file can be written at the moment: try again.") from error
+        raise ServiceUnavailable("No file can be written at the moment: try again.") from error
 
 
 def _spelled(value: Any) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from songbook.errors import MOST_REFUSALS, ImportReport, Refusal, pointer_to, told
+from songbook.errors import MAX_REFUSALS, ImportReport, RowError, pointer_to, relevant
 
 _MESSAGES = {"string_unicode": "Is not UTF-8"}
 """What pydantic says for people who read another file than it."""
@@ -16,7 +16,7 @@ class Tally:
     def __init__(self) -> None:
         self.read = 0
         self.refused = 0
-        self.refusals: list[Refusal] = []
+        self.refusals: list[RowError] = []
 
     @property
     def good(self) -> int:
@@ -25,23 +25,23 @@ class Tally:
 
     def refuse(self, line: int, detail: str, kind: str, pointer: str = "") -> None:
         """Count a row that is none, or cannot be stored."""
-        self._refuse([Refusal(line=line, pointer=pointer, detail=detail, type=kind)])
+        self._refuse([RowError(line=line, pointer=pointer, detail=detail, type=kind)])
 
     def refuse_fields(self, line: int, error: ValidationError) -> None:
         """Count a row some of whose fields do not fit."""
-        if len(self.refusals) == MOST_REFUSALS:  # there is no use in making more
+        if len(self.refusals) == MAX_REFUSALS:  # there is no use in making more
             self._refuse([])
             return
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         self._refuse(
             [
-                Refusal(
+                RowError(
                     line=line,
                     pointer=pointer_to(*each["loc"]),
                     detail=_MESSAGES.get(each["type"], each["msg"]),
                     type=each["type"],
                 )
-                for each in told(errors)
+                for each in relevant(errors)
             ]
         )
 
@@ -55,6 +55,6 @@ class Tally:
             refusals=self.refusals,
         )
 
-    def _refuse(self, reasons: Sequence[Refusal]) -> None:
+    def _refuse(self, reasons: Sequence[RowError]) -> None:
         self.refused += 1
-        self.refusals += reasons[: MOST_REFUSALS - len(self.refusals)]
+        self.refusals += reasons[: MAX_REFUSALS - len(self.refusals)]

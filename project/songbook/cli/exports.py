@@ -19,9 +19,9 @@ from songbook.cli.service import Format, Resource, Service, media_type_of, progr
 from songbook.config import Settings, StartError
 from songbook.crud import Records
 from songbook.db import check_database, open_database, resolve_database
-from songbook.errors import Problem, faults_of
+from songbook.errors import Problem, one_line
 from songbook.http import read_query_string
-from songbook.lists import MOST_PARAMETERS, ListParams, export_query, page_query, parse_params
+from songbook.lists import MAX_PARAMETERS, ListParams, export_query, page_query, parse_params
 
 ExportFile = Annotated[Path | None, typer.Argument(help="Left out: standard output.")]
 QueryString = Annotated[str, typer.Option(help="Which rows: year_gte=1990&sort=-year")]
@@ -43,7 +43,7 @@ class ExportCommand(Service):
         with resolve_database(settings) as url:
             check_database(url)
             with _explained(), progress_bar() as progress:
-                options = read_query_string(query.encode(), MOST_PARAMETERS)
+                options = read_query_string(query.encode(), MAX_PARAMETERS)
                 params = parse_params(Records(family.table, family.public), options)
                 params.require_format(media_type)
                 progress.add_task(f"Exporting {resource}", total=None)
@@ -61,7 +61,7 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except Problem as problem:
-        reason = f"{faults_of(problem.errors)}." if problem.errors else problem.detail
+        reason = f"{one_line(problem.errors)}." if problem.errors else problem.detail
         raise StartError(f"nothing was exported: {reason}") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         raise StartError(f"nothing was exported: {error or 'it took too long'}.") from None

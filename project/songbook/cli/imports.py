@@ -28,7 +28,7 @@ from songbook.bulk import (
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
 from songbook.config import Settings, StartError
 from songbook.db import check_database, open_database, resolve_database
-from songbook.errors import ImportReport, Problem, faults_of
+from songbook.errors import ImportReport, Problem, one_line
 from songbook.models import Family, Record, natural_key, noun_of
 
 ImportFile = Annotated[Path, typer.Argument(help="CSV with a line of names, or NDJSON.")]
@@ -125,7 +125,7 @@ def _reason(problem: Problem, path: Path, table: type[Record], *, skips: bool) -
     """Return why nothing was stored; print which rows were refused."""
     report = problem.report
     if report is None or not report.refusals:
-        faults = faults_of(problem.errors)
+        faults = one_line(problem.errors)
         sentence = f"{faults}. Leave columns out with --ignore." if faults else problem.detail
         return f"{path}: {sentence}"
     _print_refusals(report)
@@ -146,7 +146,10 @@ def _print_refusals(report: ImportReport) -> None:
 
 
 def _read(file: BufferedReader, spool: Spool, progress: Progress) -> ImportReport:
-    """Validate the rows of a file into a spool; raise Unacceptable if none can be stored."""
+    """Validate the rows of a file into a spool.
+
+    Raises UnprocessableContent if none can be stored.
+    """
     path = Path(file.name)
     task = progress.add_task(f"Importing {path.name}", total=path.stat().st_size or None)
     while piece := file.read(PIECE):

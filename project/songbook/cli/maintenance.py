@@ -15,7 +15,7 @@ from songbook.cli.service import Service, progress_bar
 from songbook.config import Settings, StartError
 from songbook.crud import KEYS
 from songbook.db import CompiledStatement, check_database, open_database, resolve_database
-from songbook.errors import Unavailable
+from songbook.errors import ServiceUnavailable
 from songbook.models import family, living, table_of
 
 _REMOVED_AT_ONCE = 1000
@@ -83,7 +83,7 @@ async def remove(
                     due = row["due"]
                     removed[name] += row["gone"]
                     progress(name, removed[name])
-    except (asyncpg.PostgresError, Unavailable) as error:
+    except (asyncpg.PostgresError, ServiceUnavailable) as error:
         raise StartError(f"the removal stopped after {removed}: {error}") from None
     return removed
 

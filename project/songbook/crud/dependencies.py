@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Depends
 
 from songbook.db import Database
-from songbook.errors import Unacceptable, field_error
+from songbook.errors import UnprocessableContent, field_error
 from songbook.http import StrictRequest, dependency, read_options
 from songbook.models import INT8
 
@@ -25,10 +25,13 @@ _MAX_DIGITS = 100
     error_statuses=(404, 422),
 )
 async def record_id(request: StrictRequest) -> int:
-    """Return the id in the path, 0 for one that no record can have; raise Unacceptable for none."""
+    """Return the id in the path, 0 for one that no record can have.
+
+    Raises UnprocessableContent for none.
+    """
     given = request.path_params["id"]
     if not _DIGITS.fullmatch(given):
-        raise Unacceptable(
+        raise UnprocessableContent(
             errors=[field_error("path", "id", "Should be decimal digits", "int_parsing")]
         )
     return int(given) if len(given) <= _MAX_DIGITS and int(given) <= INT8[1] else 0
@@ -36,7 +39,10 @@ async def record_id(request: StrictRequest) -> int:
 
 @dependency(error_statuses=(422, 503))
 async def read(request: StrictRequest) -> Database:
-    """Return the database, to read from; raise Unacceptable for an unknown query parameter."""
+    """Return the database, to read from.
+
+    Raises UnprocessableContent for an unknown query parameter.
+    """
     if request.scope["query_string"] and not request.route.parses_query:
         read_options(request.scope["query_string"], request.route.query_parameters)
     return request.service.database

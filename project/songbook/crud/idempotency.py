@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from songbook.crud.idempotency_table import CLAIM, LOOKUP, STORE
 from songbook.db import BoundStatement, Database
-from songbook.errors import KeyInUse, KeyReused, Malformed, field_error
+from songbook.errors import BadRequest, IdempotencyKeyInUse, IdempotencyKeyReused, field_error
 from songbook.http import StrictRequest, media_type_of
 
 HEADER = "Idempotency-Key"
@@ -57,14 +57,14 @@ class Key:
     async def lock(self) -> None:
         """Wait, without a connection, until no other request of this process has the key.
 
-        The body is read, too. Raises KeyInUse after a second.
+        The body is read, too. Raises IdempotencyKeyInUse after a second.
         """
         await self._request.digest()
         try:
             async with asyncio.timeout(WAIT_SECONDS):
                 await self._lock.acquire()
         except TimeoutError:
-            raise KeyInUse from None
+            raise IdempotencyKeyInUse from None
         self._is_locked = True
 
     def unlock(self) -> None:
@@ -77,22 +77,22 @@ class Key:
         """Take the key for this transaction; return the answer that is stored, if it was taken.
 
         While a transaction of another process holds it, this waits for the lock_timeout, and raises
-        KeyInUse; it raises KeyReused if the key is that of another request.
+        IdempotencyKeyInUse; it raises IdempotencyKeyReused if the key is that of another request.
         """
         values = {**self._place, "fingerprint": await self._fingerprint()}
         try:
             if await db.fetch_on(connection, CLAIM.bind(values)):
                 return None
         except asyncpg.LockNotAvailableError:
-            raise KeyInUse from None
+            raise IdempotencyKeyInUse from None
         if answer := await self._answer(await db.fetch_on(connection, self._found)):
             return answer
-        raise KeyInUse  # it was removed between the two statements
+        raise IdempotencyKeyInUse  # it was removed between the two statements
 
     async def lookup(self, db: Database) -> Response | None:
         """Return the answer that is stored, if there is one, to a request that was read.
 
-        Raises KeyReused as `claim` does.
+        Raises IdempotencyKeyReused as `claim` does.
         """
         return await self._answer(await db.fetch(self._found)) if self._request.is_read else None
 
@@ -115,7 +115,7 @@ class Key:
             return None
         if row["fingerprint"] != await self._fingerprint():
             detail = "Was sent with another request"
-            raise KeyReused(errors=[field_error("header", HEADER, detail, "key_reused")])
+            raise IdempotencyKeyReused(errors=[field_error("header", HEADER, detail, "key_reused")])
         headers = {**row["headers"], REPLAYED: "true"}
         return Response(row["body"], row["status"], headers)
 
@@ -134,7 +134,7 @@ class Key:
 
 
 def read_key(request: Request) -> str | None:
-    """Return the key of a request, None if it has none; raise Malformed if it is none."""
+    """Return the key of a request, None if it has none; raise BadRequest if it is none."""
     lines = request.headers.getlist(HEADER)
     if not lines:
         return None
@@ -146,4 +146,4 @@ def read_key(request: Request) -> str | None:
         elif _BARE.fullmatch(lines[0]) and len(lines[0]) <= _LONGEST:
             return lines[0]
     detail = f"Should be one string of 1 to {_LONGEST} visible ASCII characters"
-    raise Malformed(errors=[field_error("header", HEADER, detail, "idempotency_key")])
+    raise BadRequest(errors=[field_error("header", HEADER, detail, "idempotency_key")])

@@ -10,7 +10,7 @@ from fastapi import Depends
 from sqlmodel import SQLModel
 from starlette.requests import Request
 
-from songbook.errors import Malformed, PreconditionFailed, PreconditionRequired, field_error
+from songbook.errors import BadRequest, PreconditionFailed, PreconditionRequired, field_error
 from songbook.http import StrictRequest, dependency
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
@@ -81,14 +81,14 @@ def _parameter(name: str, description: str, example: str) -> dict[str, Any]:
 
 
 def _tags(request: Request, name: str) -> Tags | None:
-    """Return the tags of a condition, None if it is not there; raise Malformed if it is none."""
+    """Return the tags of a condition, None if it is not there; raise BadRequest if it is none."""
     header = request.headers.get(name)
     if header is None:
         return None
     header = ",".join(request.headers.getlist(name))
     if header.strip() != "*" and not _TAGS.fullmatch(header):
         detail = "Should be * or entity tags in double quotes"
-        raise Malformed(errors=[field_error("header", name, detail, "entity_tags")])
+        raise BadRequest(errors=[field_error("header", name, detail, "entity_tags")])
     return Tags(header)
 
 

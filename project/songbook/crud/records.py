@@ -14,7 +14,7 @@ from songbook.crud import statements
 from songbook.crud.preconditions import Tags, tag_of, versions_of
 from songbook.db import BoundStatement
 from songbook.errors import NotFound, PreconditionFailed
-from songbook.http import Answer
+from songbook.http import JSONText
 from songbook.models import Record, noun_of
 
 
@@ -61,15 +61,15 @@ class Records:
             raise self._not_found()
         tag = tag_of(row["version"], self.public)
         if if_none_match and if_none_match.match_weakly(tag):
-            return Answer("", tag, 304)
-        return Answer(row["document"], tag)
+            return JSONText("", tag, 304)
+        return JSONText(row["document"], tag)
 
     def created(self, row: Row | None, request: Request) -> Response:
         """Answer with the record that was stored, and its address below that of the request."""
         assert row is not None, "INSERT … RETURNING gives a row"
         location = f"{quote(request.scope['path'])}/{row['id']}"
         tag = tag_of(row["version"], self.public)
-        return Answer(row["document"], tag, 201, {"location": location})
+        return JSONText(row["document"], tag, 201, {"location": location})
 
     def updated(self, row: Row | None) -> Response:
         """Answer with the record as it is stored; raise NotFound or PreconditionFailed."""
@@ -77,7 +77,7 @@ class Records:
             raise self._not_found()
         if row["version"] is None:
             raise self._not_matched(row)
-        return Answer(row["document"], tag_of(row["version"], self.public))
+        return JSONText(row["document"], tag_of(row["version"], self.public))
 
     def deleted(self, row: Row | None) -> Response:
         """Answer that the record is gone; raise NotFound or PreconditionFailed."""

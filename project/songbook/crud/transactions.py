@@ -22,13 +22,13 @@ from songbook.db import (
     SingleStatement,
     pause,
 )
-from songbook.errors import KeyInUse, Problem
+from songbook.errors import IdempotencyKeyInUse, Problem
 from songbook.http import (
     DRY_RUN,
     KEYED_METHODS,
     Opened,
     StrictRequest,
-    is_tried,
+    is_dry_run,
     opening_dependency,
     read_options,
 )
@@ -63,8 +63,9 @@ class Transaction:
     async def fetch(self, query: BoundStatement) -> asyncpg.Record | None:
         """Run one statement in the transaction; return its row.
 
-        The first is repeated after a deadlock or a serialization failure. Raises Unavailable when
-        no connection is to be had, KeyInUse and KeyReused, and asyncpg's errors as they are.
+        The first is repeated after a deadlock or a serialization failure. Raises ServiceUnavailable
+        when no connection is to be had, IdempotencyKeyInUse and IdempotencyKeyReused, and asyncpg's
+        errors as they are.
         """
         if query is NO_ROW:
             return None
@@ -122,7 +123,7 @@ class Transaction:
             return error.response
         # A request that was done may not be possible any more, as with a password that it changed.
         is_refused = isinstance(error, Problem) and error.status < 500
-        may_be_done = is_refused and not is_new and not isinstance(error, KeyInUse)
+        may_be_done = is_refused and not is_new and not isinstance(error, IdempotencyKeyInUse)
         if self._key and may_be_done and (response := await self._key.lookup(self._db)):
             return response
         raise error
@@ -172,7 +173,7 @@ def _dry_run_response(response: Response) -> Response:
 
 
 def begin_bulk(request: StrictRequest, *, dry_run: bool) -> Transaction:
-    """Return the transaction of many rows in one body; raise Malformed for a bad key."""
+    """Return the transaction of many rows in one body; raise BadRequest for a bad key."""
     given = read_key(request)
     key = Key(given, request) if given else None
     return Transaction(request.service.database, key, dry_run=dry_run)
@@ -183,7 +184,7 @@ def read_write_options(request: StrictRequest) -> tuple[Key | None, bool]:
     given = read_key(request) if request.method in KEYED_METHODS else None
     query_string, dry_run = request.scope["query_string"], False
     if query_string and not request.route.parses_query:
-        dry_run = is_tried(read_options(query_string, request.route.query_parameters))
+        dry_run = is_dry_run(read_options(query_string, request.route.query_parameters))
     return Key(given, request) if given else None, dry_run
 
 

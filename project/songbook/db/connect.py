@@ -11,7 +11,7 @@ from sqlalchemy.exc import DBAPIError
 
 from songbook.config import Settings, StartError
 from songbook.db.database import Database
-from songbook.errors import Unavailable
+from songbook.errors import ServiceUnavailable
 
 
 class DatabaseUnreachable(StartError):
@@ -69,7 +69,7 @@ async def _connect(url: URL) -> None:
         if reason:
             raise StartError(f"PostgreSQL at {place} {reason}.") from None
         raise DatabaseUnreachable(f"PostgreSQL at {place} takes no connections now.") from None
-    except (Unavailable, asyncpg.PostgresError, asyncpg.InterfaceError):
+    except (ServiceUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError):
         advice = "start it or correct DATABASE_URL or PG_…"
         raise DatabaseUnreachable(f"no PostgreSQL answers at {place}: {advice}.") from None
 

@@ -14,7 +14,7 @@ from songbook.db.batching import Arguments, Batch, LeaderCancelled
 from songbook.db.engine import create_engine
 from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, return_to_pool
 from songbook.db.statements import NO_ROW, BoundStatement
-from songbook.errors import Unavailable
+from songbook.errors import ServiceUnavailable
 
 # PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
 RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -80,7 +80,8 @@ class Database:
     async def fetch(self, statement: BoundStatement) -> asyncpg.Record | None:
         """Run one statement in one round trip, committed when this returns; return its row.
 
-        Raises Unavailable when no connection is free in time, and asyncpg's errors as they are.
+        Raises ServiceUnavailable when no connection is free in time, and asyncpg's errors as they
+        are.
         """
         if statement is NO_ROW:
             return None
@@ -157,7 +158,7 @@ class Database:
         """Give a connection, outside any transaction, for several statements.
 
         One that is left inside a transaction is discarded, and the transaction with it. Raises
-        Unavailable when none is free in time.
+        ServiceUnavailable when none is free in time.
         """
         lent = await self._pool.acquire()
         try:
@@ -172,13 +173,15 @@ class Database:
     async def bulk(self, seconds: float) -> AsyncIterator[asyncpg.Connection]:
         """Give a connection for a COPY; some of the pool are left for other requests.
 
-        Raises Unavailable after waiting for `seconds`.
+        Raises ServiceUnavailable after waiting for `seconds`.
         """
         try:
             async with asyncio.timeout(seconds):
                 await self._bulk_slots.acquire()
         except TimeoutError as error:
-            raise Unavailable("Too many imports and exports are under way: try again.") from error
+            raise ServiceUnavailable(
+                "Too many imports and exports are under way: try again."
+            ) from error
         try:
             async with self.connection() as connection:
                 yield connection
@@ -189,7 +192,7 @@ class Database:
     async def sqlalchemy_connection(self) -> AsyncIterator[AsyncConnection]:
         """Give a connection as SQLAlchemy has it; what is not committed inside is rolled back.
 
-        Raises Unavailable when none is free in time.
+        Raises ServiceUnavailable when none is free in time.
         """
         lent = await self._pool.wait()
         try:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util.concurrency import in_greenlet
 
-from songbook.errors import Unavailable
+from songbook.errors import ServiceUnavailable
 
 _SERVER_SETTINGS = {
     "application_name": "songbook",
@@ -90,4 +90,4 @@ def _connect(dialect: Any, _record: object, arguments: Any, options: dict[str, A
     try:
         return dialect.connect(*arguments, **options)
     except OSError as error:
-        raise Unavailable from error
+        raise ServiceUnavailable from error

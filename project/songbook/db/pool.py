@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
 from songbook.db.engine import is_reusable
-from songbook.errors import Unavailable
+from songbook.errors import ServiceUnavailable
 
 # The next connection may reach the new primary; and one whose statement was interrupted keeps its
 # locks until it is used again.
@@ -24,7 +24,7 @@ INVALIDATING_ERRORS = (
 Waiter = asyncio.Future[PoolProxiedConnection | None]
 
 
-class PoolTimeout(Unavailable):
+class PoolTimeout(ServiceUnavailable):
     """No connection was free in time."""
 
 
@@ -117,7 +117,7 @@ class ConnectionPool:
         try:
             return await self._engine.raw_connection()
         except Exception as error:
-            raise Unavailable from error
+            raise ServiceUnavailable from error
 
 
 def return_to_pool(connection: PoolProxiedConnection) -> None:

@@ -5,7 +5,7 @@ from http import HTTPStatus
 from pydantic import BaseModel, Field
 
 MEDIA_TYPE = "application/problem+json"
-MOST_REFUSALS = 100
+MAX_REFUSALS = 100
 _TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
 
@@ -20,7 +20,7 @@ class FieldError(BaseModel):
     type: str = Field(description="A stable name of the rule that was broken.")
 
 
-class Refusal(BaseModel):
+class RowError(BaseModel):
     """Why a row was refused."""
 
     line: int = Field(description="The line on which the row begins, the first being 1.", ge=1)
@@ -38,8 +38,8 @@ class ImportReport(BaseModel):
         description="With `on_conflict`: how many were there already, or come again later.", ge=0
     )
     refused: int = Field(ge=0)
-    refusals: list[Refusal] = Field(
-        description=f"The first {MOST_REFUSALS} reasons.", max_length=MOST_REFUSALS
+    refusals: list[RowError] = Field(
+        description=f"The first {MAX_REFUSALS} reasons.", max_length=MAX_REFUSALS
     )
 
 

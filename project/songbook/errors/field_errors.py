@@ -9,20 +9,20 @@ from pydantic_core import PydanticCustomError
 
 from songbook.errors.details import FieldError
 
-_LONGEST_NAME = 64
+_MAX_NAME = 64
 _PREDICATES = ("Is ", "Should ", "Was ")
 """How a detail begins that reads on from the name of its field."""
 
 
 def pointer_to(*names: object) -> str:
     """Return the JSON Pointer of a place in a document; a name of an attacker's length is cut."""
-    parts = (str(name).replace("~", "~0").replace("/", "~1")[:_LONGEST_NAME] for name in names)
+    parts = (str(name).replace("~", "~0").replace("/", "~1")[:_MAX_NAME] for name in names)
     # what is no text, as half of a surrogate pair, could not be written in an answer
     return "".join(f"/{part.encode(errors='replace').decode()}" for part in parts)
 
 
 def field_error(location: str, name: str, detail: str, kind: str) -> FieldError:
-    """Describe one unacceptable parameter or field by its name."""
+    """Describe one from_pydantic parameter or field by its name."""
     return FieldError(pointer=pointer_to(name), location=location, detail=detail, type=kind)
 
 
@@ -36,7 +36,7 @@ def query_error(name: str, error: ValueError) -> FieldError:
     return field_error("query", name, "Should be a value of the field's type", "value_error")
 
 
-def faults_of(errors: Iterable[FieldError]) -> str:
+def one_line(errors: Iterable[FieldError]) -> str:
     """Say in one line what is wrong, each with its name: "artist is missing; id is no field"."""
     named = ((error.pointer.removeprefix("/"), error.detail) for error in errors)
     return "; ".join(
@@ -47,16 +47,18 @@ def faults_of(errors: Iterable[FieldError]) -> str:
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """Ask whether the nearest of the known names was meant, if one is near."""
-    near = get_close_matches(name[:_LONGEST_NAME], known, n=1)
+    near = get_close_matches(name[:_MAX_NAME], known, n=1)
     return f", did you mean `{near[0]}`?" if near else ""
 
 
-def told(errors: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+def relevant(errors: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
     """Give those of pydantic's errors that matter: a default that waits for a field is none."""
     return (error for error in errors if error["type"] != "default_factory_not_called")
 
 
-def reasons_of(error: ValidationError) -> str:
+def validation_summary(error: ValidationError) -> str:
     """Say in one line what is wrong, field by field."""
     errors = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in told(errors))
+    return "; ".join(
+        f"{'/'.join(map(str, each['loc']))}: {each['msg']}" for each in relevant(errors)
+    )

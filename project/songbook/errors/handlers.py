@@ -15,7 +15,13 @@ from starlette.responses import Response
 
 from songbook.errors.details import MEDIA_TYPE, FieldError, title_of
 from songbook.errors.field_errors import field_error
-from songbook.errors.problems import Conflict, Problem, Unacceptable, Unavailable, unacceptable
+from songbook.errors.problems import (
+    Conflict,
+    Problem,
+    ServiceUnavailable,
+    UnprocessableContent,
+    from_pydantic,
+)
 from songbook.models import mapped_classes, noun_of, table_of
 
 logger = logging.getLogger(__name__)
@@ -62,11 +68,11 @@ def _of_database(error: asyncpg.PostgresError) -> Problem:
         return Conflict(error.message)
     if state.startswith(_REFUSED_VALUE):
         logger.warning("PostgreSQL refused a value that validation let through: %s", state)
-        return Unacceptable(errors=errors("PostgreSQL refuses this value", "value"))
-    return Unavailable() if state.startswith(_UNAVAILABLE) else Problem()
+        return UnprocessableContent(errors=errors("PostgreSQL refuses this value", "value"))
+    return ServiceUnavailable() if state.startswith(_UNAVAILABLE) else Problem()
 
 
-def problem_of(error: BaseException) -> Problem:
+def to_problem(error: BaseException) -> Problem:
     """Return the problem that an exception is to a client; what is not known is a bug (500)."""
     if isinstance(error, DBAPIError) and isinstance(error.driver_exception, asyncpg.PostgresError):
         error = error.driver_exception
@@ -74,15 +80,15 @@ def problem_of(error: BaseException) -> Problem:
         case Problem():
             return error
         case RequestValidationError():
-            return unacceptable(error.errors())
+            return from_pydantic(error.errors())
         case HTTPException():
             return _of_status(error)
         case asyncpg.PostgresError():
             return _of_database(error)
         case StatementError() if not isinstance(error, DBAPIError):
             logger.warning("SQLAlchemy refused a value that validation let through")
-            return Unacceptable()
-    return Unavailable() if isinstance(error, _LOST) else Problem()
+            return UnprocessableContent()
+    return ServiceUnavailable() if isinstance(error, _LOST) else Problem()
 
 
 def _of_status(error: HTTPException) -> Problem:
@@ -98,7 +104,7 @@ def _of_status(error: HTTPException) -> Problem:
 
 async def handle(request: Request, error: Exception) -> Response:
     """Answer an exception; a bug is logged with its request id and tells the client nothing."""
-    problem = problem_of(error)
+    problem = to_problem(error)
     request_id = request.scope.get("request_id", "")
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)

@@ -6,9 +6,9 @@ from typing import Any
 from urllib.parse import quote
 
 from songbook.errors.details import FieldError, ImportReport, ProblemDetails, title_of
-from songbook.errors.field_errors import pointer_to, told
+from songbook.errors.field_errors import pointer_to, relevant
 
-MOST_ERRORS = 20
+MAX_ERRORS = 20
 
 
 class Problem(Exception):
@@ -47,14 +47,14 @@ class Problem(Exception):
         return details.model_dump_json(exclude_defaults=True, ensure_ascii=True)
 
 
-class Malformed(Problem):
+class BadRequest(Problem):
     """The message cannot be read (400)."""
 
     status, slug = 400, "malformed"
     detail = "The request cannot be read."
 
 
-class BadCursor(Malformed):
+class BadCursor(BadRequest):
     """The cursor is not one that this list gave (400)."""
 
     slug = "bad-cursor"
@@ -90,7 +90,7 @@ class MethodNotAllowed(Problem):
     detail = "This address does not answer this method: see the Allow header."
 
 
-class TooSlow(Problem):
+class RequestTimeout(Problem):
     """The body did not come in time (408)."""
 
     status, slug = 408, "too-slow"
@@ -105,7 +105,7 @@ class Conflict(Problem):
     detail = "This conflicts with what is stored."
 
 
-class KeyInUse(Conflict):
+class IdempotencyKeyInUse(Conflict):
     """A request with the same Idempotency-Key is still being answered (409)."""
 
     slug = "idempotency-key-in-use"
@@ -120,7 +120,7 @@ class PreconditionFailed(Problem):
     detail = "The record was changed since the version in If-Match: read it again."
 
 
-class TooLarge(Problem):
+class ContentTooLarge(Problem):
     """The body exceeds the limit (413)."""
 
     status, slug = 413, "too-large"
@@ -133,14 +133,14 @@ class UnsupportedMediaType(Problem):
     status, slug = 415, "unsupported-media-type"
 
 
-class Unacceptable(Problem):
+class UnprocessableContent(Problem):
     """The message is well formed, its values are not acceptable (422)."""
 
     status, slug = 422, "validation"
     detail = "The request does not fit the schema."
 
 
-class KeyReused(Unacceptable):
+class IdempotencyKeyReused(UnprocessableContent):
     """The Idempotency-Key is that of another request (422)."""
 
     slug = "idempotency-key-reused"
@@ -168,7 +168,7 @@ class UriTooLong(Problem):
     detail = "The address of the request is too long."
 
 
-class HeadTooLarge(Problem):
+class HeaderFieldsTooLarge(Problem):
     """The request's line and headers exceed the limit (431)."""
 
     status, slug = 431, "head-too-large"
@@ -182,7 +182,7 @@ class InsufficientStorage(Problem):
     detail = "There is no room for the body at the moment: nothing was stored."
 
 
-class Unavailable(Problem):
+class ServiceUnavailable(Problem):
     """The database cannot answer now (503)."""
 
     status, slug = 503, "unavailable"
@@ -190,12 +190,14 @@ class Unavailable(Problem):
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
-def unacceptable(errors: Iterable[Mapping[str, Any]], location: str | None = None) -> Unacceptable:
-    """Waiter pydantic's errors into a problem; neither the input nor the context is repeated."""
+def from_pydantic(
+    errors: Iterable[Mapping[str, Any]], location: str | None = None
+) -> UnprocessableContent:
+    """Turn pydantic's errors into a problem; neither the input nor the context is repeated."""
     found = []
-    for error in islice(told(errors), MOST_ERRORS):
+    for error in islice(relevant(errors), MAX_ERRORS):
         where, *path = error["loc"] if location is None else (location, *error["loc"])
         detail, kind = error["msg"], error["type"]
         at = pointer_to(*path)
         found.append(FieldError(pointer=at, location=str(where), detail=detail, type=kind))
-    return Unacceptable(errors=found)
+    return UnprocessableContent(errors=found)

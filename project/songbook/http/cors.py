@@ -13,7 +13,7 @@ _SENT = ("Authorization", "If-Match", "If-None-Match", "Idempotency-Key", "X-Req
 _SHOWN = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-ID, X-Total-Count"
 
 
-class CrossOrigin(CORSMiddleware):
+class CORS(CORSMiddleware):
     """Lets pages of these origins call the service, never with what a browser keeps.
 
     OPTIONS is answered as ever; a page of a named origin is told besides that it may go on.

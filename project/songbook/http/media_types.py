@@ -7,7 +7,7 @@ JSON = "application/json"
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 
-ENDINGS = {CSV: "csv", NDJSON: "ndjson"}
+FILE_SUFFIXES = {CSV: "csv", NDJSON: "ndjson"}
 """How a file of a format is called."""
 
 STALLED_SECONDS = 60
@@ -18,7 +18,7 @@ _QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 _ANYTHING = ("", "*/*")
 
 
-def preferred(accept: str, offered: Sequence[str]) -> str:
+def negotiate(accept: str, offered: Sequence[str]) -> str:
     """Return the one of the media types that an Accept header asks for (RFC 9110, section 12.5.1).
 
     Of several that are as good, and where none is acceptable, it is the first.

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from songbook.errors import handle
 from songbook.http.compat import get_route_path
-from songbook.http.cors import CrossOrigin
+from songbook.http.cors import CORS
 from songbook.http.dispatch import Dispatcher
 from songbook.http.requests import StrictRequest
 
@@ -23,7 +23,7 @@ _UNLESS_SAID: Headers = [
 ]
 
 
-class Front:
+class HeadersMiddleware:
     """The outermost layer.
 
     A path is answered with one trailing slash as without it, and so is the prefix of the service;
@@ -32,7 +32,7 @@ class Front:
 
     def __init__(self, app: ASGIApp, origins: Sequence[str] = ()) -> None:
         self.app = app
-        self._inner: ASGIApp = CrossOrigin(self._respond, origins) if origins else self._respond
+        self._inner: ASGIApp = CORS(self._respond, origins) if origins else self._respond
         self._dispatcher = Dispatcher()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

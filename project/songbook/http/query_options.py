@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
-from songbook.errors import MOST_ERRORS, FieldError, Unacceptable, did_you_mean, field_error
+from songbook.errors import MAX_ERRORS, FieldError, UnprocessableContent, did_you_mean, field_error
 
-_MOST_OPTIONS = 100
+_MAX_OPTIONS = 100
 
 Parameter: TypeAlias = Mapping[str, Any]
 """An OpenAPI Parameter Object."""
@@ -20,13 +20,13 @@ class QueryString(NamedTuple):
 
 
 def read_query_string(query_string: bytes, limit: int) -> QueryString:
-    """Return the parameters; raise Unacceptable if there are more than `limit`."""
+    """Return the parameters; raise UnprocessableContent if there are more than `limit`."""
     values: dict[str, list[str]] = {}
     try:
         text = query_string.decode("ascii", "replace")
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=limit)
     except ValueError:
-        raise Unacceptable(f"There are more than {limit} parameters.") from None
+        raise UnprocessableContent(f"There are more than {limit} parameters.") from None
     for name, value in pairs:
         values.setdefault(name, []).append(value)
     return QueryString(pairs, values)
@@ -52,18 +52,21 @@ DRY_RUN = {
 
 
 def read_options(query_string: bytes, offered: Sequence[Parameter]) -> dict[str, list[str]]:
-    """Return what a query string asks for, by name; raise Unacceptable for what is not offered."""
+    """Return what a query string asks for, by name.
+
+    Raises UnprocessableContent for what is not offered.
+    """
     if not query_string:
         return {}
-    given = read_query_string(query_string, _MOST_OPTIONS).values
+    given = read_query_string(query_string, _MAX_OPTIONS).values
     schemas = {parameter["name"]: parameter["schema"] for parameter in offered}
     errors = [error for name in given for error in _faults(name, given[name], schemas)]
     if errors:
-        raise Unacceptable(errors=errors[:MOST_ERRORS])
+        raise UnprocessableContent(errors=errors[:MAX_ERRORS])
     return given
 
 
-def is_tried(options: Mapping[str, list[str]]) -> bool:
+def is_dry_run(options: Mapping[str, list[str]]) -> bool:
     """Return whether a write is to be taken back."""
     return options.get("dry_run") == ["true"]
 

@@ -9,7 +9,7 @@ from fastapi.dependencies.models import Dependant
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
-from songbook.errors import Unacceptable, field_error, query_error
+from songbook.errors import UnprocessableContent, field_error, query_error
 from songbook.http.query_options import read_options
 from songbook.http.requests import StrictRequest
 from songbook.models import text_parser
@@ -49,7 +49,7 @@ def query_params_of(dependant: Dependant) -> list[QueryParam]:
 def read_params(request: StrictRequest, params: Sequence[QueryParam]) -> dict[str, Any]:
     """Return the values of the query parameters by the names of the handler's arguments.
 
-    Raises Unacceptable for what does not fit, is missing, repeated or unknown.
+    Raises UnprocessableContent for what does not fit, is missing, repeated or unknown.
     """
     if not params:
         return {}
@@ -67,7 +67,7 @@ def read_params(request: StrictRequest, params: Sequence[QueryParam]) -> dict[st
         else:
             values[param.name] = param.info.get_default(call_default_factory=True)
     if errors:
-        raise Unacceptable(errors=errors)
+        raise UnprocessableContent(errors=errors)
     return values
 
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
-from songbook.errors import Malformed, TooLarge, UnsupportedMediaType, unacceptable
+from songbook.errors import BadRequest, ContentTooLarge, UnsupportedMediaType, from_pydantic
 from songbook.http.completion import Completion
 from songbook.http.media_types import CSV
 from songbook.http.query_options import Parameter
@@ -30,8 +30,8 @@ The interpreters' own limits differ: 994 less the calls in progress in Python 3.
 Body = TypeVar("Body", bound=BaseModel)
 Value = TypeVar("Value")
 
-_MOST_DIGITS = 15
-_MOST_FIELDS = 100
+_MAX_DIGITS = 15
+_MAX_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
 MERGE_PATCH = "application/merge-patch+json"
 _UTF_8 = {"", "charset=utf-8"}
@@ -49,47 +49,52 @@ async def read_body(request: "StrictRequest", model: type[Body], *, form: bool =
         return cast("Body", model.__pydantic_validator__.validate_python(value))
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
-        raise unacceptable(errors, "body") from None
+        raise from_pydantic(errors, "body") from None
 
 
 def parse_json(content: bytes) -> Any:
-    """Return the value of a JSON text; raise Malformed with the reason why it is none."""
+    """Return the value of a JSON text; raise BadRequest with the reason why it is none."""
     try:
         return decode_json(content.decode("utf-8"))
     except UnicodeDecodeError:
-        raise Malformed("The body is not UTF-8.") from None
-    except NotJson as error:
-        raise Malformed(f"The body {error}.") from None
+        raise BadRequest("The body is not UTF-8.") from None
+    except InvalidJson as error:
+        raise BadRequest(f"The body {error}.") from None
 
 
 def decode_json(text: str) -> Any:
-    """Return the value of a JSON text; raise NotJson if it is none, or none that all read alike."""
+    """Return the value of a JSON text.
+
+    Raises InvalidJson if it is none, or none that all read alike.
+    """
     try:
         _check_depth(text)
         return _DECODER.decode(text)
     except RecursionError:
-        raise NotJson(_TOO_DEEP) from None
+        raise InvalidJson(_TOO_DEEP) from None
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
-        raise NotJson(f"is not JSON: {error.msg} at {place}") from None
-    except NotJson:
+        raise InvalidJson(f"is not JSON: {error.msg} at {place}") from None
+    except InvalidJson:
         raise
     except ValueError:
-        raise NotJson("is not JSON that is accepted here: a number has too many digits") from None
+        raise InvalidJson(
+            "is not JSON that is accepted here: a number has too many digits"
+        ) from None
 
 
 def parse_form(content: bytes) -> dict[str, str]:
-    """Return the fields of a form, each of them once; raise Malformed if it is none in UTF-8."""
+    """Return the fields of a form, each of them once; raise BadRequest if it is none in UTF-8."""
     try:
         pairs = parse_qsl(
-            content.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MOST_FIELDS
+            content.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS
         )
         return _unique(pairs)
     except ValueError:
-        raise Malformed("The body is not a form in UTF-8 with each field once.") from None
+        raise BadRequest("The body is not a form in UTF-8 with each field once.") from None
 
 
-class NotJson(ValueError):
+class InvalidJson(ValueError):
     """A text is not JSON, or has a meaning that no two readers agree on; says what it is."""
 
 
@@ -140,7 +145,10 @@ class StrictRequest(Request):
         return parse_form(content) if self._is_form else parse_json(content)
 
     async def body(self) -> bytes:
-        """Return the body; raise TooLarge once it exceeds the limit, before the rest is read."""
+        """Return the body.
+
+        Raises ContentTooLarge once it exceeds the limit, before the rest is read.
+        """
         if self._content is None:
             self._content = b"".join([chunk async for chunk in self.chunks(LIMIT)])
         return self._content
@@ -165,9 +173,9 @@ class StrictRequest(Request):
         self._digest = hashed.digest()
 
     async def chunks(self, limit: int) -> AsyncIterator[bytes]:
-        """Give the body as it comes; raise TooLarge once it exceeds `limit` bytes."""
+        """Give the body as it comes; raise ContentTooLarge once it exceeds `limit` bytes."""
         declared = self.headers.get("content-length", "0")
-        if len(declared) > _MOST_DIGITS or int(declared) > limit:
+        if len(declared) > _MAX_DIGITS or int(declared) > limit:
             raise _too_large(limit)
         read, more = 0, True
         while more:
@@ -182,20 +190,20 @@ class StrictRequest(Request):
             yield chunk
 
 
-def _too_large(most: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {most} bytes.")
+def _too_large(most: int) -> ContentTooLarge:
+    return ContentTooLarge(f"The body is larger than {most} bytes.")
 
 
 def _unique(pairs: list[tuple[str, Value]]) -> dict[str, Value]:
     """Return an object's members; refuse a name that is there twice (RFC 8259, section 4)."""
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise NotJson("is not JSON that is accepted here: a name occurs twice in an object")
+        raise InvalidJson("is not JSON that is accepted here: a name occurs twice in an object")
     return members
 
 
 def _check_depth(text: str) -> None:
-    """Raise NotJson if a JSON text is nested deeper than MAX_JSON_DEPTH."""
+    """Raise InvalidJson if a JSON text is nested deeper than MAX_JSON_DEPTH."""
     if len(text) <= MAX_JSON_DEPTH or text.count("[") + text.count("{") <= MAX_JSON_DEPTH:
         return  # nearly every text, without a look at its strings
     depth = 0
@@ -203,14 +211,14 @@ def _check_depth(text: str) -> None:
         if token[0] in "[{":
             depth += 1
             if depth > MAX_JSON_DEPTH:
-                raise NotJson(_TOO_DEEP)
+                raise InvalidJson(_TOO_DEEP)
         elif token[0] in "]}":
             depth -= 1
 
 
 def _refuse_constant(_name: str) -> Any:
     why = "NaN and Infinity are no numbers of JSON"
-    raise NotJson(f"is not JSON that is accepted here: {why}")
+    raise InvalidJson(f"is not JSON that is accepted here: {why}")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse_constant)

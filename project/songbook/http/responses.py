@@ -8,7 +8,7 @@ _NO_CACHE = (b"cache-control", b"no-cache")
 _JSON = (b"content-type", b"application/json")
 
 
-class Answer(Response):
+class JSONText(Response):
     """JSON that is ready to be sent."""
 
     def __init__(

@@ -2,7 +2,7 @@
 
 from songbook.lists.pages import Page as Page
 from songbook.lists.pages import page_of as page_of
-from songbook.lists.params import MOST_PARAMETERS as MOST_PARAMETERS
+from songbook.lists.params import MAX_PARAMETERS as MAX_PARAMETERS
 from songbook.lists.params import ListParams as ListParams
 from songbook.lists.params import parse_params as parse_params
 from songbook.lists.queries import json_rows as json_rows

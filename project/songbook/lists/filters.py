@@ -14,7 +14,7 @@ from songbook.models import Record, kind_of, table_of, text_parser
 EQUAL, CONTAINS = "", "_contains"
 ORDERED = ("_gt", "_gte", "_lt", "_lte")
 
-_LONGEST_KEY = 255  # characters, of which a cursor in an address takes up to eight bytes each
+_MAX_KEY = 255  # characters, of which a cursor in an address takes up to eight bytes each
 
 _ORDERED_KINDS = {int, float, Decimal, date, datetime, time, timedelta}
 
@@ -49,4 +49,4 @@ def sortable_fields(model: type[Record], public: type[SQLModel]) -> tuple[str, .
     """Return the public fields that a list can be ordered by: a cursor has to hold their values."""
     columns = [table_of(model).c[name] for name in public.model_fields]
     lengths = {column.name: getattr(column.type, "length", None) or 0 for column in columns}
-    return tuple(name for name, length in lengths.items() if length <= _LONGEST_KEY)
+    return tuple(name for name, length in lengths.items() if length <= _MAX_KEY)

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, Column
 from sqlmodel import SQLModel
 
 from songbook.lists.filters import CONTAINS, EQUAL, FilterParam, filters_of, sortable_fields
-from songbook.lists.params import DEFAULT_LIMIT, MOST_ROWS, MOST_VALUES
+from songbook.lists.params import DEFAULT_LIMIT, MAX_ROWS, MAX_VALUES
 from songbook.models import INT4, INT8, NO_NUL, Record, kind_of, table_of
 
 _SAYS = {
@@ -33,7 +33,7 @@ _SCHEMAS: dict[type, dict[str, Any]] = {
 
 def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> list[dict[str, Any]]:
     """Return the parameters of a list; `sort` is the order of one that asks for none."""
-    limit = {"type": "integer", "minimum": 1, "maximum": MOST_ROWS, "default": DEFAULT_LIMIT}
+    limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_LIMIT}
     after = "The cursor of a `Link`: opaque, bound to these filters and this order."
     words = "Words that must all occur in the texts, whole and in any case."
     exact = {"type": "string", "const": "exact"}
@@ -66,7 +66,7 @@ def _filter(name: str, parameter: FilterParam, column: Column[Any]) -> dict[str,
     if parameter.nullable:
         description += " Empty: is null."
         schema = {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
-    return _query(name, description, {"type": "array", "items": schema, "maxItems": MOST_VALUES})
+    return _query(name, description, {"type": "array", "items": schema, "maxItems": MAX_VALUES})
 
 
 def _schema_of(column: Column[Any]) -> dict[str, Any]:

@@ -14,17 +14,17 @@ from songbook.bulk import Export
 from songbook.crud import IF_NONE_MATCH, Records, Tags, if_none_match
 from songbook.db import Database
 from songbook.http import (
-    ENDINGS,
+    FILE_SUFFIXES,
     JSON,
     Dependency,
     StrictRequest,
     dependency,
-    preferred,
+    negotiate,
     read_query_string,
 )
 from songbook.lists.cursors import encode_cursor
 from songbook.lists.openapi import list_parameters
-from songbook.lists.params import DEFAULT_LIMIT, MOST_PARAMETERS, ListParams, parse_params
+from songbook.lists.params import DEFAULT_LIMIT, MAX_PARAMETERS, ListParams, parse_params
 from songbook.lists.queries import list_response
 from songbook.lists.statements import SEPARATOR, export_query, page_query
 
@@ -88,8 +88,8 @@ def page_of(records: Records, sort: str = "id", *, counted: bool = False) -> Dep
     async def page(request: StrictRequest) -> Page:
         declared = request.route.query_parameters
         others = {each["name"] for each in declared} - own if len(declared) > len(own) else ()
-        media_type = preferred(",".join(request.headers.getlist("accept")), (JSON, *ENDINGS))
-        query = read_query_string(request.scope["query_string"], MOST_PARAMETERS)
+        media_type = negotiate(",".join(request.headers.getlist("accept")), (JSON, *FILE_SUFFIXES))
+        query = read_query_string(request.scope["query_string"], MAX_PARAMETERS)
         seen = await if_none_match.call(request)
         params = parse_params(records, query, sort, others)
         params.require_format(media_type)

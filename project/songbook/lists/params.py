@@ -10,10 +10,10 @@ from pydantic_core import PydanticCustomError
 
 from songbook.crud import Records, revision
 from songbook.errors import (
-    MOST_ERRORS,
+    MAX_ERRORS,
     BadCursor,
     FieldError,
-    Unacceptable,
+    UnprocessableContent,
     did_you_mean,
     field_error,
     query_error,
@@ -24,9 +24,9 @@ from songbook.lists.filters import CONTAINS, EQUAL, FilterParam, filters_of, sor
 from songbook.models import separated, without_nul
 
 DEFAULT_LIMIT = 100
-MOST_ROWS = 1000
-MOST_VALUES = 100
-MOST_PARAMETERS = 1000
+MAX_ROWS = 1000
+MAX_VALUES = 100
+MAX_PARAMETERS = 1000
 
 WORDS = "words"
 _OPTIONS = {"count": ("exact", "with_total"), "escape": ("formulas", "escaped")}
@@ -85,7 +85,7 @@ class ListParams:
             if is_asked and only != media_type
         ]
         if errors:
-            raise Unacceptable(errors=errors)
+            raise UnprocessableContent(errors=errors)
 
 
 def order_of(sort: str) -> tuple[SortKey, ...]:
@@ -101,8 +101,8 @@ def parse_params(
 ) -> ListParams:
     """Parse a query string; `sort` is the order where it names none.
 
-    Parameters of the names in `others` are left to other dependencies. Raises Unacceptable with
-    every parameter that does not fit, and BadCursor for a cursor of another list.
+    Parameters of the names in `others` are left to other dependencies. Raises UnprocessableContent
+    with every parameter that does not fit, and BadCursor for a cursor of another list.
     """
     params = ListParams(records, order_of(sort), pairs=query.pairs)
     if not query.pairs:
@@ -116,7 +116,7 @@ def parse_params(
         except ValueError as error:
             parser.errors.append(query_error(name, error))
     if parser.errors:
-        raise Unacceptable(errors=parser.errors[:MOST_ERRORS])
+        raise UnprocessableContent(errors=parser.errors[:MAX_ERRORS])
     return parser.finish()
 
 
@@ -167,8 +167,8 @@ class _Parser:
     def parse_filter(self, parameter: FilterParam, values: list[str]) -> None:
         """Ask that a field has one of the values; an empty one means null where null can be."""
         equal = parameter.comparison == EQUAL
-        if len(values) > (MOST_VALUES if equal else 1):
-            most = f"at most {MOST_VALUES} times" if equal else "once"
+        if len(values) > (MAX_VALUES if equal else 1):
+            most = f"at most {MAX_VALUES} times" if equal else "once"
             raise PydanticCustomError("too_many_values", "Should be given {most}", {"most": most})
         wanted = [parameter.parse(value) for value in values if value or not parameter.nullable]
         if parameter.comparison == CONTAINS:
@@ -187,9 +187,9 @@ class _Parser:
 
     def parse_limit(self, value: str) -> None:
         """Ask for at most so many rows."""
-        if not (_DIGITS.fullmatch(value) and 1 <= int(value) <= MOST_ROWS):
+        if not (_DIGITS.fullmatch(value) and 1 <= int(value) <= MAX_ROWS):
             raise PydanticCustomError(
-                "limit", "Should be a whole number from 1 to {most}", {"most": MOST_ROWS}
+                "limit", "Should be a whole number from 1 to {most}", {"most": MAX_ROWS}
             )
         self.params.limit = int(value)
 

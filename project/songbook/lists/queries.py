@@ -8,7 +8,7 @@ from starlette.responses import Response
 
 from songbook.crud import Tags
 from songbook.db import CompiledStatement, row_to_json
-from songbook.http import Answer
+from songbook.http import JSONText
 from songbook.lists.statements import SQL_SEPARATOR
 
 
@@ -39,5 +39,5 @@ def list_response(content: str, headers: dict[str, str], if_none_match: Tags | N
     """Answer with a JSON text, with a tag that is its hash."""
     tag = f'"{sha256((content + str(headers)).encode()).hexdigest()[:32]}"'
     if if_none_match and if_none_match.match_weakly(tag):
-        return Answer("", tag, 304, headers)
-    return Answer(content, tag, headers=headers)
+        return JSONText("", tag, 304, headers)
+    return JSONText(content, tag, headers=headers)

@@ -7,7 +7,7 @@ from pydantic import TypeAdapter
 
 from songbook.config import Settings
 from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
-from songbook.http import CSV, ENDINGS, JSON, MERGE_PATCH, NDJSON, Route, ServiceState
+from songbook.http import CSV, FILE_SUFFIXES, JSON, MERGE_PATCH, NDJSON, Route, ServiceState
 from songbook.models import Fields, mapped_classes, unique_fields
 from songbook.openapi.headers import HEADERS, headers_of, references
 
@@ -110,7 +110,7 @@ def _add_formats(operation: dict[str, Any], route: Route, method: str, names: se
     if "limit" in names:
         operation["responses"]["200"]["content"] |= {
             media_type: {"schema": {"type": "string", "description": _TEXTS[media_type]}}
-            for media_type in ENDINGS
+            for media_type in FILE_SUFFIXES
         }
     if "dry_run" in names:
         _add_dry_run(operation["responses"])

@@ -6,26 +6,26 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from songbook.errors import HeadTooLarge, Malformed, Problem, UriTooLong, title_of
+from songbook.errors import BadRequest, HeaderFieldsTooLarge, Problem, UriTooLong, title_of
 
 HEAD_LIMIT = 64 * 1024
 """The most bytes of a request's line and headers."""
 
 
-class Protocol(HttpToolsProtocol):
+class HttpProtocol(HttpToolsProtocol):
     """Bounds what a request may begin with, and refuses what cannot be read in the one shape.
 
     A client that has closed its side of the connection after a whole request gets its answer (RFC
     9112, section 9.6).
     """
 
-    problem: Problem = Malformed("The request is not HTTP/1.1.")
+    problem: Problem = BadRequest("The request is not HTTP/1.1.")
     head: int | None = None
     """How many bytes of a head have come since it began, None between heads."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to read what comes on a connection."""
-        super().connection_made(_Gathering(transport, self.loop))  # type: ignore[arg-type]
+        super().connection_made(_BufferedTransport(transport, self.loop))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         """Read what has come, unless it makes the head too large."""
@@ -49,7 +49,7 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _too_large(self) -> Problem:
-        self.problem = UriTooLong() if len(self.url) > HEAD_LIMIT // 2 else HeadTooLarge()
+        self.problem = UriTooLong() if len(self.url) > HEAD_LIMIT // 2 else HeaderFieldsTooLarge()
         return self.problem
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the problem says more
@@ -78,7 +78,7 @@ class Protocol(HttpToolsProtocol):
         return True
 
 
-class _Gathering:
+class _BufferedTransport:
     """A transport that sends at once what is written in one turn of the loop.
 
     uvicorn writes the head of an answer, and then the body: two system calls and two packets. With

@@ -14,7 +14,7 @@ from uvicorn.config import LOGGING_CONFIG
 
 import songbook
 from songbook.config import Settings, StartError
-from songbook.server.protocol import Protocol
+from songbook.server.protocol import HttpProtocol
 
 
 def check_address(host: str, port: int) -> int:
@@ -48,7 +48,7 @@ def serve(application: str, settings: Settings, port: int, *, reload: bool = Fal
         workers=None if reload else settings.workers,
         reload=reload,
         reload_dirs=_code(application) if reload else None,
-        http=Protocol,
+        http=HttpProtocol,
         log_config=log_config(settings.log_level),
         log_level=settings.log_level.lower(),
         access_log=reload,

@@ -5,7 +5,7 @@ from sqlmodel import SQLModel
 from songbook.crud.records import Records
 from songbook.db.statements import BoundStatement
 from songbook.http.query_options import read_query_string
-from songbook.lists.params import MOST_PARAMETERS, ListParams, parse_params
+from songbook.lists.params import MAX_PARAMETERS, ListParams, parse_params
 from songbook.lists.statements import page_query
 from songbook.models.bases import Record
 
@@ -14,7 +14,7 @@ def params_of(
     table: type[Record], public: type[SQLModel], query: str = "", sort: str = "id"
 ) -> ListParams:
     """Return what a query string asks of the list of a table."""
-    pairs = read_query_string(query.encode(), MOST_PARAMETERS)
+    pairs = read_query_string(query.encode(), MAX_PARAMETERS)
     return parse_params(Records(table, public), pairs, sort)
 
 

@@ -14,7 +14,7 @@ from sqlmodel import SQLModel
 
 from songbook.auth import passwords
 from songbook.auth.passwords import Password, hash_password, verify_password
-from songbook.errors.problems import Unavailable
+from songbook.errors.problems import ServiceUnavailable
 from songbook.models.bases import Partial
 from tests.support.clients import HASHER
 from tests.support.waiting import wait_until
@@ -188,7 +188,7 @@ async def test_whoever_waits_a_second_for_a_turn_is_told_to_come_back(cheap: Rec
     await hashing(cheap, AT_ONCE)
     began = loop.time()
 
-    with pytest.raises(Unavailable, match="passwords") as refused:
+    with pytest.raises(ServiceUnavailable, match="passwords") as refused:
         await verify_password(RIGHT, None)
 
     assert 0.9 < loop.time() - began < 3

@@ -31,7 +31,7 @@ CSV = "Content-Type: text/csv"
 IN_CHUNKS = (CSV, "Transfer-Encoding: chunked")
 LINE = 2048
 MOST = 40 * 2**20
-MOST_AT_ONCE = 64
+MAX_AT_ONCE = 64
 HEADER = b"name,author\n"
 ROW = b"a" * 150 + b",b\n"
 LAST = b"0\r\n\r\n"
@@ -116,7 +116,7 @@ def test_a_client_that_leaves_amid_a_body_leaves_nothing_behind(served: Process,
 def test_so_many_may_send_at_once_and_no_more(served: Process) -> None:
     header = chunked(HEADER).removesuffix(LAST)
     request = head("POST", "/books", *IN_CHUNKS) + chunked(HEADER + ROW)
-    with slow_clients(served, MOST_AT_ONCE, header) as clients:
+    with slow_clients(served, MAX_AT_ONCE, header) as clients:
         refused = served.ask(request)
         others = [
             served.ask(head("GET", "/books", "Connection: close")),
