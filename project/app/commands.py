@@ -9,9 +9,9 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.engine import URL
 
-from app.resources.users import UserCreate, users, with_hash
+from app.resources.users import UserCreate, hash_password_field, users
 from app.settings import Settings
-from songbook.config import StartError
+from songbook.config import CommandError
 from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import to_problem, validation_summary
 
@@ -41,20 +41,20 @@ def _password() -> str:
 
 
 def store_superuser(url: URL, **given: Any) -> None:
-    """Store a superuser; raise StartError when the fields do not fit or are taken."""
+    """Store a superuser; raise CommandError when the fields do not fit or are taken."""
     try:
         user = UserCreate(**given, is_superuser=True)
     except ValidationError as error:
-        raise StartError(f"the user does not fit: {validation_summary(error)}.") from None
+        raise CommandError(f"the user does not fit: {validation_summary(error)}.") from None
     asyncio.run(_store(url, user))
 
 
 async def _store(url: URL, user: UserCreate) -> None:
-    fields = await with_hash(user.model_dump())
+    fields = await hash_password_field(user.model_dump())
     try:
         async with open_database(url) as db:
             await db.fetch(users.insert(fields))
     except asyncpg.UniqueViolationError as error:
         problem = to_problem(error)
         taken = ", ".join(each.pointer.strip("/") for each in problem.errors)
-        raise StartError(f"{problem.detail}: choose another {taken}.") from None
+        raise CommandError(f"{problem.detail}: choose another {taken}.") from None

@@ -53,7 +53,7 @@ def create_app(
     """Return the application of a service.
 
     `accounts` is the table class of the accounts that sign in; `aliases` maps additional paths to
-    those that they answer as; `lifespan` runs while the database is open. Raises StartError for
+    those that they answer as; `lifespan` runs while the database is open. Raises CommandError for
     what production must not have, and TypeError for a route that needs accounts without any.
     """
     check_production(settings)

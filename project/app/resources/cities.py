@@ -10,14 +10,14 @@ from songbook.bulk import imports_of
 from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, json_rows, page_of, rows_response
-from songbook.models import Fields, Partial, Record, RecordPublic, Text, Whole
+from songbook.models import Partial, Record, RecordPublic, Schema, Text, Whole
 
 router = Router(prefix="/cities", tags=["cities"], dependencies=[OPEN])
 
 Population = Annotated[int, Whole(0)]
 
 
-class CityBase(Fields):
+class CityBase(Schema):
     """What a client writes and reads."""
 
     name: Text = Field(unique=True)

@@ -10,14 +10,14 @@ from songbook.bulk import imports_of
 from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
-from songbook.models import Fields, Partial, Record, RecordPublic, Text, Whole
+from songbook.models import Partial, Record, RecordPublic, Schema, Text, Whole
 
 router = Router(prefix="/songs", tags=["songs"], dependencies=[OPEN])
 
 Year = Annotated[int, Whole(1, 9999)]
 
 
-class SongBase(Fields):
+class SongBase(Schema):
     """What a client writes and reads."""
 
     name: Text

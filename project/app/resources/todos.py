@@ -12,10 +12,10 @@ from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import (
     Characters,
-    Fields,
     Partial,
     Record,
     RecordPublic,
+    Schema,
     SoftDelete,
     Timestamps,
 )
@@ -25,7 +25,7 @@ router = Router(prefix="/todos", tags=["todos"], dependencies=[OPEN])
 Content = Annotated[str, Characters(10_000)]
 
 
-class TodoBase(Fields):
+class TodoBase(Schema):
     """What a client writes and reads."""
 
     content: Content
@@ -47,7 +47,7 @@ class TodoPublic(Timestamps, TodoBase, RecordPublic):
     """What a client is shown."""
 
 
-class TodoList(Fields):
+class TodoList(Schema):
     """A page of todos, and how many there are on all pages."""
 
     count: int = Field(ge=0)

@@ -3,8 +3,8 @@
 import re
 from typing import Annotated, Any
 
+import pydantic
 from fastapi import Depends, Request, Response
-from pydantic import Field as Derived
 from pydantic.config import JsonDict
 from sqlmodel import Field, SQLModel
 
@@ -22,20 +22,20 @@ from songbook.auth import (
     hash_password,
 )
 from songbook.crud import (
+    EntityTags,
     Id,
     IfMatch,
     IfNoneMatch,
     ReadDep,
     Records,
-    Tags,
     WriteDep,
-    narrowed,
     record_id,
+    require_version,
 )
 from songbook.errors import Forbidden, NotFound, UnprocessableContent, field_error
 from songbook.http import Principal, Router, StrictRequest
 from songbook.lists import Page, page_of
-from songbook.models import Characters, Fields, Flag, Partial, Record, RecordPublic, Text, table_of
+from songbook.models import Characters, Flag, Partial, Record, RecordPublic, Schema, Text, table_of
 
 router = Router(prefix="/users", tags=["users"])
 
@@ -58,7 +58,7 @@ def slug_of(fields: dict[str, Any]) -> str:
 _TOGETHER: JsonDict = {"dependentRequired": {"password": ["current_password"]}}
 
 
-class UserBase(Fields):
+class UserBase(Schema):
     """What a client writes and reads."""
 
     username: Username = Field(unique=True)
@@ -88,7 +88,7 @@ class GivenUpEmail(SQLModel, table=True):
 class UserCreate(UserBase):
     """The body of a POST or a PUT, which only superusers send."""
 
-    slug: Slug = Derived(default_factory=slug_of)
+    slug: Slug = pydantic.Field(default_factory=slug_of)
     password: Password
     is_superuser: Flag = False
     is_active: Flag = True
@@ -102,7 +102,7 @@ class UserUpdate(UserBase, Partial):
     is_active: Flag
 
 
-class OwnUpdate(UserBase, Partial):
+class UserUpdateMe(UserBase, Partial):
     """The body of a PATCH of one's own: a new password needs the current one."""
 
     model_config = {"json_schema_extra": _TOGETHER}  # noqa: RUF012 - read once, by pydantic
@@ -152,7 +152,7 @@ users = Records(User, UserPublic)
 UsersPage = Annotated[Page, Depends(page_of(users))]
 
 
-async def with_hash(fields: dict[str, Any]) -> dict[str, Any]:
+async def hash_password_field(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields as the table has them: of a password its hash."""
     hashed = {}
     if password := fields.get("password"):
@@ -160,9 +160,9 @@ async def with_hash(fields: dict[str, Any]) -> dict[str, Any]:
     return hashed | {name: fields[name] for name in fields if name in table_of(User).c}
 
 
-async def condition_of(
-    body: OwnUpdate, user: Principal, logins: Logins, if_match: Tags | None
-) -> Tags | None:
+async def own_password_condition(
+    body: UserUpdateMe, user: Principal, logins: Logins, if_match: EntityTags | None
+) -> EntityTags | None:
     """Return the condition of a change of one's own: a password is that of the version checked.
 
     Raises UnprocessableContent if there is a new password without the current one, or with a wrong
@@ -174,8 +174,8 @@ async def condition_of(
     detail = "Is needed for a new password"
     if "current_password" in sent:
         current = body.current_password.get_secret_value()
-        if account := await logins.account("id", user.id, current):
-            return narrowed(if_match, account["version"], UserPublic)
+        if account := await logins.authenticate("id", user.id, current):
+            return require_version(if_match, account["version"], UserPublic)
         detail = "Is not the current password"
     raise UnprocessableContent(errors=[field_error("body", "current_password", detail, "password")])
 
@@ -189,7 +189,7 @@ async def list_users(page: UsersPage, db: ReadDep) -> Response:
 @router.post("", response_model=UserPublic, status_code=201, dependencies=[SUPERUSER])
 async def create_user(body: UserCreate, request: Request, db: WriteDep) -> Response:
     """Create a user."""
-    row = await db.fetch(users.insert(await with_hash(body.model_dump())))
+    row = await db.fetch(users.insert(await hash_password_field(body.model_dump())))
     return users.created(row, request)
 
 
@@ -202,11 +202,11 @@ async def read_own_user(user: CurrentUser, if_none_match: IfNoneMatch, db: ReadD
 
 @router.patch("/me", response_model=UserPublic, dependencies=[SIGNED_IN])
 async def update_own_user(
-    user: CurrentUser, if_match: IfMatch, body: OwnUpdate, logins: LoginsDep, db: WriteDep
+    user: CurrentUser, if_match: IfMatch, body: UserUpdateMe, logins: LoginsDep, db: WriteDep
 ) -> Response:
     """Change your names, your e-mail or, with the current one, your password."""
-    condition = await condition_of(body, user, logins, if_match)
-    fields = await with_hash(body.model_dump(exclude_unset=True))
+    condition = await own_password_condition(body, user, logins, if_match)
+    fields = await hash_password_field(body.model_dump(exclude_unset=True))
     row = await db.fetch(users.update(user.id, fields, condition))
     return users.updated(row)
 
@@ -221,7 +221,7 @@ async def read_user(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response
 @router.put("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
 async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: WriteDep) -> Response:
     """Replace a user: an optional field that is left out is reset."""
-    fields = await with_hash(body.model_dump())
+    fields = await hash_password_field(body.model_dump())
     row = await db.fetch(users.update(id, fields, if_match))
     return users.updated(row)
 
@@ -229,7 +229,7 @@ async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: WriteDep
 @router.patch("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
 async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: WriteDep) -> Response:
     """Change some fields of a user."""
-    fields = await with_hash(body.model_dump(exclude_unset=True))
+    fields = await hash_password_field(body.model_dump(exclude_unset=True))
     row = await db.fetch(users.update(id, fields, if_match))
     return users.updated(row)
 

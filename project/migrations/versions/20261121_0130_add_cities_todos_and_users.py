@@ -52,7 +52,7 @@ CREATE FUNCTION users_give_up() RETURNS trigger LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO given_up_email VALUES (sha256(convert_to(lower(OLD.email), 'UTF8')))
-    ON CONFLICT DO NO_ROW;
+    ON CONFLICT DO NOTHING;
     RETURN NULL;
 END
 $$

@@ -10,7 +10,7 @@ from sqlmodel import SQLModel
 
 from songbook.auth.accounts import LookupField, find_account, rehash_account
 from songbook.auth.passwords import verify_password
-from songbook.auth.throttle import count_try, login_keys
+from songbook.auth.throttle import count_attempt, login_keys
 from songbook.config import Settings
 from songbook.db import Database
 from songbook.http import StrictRequest, dependency
@@ -25,7 +25,7 @@ class Logins:
     settings: Settings
     address: str | None
 
-    async def account(self, by: LookupField, value: int | str, password: str) -> Row | None:
+    async def authenticate(self, by: LookupField, value: int | str, password: str) -> Row | None:
         """Return the account if it is active and this is its password, in the same time if not.
 
         Raises TooManyRequests beyond the limit of tries, ServiceUnavailable if no hash can be made
@@ -51,7 +51,7 @@ class Logins:
             per_address=self.settings.login_tries_per_address,
             per_name=self.settings.login_tries_per_name,
         )
-        await count_try(self.db, keys, timedelta(minutes=self.settings.login_window_minutes))
+        await count_attempt(self.db, keys, timedelta(minutes=self.settings.login_window_minutes))
 
     async def _reread_locked(self, row: Row) -> Row | None:
         """Return the account once any change of it that is on its way is over, if it still holds.

@@ -11,7 +11,7 @@ import asyncpg
 from fastapi import Depends
 
 from songbook.auth.accounts import find_account
-from songbook.auth.tokens import Claims, bearer, read
+from songbook.auth.tokens import Claims, decode, parse_bearer
 from songbook.config import Settings
 from songbook.errors import Forbidden, Unauthenticated
 from songbook.http import Permission, Principal, StrictRequest, dependency
@@ -27,7 +27,9 @@ async def current_user(request: StrictRequest) -> Principal:
     if request.principal:
         return request.principal
     service = request.service
-    claims = read(service.settings.token_secret, bearer(request.headers.get("authorization")))
+    claims = decode(
+        service.settings.token_secret, parse_bearer(request.headers.get("authorization"))
+    )
     assert service.accounts, "create_app refuses such a route without accounts"
     row = await service.database.fetch(find_account(service.accounts, "email", claims.email))
     if row is None or not row["is_active"] or _is_outdated(claims, row):

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from songbook.auth.accounts import LookupField
 from songbook.auth.logins import LoginsDep
 from songbook.auth.permissions import PUBLIC
-from songbook.auth.tokens import issue
+from songbook.auth.tokens import encode
 from songbook.config import Settings
 from songbook.errors import Unauthenticated
 from songbook.http import FORM, Router, SettingsDep
@@ -44,7 +44,7 @@ async def create_token(
 ) -> Response:
     """Sign in with a name or an e-mail and a password; answer with a token to send as Bearer."""
     by: LookupField = "email" if "@" in form.username else "username"
-    account = await logins.account(by, form.username, form.password.get_secret_value())
+    account = await logins.authenticate(by, form.username, form.password.get_secret_value())
     if account is None:
         raise Unauthenticated("Incorrect username or password")
     token = _token(account, settings)
@@ -54,4 +54,4 @@ async def create_token(
 def _token(account: Row, settings: Settings) -> Token:
     """Return a token of when the account was read: a password changed since then ends it, too."""
     issued, minutes = account["now"].timestamp(), settings.access_token_minutes
-    return Token(access_token=issue(settings.token_secret, account["email"], issued, minutes))
+    return Token(access_token=encode(settings.token_secret, account["email"], issued, minutes))

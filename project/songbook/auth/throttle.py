@@ -51,7 +51,7 @@ SELECT ceil(extract(epoch FROM max(since) + $3 - now()))::integer AS seconds FRO
 """
 
 
-class LoginTries(SQLModel, table=True):
+class LoginAttempts(SQLModel, table=True):
     """How many logins of one kind were tried since its window began.
 
     The key is a hash: no address and no name is stored. After a crash of PostgreSQL the table is
@@ -83,7 +83,7 @@ def login_keys(
     return {place: per_address, f"{place} {name.strip().casefold()}": per_name}
 
 
-async def count_try(db: Database, keys: Mapping[str, int], window: timedelta) -> None:
+async def count_attempt(db: Database, keys: Mapping[str, int], window: timedelta) -> None:
     """Count a try for each of the keys, and raise TooManyRequests if it is beyond a key's limit.
 
     `Retry-After` says in how many seconds the last of the exceeded windows ends. A try that comes

@@ -45,7 +45,7 @@ class Claims(BaseModel):
         return self.issued_at is not None and not self.issued_at.is_integer()
 
 
-def issue(secret: str, email: str, issued_at: float, minutes: float) -> str:
+def encode(secret: str, email: str, issued_at: float, minutes: float) -> str:
     """Return a token for a user that is good for so many minutes after `issued_at`."""
     claims = {
         "sub": email,
@@ -56,7 +56,7 @@ def issue(secret: str, email: str, issued_at: float, minutes: float) -> str:
     return jwt.encode(claims, _key(secret), _ALGORITHM)
 
 
-def read(secret: str, token: str) -> Claims:
+def decode(secret: str, token: str) -> Claims:
     """Return what a token says; raise Unauthenticated, whatever is wrong with it.
 
     It has to be of our signature, with `sub`, `permissions` and an `exp` that is not over; `iat`,
@@ -78,7 +78,7 @@ def read(secret: str, token: str) -> Claims:
     return claims
 
 
-def bearer(header: str | None) -> str:
+def parse_bearer(header: str | None) -> str:
     """Return the token in the value of an Authorization header (RFC 6750, section 2.1).
 
     Raises Unauthenticated: as if nothing were there for another scheme, else for what is no token.

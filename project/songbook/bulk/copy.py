@@ -25,11 +25,11 @@ from songbook.http import CSV, NDJSON
 from songbook.models import Record, natural_key, next_version, table_of
 
 # JSON has its control characters escaped: with these COPY has nothing to quote.
-_WRITTEN: dict[str, dict[str, Any]] = {
+_COPY_OPTIONS: dict[str, dict[str, Any]] = {
     CSV: {"format": "csv", "header": True},
     NDJSON: {"format": "csv", "delimiter": "\x01", "quote": "\x02"},
 }
-_PLACE = "place_"
+_POSITION = "place_"
 """The column of a staging table that has the order of the rows."""
 
 OnConflict = Literal["abort", "skip", "update"]
@@ -51,7 +51,7 @@ async def copy_out(
                 *query.arguments,
                 output=sink,
                 timeout=db.bulk_seconds,
-                **_WRITTEN[media_type],
+                **_COPY_OPTIONS[media_type],
             )
             await connection.execute("COMMIT")
         except BaseException:
@@ -82,7 +82,7 @@ async def copy_in(
         into = staging.name
     done = await connection.copy_to_table(into, source=rows, columns=columns, timeout=seconds)
     if on_conflict != "abort":
-        merge = _merging(model, names, on_conflict).bind({})
+        merge = _merge(model, names, on_conflict).bind({})
         done = await connection.execute(merge.sql, *merge.arguments, timeout=seconds)
     return _number(done)
 
@@ -105,7 +105,7 @@ def _staging(model: type[Record], columns: tuple[str, ...]) -> Table:
     return Table(
         f"staged_{table.name}",
         MetaData(),
-        Column(_PLACE, BigInteger, Identity(always=True)),
+        Column(_POSITION, BigInteger, Identity(always=True)),
         *(Column(name, table.c[name].type) for name in columns),
         prefixes=["TEMPORARY"],
         postgresql_on_commit="DROP",
@@ -113,19 +113,19 @@ def _staging(model: type[Record], columns: tuple[str, ...]) -> Table:
 
 
 @cache
-def _merging(
+def _merge(
     model: type[Record], columns: tuple[str, ...], on_conflict: OnConflict
 ) -> CompiledStatement:
     """Return what stores the rows of the staging table."""
     table, staged, key = table_of(model), _staging(model, columns), natural_key(model)
     assert key is not None, "nothing else is offered a conflict"
-    parts = [_over(staged, part, table) for part in key.parts]
+    parts = [_rebase(staged, part, table) for part in key.parts]
     staged_values = [staged.c[name] for name in columns]
     # in the order of the key, so that two imports lock rows in the same order, and cannot deadlock
-    ordered = select(*staged_values).order_by(*parts, staged.c[_PLACE])
+    ordered = select(*staged_values).order_by(*parts, staged.c[_POSITION])
     if on_conflict == "update":
         last = select(*staged_values).ext(distinct_on(*parts))
-        ordered = last.order_by(*parts, staged.c[_PLACE].desc())
+        ordered = last.order_by(*parts, staged.c[_POSITION].desc())
     new = insert(table).from_select(columns, ordered)
     target: dict[str, Any] = {"index_elements": key.parts, "index_where": key.where}
     if on_conflict == "skip":
@@ -145,7 +145,7 @@ def _with_every_change(table: Table) -> dict[str, Any]:
     return values
 
 
-def _over(staged: Table, part: ColumnElement[Any], table: Table) -> ColumnElement[Any]:
+def _rebase(staged: Table, part: ColumnElement[Any], table: Table) -> ColumnElement[Any]:
     """Return an expression of one table over the columns of the staging table."""
 
     def replaced(element: Any, **_: Any) -> Any:

@@ -10,28 +10,28 @@ from typing import Any
 
 from sqlmodel import SQLModel
 
-from songbook.bulk.parsers import MAX_LINE, Fault, Feed, Rows, length_of
+from songbook.bulk.parsers import MAX_LINE, RowFault, RowParser, Rows, length_of
 from songbook.errors import MAX_ERRORS, BadRequest, UnprocessableContent, did_you_mean, field_error
-from songbook.models import can_be_null
+from songbook.models import is_nullable
 
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
 
 csv.field_size_limit(MAX_LINE)  # the lines have a limit of their own
 
 
-class CsvFeed(Feed):
+class CsvParser(RowParser):
     """Values separated by commas, under a line with the names of fields."""
 
-    def __init__(self, model: type[SQLModel], ignored: Sequence[str], longest: int) -> None:
-        super().__init__(model, ignored, longest)
+    def __init__(self, model: type[SQLModel], ignored: Sequence[str], max_line: int) -> None:
+        super().__init__(model, ignored, max_line)
         self._lines = _Lines()
         self._reader = csv.reader(self._lines, strict=True)
         self._header: list[str] | None = None
         self._nullable, self._optional = _omittable(model)
 
-    def rows(self, piece: bytes, *, is_last: bool) -> Rows:
+    def feed(self, chunk: bytes, *, final: bool) -> Rows:
         """Give the rows that end in a piece."""
-        self._lines.extend(self.lines(piece, is_last=is_last), is_last=is_last)
+        self._lines.extend(self.lines(chunk, final=final), final=final)
         for nth, values in self._records():
             if self._header is None:
                 if values:  # the lines before it are blank
@@ -41,8 +41,8 @@ class CsvFeed(Feed):
             elif values:  # a blank line has none
                 named = len(self._header)
                 detail = f"The row has {len(values)} values where the header names {named}"
-                yield self.line + nth + 1, Fault(detail, "columns")
-        if is_last and self._header is None:
+                yield self.line + nth + 1, RowFault(detail, "columns")
+        if final and self._header is None:
             _checked([], self.model, self.ignored)
         self.line += self._lines.forget()
 
@@ -54,11 +54,11 @@ class CsvFeed(Feed):
                 values = next(self._reader)
             except StopIteration:
                 return
-            except (_Starved, csv.Error) as error:
+            except (NeedMoreData, csv.Error) as error:
                 fault = error
-            if self._lines.length_from(start) > self.longest:
+            if self._lines.length_from(start) > self.max_line:
                 raise self.too_long(start)
-            if isinstance(fault, _Starved):
+            if isinstance(fault, NeedMoreData):
                 self._lines.place = start
                 return
             if fault:
@@ -83,11 +83,11 @@ class CsvFeed(Feed):
 def _omittable(model: type[SQLModel]) -> tuple[set[str], set[str]]:
     """Return the names of the fields that may be null, and of those that may be left out."""
     fields = model.model_fields.items()
-    nullable = {name for name, info in fields if can_be_null(info.annotation)}
+    nullable = {name for name, info in fields if is_nullable(info.annotation)}
     return nullable, {name for name, info in fields if not info.is_required()}
 
 
-class _Starved(Exception):
+class NeedMoreData(Exception):
     """There are no more lines, but there will be."""
 
 
@@ -104,14 +104,14 @@ class _Lines:
 
     def __next__(self) -> str:
         if self.place == len(self._lines):
-            raise StopIteration if self._is_complete else _Starved
+            raise StopIteration if self._is_complete else NeedMoreData
         self.place += 1
         return self._lines[self.place - 1]
 
-    def extend(self, lines: list[str], *, is_last: bool) -> None:
+    def extend(self, lines: list[str], *, final: bool) -> None:
         """Take more lines."""
         self._lines += lines
-        self._is_complete = is_last
+        self._is_complete = final
 
     def length_from(self, start: int) -> int:
         """Return how many characters the lines from one on have that were read."""

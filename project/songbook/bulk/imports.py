@@ -11,8 +11,8 @@ from sqlmodel import SQLModel
 from starlette.responses import Response
 
 from songbook.bulk.copy import OnConflict, bulk_settings, copy_in
-from songbook.bulk.csv_parser import CsvFeed
-from songbook.bulk.parsers import Feed, NdjsonFeed
+from songbook.bulk.csv_parser import CsvParser
+from songbook.bulk.parsers import NdjsonParser, RowParser
 from songbook.bulk.spool import Spool
 from songbook.crud import Records, Transaction, begin_bulk
 from songbook.db import Database
@@ -41,8 +41,8 @@ from songbook.models import Record, natural_key, table_of
 
 Options = Mapping[str, list[str]]
 
-FEEDS: dict[str, type[Feed]] = {CSV: CsvFeed, NDJSON: NdjsonFeed}
-PIECE = 16 * 1024
+PARSERS: dict[str, type[RowParser]] = {CSV: CsvParser, NDJSON: NdjsonParser}
+CHUNK = 16 * 1024
 """How many bytes are read at once: with four times as many the process grows by 60 MB, not by 9."""
 
 OnError = Literal["abort", "skip"]
@@ -69,7 +69,7 @@ class BulkImport(BulkBody):
     def __init__(self, records: Records, model: type[SQLModel]) -> None:
         self._table = records.table
         self._model = model
-        if unstored(self._table, model):
+        if unstored_fields(self._table, model):
             raise TypeError(
                 f"{model.__name__} has fields that are no columns: it is not for imports"
             )
@@ -93,7 +93,7 @@ class BulkImport(BulkBody):
         async with request.service.upload_slots:
             with closing(self._spool(request, media_type, options)) as spool:
                 await _receive(request, spool)
-                report = kept(spool)
+                report = checked_report(spool)
                 if spool.tally.good:
                     db = request.service.database
                     seconds = db.bulk_seconds
@@ -106,12 +106,12 @@ class BulkImport(BulkBody):
 
     def _spool(self, request: StrictRequest, media_type: str, options: Options) -> Spool:
         settings = request.service.settings
-        rows = FEEDS[media_type](self._model, options.get("ignore", []), settings.import_line)
+        rows = PARSERS[media_type](self._model, options.get("ignore", []), settings.import_line)
         skips = options.get("on_error") == ["skip"]
-        return Spool(rows, settings.import_bytes, keeps_good=skips)
+        return Spool(rows, settings.import_bytes, skip_errors=skips)
 
 
-def unstored(table: type[Record], model: type[SQLModel]) -> list[str]:
+def unstored_fields(table: type[Record], model: type[SQLModel]) -> list[str]:
     """Return the fields of a body that its table does not store as they are sent."""
     return [name for name in model.model_fields if name not in table_of(table).c]
 
@@ -124,15 +124,15 @@ def imports_of(records: Records, model: type[SQLModel]) -> BulkImport:
     return BulkImport(records, model)
 
 
-def kept(spool: Spool) -> ImportReport:
+def checked_report(spool: Spool) -> ImportReport:
     """Return the report of rows that were read.
 
     Raises UnprocessableContent if none can be stored.
     """
     tally = spool.tally
-    if tally.refused and not (spool.keeps_good and tally.good):
+    if tally.refused and not (spool.skip_errors and tally.good):
         number = f"{tally.refused} of {tally.read} rows"
-        advice = "" if spool.keeps_good else ": mend them, or leave them out with `on_error=skip`"
+        advice = "" if spool.skip_errors else ": mend them, or leave them out with `on_error=skip`"
         detail = f"{number} do not fit, and nothing was stored{advice}."
         raise UnprocessableContent(detail, report=tally.report(given_up=True))
     return tally.report()
@@ -165,8 +165,8 @@ def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
     if not isinstance(problem, Conflict) or copied is None:
         return problem
     line, first = spool.line_of(int(copied[1])), next(iter(problem.errors), None)
-    told = (first.type, first.pointer) if first else (problem.slug,)
-    spool.tally.refuse(line, problem.detail, *told)
+    message = (first.type, first.pointer) if first else (problem.slug,)
+    spool.tally.refuse(line, problem.detail, *message)
     report = spool.tally.report(given_up=True)
     detail = f"Line {line}: {problem.detail}, and nothing was stored."
     return Conflict(detail, errors=problem.errors, report=report)
@@ -185,9 +185,9 @@ async def _receive(request: StrictRequest, spool: Spool) -> None:
             async for chunk in request.hashed_chunks(settings.import_bytes):
                 patience.reschedule(min(deadline, loop.time() + STALLED_SECONDS))
                 gathered += chunk
-                while len(gathered) >= PIECE:
-                    await loop.run_in_executor(thread, spool.take, bytes(gathered[:PIECE]))
-                    del gathered[:PIECE]
+                while len(gathered) >= CHUNK:
+                    await loop.run_in_executor(thread, spool.write, bytes(gathered[:CHUNK]))
+                    del gathered[:CHUNK]
             await loop.run_in_executor(thread, spool.finish, bytes(gathered))
     except TimeoutError:
         raise RequestTimeout from None

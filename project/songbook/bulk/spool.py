@@ -11,8 +11,8 @@ from typing import Any, BinaryIO
 
 from pydantic import ValidationError
 
-from songbook.bulk.parsers import Fault, Feed
-from songbook.bulk.tally import Tally
+from songbook.bulk.parsers import RowFault, RowParser
+from songbook.bulk.tally import ImportCounter
 from songbook.errors import ContentTooLarge, InsufficientStorage, ServiceUnavailable
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -22,43 +22,43 @@ _NULL = "\\N"
 class Spool:
     """A temporary file with rows as COPY's text format has them, in the order of `columns`.
 
-    Every row is validated as a body of the model would be. Without `keeps_good` one that is refused
-    keeps all the rest out: they are counted, and no more of them is kept. Beyond `size` bytes there
-    is an end. The file has no name, and is gone when it is closed.
+    Every row is validated as a body of the model would be. Without `skip_errors` one that is
+    refused keeps all the rest out: they are counted, and no more of them is kept. Beyond `size`
+    bytes there is an end. The file has no name, and is gone when it is closed.
     """
 
-    def __init__(self, feed: Feed, size: int, *, keeps_good: bool) -> None:
-        self.tally = Tally()
+    def __init__(self, feed: RowParser, size: int, *, skip_errors: bool) -> None:
+        self.tally = ImportCounter()
         self.columns = [*feed.model.model_fields]
-        self._feed = feed
+        self._parser = feed
         # one object for all rows: to make one of each would take longer than to validate it
         self._validate = partial(
             feed.model.__pydantic_validator__.validate_python,
             self_instance=feed.model.model_construct(),
         )
         self._size = size
-        self.keeps_good = keeps_good
-        with _room():
+        self.skip_errors = skip_errors
+        with _disk_errors():
             self.rows: BinaryIO = TemporaryFile()  # noqa: SIM115 - it is closed by `close`
             self._lines: BinaryIO = TemporaryFile()  # noqa: SIM115
 
-    def take(self, piece: bytes) -> None:
+    def write(self, chunk: bytes) -> None:
         """Read a piece of the text, after which others come.
 
         Raises InsufficientStorage, ContentTooLarge, and what the feed raises.
         """
-        self._read(piece, is_last=False)
+        self._read(chunk, final=False)
 
-    def finish(self, piece: bytes) -> None:
-        """Read the last piece of the text, as `take` does."""
-        self._read(piece, is_last=True)
+    def finish(self, chunk: bytes) -> None:
+        """Read the last piece of the text, as `write` does."""
+        self._read(chunk, final=True)
 
-    def _read(self, piece: bytes, *, is_last: bool) -> None:
+    def _read(self, chunk: bytes, *, final: bool) -> None:
         written: list[str] = []
         lines = array("I")
-        for line, row in self._feed.rows(piece, is_last=is_last):
+        for line, row in self._parser.feed(chunk, final=final):
             self.tally.read += 1
-            if isinstance(row, Fault):
+            if isinstance(row, RowFault):
                 self.tally.refuse(line, *row)
                 continue
             try:
@@ -68,8 +68,8 @@ class Spool:
                 continue
             written.append("\t".join([_spelled(values[name]) for name in self.columns]))
             lines.append(line)
-        if written and (self.keeps_good or not self.tally.refused):
-            self._write("\n".join([*written, ""]).encode(), lines)
+        if written and (self.skip_errors or not self.tally.refused):
+            self._store("\n".join([*written, ""]).encode(), lines)
 
     def line_of(self, nth: int) -> int:
         """Return the line on which the row begins that is the `nth` of the file, from 1 on."""
@@ -80,7 +80,7 @@ class Spool:
 
     def rewind(self) -> BinaryIO:
         """Return the file, to be read from its start."""
-        with _room():
+        with _disk_errors():
             self.rows.seek(0)
             self._lines.seek(0)
         return self.rows
@@ -91,8 +91,8 @@ class Spool:
             with suppress(OSError):
                 file.close()
 
-    def _write(self, content: bytes, lines: "array[int]") -> None:
-        with _room():
+    def _store(self, content: bytes, lines: "array[int]") -> None:
+        with _disk_errors():
             self.rows.write(content)
             lines.tofile(self._lines)
             if self.rows.tell() + self._lines.tell() > self._size:
@@ -100,7 +100,7 @@ class Spool:
 
 
 @contextmanager
-def _room() -> Iterator[None]:
+def _disk_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:

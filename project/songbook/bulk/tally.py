@@ -10,7 +10,7 @@ _MESSAGES = {"string_unicode": "Is not UTF-8"}
 """What pydantic says for people who read another file than it."""
 
 
-class Tally:
+class ImportCounter:
     """Counts the rows of an import as they are read."""
 
     def __init__(self) -> None:

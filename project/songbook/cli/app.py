@@ -17,7 +17,7 @@ from songbook.cli.exports import ExportCommand
 from songbook.cli.imports import ImportCommand
 from songbook.cli.maintenance import MaintenanceCommands
 from songbook.cli.service import Service
-from songbook.config import Settings, StartError, check_production, setting_lines
+from songbook.config import CommandError, Settings, check_production, setting_lines
 from songbook.db import DatabaseUnreachable, check_database, resolve_database
 from songbook.server import check_address, serve
 
@@ -45,7 +45,7 @@ class CommandLine(typer.Typer):
         """Run the command that the arguments of the process name."""
         try:
             return super().__call__(*arguments, **options)
-        except StartError as error:
+        except CommandError as error:
             sys.exit(self.service.message(error))
 
 
@@ -95,7 +95,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
     ) -> None:
         """Serve HTTP until Ctrl-C or SIGTERM."""
         if reload and workers is not None:
-            raise StartError("--reload serves in one process: leave out --workers.")
+            raise CommandError("--reload serves in one process: leave out --workers.")
         settings = self._settings(host=host, port=port, workers=workers)
         port = check_address(settings.host, settings.port)
         # with one process uvicorn raises the signal again at its end: exit handlers must still run
@@ -147,10 +147,10 @@ def _upgrade(settings: Settings) -> None:
     """Apply the migrations that are due."""
     from alembic import command  # noqa: PLC0415 - 9 MB that a process which only serves does without
     from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError  # noqa: PLC0415
+    from alembic.util import CommandError as AlembicError  # noqa: PLC0415
 
     try:
         command.upgrade(Config(settings.directory / "alembic.ini"), "head")
-    except (CommandError, DBAPIError, OSError) as error:
+    except (AlembicError, DBAPIError, OSError) as error:
         reason = getattr(error, "driver_exception", error)
-        raise StartError(f"the migrations cannot be applied: {reason}.") from None
+        raise CommandError(f"the migrations cannot be applied: {reason}.") from None

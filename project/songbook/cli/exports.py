@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 
 from songbook.bulk import copy_out
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
-from songbook.config import Settings, StartError
+from songbook.config import CommandError, Settings
 from songbook.crud import Records
 from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import Problem, one_line
@@ -57,14 +57,14 @@ class ExportCommand(Service):
 
 @contextmanager
 def _explained() -> Iterator[None]:
-    """Raise StartError in place of what keeps rows from being exported."""
+    """Raise CommandError in place of what keeps rows from being exported."""
     try:
         yield
     except Problem as problem:
         reason = f"{one_line(problem.errors)}." if problem.errors else problem.detail
-        raise StartError(f"nothing was exported: {reason}") from None
+        raise CommandError(f"nothing was exported: {reason}") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-        raise StartError(f"nothing was exported: {error or 'it took too long'}.") from None
+        raise CommandError(f"nothing was exported: {error or 'it took too long'}.") from None
 
 
 async def _write(
@@ -111,7 +111,7 @@ def _created(path: Path | None) -> Iterator[BinaryIO]:
     except OSError as error:
         if isinstance(error, TimeoutError):  # of the database
             raise
-        raise StartError(f"{path} cannot be written: {error.strerror}.") from None
+        raise CommandError(f"{path} cannot be written: {error.strerror}.") from None
     finally:
         if part != path:
             part.unlink(missing_ok=True)

@@ -15,21 +15,21 @@ from rich.progress import Progress
 from sqlalchemy.engine import URL
 
 from songbook.bulk import (
-    FEEDS,
-    PIECE,
+    CHUNK,
+    PARSERS,
     OnConflict,
     OnError,
     Spool,
     bulk_settings,
-    kept,
+    checked_report,
     store,
-    unstored,
+    unstored_fields,
 )
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
-from songbook.config import Settings, StartError
+from songbook.config import CommandError, Settings
 from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import ImportReport, Problem, one_line
-from songbook.models import Family, Record, natural_key, noun_of
+from songbook.models import Family, Record, display_name, natural_key
 
 ImportFile = Annotated[Path, typer.Argument(help="CSV with a line of names, or NDJSON.")]
 Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out.")]
@@ -58,13 +58,14 @@ class ImportCommand(Service):
         family, skips = self.family(resource), on_error == "skip"
         _check(family, on_conflict)
         settings, begun = self.settings.load(), monotonic()
-        feed = FEEDS[media_type_of(file, format)](family.create, ignore or (), settings.import_line)
+        parser = PARSERS[media_type_of(file, format)]
+        rows_of = parser(family.create, ignore or (), settings.import_line)
         with (
             _explained(file, family.table, skips=skips),
             _opened(file) as rows,
             resolve_database(settings) as url,
             progress_bar() as progress,
-            closing(Spool(feed, settings.import_bytes, keeps_good=skips)) as spool,
+            closing(Spool(rows_of, settings.import_bytes, skip_errors=skips)) as spool,
         ):
             check_database(url)
             report = _read(rows, spool, progress)
@@ -83,42 +84,42 @@ def _print_report(report: ImportReport, done: str) -> None:
 
 
 def _check(family: Family, on_conflict: OnConflict) -> None:
-    """Raise StartError if rows of this resource cannot be stored so."""
-    noun = noun_of(family.table).lower()
-    if other := unstored(family.table, family.create):
+    """Raise CommandError if rows of this resource cannot be stored so."""
+    noun = display_name(family.table).lower()
+    if other := unstored_fields(family.table, family.create):
         why = f"{', '.join(other)} is not stored as it is sent"
-        raise StartError(f"no {noun} can be imported, because {why}: POST them.")
+        raise CommandError(f"no {noun} can be imported, because {why}: POST them.")
     if on_conflict != "abort" and natural_key(family.table) is None:
-        raise StartError(f"a {noun} has no key but its id: leave out --on-conflict.")
+        raise CommandError(f"a {noun} has no key but its id: leave out --on-conflict.")
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BufferedReader]:
-    """Open the file; raise StartError if it cannot be read."""
+    """Open the file; raise CommandError if it cannot be read."""
     try:
         file = path.open("rb")
         file.peek(1)
     except OSError as error:
-        raise StartError(f"{path} cannot be read: {error.strerror}.") from None
+        raise CommandError(f"{path} cannot be read: {error.strerror}.") from None
     with file:
         yield file
 
 
 @contextmanager
 def _explained(path: Path, table: type[Record], *, skips: bool) -> Iterator[None]:
-    """Raise StartError, in one sentence, in place of what is wrong with the file or its storage."""
+    """Turn what is wrong with the file or with storing it into a CommandError."""
     try:
         yield
     except Problem as problem:
-        raise StartError(_reason(problem, path, table, skips=skips)) from None
+        raise CommandError(_reason(problem, path, table, skips=skips)) from None
     except asyncpg.QueryCanceledError:
-        raise StartError("nothing was stored: it was not done in time (BULK_SECONDS).") from None
+        raise CommandError("nothing was stored: it was not done in time (BULK_SECONDS).") from None
     except asyncpg.PostgresError as error:
         reason = (error.detail or error.message).rstrip(".")
-        raise StartError(f"nothing was stored: {reason}.") from None
+        raise CommandError(f"nothing was stored: {reason}.") from None
     except (asyncpg.InterfaceError, OSError) as error:
         reason = f"the database did not answer in time ({error!r})"
-        raise StartError(f"{reason}: look what is stored.") from None
+        raise CommandError(f"{reason}: look what is stored.") from None
 
 
 def _reason(problem: Problem, path: Path, table: type[Record], *, skips: bool) -> str:
@@ -152,11 +153,11 @@ def _read(file: BufferedReader, spool: Spool, progress: Progress) -> ImportRepor
     """
     path = Path(file.name)
     task = progress.add_task(f"Importing {path.name}", total=path.stat().st_size or None)
-    while piece := file.read(PIECE):
-        spool.take(piece)
-        progress.advance(task, len(piece))
+    while chunk := file.read(CHUNK):
+        spool.write(chunk)
+        progress.advance(task, len(chunk))
     spool.finish(b"")
-    return kept(spool)
+    return checked_report(spool)
 
 
 async def _store(

@@ -12,11 +12,11 @@ from sqlalchemy import Column, Interval, Table, bindparam, delete, func, literal
 from sqlalchemy.engine import URL
 
 from songbook.cli.service import Service, progress_bar
-from songbook.config import Settings, StartError
+from songbook.config import CommandError, Settings
 from songbook.crud import KEYS
 from songbook.db import CompiledStatement, check_database, open_database, resolve_database
 from songbook.errors import ServiceUnavailable
-from songbook.models import family, living, table_of
+from songbook.models import family, not_deleted, table_of
 
 _REMOVED_AT_ONCE = 1000
 
@@ -34,7 +34,7 @@ class MaintenanceCommands(Service):
         age = timedelta(days=settings.retention_days if older_than is None else older_than)
         models = {name: family(module).table for name, module in self.resources().items()}
         moments = {
-            name: table_of(each).c.deleted_at for name, each in models.items() if living(each)
+            name: table_of(each).c.deleted_at for name, each in models.items() if not_deleted(each)
         }
         for name, rows in _remove(settings, moments, age).items():
             print(f"{name} purged that were deleted {age.days} days ago or longer: {rows}.")
@@ -84,7 +84,7 @@ async def remove(
                     removed[name] += row["gone"]
                     progress(name, removed[name])
     except (asyncpg.PostgresError, ServiceUnavailable) as error:
-        raise StartError(f"the removal stopped after {removed}: {error}") from None
+        raise CommandError(f"the removal stopped after {removed}: {error}") from None
     return removed
 
 

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from songbook.config import Settings, StartError
+from songbook.config import CommandError, Settings
 from songbook.http import CSV, NDJSON
 from songbook.models import Family, family
 
@@ -40,10 +40,10 @@ class Service:
         return f"{self.title.lower()}: {text}"
 
     def family(self, resource: str) -> Family:
-        """Return the classes of a resource; raise StartError if there is none of this name."""
+        """Return the classes of a resource; raise CommandError if there is none of this name."""
         modules = self.resources()
         if resource not in modules:
-            raise StartError(f"there is no resource {resource}: there are {', '.join(modules)}.")
+            raise CommandError(f"there is no resource {resource}: there are {', '.join(modules)}.")
         return family(modules[resource])
 
 

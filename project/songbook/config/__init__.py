@@ -3,4 +3,4 @@
 from songbook.config.listing import setting_lines as setting_lines
 from songbook.config.production import check_production as check_production
 from songbook.config.settings import Settings as Settings
-from songbook.config.sources import StartError as StartError
+from songbook.config.sources import CommandError as CommandError

@@ -1,7 +1,7 @@
 """What production must not have."""
 
 from songbook.config.settings import Settings
-from songbook.config.sources import StartError
+from songbook.config.sources import CommandError
 
 _PLACEHOLDERS = {
     "changethis",  # of the full-stack FastAPI template
@@ -11,20 +11,20 @@ _PLACEHOLDERS = {
 
 
 def check_production(settings: Settings) -> None:
-    """Raise StartError for a weak secret, what tells too much, and trust in every proxy."""
+    """Raise CommandError for a weak secret, what tells too much, and trust in every proxy."""
     if settings.environment != "prod":
         return
     secret = settings.oauth_token_secret
     if fault := weakness(secret.get_secret_value() if secret else None):
         advice = "make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
-        raise StartError(f"OAUTH_TOKEN_SECRET {fault}, and this is production: {advice}.")
+        raise CommandError(f"OAUTH_TOKEN_SECRET {fault}, and this is production: {advice}.")
     is_debugged = settings.log_level == "DEBUG"
     tells = {"ECHO_SQL": settings.echo_sql, "DEBUG": settings.debug, "LOG_LEVEL=DEBUG": is_debugged}
     if name := next((name for name, is_set in tells.items() if is_set), None):
-        raise StartError(f"{name} tells too much, and this is production: leave it out.")
+        raise CommandError(f"{name} tells too much, and this is production: leave it out.")
     if settings.forwarded_allow_ips == "*":
         fault = "FORWARDED_ALLOW_IPS=* believes everybody, and this is production"
-        raise StartError(f"{fault}: name the proxies.")
+        raise CommandError(f"{fault}: name the proxies.")
 
 
 def weakness(secret: str | None) -> str | None:

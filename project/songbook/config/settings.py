@@ -9,7 +9,7 @@ from pydantic import AliasChoices, Field, PrivateAttr, SecretStr, ValidationErro
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 
-from songbook.config.sources import StartError, variables_sources
+from songbook.config.sources import CommandError, variables_sources
 from songbook.config.types import DatabaseUrl, Level, Minutes, Origins, Port, Proxies, Tries
 from songbook.config.urls import composed
 
@@ -148,7 +148,10 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **given: Any) -> Self:
-        """Read all that is written, over which `given` wins; raise StartError for what is wrong."""
+        """Read all that is written, over which `given` wins.
+
+        Raises CommandError for what is wrong.
+        """
         origins: dict[str, str] = {}
         try:
             return cls(**given, _origins=origins)
@@ -159,7 +162,7 @@ class Settings(BaseSettings):
             is_in_file = origin not in {None, "argument", "environment"}
             place = f" (it stands in {origin})" if is_in_file else ""
             reason = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
-            raise StartError(f"{name.upper()} {reason}{place}") from None
+            raise CommandError(f"{name.upper()} {reason}{place}") from None
 
     def origin(self, name: str) -> str:
         """Say where the value of a field was written."""

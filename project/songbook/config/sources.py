@@ -15,7 +15,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource
 _OF_OTHERS = {"POSTGRES_DB"}  # is like POSTGRES_DATA, but of the image of PostgreSQL
 
 
-class StartError(Exception):
+class CommandError(Exception):
     """Why a command cannot do its work: one sentence that says what to do, without secrets."""
 
 
@@ -41,7 +41,7 @@ class VariablesSource(EnvSettingsSource):
             path = self.env_vars.get(variable.lower())
             if path and name in values:
                 both = f"{name.upper()} and {variable}"
-                raise StartError(f"{both} are both set in {self.origin}: leave one out.")
+                raise CommandError(f"{both} are both set in {self.origin}: leave one out.")
             if path and name not in self.origins:
                 values[name] = _secret(variable, path)
                 self.origins[name] = f"file {path}"
@@ -53,7 +53,7 @@ class VariablesSource(EnvSettingsSource):
 def variables_sources(
     settings_cls: type[BaseSettings], directory: Path, environment: str | None
 ) -> list[VariablesSource]:
-    """Return the sources, the first of which wins; raise StartError for what cannot be read.
+    """Return the sources, the first of which wins; raise CommandError for what cannot be read.
 
     `directory` is that of `.env` and `config/`. The environment decides which of the files in
     `config/` counts; it may be written itself. A service that names none needs no such folder.
@@ -90,7 +90,7 @@ def _names(settings_cls: type[BaseSettings]) -> set[str]:
 
 
 def _variables(path: Path, setting: str, settings_cls: type[BaseSettings]) -> dict[str, str | None]:
-    """Read the lines NAME=value of a file; raise StartError for one that nobody can mean.
+    """Read the lines NAME=value of a file; raise CommandError for one that nobody can mean.
 
     pydantic's own source takes a missing file for an empty one, skips the lines that it cannot
     parse, and replaces `${NAME}` in passwords.
@@ -100,12 +100,12 @@ def _variables(path: Path, setting: str, settings_cls: type[BaseSettings]) -> di
         # the parser counts the empty lines before it to a line
         text = bad.original.string
         number = bad.original.line + text[: len(text) - len(text.lstrip())].count("\n")
-        raise StartError(f"{path} cannot be read in line {number}: write NAME=value.")
+        raise CommandError(f"{path} cannot be read in line {number}: write NAME=value.")
     texts = {line.key: line.value for line in lines if line.key is not None}
     known = _names(settings_cls)
     for name in texts:
         if meant := _meant(name.upper(), known):
-            raise StartError(f"{path} has {name}, which is no setting: did you mean {meant}?")
+            raise CommandError(f"{path} has {name}, which is no setting: did you mean {meant}?")
     return texts
 
 
@@ -121,15 +121,15 @@ def _secret(variable: str, path: str) -> str:
     asked = f"{variable} names {path}"
     if text := _text(Path(path), asked).removesuffix("\n").removesuffix("\r"):
         return text
-    raise StartError(f"{asked}, which is empty.")
+    raise CommandError(f"{asked}, which is empty.")
 
 
 def _text(path: Path, asked: str) -> str:
-    """Return what a file holds; raise StartError that says what asked for it."""
+    """Return what a file holds; raise CommandError that says what asked for it."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         reason = "is not a text in UTF-8"
     except (OSError, ValueError) as error:
         reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-    raise StartError(f"{asked}, which {reason}.")
+    raise CommandError(f"{asked}, which {reason}.")

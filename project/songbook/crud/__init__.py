@@ -5,12 +5,12 @@ from songbook.crud.dependencies import ReadDep as ReadDep
 from songbook.crud.dependencies import record_id as record_id
 from songbook.crud.idempotency_table import KEYS as KEYS
 from songbook.crud.preconditions import IF_NONE_MATCH as IF_NONE_MATCH
+from songbook.crud.preconditions import EntityTags as EntityTags
 from songbook.crud.preconditions import IfMatch as IfMatch
 from songbook.crud.preconditions import IfNoneMatch as IfNoneMatch
-from songbook.crud.preconditions import Tags as Tags
 from songbook.crud.preconditions import if_none_match as if_none_match
-from songbook.crud.preconditions import narrowed as narrowed
-from songbook.crud.preconditions import revision as revision
+from songbook.crud.preconditions import require_version as require_version
+from songbook.crud.preconditions import schema_fingerprint as schema_fingerprint
 from songbook.crud.records import Records as Records
 from songbook.crud.sessions import SessionDep as SessionDep
 from songbook.crud.transactions import Transaction as Transaction

@@ -41,7 +41,7 @@ _LONGEST = 255
 _NOT_STORED = {b"content-length"}  # Starlette writes it anew
 
 
-class Key:
+class IdempotencyKey:
     """The key of one request: its sender's, and bound to the request."""
 
     def __init__(self, given: str, request: StrictRequest) -> None:

@@ -20,7 +20,7 @@ from songbook.db import CompiledStatement
 _RESPONSE = ("status", "headers", "body")
 
 
-class IdempotencyKey(SQLModel, table=True):
+class StoredKey(SQLModel, table=True):
     """What was answered to a request with a key: until it is, nobody else sees the row.
 
     The key is a hash of the client's. The fingerprint is keyed by the client's: without it nobody
@@ -40,7 +40,7 @@ class IdempotencyKey(SQLModel, table=True):
     created_at: datetime = Field(index=True, sa_column_kwargs={"server_default": func.now()})
 
 
-KEYS: Table = IdempotencyKey.__table__  # type: ignore[attr-defined]
+KEYS: Table = StoredKey.__table__  # type: ignore[attr-defined]
 
 _IS_KEY = [column == bindparam(column.name, type_=column.type) for column in KEYS.primary_key]
 

@@ -26,7 +26,7 @@ _TAGS_SCHEMA = {
 }
 
 
-class Tags:
+class EntityTags:
     """The entity tags of a condition; `any` when it is `*`."""
 
     def __init__(self, header: str) -> None:
@@ -39,35 +39,37 @@ class Tags:
 
 
 @cache
-def revision(public: type[SQLModel]) -> str:
+def schema_fingerprint(public: type[SQLModel]) -> str:
     """Return six hex digits of the representation: an old tag never validates a new shape."""
     shape = public.model_json_schema(mode="serialization")["properties"]
     return sha256(json.dumps(shape).encode()).hexdigest()[:6]
 
 
-def versions_of(if_match: Tags | None, public: type[SQLModel]) -> list[int] | None:
+def versions_of(if_match: EntityTags | None, public: type[SQLModel]) -> list[int] | None:
     """Return the versions that the strong tags stand for today; None for any."""
     if if_match is None or if_match.any:
         return None
     found = (_VERSION.fullmatch(tag) for tag in if_match.tags)
-    return [int(match[2]) for match in found if match and match[1] == revision(public)]
+    return [int(match[2]) for match in found if match and match[1] == schema_fingerprint(public)]
 
 
-def tag_of(version: int, public: type[SQLModel]) -> str:
+def etag(version: int, public: type[SQLModel]) -> str:
     """Return the strong entity tag of a version of a record."""
-    return f'"{revision(public)}-{version}"'
+    return f'"{schema_fingerprint(public)}-{version}"'
 
 
-def narrowed(if_match: Tags | None, version: int, public: type[SQLModel]) -> Tags:
+def require_version(
+    if_match: EntityTags | None, version: int, public: type[SQLModel]
+) -> EntityTags:
     """Return the condition that a record is in this version, which the client's has to allow.
 
     Raises PreconditionFailed with the version's tag if that does not.
     """
-    tag = tag_of(version, public)
+    tag = etag(version, public)
     versions = versions_of(if_match, public)
     if versions is not None and version not in versions:
         raise PreconditionFailed(headers={"ETag": tag})
-    return Tags(tag)
+    return EntityTags(tag)
 
 
 def _parameter(name: str, description: str, example: str) -> dict[str, Any]:
@@ -80,7 +82,7 @@ def _parameter(name: str, description: str, example: str) -> dict[str, Any]:
     }
 
 
-def _tags(request: Request, name: str) -> Tags | None:
+def _tags(request: Request, name: str) -> EntityTags | None:
     """Return the tags of a condition, None if it is not there; raise BadRequest if it is none."""
     header = request.headers.get(name)
     if header is None:
@@ -89,7 +91,7 @@ def _tags(request: Request, name: str) -> Tags | None:
     if header.strip() != "*" and not _TAGS.fullmatch(header):
         detail = "Should be * or entity tags in double quotes"
         raise BadRequest(errors=[field_error("header", name, detail, "entity_tags")])
-    return Tags(header)
+    return EntityTags(header)
 
 
 IF_NONE_MATCH = _parameter("If-None-Match", "The ETags that are at hand already.", '"5f2c1a-3"')
@@ -97,13 +99,13 @@ IF_MATCH = _parameter("If-Match", "The ETag of the version to change; `*` for an
 
 
 @dependency(IF_NONE_MATCH, error_statuses=(400,))
-async def if_none_match(request: StrictRequest) -> Tags | None:
+async def if_none_match(request: StrictRequest) -> EntityTags | None:
     """Return the condition under which the client has the answer already."""
     return _tags(request, "If-None-Match")
 
 
 @dependency(IF_MATCH, error_statuses=(400, 412, 428))
-async def if_match(request: StrictRequest) -> Tags | None:
+async def if_match(request: StrictRequest) -> EntityTags | None:
     """Return the condition of a change; raise PreconditionRequired if one is due and missing."""
     tags = _tags(request, "If-Match")
     if tags is None and request.service.settings.require_if_match:
@@ -111,5 +113,5 @@ async def if_match(request: StrictRequest) -> Tags | None:
     return tags
 
 
-IfNoneMatch = Annotated[Tags | None, Depends(if_none_match)]
-IfMatch = Annotated[Tags | None, Depends(if_match)]
+IfNoneMatch = Annotated[EntityTags | None, Depends(if_none_match)]
+IfMatch = Annotated[EntityTags | None, Depends(if_match)]

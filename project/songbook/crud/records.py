@@ -11,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.crud import statements
-from songbook.crud.preconditions import Tags, tag_of, versions_of
+from songbook.crud.preconditions import EntityTags, etag, versions_of
 from songbook.db import BoundStatement
 from songbook.errors import NotFound, PreconditionFailed
 from songbook.http import JSONText
-from songbook.models import Record, noun_of
+from songbook.models import Record, display_name
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Records:
         return statements.insert_record(self.table, self.public, fields)
 
     def update(
-        self, id: int, fields: Mapping[str, Any], if_match: Tags | None = None
+        self, id: int, fields: Mapping[str, Any], if_match: EntityTags | None = None
     ) -> BoundStatement:
         """Change these fields of a record that meets the condition; for `updated`.
 
@@ -46,7 +46,7 @@ class Records:
         versions = versions_of(if_match, self.public)
         return statements.update_record(self.table, self.public, id, fields, versions)
 
-    def delete(self, id: int, if_match: Tags | None = None) -> BoundStatement:
+    def delete(self, id: int, if_match: EntityTags | None = None) -> BoundStatement:
         """Delete a record that meets the condition; for `deleted`."""
         versions = versions_of(if_match, self.public)
         return statements.delete_record(self.table, id, versions)
@@ -55,11 +55,11 @@ class Records:
         """Take the deletion of a record back; for `updated`."""
         return statements.restore_record(self.table, self.public, id)
 
-    def found(self, row: Row | None, if_none_match: Tags | None = None) -> Response:
+    def found(self, row: Row | None, if_none_match: EntityTags | None = None) -> Response:
         """Answer with a record, or with 304 when the client has it already; raise NotFound."""
         if row is None:
             raise self._not_found()
-        tag = tag_of(row["version"], self.public)
+        tag = etag(row["version"], self.public)
         if if_none_match and if_none_match.match_weakly(tag):
             return JSONText("", tag, 304)
         return JSONText(row["document"], tag)
@@ -68,7 +68,7 @@ class Records:
         """Answer with the record that was stored, and its address below that of the request."""
         assert row is not None, "INSERT … RETURNING gives a row"
         location = f"{quote(request.scope['path'])}/{row['id']}"
-        tag = tag_of(row["version"], self.public)
+        tag = etag(row["version"], self.public)
         return JSONText(row["document"], tag, 201, {"location": location})
 
     def updated(self, row: Row | None) -> Response:
@@ -77,7 +77,7 @@ class Records:
             raise self._not_found()
         if row["version"] is None:
             raise self._not_matched(row)
-        return JSONText(row["document"], tag_of(row["version"], self.public))
+        return JSONText(row["document"], etag(row["version"], self.public))
 
     def deleted(self, row: Row | None) -> Response:
         """Answer that the record is gone; raise NotFound or PreconditionFailed."""
@@ -88,7 +88,7 @@ class Records:
         return Response(status_code=204)
 
     def _not_found(self) -> NotFound:
-        return NotFound(f"{noun_of(self.public)} not found")
+        return NotFound(f"{display_name(self.public)} not found")
 
     def _not_matched(self, row: Row) -> PreconditionFailed:
-        return PreconditionFailed(headers={"ETag": tag_of(row["current_version"], self.public)})
+        return PreconditionFailed(headers={"ETag": etag(row["current_version"], self.public)})

@@ -12,7 +12,7 @@ from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
-from songbook.crud.idempotency import Key
+from songbook.crud.idempotency import IdempotencyKey
 from songbook.crud.transactions import (
     LOCK_TIMEOUT,
     WRITE_PARAMETERS,
@@ -41,7 +41,7 @@ class SessionTransaction(Transaction):
     What is in the session when the handler returns is flushed; `session.commit()` ends a savepoint.
     """
 
-    def __init__(self, db: Database, key: Key | None, *, dry_run: bool) -> None:
+    def __init__(self, db: Database, key: IdempotencyKey | None, *, dry_run: bool) -> None:
         super().__init__(db, key, dry_run=dry_run)
         self._sqlalchemy: AsyncConnection | None = None
         self.session = AsyncSession(

@@ -41,7 +41,7 @@ from songbook.db import (
     document,
     public_columns,
 )
-from songbook.models import Record, living, next_version, table_of
+from songbook.models import Record, next_version, not_deleted, table_of
 
 
 def select_record(model: type[Record], public: type[SQLModel], id: int) -> BoundStatement:
@@ -99,8 +99,10 @@ def _select(model: type[Record], public: type[SQLModel]) -> CompiledStatement:
     shown = (table.c.version, document(table, public))
     # an array of texts, because the driver has to look up what an array of numbers is
     ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
-    many = CompiledStatement(select(*shown, table.c.id).where(table.c.id == ids, *living(model)))
-    one = select(*shown).where(table.c.id == bindparam("id"), *living(model))
+    many = CompiledStatement(
+        select(*shown, table.c.id).where(table.c.id == ids, *not_deleted(model))
+    )
+    one = select(*shown).where(table.c.id == bindparam("id"), *not_deleted(model))
     return CompiledStatement(one, coalesce=True, batch_sql=many.sql)
 
 
@@ -122,7 +124,7 @@ def _current(model: type[Record], *, locked: bool) -> CTE:
     """Find the record, locked for a change: else the statement could name a stale version."""
     table = table_of(model)
     key = table.c.id == bindparam("id_")
-    found = select(table.c.id, table.c.version).where(key, *living(model))
+    found = select(table.c.id, table.c.version).where(key, *not_deleted(model))
     return (found.with_for_update() if locked else found).cte("current")
 
 
@@ -167,7 +169,7 @@ def _delete(model: type[Record], *, matched: bool) -> CompiledStatement:
     current = _current(model, locked=True)
     condition = _matching(table, current, matched=matched)
     leave: Update | Delete = delete(table)
-    if living(model):
+    if not_deleted(model):
         leave = _next_version(table, {"deleted_at": func.clock_timestamp()})
     gone = leave.where(condition).returning(table.c.id).cte("removed")
     joined = current.outerjoin(gone, true())

@@ -10,7 +10,7 @@ import asyncpg
 from fastapi import Depends
 from starlette.responses import Response
 
-from songbook.crud.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, Key, read_key
+from songbook.crud.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, IdempotencyKey, read_key
 from songbook.db import (
     INVALIDATING_ERRORS,
     MAX_ATTEMPTS,
@@ -52,7 +52,9 @@ class Transaction:
     if there is one; rolled back if the request is a dry run.
     """
 
-    def __init__(self, db: Database, key: Key | None = None, *, dry_run: bool = False) -> None:
+    def __init__(
+        self, db: Database, key: IdempotencyKey | None = None, *, dry_run: bool = False
+    ) -> None:
         self._dry_run = dry_run
         self._db = db
         self._key = None if dry_run else key
@@ -167,25 +169,25 @@ class _Replayed(BaseException):
 def _dry_run_response(response: Response) -> Response:
     """Return the response of a write that is rolled back: of no address, and of no version."""
     dry_run = Response(bytes(response.body), 200)
-    kept = [header for header in response.raw_headers if header[0] not in _LEFT_OUT]
-    dry_run.raw_headers = [*dry_run.raw_headers, *kept]
+    checked_report = [header for header in response.raw_headers if header[0] not in _LEFT_OUT]
+    dry_run.raw_headers = [*dry_run.raw_headers, *checked_report]
     return dry_run
 
 
 def begin_bulk(request: StrictRequest, *, dry_run: bool) -> Transaction:
     """Return the transaction of many rows in one body; raise BadRequest for a bad key."""
     given = read_key(request)
-    key = Key(given, request) if given else None
+    key = IdempotencyKey(given, request) if given else None
     return Transaction(request.service.database, key, dry_run=dry_run)
 
 
-def read_write_options(request: StrictRequest) -> tuple[Key | None, bool]:
+def read_write_options(request: StrictRequest) -> tuple[IdempotencyKey | None, bool]:
     """Return the key of a request with a method that has one, and whether it is a dry run."""
     given = read_key(request) if request.method in KEYED_METHODS else None
     query_string, dry_run = request.scope["query_string"], False
     if query_string and not request.route.parses_query:
         dry_run = is_dry_run(read_options(query_string, request.route.query_parameters))
-    return Key(given, request) if given else None, dry_run
+    return IdempotencyKey(given, request) if given else None, dry_run
 
 
 @opening_dependency(**WRITE_PARAMETERS)

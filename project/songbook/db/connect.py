@@ -9,12 +9,12 @@ import asyncpg
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
-from songbook.config import Settings, StartError
+from songbook.config import CommandError, Settings
 from songbook.db.database import Database
 from songbook.errors import ServiceUnavailable
 
 
-class DatabaseUnreachable(StartError):
+class DatabaseUnreachable(CommandError):
     """Nothing answers where the database should be."""
 
 
@@ -23,7 +23,7 @@ def resolve_database(settings: Settings) -> Iterator[URL]:
     """Give the URL of the database of the settings; the embedded one runs while it is used.
 
     Inside of another, as the migrations are when `serve` starts, it leaves the server to that one.
-    Raises StartError when that cannot run.
+    Raises CommandError when that cannot run.
     """
     if settings.url is not None:
         yield settings.url
@@ -34,7 +34,7 @@ def resolve_database(settings: Settings) -> Iterator[URL]:
     try:
         url = embedded.attach(settings.postgres_data)
     except embedded.EmbeddedError as error:
-        raise StartError(str(error)) from None
+        raise CommandError(str(error)) from None
     try:
         yield make_url(url)
     finally:
@@ -44,18 +44,21 @@ def resolve_database(settings: Settings) -> Iterator[URL]:
 
 @asynccontextmanager
 async def open_database(url: URL, **options: Any) -> AsyncIterator[Database]:
-    """Give a database with one connection, for a command; raise StartError if it lacks a table."""
+    """Give a database with one connection, for a command.
+
+    Raises CommandError if it lacks a table.
+    """
     db = Database(url, pool_size=1, **options)
     try:
         yield db
     except asyncpg.UndefinedTableError:
-        raise StartError("the table is not there yet: run the command migrate.") from None
+        raise CommandError("the table is not there yet: run the command migrate.") from None
     finally:
         await db.close()
 
 
 def check_database(url: URL) -> None:
-    """Connect once. Raises StartError if it is refused, DatabaseUnreachable without an answer."""
+    """Connect once. Raises CommandError if it is refused, DatabaseUnreachable without an answer."""
     asyncio.run(_connect(url))
 
 
@@ -67,7 +70,7 @@ async def _connect(url: URL) -> None:
     except DBAPIError as error:
         reason = _refusal(error.driver_exception, url)
         if reason:
-            raise StartError(f"PostgreSQL at {place} {reason}.") from None
+            raise CommandError(f"PostgreSQL at {place} {reason}.") from None
         raise DatabaseUnreachable(f"PostgreSQL at {place} takes no connections now.") from None
     except (ServiceUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError):
         advice = "start it or correct DATABASE_URL or PG_…"

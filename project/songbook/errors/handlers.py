@@ -22,7 +22,7 @@ from songbook.errors.problems import (
     UnprocessableContent,
     from_pydantic,
 )
-from songbook.models import mapped_classes, noun_of, table_of
+from songbook.models import display_name, mapped_classes, table_of
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ def fields_of_constraint(name: str | None) -> tuple[str, list[str]]:
         table = table_of(model)
         for found in (*table.constraints, *table.indexes):
             if isinstance(found, ColumnCollectionConstraint | Index) and found.name == name:
-                return noun_of(model).lower(), [column.name for column in found.columns]
+                return display_name(model).lower(), [column.name for column in found.columns]
     return "record", []
 
 

@@ -11,22 +11,22 @@ from songbook.errors import BadCursor
 _DIGEST = 9
 
 
-def encode_cursor(values: Sequence[str | None], bound_to: str) -> str:
+def encode_cursor(values: Sequence[str | None], scope: str) -> str:
     """Return an opaque cursor for the row with these values, valid only for `bound_to`.
 
     The digest finds cursors that were cut, mistyped or taken from another list. It keeps no secret:
     whoever makes a cursor of his own has merely named a place in the list.
     """
     content = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
-    return base64.urlsafe_b64encode(_digest(content, bound_to) + content).decode().rstrip("=")
+    return base64.urlsafe_b64encode(_digest(content, scope) + content).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, bound_to: str) -> list[str | None]:
+def decode_cursor(cursor: str, scope: str) -> list[str | None]:
     """Return the values of a cursor; raise BadCursor when it was not made for `bound_to`."""
     try:
         decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         values: list[str | None] = json.loads(decoded[_DIGEST:])
-        genuine = encode_cursor(values, bound_to) == cursor
+        genuine = encode_cursor(values, scope) == cursor
     except (ValueError, RecursionError):
         raise BadCursor from None
     if not (genuine and isinstance(values, list) and all(_is_value(value) for value in values)):
@@ -38,5 +38,5 @@ def _is_value(value: Any) -> bool:
     return value is None or isinstance(value, str)
 
 
-def _digest(content: bytes, bound_to: str) -> bytes:
-    return sha256(bound_to.encode() + b"\0" + content).digest()[:_DIGEST]
+def _digest(content: bytes, scope: str) -> bytes:
+    return sha256(scope.encode() + b"\0" + content).digest()[:_DIGEST]

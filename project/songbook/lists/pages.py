@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from starlette.responses import Response
 
 from songbook.bulk import Export
-from songbook.crud import IF_NONE_MATCH, Records, Tags, if_none_match
+from songbook.crud import IF_NONE_MATCH, EntityTags, Records, if_none_match
 from songbook.db import Database
 from songbook.http import (
     FILE_SUFFIXES,
@@ -41,7 +41,7 @@ class Page:
     params: ListParams
     media_type: str
     path: str
-    if_none_match: Tags | None
+    if_none_match: EntityTags | None
     counted: bool
 
     async def response(self, db: Database) -> Response:

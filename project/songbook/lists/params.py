@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
-from songbook.crud import Records, revision
+from songbook.crud import Records, schema_fingerprint
 from songbook.errors import (
     MAX_ERRORS,
     BadCursor,
@@ -21,7 +21,7 @@ from songbook.errors import (
 from songbook.http import CSV, JSON, QueryString
 from songbook.lists.cursors import decode_cursor
 from songbook.lists.filters import CONTAINS, EQUAL, FilterParam, filters_of, sortable_fields
-from songbook.models import separated, without_nul
+from songbook.models import normalize_search, without_nul
 
 DEFAULT_LIMIT = 100
 MAX_ROWS = 1000
@@ -74,7 +74,7 @@ class ListParams:
         other = {"limit", "after", "count", "sort", "escape"}
         filters = sorted(pair for pair in self.pairs if pair[0] not in other)
         table, public = self.records.table, self.records.public
-        return json.dumps([table.__tablename__, revision(public), self.order, filters])
+        return json.dumps([table.__tablename__, schema_fingerprint(public), self.order, filters])
 
     def require_format(self, media_type: str) -> None:
         """Refuse what only an answer of another format has."""
@@ -211,7 +211,7 @@ class _Parser:
 
     def parse_q(self, value: str) -> None:
         """Ask for rows with all these words; none is no condition."""
-        if words := separated(without_nul(value)):
+        if words := normalize_search(without_nul(value)):
             self.params.conditions += (Condition("", WORDS, "q"),)
             self.params.values["q"] = words
 

@@ -6,7 +6,7 @@ from asyncpg import Record as Row
 from sqlalchemy import Numeric, SelectBase, Text, cast, func, literal_column, select
 from starlette.responses import Response
 
-from songbook.crud import Tags
+from songbook.crud import EntityTags
 from songbook.db import CompiledStatement, row_to_json
 from songbook.http import JSONText
 from songbook.lists.statements import SQL_SEPARATOR
@@ -29,13 +29,15 @@ def json_rows(query: SelectBase) -> CompiledStatement:
     return CompiledStatement(select(document.label("document")).select_from(shown), coalesce=True)
 
 
-def rows_response(row: Row | None, if_none_match: Tags | None = None) -> Response:
+def rows_response(row: Row | None, if_none_match: EntityTags | None = None) -> Response:
     """Answer with the array of the rows of `json_rows`, or 304 when the client has it already."""
     assert row is not None, "an aggregate gives a row"
     return list_response(f"[{row['document'] or ''}]", {}, if_none_match)
 
 
-def list_response(content: str, headers: dict[str, str], if_none_match: Tags | None) -> Response:
+def list_response(
+    content: str, headers: dict[str, str], if_none_match: EntityTags | None
+) -> Response:
     """Answer with a JSON text, with a tag that is its hash."""
     tag = f'"{sha256((content + str(headers)).encode()).hexdigest()[:32]}"'
     if if_none_match and if_none_match.match_weakly(tag):

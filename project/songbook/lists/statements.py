@@ -33,7 +33,7 @@ from songbook.db import (
 from songbook.http import CSV
 from songbook.lists.filters import CONTAINS
 from songbook.lists.params import DEFAULT_LIMIT, WORDS, Condition, ListParams, SortKey
-from songbook.models import Record, all_words, kind_of, living, searched_words, table_of
+from songbook.models import Record, kind_of, not_deleted, search_query, searched_words, table_of
 
 SEPARATOR = ",\n"
 """What stands between two rows: PostgreSQL escapes a text's line ends, so it is nowhere else."""
@@ -44,7 +44,7 @@ SQL_SEPARATOR = "E',\\n'"
 _FORMULA = "^[-=+@\t\r]"
 
 
-class Shape(NamedTuple):
+class PageShape(NamedTuple):
     """All that the SQL of a page depends on; `after`: which values of the cursor are not null."""
 
     conditions: tuple[Condition, ...]
@@ -53,7 +53,7 @@ class Shape(NamedTuple):
     with_total: bool
 
 
-class Writing(NamedTuple):
+class ExportFormat(NamedTuple):
     """How an export writes its rows.
 
     Each is an object, or values; `escaped`: texts that a spreadsheet would take for a formula begin
@@ -77,9 +77,9 @@ def page_query(params: ListParams, *, with_total: bool) -> BoundStatement:
 
 def export_query(params: ListParams, media_type: str) -> BoundStatement:
     """Return the statement of all rows, as COPY is to write them."""
-    written = Writing(media_type == CSV, params.escaped, params.limit is not None)
+    export_format = ExportFormat(media_type == CSV, params.escaped, params.limit is not None)
     shape = _shape(params, with_total=False)
-    statement = export_statement(*_classes(params), shape, written)
+    statement = export_statement(*_classes(params), shape, export_format)
     return statement.bind({**_values(params), "rows": params.limit})
 
 
@@ -87,9 +87,9 @@ def _classes(params: ListParams) -> tuple[type[Record], type[SQLModel]]:
     return params.records.table, params.records.public
 
 
-def _shape(params: ListParams, *, with_total: bool) -> Shape:
+def _shape(params: ListParams, *, with_total: bool) -> PageShape:
     after = None if params.after is None else tuple(value is not None for value in params.after)
-    return Shape(params.conditions, params.order, after, with_total)
+    return PageShape(params.conditions, params.order, after, with_total)
 
 
 def _values(params: ListParams) -> dict[str, Any]:
@@ -98,7 +98,9 @@ def _values(params: ListParams) -> dict[str, Any]:
 
 
 @lru_cache(MAX_STATEMENTS)
-def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) -> CompiledStatement:
+def page_statement(
+    model: type[Record], public: type[SQLModel], shape: PageShape
+) -> CompiledStatement:
     """Compile the statement of a page: the rows as JSON, one more than asked for; their number."""
     table, where = table_of(model), _where(model, shape)
     shown = _rows(model, public, shape, bindparam("rows", type_=BigInteger))
@@ -112,23 +114,25 @@ def page_statement(model: type[Record], public: type[SQLModel], shape: Shape) ->
 
 @lru_cache(MAX_STATEMENTS)
 def export_statement(
-    model: type[Record], public: type[SQLModel], shape: Shape, written: Writing
+    model: type[Record], public: type[SQLModel], shape: PageShape, export_format: ExportFormat
 ) -> CompiledStatement:
     """Compile the statement of all rows: each as JSON, or its values as JSON would spell them."""
-    rows = bindparam("rows", type_=BigInteger) if written.limited else None
+    rows = bindparam("rows", type_=BigInteger) if export_format.limited else None
     shown = _rows(model, public, shape, rows)
-    if not written.as_values:
+    if not export_format.as_values:
         # COPY writes it as it is: the cast that a page needs would cost a third of the time
         return CompiledStatement(select(func.row_to_json(shown.table_valued())).select_from(shown))
     kinds = {name: kind_of(table_of(model).c[name]) for name in public.model_fields}
     return CompiledStatement(
-        select(*(_spelled(shown.c[name], kinds[name], written) for name in kinds))
+        select(*(_spelled(shown.c[name], kinds[name], export_format) for name in kinds))
     )
 
 
-def _spelled(column: ColumnElement[Any], kind: type, written: Writing) -> ColumnElement[Any]:
+def _spelled(
+    column: ColumnElement[Any], kind: type, export_format: ExportFormat
+) -> ColumnElement[Any]:
     """Return the value of a column as JSON spells it, without the quotes of a text."""
-    if kind is str and written.escaped:
+    if kind is str and export_format.escaped:
         marked = literal_column("''''").concat(column)
         return case((column.regexp_match(_FORMULA), marked), else_=column).label(column.name)
     if kind in {str, int}:
@@ -136,18 +140,18 @@ def _spelled(column: ColumnElement[Any], kind: type, written: Writing) -> Column
     return func.to_json(column).op("#>>")(text("'{}'")).label(column.name)
 
 
-def _where(model: type[Record], shape: Shape) -> list[ColumnElement[bool]]:
-    return living(model) + [_condition(model, condition) for condition in shape.conditions]
+def _where(model: type[Record], shape: PageShape) -> list[ColumnElement[bool]]:
+    return not_deleted(model) + [_condition(model, condition) for condition in shape.conditions]
 
 
 def _rows(
-    model: type[Record], public: type[SQLModel], shape: Shape, rows: BindParameter[int] | None
+    model: type[Record], public: type[SQLModel], shape: PageShape, rows: BindParameter[int] | None
 ) -> Subquery:
     """Return the rows of a shape in their order, at most `rows` of them."""
     table = table_of(model)
     where, columns = _where(model, shape), public_columns(table, public)
     order = [_ordered(table.c[key.field], key) for key in shape.order]
-    ranges = [[]] if shape.after is None else list(_ranges(model, shape.order, shape.after))
+    ranges = [[]] if shape.after is None else list(_keyset_ranges(model, shape.order, shape.after))
     branches = [
         select(*columns).where(*where, *beyond).order_by(*order).limit(rows)
         for beyond in ranges or [[literal_column("false")]]
@@ -166,7 +170,7 @@ def _ordered(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
 def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]:
     """Return the SQL of a filter."""
     if condition.comparison == WORDS:
-        return searched_words(model).op("@@")(all_words(condition.bind))
+        return searched_words(model).op("@@")(search_query(condition.bind))
     column = table_of(model).c[condition.field]
     if not condition.bind:
         return column.is_(None)
@@ -183,7 +187,7 @@ def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]
     return or_(compared, column.is_(None)) if condition.or_null else compared
 
 
-def _ranges(
+def _keyset_ranges(
     model: type[Record], order: tuple[SortKey, ...], after: tuple[bool, ...]
 ) -> Iterator[list[ColumnElement[bool]]]:
     """Give the conditions of the index ranges that together lie behind the cursor.
@@ -196,7 +200,7 @@ def _ranges(
     place = 0
     while place < len(order):
         descending = order[place].descending
-        run = list(_run(order, after, place))
+        run = list(_same_direction(order, after, place))
         columns = [table.c[order[nth].field] for nth in run]
         values = [bindparam(f"k{nth}", type_=table.c[order[nth].field].type) for nth in run]
         if run:
@@ -214,7 +218,9 @@ def _ranges(
         place += len(run) or 1
 
 
-def _run(order: tuple[SortKey, ...], after: tuple[bool, ...], start: int) -> Iterator[int]:
+def _same_direction(
+    order: tuple[SortKey, ...], after: tuple[bool, ...], start: int
+) -> Iterator[int]:
     """Give the places from `start` on that have values and one direction: one row comparison."""
     for place in range(start, len(order)):
         if not after[place] or order[place].descending != order[start].descending:

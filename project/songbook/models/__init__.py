@@ -1,12 +1,12 @@
 """What SQLModel classes are made of: field types, base classes, constraints."""
 
-from songbook.models.bases import Fields as Fields
 from songbook.models.bases import Partial as Partial
 from songbook.models.bases import Record as Record
 from songbook.models.bases import RecordPublic as RecordPublic
+from songbook.models.bases import Schema as Schema
 from songbook.models.bases import SoftDelete as SoftDelete
 from songbook.models.bases import Timestamps as Timestamps
-from songbook.models.bases import noun_of as noun_of
+from songbook.models.bases import display_name as display_name
 from songbook.models.discovery import Family as Family
 from songbook.models.discovery import discover as discover
 from songbook.models.discovery import family as family
@@ -17,19 +17,19 @@ from songbook.models.fields import Characters as Characters
 from songbook.models.fields import Flag as Flag
 from songbook.models.fields import Text as Text
 from songbook.models.fields import Whole as Whole
-from songbook.models.fields import can_be_null as can_be_null
+from songbook.models.fields import is_nullable as is_nullable
 from songbook.models.fields import kind_of as kind_of
 from songbook.models.fields import without_nul as without_nul
 from songbook.models.registry import mapped_classes as mapped_classes
-from songbook.models.tables import living as living
 from songbook.models.tables import natural_key as natural_key
 from songbook.models.tables import next_version as next_version
+from songbook.models.tables import not_deleted as not_deleted
 from songbook.models.tables import searched_words as searched_words
 from songbook.models.tables import table_of as table_of
 from songbook.models.tables import unique_fields as unique_fields
 from songbook.models.text_search import SEARCH_TEXT as SEARCH_TEXT
 from songbook.models.text_search import SEARCH_TEXT_BODY as SEARCH_TEXT_BODY
-from songbook.models.text_search import all_words as all_words
 from songbook.models.text_search import create_search_text as create_search_text
-from songbook.models.text_search import separated as separated
+from songbook.models.text_search import normalize_search as normalize_search
+from songbook.models.text_search import search_query as search_query
 from songbook.models.text_values import text_parser as text_parser

@@ -19,7 +19,7 @@ SQLModel.metadata.naming_convention = {
 }
 
 
-class Fields(SQLModel):
+class Schema(SQLModel):
     """The Base class of a resource: what a client writes and reads, and nothing else."""
 
     model_config = {"extra": "forbid", "json_schema_serialization_defaults_required": True}
@@ -78,6 +78,6 @@ class Partial(SQLModel):
         cls.model_rebuild(force=True)
 
 
-def noun_of(model: type[Any]) -> str:
+def display_name(model: type[Any]) -> str:
     """Return what a class of a family is about: "Guest book" of GuestBook and GuestBookPublic."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__.removesuffix("Public")).capitalize()

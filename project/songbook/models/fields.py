@@ -166,7 +166,7 @@ Text = Annotated[str, Characters()]
 Flag = Annotated[bool, TrueOrFalse()]
 
 
-def can_be_null(annotation: Any) -> bool:
+def is_nullable(annotation: Any) -> bool:
     """Return whether a field of this type may be null."""
     return NoneType in get_args(annotation)
 

@@ -16,9 +16,9 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapper
 from sqlmodel import AutoString, SQLModel
 
-from songbook.models.bases import Fields, Record
+from songbook.models.bases import Record, Schema
 from songbook.models.fields import Characters, ignores_case, kind_of, rules_of
-from songbook.models.text_search import create_search_text, words_of
+from songbook.models.text_search import create_search_text, search_vector
 
 
 def table_of(model: type[Record]) -> Table:
@@ -32,15 +32,15 @@ def next_version(table: Table) -> ColumnElement[int]:
     return table.c.version + text("1")
 
 
-def living(model: type[Record]) -> list[ColumnElement[bool]]:
+def not_deleted(model: type[Record]) -> list[ColumnElement[bool]]:
     """Return the condition that a row is not deleted; none where a deleted row is gone."""
     deleted_at = table_of(model).c.get("deleted_at")
     return [] if deleted_at is None else [deleted_at.is_(None)]
 
 
-def written_fields(model: type[SQLModel]) -> list[str]:
+def client_fields(model: type[SQLModel]) -> list[str]:
     """Return the names of the fields that the Base class of a table declares."""
-    bases = [base for base in model.__mro__[1:] if issubclass(base, Fields)]
+    bases = [base for base in model.__mro__[1:] if issubclass(base, Schema)]
     return [name for name in model.model_fields if any(name in base.model_fields for base in bases)]
 
 
@@ -76,8 +76,8 @@ def natural_key(model: type[Record]) -> NaturalKey | None:
 
 def searched_words(model: type[Record]) -> ColumnElement[Any]:
     """Return the words of all the texts that a client writes."""
-    columns = [table_of(model).c[name] for name in written_fields(model)]
-    return words_of([column for column in columns if kind_of(column) is str])
+    columns = [table_of(model).c[name] for name in client_fields(model)]
+    return search_vector([column for column in columns if kind_of(column) is str])
 
 
 # For `create_all`; a migration says so itself.
@@ -100,12 +100,12 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
                 table.c[name].type = AutoString(rule.max_length)
             if (check := rule.check(table.c[name])) is not None:
                 table.append_constraint(CheckConstraint(check, name=name))
-    if any(kind_of(table.c[name]) is str for name in written_fields(model)):
+    if any(kind_of(table.c[name]) is str for name in client_fields(model)):
         Index(f"ix_{table.name}_words", searched_words(model), postgresql_using="gin")
         event.listen(table, "before_create", _CREATE_SEARCH_TEXT)
     for constraint in [each for each in table.constraints if isinstance(each, UniqueConstraint)]:
         _make_index(constraint, model)
-    for condition in living(model):
+    for condition in not_deleted(model):
         for index in table.indexes:
             index.dialect_options["postgresql"]["where"] = condition
         due = (table.c.deleted_at, table.c.id)
@@ -117,7 +117,7 @@ def _make_index(constraint: UniqueConstraint, model: type[Record]) -> None:
     table, names = constraint.table, [column.name for column in constraint.columns]
     infos = {name: model.model_fields[name] for name in names}
     folded = {name for name, info in infos.items() if ignores_case(info.annotation, *info.metadata)}
-    if folded or living(model):
+    if folded or not_deleted(model):
         table.constraints.discard(constraint)
         parts = [func.lower(table.c[name]) if name in folded else table.c[name] for name in names]
         Index(f"uq_{table.name}_{'_'.join(names)}", *parts, unique=True)

@@ -37,7 +37,7 @@ def create_search_text(body: str = SEARCH_TEXT_BODY) -> str:
     )
 
 
-def words_of(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
+def search_vector(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
     """Return the words of these texts, whole, in lower case, without a language's rules.
 
     https://www.postgresql.org/docs/18/textsearch-controls.html
@@ -49,7 +49,7 @@ def words_of(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
     return func.to_tsvector(_SIMPLE, func.search_text(joined))
 
 
-def all_words(bind: str) -> ColumnElement[Any]:
+def search_query(bind: str) -> ColumnElement[Any]:
     """Return the question whether all words of the bound text occur; give it `separated` words.
 
     Each is asked for once: the same word ten thousand times over would take seconds.
@@ -59,6 +59,6 @@ def all_words(bind: str) -> ColumnElement[Any]:
     return func.plainto_tsquery(_SIMPLE, each_once)
 
 
-def separated(question: str) -> str:
+def normalize_search(question: str) -> str:
     """Return the words of a question, separated as `search_text` separates those of a text."""
     return question.translate(_TO_SPACES).strip(" ")

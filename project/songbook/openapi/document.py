@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 from songbook.config import Settings
 from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
 from songbook.http import CSV, FILE_SUFFIXES, JSON, MERGE_PATCH, NDJSON, Route, ServiceState
-from songbook.models import Fields, mapped_classes, unique_fields
+from songbook.models import Schema, mapped_classes, unique_fields
 from songbook.openapi.headers import HEADERS, headers_of, references
 
 _BODY = (400, 413, 415, 422)
@@ -144,7 +144,7 @@ def _add_dry_run(responses: dict[str, Any]) -> None:
 def _may_conflict(route: Route) -> bool:
     """Return whether a body writes what has to be unique in the table of its Base class."""
     for body in route.bodies.values():
-        bases = {base for base in body.__mro__ if issubclass(base, Fields)} - {Fields}
+        bases = {base for base in body.__mro__ if issubclass(base, Schema)} - {Schema}
         for model in mapped_classes():
             if bases & {*model.__mro__} and unique_fields(model) & body.model_fields.keys():
                 return True

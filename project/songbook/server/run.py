@@ -13,12 +13,12 @@ import uvicorn
 from uvicorn.config import LOGGING_CONFIG
 
 import songbook
-from songbook.config import Settings, StartError
+from songbook.config import CommandError, Settings
 from songbook.server.protocol import HttpProtocol
 
 
 def check_address(host: str, port: int) -> int:
-    """Return the port, for 0 a free one; raise StartError if it cannot be listened on."""
+    """Return the port, for 0 a free one; raise CommandError if it cannot be listened on."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.create_server((host, port), family=family) as listener:
@@ -30,7 +30,7 @@ def check_address(host: str, port: int) -> int:
             errno.EACCES: f"port {port} needs privileges: choose one above 1023",
         }
         other = f"cannot listen on {host}: correct HOST or --host"
-        raise StartError(f"{reasons.get(error.errno or 0, other)}.") from None
+        raise CommandError(f"{reasons.get(error.errno or 0, other)}.") from None
 
 
 def serve(application: str, settings: Settings, port: int, *, reload: bool = False) -> None:

@@ -17,7 +17,7 @@ from tests.support.paths import PROJECT, ROOT
 pytestmark = pytest.mark.processes
 
 ALBUMS = """
-class AlbumBase(Fields):
+class AlbumBase(Schema):
     \"\"\"What a client writes and reads.\"\"\"
 
     title: Annotated[str, Characters(100, ignores_case=True)] = Field(unique=True)
@@ -34,7 +34,7 @@ class Album(AlbumBase, Timestamps, SoftDelete, Record, table=True):
 
 IMPORTED = """import (
     Characters,
-    Fields,
+    Schema,
     Flag,
     Partial,
     Record,
@@ -63,7 +63,7 @@ def write_albums(resources: Path) -> None:
         ("song", "album"),
         ("albumbook", "songbook"),
         ("Song", "Album"),
-        ("import Fields, Partial, Record, RecordPublic, Text, Whole\n", IMPORTED),
+        ("import Schema, Partial, Record, RecordPublic, Text, Whole\n", IMPORTED),
         (
             "class AlbumPublic(AlbumBase, RecordPublic)",
             "class AlbumPublic(Timestamps, AlbumBase, RecordPublic)",

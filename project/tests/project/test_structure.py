@@ -17,7 +17,7 @@ from app import resources
 from app.main import create_app
 from app.settings import Settings
 from songbook.http.routing import Route
-from songbook.models.bases import Fields, Partial, Record, RecordPublic
+from songbook.models.bases import Partial, Record, RecordPublic, Schema
 from songbook.models.discovery import family
 from tests.support.copies import copied_project
 from tests.support.paths import PROJECT
@@ -178,7 +178,7 @@ def test_a_resource_is_one_family_of_classes(module: ModuleType) -> None:
     table, create, update, shown = family(module)
     base = getattr(module, f"{table.__name__}Base")
 
-    assert issubclass(base, Fields)
+    assert issubclass(base, Schema)
     assert issubclass(table, base)
     assert issubclass(create, base)
     assert issubclass(update, base)

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 from dotenv import dotenv_values
 
 from app.settings import Settings
-from songbook.config import StartError
+from songbook.config import CommandError
 from songbook.config.listing import format_setting
 from songbook.config.production import weakness
 from tests.support.paths import PROJECT, ROOT
@@ -43,7 +43,7 @@ def test_without_any_setting_the_service_is_private_and_brings_its_database() ->
 
 @pytest.mark.parametrize("number", ["0", "1000001"])
 def test_a_user_has_one_item_to_a_million(number: str) -> None:
-    with pytest.raises(StartError, match=r"^ITEMS_PER_USER should be"):
+    with pytest.raises(CommandError, match=r"^ITEMS_PER_USER should be"):
         Settings.load(items_per_user=number)
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from app.resources.users import OwnUpdate, User, UserCreate, UserPublic, UserUpdate
+from app.resources.users import User, UserCreate, UserPublic, UserUpdate, UserUpdateMe
 from songbook.auth.passwords import hash_password
 from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
@@ -29,7 +29,7 @@ MODELS = {
     ("POST", "/users"): UserCreate,
     ("PUT", "/users/1"): UserCreate,
     ("PATCH", "/users/1"): UserUpdate,
-    ("PATCH", "/users/me"): OwnUpdate,
+    ("PATCH", "/users/me"): UserUpdateMe,
 }
 
 
@@ -203,7 +203,7 @@ FORBIDDEN: dict[str, Any] = {
 def test_the_fields_that_no_client_may_send_are_all_tried() -> None:
     assert {*User.model_fields, *UserPublic.model_fields} <= {
         *FORBIDDEN,
-        *OwnUpdate.model_fields,
+        *UserUpdateMe.model_fields,
     }
 
 
@@ -426,7 +426,7 @@ async def test_a_new_password_needs_the_current_one(app: FastAPI, jane: AsyncCli
 
 
 def test_the_document_says_that_a_new_password_needs_the_current_one(app: FastAPI) -> None:
-    schema = app.openapi()["components"]["schemas"]["OwnUpdate"]
+    schema = app.openapi()["components"]["schemas"]["UserUpdateMe"]
 
     assert schema["dependentRequired"] == {"password": ["current_password"]}
 

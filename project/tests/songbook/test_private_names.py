@@ -23,8 +23,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from songbook.auth.throttle import LoginTries
-from songbook.crud.idempotency_table import IdempotencyKey
+from songbook.auth.throttle import LoginAttempts
+from songbook.crud.idempotency_table import StoredKey
 from songbook.db.statements import DIALECT
 from songbook.models import mapped_classes
 from tests.samples.resources.books import Book, BookCreate
@@ -103,7 +103,7 @@ async def test_sqlalchemy_tells_whether_a_coroutine_can_be_waited_for() -> None:
 def test_sqlmodel_registers_each_class_with_a_table_and_no_other() -> None:
     found = [mapper.class_ for mapper in default_registry.mappers]
 
-    assert {Book, Town, LoginTries, IdempotencyKey} <= {*found}
+    assert {Book, Town, LoginAttempts, StoredKey} <= {*found}
     assert BookCreate not in found
     assert {*mapped_classes()} == {*found}
     assert all(hasattr(model, "__table__") for model in found)

@@ -119,7 +119,7 @@ async def sign_in(app: FastAPI, id: int = PRINCIPAL, *, is_superuser: bool = Tru
     async with app.state.service.database.engine.begin() as connection:
         await connection.execute(insert(table).values(values))
     secret = app.state.service.settings.token_secret
-    return f"Bearer {tokens.issue(secret, email, time.time(), minutes=5)}"
+    return f"Bearer {tokens.encode(secret, email, time.time(), minutes=5)}"
 
 
 def lines_of(name: str, *values: str) -> list[tuple[bytes, bytes]]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from songbook.db.database import Database
-from songbook.models.bases import Fields, Record, RecordPublic
+from songbook.models.bases import Record, RecordPublic, Schema
 from songbook.models.fields import INT8, Text
 from tests.support.texts import texts
 
@@ -23,7 +23,7 @@ class Apart(SQLModel, registry=registry()):
     """Keeps the tables of this file out of the service's own."""
 
 
-class SampleBase(Fields):
+class SampleBase(Schema):
     """A field of every kind that a resource may have."""
 
     text: Text | None

@@ -10,7 +10,7 @@ from songbook.bulk import imports_of
 from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
-from songbook.models import Fields, Partial, RecordPublic, Text, Whole
+from songbook.models import Partial, RecordPublic, Schema, Text, Whole
 from tests.samples.tables import Stored
 
 router = Router(prefix="/books", tags=["books"], dependencies=[OPEN])
@@ -18,7 +18,7 @@ router = Router(prefix="/books", tags=["books"], dependencies=[OPEN])
 Year = Annotated[int, Whole(1, 9999)]
 
 
-class BookBase(Fields):
+class BookBase(Schema):
     """What a client writes and reads."""
 
     name: Text

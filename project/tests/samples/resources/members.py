@@ -9,7 +9,7 @@ from songbook.auth import SIGNED_IN, SUPERUSER, Account, CurrentUser, Password, 
 from songbook.crud import IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
-from songbook.models import Characters, Fields, Flag, Partial, RecordPublic
+from songbook.models import Characters, Flag, Partial, RecordPublic, Schema
 from tests.samples.tables import Stored
 
 router = Router(prefix="/members", tags=["members"])
@@ -18,7 +18,7 @@ Username = Annotated[str, Characters(150, pattern=r"^[A-Za-z0-9]+$", ignores_cas
 Email = Annotated[str, Characters(254, pattern=r"^\S+@\S+$", ignores_case=True)]
 
 
-class MemberBase(Fields):
+class MemberBase(Schema):
     """What a client writes and reads."""
 
     username: Username = Field(unique=True)
@@ -55,7 +55,7 @@ members = Records(Member, MemberPublic)
 MembersPage = Annotated[Page, Depends(page_of(members))]
 
 
-async def with_hash(fields: dict[str, Any]) -> dict[str, Any]:
+async def hash_password_field(fields: dict[str, Any]) -> dict[str, Any]:
     """Return the fields as the table has them: of a password its hash."""
     password = fields.pop("password", None)
     if password is not None:
@@ -72,7 +72,7 @@ async def list_members(page: MembersPage, db: ReadDep) -> Response:
 @router.post("", response_model=MemberPublic, status_code=201, dependencies=[SUPERUSER])
 async def create_member(body: MemberCreate, request: Request, db: WriteDep) -> Response:
     """Create a member."""
-    row = await db.fetch(members.insert(await with_hash(body.model_dump())))
+    row = await db.fetch(members.insert(await hash_password_field(body.model_dump())))
     return members.created(row, request)
 
 
@@ -88,6 +88,6 @@ async def update_own_member(
     user: CurrentUser, if_match: IfMatch, body: MemberUpdate, db: WriteDep
 ) -> Response:
     """Change your username, your e-mail or your password."""
-    fields = await with_hash(body.model_dump(exclude_unset=True))
+    fields = await hash_password_field(body.model_dump(exclude_unset=True))
     row = await db.fetch(members.update(user.id, fields, if_match))
     return members.updated(row)

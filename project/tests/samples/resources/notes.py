@@ -12,9 +12,9 @@ from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import (
     Characters,
-    Fields,
     Partial,
     RecordPublic,
+    Schema,
     SoftDelete,
     Timestamps,
 )
@@ -25,7 +25,7 @@ router = Router(prefix="/notes", tags=["notes"], dependencies=[OPEN])
 Content = Annotated[str, Characters(10_000)]
 
 
-class NoteBase(Fields):
+class NoteBase(Schema):
     """What a client writes and reads."""
 
     content: Content
@@ -47,7 +47,7 @@ class NotePublic(Timestamps, NoteBase, RecordPublic):
     """What a client is shown."""
 
 
-class NoteList(Fields):
+class NoteList(Schema):
     """A page of notes, and how many there are on all pages."""
 
     count: int = Field(ge=0)

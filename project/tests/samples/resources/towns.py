@@ -10,7 +10,7 @@ from songbook.bulk import imports_of
 from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, json_rows, page_of, rows_response
-from songbook.models import Fields, Partial, RecordPublic, Text, Whole
+from songbook.models import Partial, RecordPublic, Schema, Text, Whole
 from tests.samples.tables import Stored
 
 router = Router(prefix="/towns", tags=["towns"], dependencies=[OPEN])
@@ -18,7 +18,7 @@ router = Router(prefix="/towns", tags=["towns"], dependencies=[OPEN])
 Population = Annotated[int, Whole(0)]
 
 
-class TownBase(Fields):
+class TownBase(Schema):
     """What a client writes and reads."""
 
     name: Text = Field(unique=True)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from songbook.bulk.imports import PIECE
+from songbook.bulk.imports import CHUNK
 from songbook.http.media_types import CSV, NDJSON
 from tests.support.asserts import assert_problem
 from tests.support.bulk import IMPORTABLE_TEXTS, each_importable
@@ -230,7 +230,7 @@ async def test_a_body_may_come_in_pieces_of_any_size(client: AsyncClient, size: 
     assert refusals(report) == REFUSALS
 
 
-@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 5 * PIECE])
+@pytest.mark.parametrize("size", [CHUNK - 1, CHUNK, CHUNK + 1, 5 * CHUNK])
 async def test_a_body_of_many_pieces_is_one_text(client: AsyncClient, size: int) -> None:
     rows = b"".join(b'"n\n%d",\xc3\xa9,%d\r\n' % (at, at) for at in range(10_100))
     content = b"name,artist,year\n" + rows

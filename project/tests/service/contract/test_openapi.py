@@ -379,7 +379,7 @@ def token(migrated_url: URL) -> str:
         "CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON users FOR EACH ROW"
         f" WHEN (OLD.id = {PRINCIPAL}) EXECUTE FUNCTION keep()",
     )
-    return tokens.issue(Settings().token_secret, email, time.time(), minutes=5)
+    return tokens.encode(Settings().token_secret, email, time.time(), minutes=5)
 
 
 @pytest.mark.processes

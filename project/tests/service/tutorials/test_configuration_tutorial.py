@@ -21,7 +21,7 @@ from sqlalchemy.engine import URL
 
 from app.main import create_app
 from app.settings import Settings
-from songbook.config import StartError
+from songbook.config import CommandError
 from tests.support.copies import ASK, copied_project
 from tests.support.databases import execute, spelled
 from tests.support.paths import PROJECT
@@ -113,7 +113,7 @@ async def test_one_variable_chooses_the_file_and_the_process_has_the_last_word(
 def test_an_environment_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENVIRONMENT", "production")
 
-    with pytest.raises(StartError, match=r"^ENVIRONMENT should be 'dev', 'qa' or 'prod'"):
+    with pytest.raises(CommandError, match=r"^ENVIRONMENT should be 'dev', 'qa' or 'prod'"):
         Settings.load()
 
 
@@ -136,10 +136,10 @@ def test_the_url_is_written_in_one_place_for_the_service_and_for_alembic(
 
     monkeypatch.setenv("DATABASE_URL", "mysql://db/foo")
     refused = "^DATABASE_URL does not name PostgreSQL"
-    with pytest.raises(StartError, match=refused):
+    with pytest.raises(CommandError, match=refused):
         create_app()
     for offline in (False, True):
-        with pytest.raises(StartError, match=refused):
+        with pytest.raises(CommandError, match=refused):
             migrate(offline=offline)
 
 

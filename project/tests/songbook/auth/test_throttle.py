@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.engine import URL
 
-from songbook.auth.throttle import count_try, login_keys
+from songbook.auth.throttle import count_attempt, login_keys
 from songbook.db.database import Database
 from songbook.db.statements import BoundStatement
 from songbook.errors.problems import TooManyRequests
@@ -52,7 +52,7 @@ async def count_at_once(db: Database, logins: Sequence[Mapping[str, int]]) -> No
     """Count these tries, as many of them at once as the pool has connections."""
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         for keys in logins:
-            group.create_task(count_try(db, keys, WINDOW))
+            group.create_task(count_attempt(db, keys, WINDOW))
 
 
 async def run(db: Database, sql: str) -> list[object]:
@@ -62,7 +62,7 @@ async def run(db: Database, sql: str) -> list[object]:
 
 async def is_let_through(db: Database, keys: Mapping[str, int]) -> bool:
     try:
-        await count_try(db, keys, WINDOW)
+        await count_attempt(db, keys, WINDOW)
     except TooManyRequests:
         return False
     return True
@@ -70,7 +70,7 @@ async def is_let_through(db: Database, keys: Mapping[str, int]) -> bool:
 
 async def seconds_to_wait(db: Database, keys: Mapping[str, int]) -> int:
     with pytest.raises(TooManyRequests) as refused:
-        await count_try(db, keys, WINDOW)
+        await count_attempt(db, keys, WINDOW)
     assert refused.value.status == 429
     return int(refused.value.headers["Retry-After"])
 
@@ -117,15 +117,15 @@ async def test_after_the_window_the_count_begins_anew(db: Database) -> None:
 
 
 async def test_a_window_is_not_made_longer_by_more_tries(db: Database) -> None:
-    await count_try(db, {"a": 2}, WINDOW)
+    await count_attempt(db, {"a": 2}, WINDOW)
     await run(db, "UPDATE login_tries SET since = now() - interval '14 minutes'")
-    await count_try(db, {"a": 2}, WINDOW)
+    await count_attempt(db, {"a": 2}, WINDOW)
 
     assert await seconds_to_wait(db, {"a": 2}) <= 60
 
 
 async def test_of_many_that_find_the_window_over_no_more_pass_than_before(db: Database) -> None:
-    await count_try(db, {"a": 10}, WINDOW)
+    await count_attempt(db, {"a": 10}, WINDOW)
     await run(db, "UPDATE login_tries SET tries = 10, since = since - interval '1 day'")
 
     passed = await asyncio.gather(*(is_let_through(db, {"a": 10}) for _ in range(32)))
@@ -134,7 +134,7 @@ async def test_of_many_that_find_the_window_over_no_more_pass_than_before(db: Da
 
 
 async def test_a_client_is_told_when_to_come_back(db: Database) -> None:
-    await count_try(db, {"a": 1}, WINDOW)
+    await count_attempt(db, {"a": 1}, WINDOW)
     assert await seconds_to_wait(db, {"a": 1}) == 900
 
     await run(db, "UPDATE login_tries SET since = now() - interval '14 minutes 30.5 seconds'")
@@ -142,11 +142,11 @@ async def test_a_client_is_told_when_to_come_back(db: Database) -> None:
 
 
 async def test_the_last_of_the_exceeded_windows_is_told(db: Database) -> None:
-    await count_try(db, {"a": 1}, WINDOW)
+    await count_attempt(db, {"a": 1}, WINDOW)
     await run(db, "UPDATE login_tries SET since = now() - interval '10 minutes'")
-    await count_try(db, {"b": 1, "c": 2}, WINDOW)
+    await count_attempt(db, {"b": 1, "c": 2}, WINDOW)
     await run(db, "UPDATE login_tries SET since = since - interval '1 minute'")
-    await count_try(db, {"c": 2, "d": 9}, WINDOW)
+    await count_attempt(db, {"c": 2, "d": 9}, WINDOW)
 
     assert 200 < await seconds_to_wait(db, {"a": 1, "d": 9}) <= 240
     assert 800 < await seconds_to_wait(db, {"a": 1, "b": 1, "d": 9}) <= 840
@@ -155,7 +155,7 @@ async def test_the_last_of_the_exceeded_windows_is_told(db: Database) -> None:
 async def test_a_refused_try_writes_nothing_and_waits_for_nobody(
     db: Database, other_db: Database
 ) -> None:
-    await count_try(db, {"b": 1}, WINDOW)
+    await count_attempt(db, {"b": 1}, WINDOW)
     await run(db, "UPDATE login_tries SET since = now() - interval '1 day'")
     await run(db, "INSERT INTO login_tries (key) VALUES (sha256('a'))")
     async with other_db.engine.begin() as connection:
@@ -198,7 +198,7 @@ async def test_the_table_does_not_grow(db: Database) -> None:
 
     left = []
     for number in range(12):
-        await count_try(db, {f"a {number}": 1}, WINDOW)
+        await count_attempt(db, {f"a {number}": 1}, WINDOW)
         left.append(len(await tries(db)) - number - 1)
 
     assert left == [95, 85, 75, 65, 55, 45, 35, 25, 15, 5, 0, 0]
@@ -208,7 +208,7 @@ async def test_only_what_is_over_and_not_in_use_is_removed(
     db: Database, other_db: Database
 ) -> None:
     for key in ("over", "held", "current"):
-        await count_try(db, {key: 5}, WINDOW)
+        await count_attempt(db, {key: 5}, WINDOW)
     await run(
         db,
         "UPDATE login_tries SET tries = CASE key WHEN sha256('held') THEN 2 ELSE 3 END,"
@@ -219,13 +219,13 @@ async def test_only_what_is_over_and_not_in_use_is_removed(
             "SELECT FROM login_tries WHERE key = sha256('held') FOR UPDATE"
         )
         async with asyncio.timeout(1):
-            await count_try(db, {"another": 5}, WINDOW)
+            await count_attempt(db, {"another": 5}, WINDOW)
 
     assert await tries(db) == [1, 1, 2]
 
 
 async def test_neither_addresses_nor_names_are_stored(db: Database) -> None:
-    await count_try(db, login_keys("192.0.2.7", "Robert", per_address=60, per_name=10), WINDOW)
+    await count_attempt(db, login_keys("192.0.2.7", "Robert", per_address=60, per_name=10), WINDOW)
 
     [stored] = await run(db, "SELECT string_agg(login_tries::text, ' ') FROM login_tries")
     [sizes] = await run(db, "SELECT array_agg(length(key)) FROM login_tries")

@@ -21,7 +21,7 @@ from songbook.bulk.imports import imports_of
 from songbook.crud.records import Records
 from songbook.http.media_types import CSV, NDJSON
 from songbook.http.routing import Router
-from songbook.models.bases import Fields, Record, SoftDelete, Timestamps
+from songbook.models.bases import Record, Schema, SoftDelete, Timestamps
 from songbook.models.fields import Characters, Flag, Text, Whole
 from songbook.models.tables import table_of
 from tests.samples.resources.towns import Town
@@ -254,8 +254,8 @@ class Apart(SQLModel, registry=registry()):
     """Keeps the table of this file out of the service's own."""
 
 
-class AlbumBase(Fields):
-    """Fields of all kinds, whose key ignores case."""
+class AlbumBase(Schema):
+    """Schema of all kinds, whose key ignores case."""
 
     title: Annotated[str, Characters(100, ignores_case=True)] = Field(unique=True)
     tracks: Annotated[int, Whole(1, 500)] = 10

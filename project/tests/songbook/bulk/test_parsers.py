@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from songbook.bulk.csv_parser import CsvFeed
-from songbook.bulk.parsers import Feed, NdjsonFeed
+from songbook.bulk.csv_parser import CsvParser
+from songbook.bulk.parsers import NdjsonParser, RowParser
 from songbook.errors.problems import Problem
 from tests.samples.resources.books import BookCreate
 from tests.samples.resources.notes import NoteCreate
@@ -55,19 +55,19 @@ NDJSON_TEXTS = {
 }
 
 
-def read(feed: Feed, pieces: Sequence[bytes]) -> list[Any]:
+def read(feed: RowParser, pieces: Sequence[bytes]) -> list[Any]:
     """Return what a feed makes of a text in pieces: its rows, or what it refuses it with."""
     found: list[Any] = []
     try:
-        for piece in pieces:
-            found += feed.rows(piece, is_last=False)
-        found += feed.rows(b"", is_last=True)
+        for chunk in pieces:
+            found += feed.feed(chunk, final=False)
+        found += feed.feed(b"", final=True)
     except Problem as problem:
         return [(problem.status, problem.detail, problem.errors)]
     return found
 
 
-def feed_of(kind: type[Feed]) -> Feed:
+def feed_of(kind: type[RowParser]) -> RowParser:
     return kind(BookCreate, [], LONGEST)
 
 
@@ -83,11 +83,11 @@ def cuts(text: bytes) -> Iterator[list[bytes]]:
     ("kind", "text"),
     [
         pytest.param(kind, text, id=f"{kind.__name__}: {name}")
-        for kind, texts in ((CsvFeed, CSV_TEXTS), (NdjsonFeed, NDJSON_TEXTS))
+        for kind, texts in ((CsvParser, CSV_TEXTS), (NdjsonParser, NDJSON_TEXTS))
         for name, text in texts.items()
     ],
 )
-def test_it_does_not_matter_where_a_text_is_cut(kind: type[Feed], text: bytes) -> None:
+def test_it_does_not_matter_where_a_text_is_cut(kind: type[RowParser], text: bytes) -> None:
     whole = read(feed_of(kind), [text])
 
     for pieces in cuts(text):
@@ -110,8 +110,8 @@ def test_it_does_not_matter_where_any_bytes_are_cut(text: bytes, lengths: list[i
         rest = rest[length:]
     pieces.append(rest)
 
-    assert read(feed_of(NdjsonFeed), pieces) == read(feed_of(NdjsonFeed), [text])
-    assert read(feed_of(CsvFeed), [header, *pieces]) == read(feed_of(CsvFeed), [header + text])
+    assert read(feed_of(NdjsonParser), pieces) == read(feed_of(NdjsonParser), [text])
+    assert read(feed_of(CsvParser), [header, *pieces]) == read(feed_of(CsvParser), [header + text])
 
 
 TEXTS = st.text(st.characters(codec="utf-8") | st.sampled_from('",\r\n'), max_size=10)
@@ -138,7 +138,7 @@ def test_what_a_csv_writer_writes_is_read_back_with_its_lines(
         lines.append(len(io.StringIO(file.getvalue(), newline="").readlines()) + 1)
         writer.writerow(row)
 
-    found = read(feed_of(CsvFeed), in_pieces(file.getvalue(), size))
+    found = read(feed_of(CsvParser), in_pieces(file.getvalue(), size))
 
     expected = [{"name": a, "author": b, "year": c or None} for a, b, c in rows]
     assert found == list(zip(lines, expected, strict=True))
@@ -158,7 +158,7 @@ def test_what_a_json_writer_writes_is_read_back_with_its_lines(
 ) -> None:
     lines = [json.dumps(each, ensure_ascii=ascii_only) for each in objects]
 
-    found = read(feed_of(NdjsonFeed), in_pieces("\n".join(lines), size))
+    found = read(feed_of(NdjsonParser), in_pieces("\n".join(lines), size))
 
     assert found == list(enumerate(objects, 1))
 
@@ -167,21 +167,21 @@ def test_what_is_ignored_is_left_out() -> None:
     rows = b"id,name,author,,x\n7,a,b,c,\n"
     lines = b'{"id":7,"name":"a","x":null}\n{"name":"b"}\n{"x":1}\n'
 
-    of_csv = read(CsvFeed(BookCreate, ["id", "", "x"], LONGEST), [rows])
-    of_ndjson = read(NdjsonFeed(BookCreate, ["id", "x", "nowhere"], LONGEST), [lines])
+    of_csv = read(CsvParser(BookCreate, ["id", "", "x"], LONGEST), [rows])
+    of_ndjson = read(NdjsonParser(BookCreate, ["id", "x", "nowhere"], LONGEST), [lines])
 
     assert of_csv == [(2, {"name": "a", "author": "b"})]
     assert of_ndjson == [(1, {"name": "a"}), (2, {"name": "b"}), (3, {})]
 
 
 def test_an_empty_value_is_null_where_null_can_be_and_a_text_elsewhere() -> None:
-    rows = read(CsvFeed(BookCreate, [], LONGEST), [b'name,author,year\n,"",\n'])
+    rows = read(CsvParser(BookCreate, [], LONGEST), [b'name,author,year\n,"",\n'])
 
     assert rows == [(2, {"name": "", "author": "", "year": None})]
 
 
 def test_a_blank_line_is_no_row_even_of_one_column() -> None:
-    rows = read(CsvFeed(NoteCreate, [], LONGEST), [b'content\na\n\n""\n \nb'])
+    rows = read(CsvParser(NoteCreate, [], LONGEST), [b'content\na\n\n""\n \nb'])
 
     assert rows == [
         (2, {"content": "a"}),
@@ -191,14 +191,14 @@ def test_a_blank_line_is_no_row_even_of_one_column() -> None:
     ]
 
 
-@pytest.mark.parametrize("kind", [CsvFeed, NdjsonFeed])
-def test_a_text_of_any_length_takes_the_memory_of_a_piece(kind: type[Feed]) -> None:
+@pytest.mark.parametrize("kind", [CsvParser, NdjsonParser])
+def test_a_text_of_any_length_takes_the_memory_of_a_piece(kind: type[RowParser]) -> None:
     feed = feed_of(kind)
-    list(feed.rows(HEADER.encode() if kind is CsvFeed else b"", is_last=False))
-    row = b"a,b,1\n" if kind is CsvFeed else b'{"name":"a","author":"b"}\n'
+    list(feed.feed(HEADER.encode() if kind is CsvParser else b"", final=False))
+    row = b"a,b,1\n" if kind is CsvParser else b'{"name":"a","author":"b"}\n'
 
     for _ in range(50):
-        for _row in feed.rows(row * 100, is_last=False):
+        for _row in feed.feed(row * 100, final=False):
             pass
         assert held(feed) < 200
 
@@ -214,12 +214,12 @@ def held(thing: object) -> int:
 
 @pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r"])
 def test_a_row_may_be_as_long_as_the_limit_whatever_ends_its_line(end: str) -> None:
-    longest = f"{'a' * (LONGEST - 2)},b"
+    max_line = f"{'a' * (LONGEST - 2)},b"
     as_json = json.dumps({"name": "a" * (LONGEST - 12)})
 
     for size in (1, LONGEST, 2 * LONGEST):
-        of_csv = read(feed_of(CsvFeed), in_pieces(f"name,author\n{longest}{end}", size))
-        of_ndjson = read(feed_of(NdjsonFeed), in_pieces(as_json + end, size))
+        of_csv = read(feed_of(CsvParser), in_pieces(f"name,author\n{max_line}{end}", size))
+        of_ndjson = read(feed_of(NdjsonParser), in_pieces(as_json + end, size))
 
         assert [line for line, *_ in of_csv] == [2]
         assert [line for line, *_ in of_ndjson] == [1]
@@ -231,9 +231,9 @@ def test_a_row_that_is_longer_than_the_limit_is_named_by_its_line() -> None:
     sentence = f"Line 3 is longer than {LONGEST} characters."
 
     for end in ("", "\n", "\r\n", "\n\n"):
-        assert read(feed_of(CsvFeed), [f"name,author\na,b\n{longer}{end}".encode()]) == [
+        assert read(feed_of(CsvParser), [f"name,author\na,b\n{longer}{end}".encode()]) == [
             (413, sentence, ())
         ]
-        assert read(feed_of(NdjsonFeed), [f"{{}}\n\n{as_json}{end}".encode()]) == [
+        assert read(feed_of(NdjsonParser), [f"{{}}\n\n{as_json}{end}".encode()]) == [
             (413, sentence, ())
         ]

@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 from sqlalchemy.engine import URL
 from uvicorn.middleware.proxy_headers import _TrustedHosts
 
-from songbook.config import StartError
+from songbook.config import CommandError
 from songbook.config.production import check_production, weakness
 from tests.samples.settings import Settings
 from tests.support.databases import execute
@@ -31,7 +31,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def refusal(**given: object) -> str:
     """Return the sentence with which settings are refused."""
-    with pytest.raises(StartError) as refused:
+    with pytest.raises(CommandError) as refused:
         Settings.load(**given)
     return str(refused.value)
 
@@ -607,7 +607,7 @@ def test_alembic_takes_the_database_from_the_same_place_online_and_offline(
 
     monkeypatch.setenv("DATABASE_URL", f"mysql://me:{SECRET}@db/foo")
     for sql in (False, True):
-        with pytest.raises(StartError, match="DATABASE_URL does not name PostgreSQL"):
+        with pytest.raises(CommandError, match="DATABASE_URL does not name PostgreSQL"):
             run("upgrade", "head", sql=sql)
 
 
@@ -638,7 +638,7 @@ def test_a_secret_that_can_be_guessed_is_called_what_it_is(
     if fault is None:
         check_production(settings)
         return
-    with pytest.raises(StartError) as refused:
+    with pytest.raises(CommandError) as refused:
         check_production(settings)
     assert str(refused.value).startswith(f"OAUTH_TOKEN_SECRET {fault}, and this is production")
     assert not secret or secret not in str(refused.value)

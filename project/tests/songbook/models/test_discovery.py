@@ -17,7 +17,7 @@ from sqlalchemy import MetaData
 
 from songbook.auth import OPEN
 from songbook.http import Router
-from songbook.models import Fields, Partial, Record, RecordPublic, Text
+from songbook.models import Schema, Partial, Record, RecordPublic, Text
 
 class Apart(Record):
     metadata: ClassVar[MetaData] = MetaData()  # which no other test looks at
@@ -26,7 +26,7 @@ class Apart(Record):
 router = Router(prefix="/{noun}s", dependencies=[OPEN])
 
 
-class {name}Base(Fields):
+class {name}Base(Schema):
     name: Text
 
 

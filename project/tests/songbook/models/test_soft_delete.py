@@ -16,11 +16,11 @@ from sqlalchemy.engine import URL
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
-from songbook.crud.preconditions import Tags
+from songbook.crud.preconditions import EntityTags
 from songbook.crud.records import Records
 from songbook.db.database import Database
 from songbook.db.statements import BoundStatement
-from songbook.models.bases import Fields, Record, RecordPublic, SoftDelete
+from songbook.models.bases import Record, RecordPublic, Schema, SoftDelete
 from songbook.models.fields import Characters, Text
 from tests.support.databases import spelled
 from tests.support.paths import PROJECT
@@ -30,7 +30,7 @@ class Apart(SQLModel, registry=registry()):
     """Keeps the tables of this file out of the service's own."""
 
 
-class ShelfBase(Fields):
+class ShelfBase(Schema):
     """Unique by itself, regardless of case, and together."""
 
     name: Text = Field(unique=True)
@@ -85,7 +85,7 @@ class Shelves:
 
     async def remove(self, number: int) -> Any:
         """Delete a shelf; return the row of the statement."""
-        return await self.row(shelves_of.delete(number, Tags("*")))
+        return await self.row(shelves_of.delete(number, EntityTags("*")))
 
     async def restore(self, number: int) -> Any:
         """Restore a shelf; return the row of the statement."""
@@ -185,13 +185,13 @@ from songbook.crud.records import Records
 from songbook.crud.transactions import WriteDep
 from songbook.models.fields import Characters, Text
 from songbook.crud.preconditions import IfMatch
-from songbook.models.bases import Fields, Partial, Record, RecordPublic, SoftDelete
+from songbook.models.bases import Schema, Partial, Record, RecordPublic, SoftDelete
 from songbook.http.routing import Router
 
 router = Router(prefix="/shelves", dependencies=[OPEN])
 
 
-class ShelfBase(Fields):
+class ShelfBase(Schema):
     name: Text = Field(unique=True)
     code: Annotated[str, Characters(20, ignores_case=True)] = Field(unique=True)
 
