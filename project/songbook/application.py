@@ -19,7 +19,15 @@ from songbook.auth import Account, check_accounts, current_user, get_logins
 from songbook.config import Settings, check_production
 from songbook.db import Database, resolve_database
 from songbook.errors import Problem, handle
-from songbook.http import Dependency, HeadersMiddleware, Permission, Route, ServiceState, add_alias
+from songbook.http import (
+    Dependency,
+    HeadersMiddleware,
+    Permission,
+    Route,
+    ServiceState,
+    add_alias,
+    iter_route_contexts,
+)
 from songbook.openapi import add_docs, describe
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -86,11 +94,13 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
     """Raise TypeError for a route that could not be answered, and for accounts that are none."""
     if service.accounts:
         check_accounts(service.accounts)
-    for route in routes:
-        if not isinstance(route, APIRoute):
+    for context in iter_route_contexts([*routes]):
+        route: Any = context  # of an included router, with its prefix and its dependencies
+        if not isinstance(context.original_route, APIRoute):
             continue
         calls = [*_calls(route.dependant)]
-        if not isinstance(route, Route) and any(isinstance(call, Dependency) for call in calls):
+        is_ours = isinstance(context.original_route, Route)
+        if not is_ours and any(isinstance(call, Dependency) for call in calls):
             raise TypeError(f"{route.path} has to be a route of a songbook.http.Router")
         if service.accounts is None and _needs_accounts(route, calls, service.settings):
             raise TypeError(
@@ -99,7 +109,7 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
             )
 
 
-def _needs_accounts(route: APIRoute, calls: list[object], settings: Settings) -> bool:
+def _needs_accounts(route: Any, calls: list[object], settings: Settings) -> bool:
     return bool({current_user, get_logins}.intersection(calls)) or any(
         call.requires_user(method, settings)
         for call in calls

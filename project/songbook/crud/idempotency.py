@@ -90,11 +90,13 @@ class IdempotencyKey:
         raise IdempotencyKeyInUse  # it was removed between the two statements
 
     async def lookup(self, db: Database) -> Response | None:
-        """Return the answer that is stored, if there is one, to a request that was read.
+        """Return the answer that is stored, if there is one; none if a part of the body is gone.
 
         Raises IdempotencyKeyReused as `claim` does.
         """
-        return await self._answer(await db.fetch(self._found)) if self._request.is_read else None
+        if not self._request.can_be_read:
+            return None
+        return await self._answer(await db.fetch(self._found))
 
     async def store(self, db: Database, connection: asyncpg.Connection, answer: Response) -> None:
         """Store an answer in the transaction that has the key."""
@@ -116,6 +118,8 @@ class IdempotencyKey:
         if row["fingerprint"] != await self._fingerprint():
             detail = "Was sent with another request"
             raise IdempotencyKeyReused(errors=[field_error("header", HEADER, detail, "key_reused")])
+        if row["status"] is None:  # a handler has committed by itself, before its response
+            raise IdempotencyKeyInUse
         headers = {**row["headers"], REPLAYED: "true"}
         return Response(row["body"], row["status"], headers)
 

@@ -64,11 +64,11 @@ class SessionTransaction(Transaction):
             opening = self._db.sqlalchemy_connection()
             self._sqlalchemy = await self._stack.enter_async_context(opening)
             self._connection = (await self._sqlalchemy.get_raw_connection()).driver_connection
-            assert self._connection, "the connection is open"
             await self._sqlalchemy.begin()  # else the session would begin, and commit, its own
             if self._key:
                 await self._sqlalchemy.exec_driver_sql(LOCK_TIMEOUT)  # behind BEGIN
-            await self._claim(self._connection)
+        assert self._connection, "the connection is open"
+        await self._claim(self._connection)
         assert self._sqlalchemy.sync_connection, "the connection is open"
         return self._sqlalchemy.sync_connection
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Delete,
     Integer,
+    SQLColumnExpression,
     Table,
     Text,
     Update,
@@ -73,7 +74,7 @@ def update_record(
         return NO_ROW
     values: dict[str, Any] = {**fields, "id_": id, "versions_": versions}
     matched = versions is not None
-    if [value for value in fields.values() if isinstance(value, ColumnElement)]:
+    if [value for value in fields.values() if isinstance(value, SQLColumnExpression)]:
         return _update(model, public, fields, matched=matched).bind(values)
     return _update_values(model, public, tuple(fields), matched=matched).bind(values)
 

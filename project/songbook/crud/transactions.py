@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import asyncpg
 from fastapi import Depends
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from songbook.crud.idempotency import IDEMPOTENCY_KEY, WAIT_SECONDS, IdempotencyKey, read_key
@@ -22,7 +23,7 @@ from songbook.db import (
     SingleStatement,
     pause,
 )
-from songbook.errors import IdempotencyKeyInUse, Problem
+from songbook.errors import IdempotencyKeyInUse, Problem, to_problem
 from songbook.http import (
     DRY_RUN,
     KEYED_METHODS,
@@ -59,6 +60,7 @@ class Transaction:
         self._db = db
         self._key = None if dry_run else key
         self._connection: asyncpg.Connection | None = None
+        self._is_claimed = False
         self._stack = AsyncExitStack()
         self._timeout: float | None = None
 
@@ -100,7 +102,7 @@ class Transaction:
             self._connection = connection
             parts = ["BEGIN", LOCK_TIMEOUT if self._key else "", settings]
             await connection.execute("; ".join(filter(None, parts)))
-            await self._claim(connection)
+        await self._claim(self._connection)
         return self._connection
 
     async def commit(self, response: Response) -> Response:
@@ -117,22 +119,25 @@ class Transaction:
             await self._release(None)
         return _dry_run_response(response) if self._dry_run else response
 
-    async def rollback(self, error: BaseException) -> Response:
+    async def rollback(self, error: BaseException, *, is_called: bool = True) -> Response:
         """Roll back; return the response that is stored under the key, or raise the error again."""
         is_new = self._connection is not None
         await self._release(error)
         if isinstance(error, _Replayed):
             return error.response
         # A request that was done may not be possible any more, as with a password that it changed.
-        is_refused = isinstance(error, Problem) and error.status < 500
-        may_be_done = is_refused and not is_new and not isinstance(error, IdempotencyKeyInUse)
-        if self._key and may_be_done and (response := await self._key.lookup(self._db)):
+        is_refused = isinstance(error, Problem | HTTPException) and to_problem(error).status < 500
+        is_refused &= is_called and not is_new and not isinstance(error, IdempotencyKeyInUse)
+        if self._key and is_refused and (response := await self._key.lookup(self._db)):
             return response
         raise error
 
     async def _claim(self, connection: asyncpg.Connection) -> None:
-        if self._key and (response := await self._key.claim(self._db, connection)):
-            raise _Replayed(response)
+        """Take the key, unless it is taken: a handler that passes over why not is told again."""
+        if self._key and not self._is_claimed:
+            if response := await self._key.claim(self._db, connection):
+                raise _Replayed(response)
+            self._is_claimed = True
 
     async def _end(self, connection: asyncpg.Connection) -> None:
         ended = await connection.execute("COMMIT", timeout=self._timeout)
@@ -141,7 +146,7 @@ class Transaction:
 
     async def _release(self, error: BaseException | None) -> None:
         """Return the connection, in no transaction."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._is_claimed = self._connection, None, False
         try:
             if connection is not None and not isinstance(error, INVALIDATING_ERRORS):
                 await self._roll_back(connection)
@@ -168,9 +173,10 @@ class _Replayed(BaseException):
 
 def _dry_run_response(response: Response) -> Response:
     """Return the response of a write that is rolled back: of no address, and of no version."""
-    dry_run = Response(bytes(response.body), 200)
-    checked_report = [header for header in response.raw_headers if header[0] not in _LEFT_OUT]
-    dry_run.raw_headers = [*dry_run.raw_headers, *checked_report]
+    status = response.status_code if response.status_code >= 400 else 200
+    dry_run = Response(bytes(response.body), status)
+    kept = [header for header in response.raw_headers if header[0] not in _LEFT_OUT]
+    dry_run.raw_headers = [*dry_run.raw_headers, *kept]
     return dry_run
 
 

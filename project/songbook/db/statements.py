@@ -3,7 +3,7 @@
 Values are bound, so that a statement depends on its shape only.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import ColumnElement, FromClause, Text, func, select
@@ -50,14 +50,18 @@ class CompiledStatement:
     ) -> None:
         compiled = clause.compile(dialect=DIALECT)
         assert isinstance(compiled, SQLCompiler)
-        self.sql = str(compiled)
         self._coalesce, self._batch_sql = coalesce, batch_sql
+        names: Sequence[str] | None = compiled.positiontup
+        self.sql, params = str(compiled), compiled.params
         # what SQLAlchemy itself applies to the values
         processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)  # noqa: SLF001
-        self._parameters = [(name, processors.get(name)) for name in compiled.positiontup or ()]
-        self._constants = {
-            name: value for name, value in compiled.params.items() if value is not None
-        }
+        if compiled.post_compile_params:  # the values of an IN, whose places are not written yet
+            state = compiled.construct_expanded_state(params)
+            self.sql, names, params = state.statement, state.positiontup, state.parameters
+            processors = {**processors, **cast("dict[str, Any]", state.processors)}
+        self._parameters = [(name, processors.get(name)) for name in names or ()]
+        given_later = {bind.key for bind in compiled.binds.values() if bind.required}
+        self._constants = {name: params[name] for name in params.keys() - given_later}
 
     def bind(self, values: Mapping[str, Any]) -> BoundStatement:
         """Return the statement with `values`, in the order and the form that the driver wants."""

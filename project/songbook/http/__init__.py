@@ -1,5 +1,6 @@
 """A request from the socket to the handler: middleware, routes, bodies, dependencies."""
 
+from songbook.http.compat import iter_route_contexts as iter_route_contexts
 from songbook.http.completion import Completion as Completion
 from songbook.http.completion import Opened as Opened
 from songbook.http.dependencies import KEYED_METHODS as KEYED_METHODS

@@ -11,8 +11,11 @@ class Completion(Protocol):
     async def commit(self, response: Response) -> Response:
         """End after the handler has returned; return the response that the client gets."""
 
-    async def rollback(self, error: BaseException) -> Response:
-        """End after the handler has raised; return a response in its place, or raise `error`."""
+    async def rollback(self, error: BaseException, *, is_called: bool = True) -> Response:
+        """End after the handler has raised, or could not be called (`is_called`).
+
+        Returns a response in its place, or raises `error`.
+        """
 
 
 class Opened(NamedTuple):

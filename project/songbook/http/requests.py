@@ -136,6 +136,7 @@ class StrictRequest(Request):
         super().__init__(scope, receive)
         self.service: ServiceState = scope["app"].state.service
         self._is_form = form
+        self._is_begun = False
         self._content: bytes | None = None
         self._digest: bytes | None = None
 
@@ -160,9 +161,9 @@ class StrictRequest(Request):
         return self._digest
 
     @property
-    def is_read(self) -> bool:
-        """Return whether all of the body was read."""
-        return self._content is not None or self._digest is not None
+    def can_be_read(self) -> bool:
+        """Return whether all of the body was read, or none of it."""
+        return self._content is not None or self._digest is not None or not self._is_begun
 
     async def hashed_chunks(self, limit: int) -> AsyncIterator[bytes]:
         """Give the body as it comes, which is not kept, but for its digest."""
@@ -174,6 +175,7 @@ class StrictRequest(Request):
 
     async def chunks(self, limit: int) -> AsyncIterator[bytes]:
         """Give the body as it comes; raise ContentTooLarge once it exceeds `limit` bytes."""
+        self._is_begun = True
         declared = self.headers.get("content-length", "0")
         if len(declared) > _MAX_DIGITS or int(declared) > limit:
             raise _too_large(limit)

@@ -65,17 +65,19 @@ class Route(APIRoute):
         async def handle(request: StrictRequest) -> Response:
             request.route = info
             media_type = declared_media_type(request, accepted) if accepted else None
-            if bulk and media_type in bulk.media_types:
-                request.principal = await permission(request)
-                request.completion, responding = await bulk.open(request, media_type)
-            else:
-                responding = await call(request, media_type)
+            is_called = False
             try:
+                if bulk and media_type in bulk.media_types:
+                    request.principal = await permission(request)
+                    request.completion, responding = await bulk.open(request, media_type)
+                else:
+                    responding = await call(request, media_type)
+                is_called = True
                 response = await responding
             except BaseException as error:
                 if request.completion is None:
                     raise
-                return await request.completion.rollback(error)
+                return await request.completion.rollback(error, is_called=is_called)
             return await request.completion.commit(response) if request.completion else response
 
         return handle
@@ -92,8 +94,8 @@ class Route(APIRoute):
             if accepted:
                 check_media_type(request, media_type, accepted)
                 await request.json()  # what FastAPI's own reading raises becomes a 400 of its own
+            read_params(request, params)
             if not overrides:
-                read_params(request, params)
                 return solve(request)
             own = copy(self)  # several applications may share the route
             own.dependency_overrides_provider = request.app

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from songbook import auth
 from songbook.application import create_app
-from songbook.auth import OPEN, SIGNED_IN, SUPERUSER, Account, CurrentUser
+from songbook.auth import OPEN, PUBLIC, SIGNED_IN, SUPERUSER, Account, CurrentUser
 from songbook.config import Settings
 from songbook.http import Router
 from songbook.models import Record
@@ -119,3 +119,18 @@ def test_accounts_that_nobody_can_sign_in_to_are_refused(
 ) -> None:
     with pytest.raises(TypeError, match=f"^{re.escape(reason)}$"):
         create_app(Settings(), [], accounts=accounts)
+
+
+@pytest.mark.parametrize("permission", [SIGNED_IN, SUPERUSER])
+def test_a_route_of_an_included_router_needs_accounts_as_well(permission: Any) -> None:
+    including = Router()
+    including.include_router(router(permission), prefix="/more")
+    with pytest.raises(TypeError, match=f"^/more/things {NEEDS}"):
+        create_app(Settings(), [including])
+
+
+def test_a_route_that_its_including_router_lets_only_users_call_needs_accounts() -> None:
+    including = Router()
+    including.include_router(router(PUBLIC), dependencies=[SIGNED_IN])
+    with pytest.raises(TypeError, match=f"^/things {NEEDS}"):
+        create_app(Settings(), [including])

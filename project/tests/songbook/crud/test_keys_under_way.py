@@ -313,7 +313,7 @@ async def test_a_bug_leaves_no_key_and_the_log_says_where_it_is(
             places.append({frame.name for frame in own})
     assert len(places) == 2
     for place in places:
-        assert {"create_book", "fetch", "run"} < place
+        assert {"create_book", "fetch", "fetch_on"} < place
 
 
 async def test_a_key_that_was_removed_at_that_moment_is_to_be_sent_again(

@@ -268,6 +268,20 @@ async def test_what_was_committed_before_a_failure_is_not_stored(
 
 
 @each_way
+async def test_a_key_that_a_handler_commits_by_itself_stays_in_use(
+    app: FastAPI, client: AsyncClient, way: str
+) -> None:
+    async def commit_the_connection(session: AsyncSession) -> None:
+        await (await session.connection()).commit()
+
+    async with asking(using(commit_the_connection), app) as other:
+        assert_problem(await other.post(f"{way}/used", headers=KEY), 500)
+        again = await other.post(f"{way}/used", headers=KEY)
+    assert_problem(again, 409, "idempotency-key-in-use")
+    assert (await client.get("/books")).status_code == 200
+
+
+@each_way
 @with_and_without_key
 async def test_what_is_committed_is_not_seen_before_the_response_is_made(
     app: FastAPI, client: AsyncClient, way: str, headers: dict[str, str]

@@ -2,16 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Annotated, Any
 
 import pytest
-from fastapi import BackgroundTasks, Depends, FastAPI, Header, Request, Response
+from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException, Request, Response
 from httpx import AsyncClient
 from pydantic import BaseModel
 from sqlmodel import col
 
 from songbook.crud import Id, SessionDep, TransactionDep, WriteDep
 from songbook.db.statements import NO_ROW, BoundStatement
+from songbook.errors import Forbidden, Problem
 from songbook.http import Router
 from tests.samples.resources.books import Book, books
 from tests.samples.resources.towns import TownPublic, towns
@@ -474,3 +476,94 @@ async def test_a_handler_and_its_dependencies_share_a_transaction(
         assert_first(await other.post("/twice"))
     assert len((await client.get("/towns")).json()) == 4
     assert lent(app) == before
+
+
+async def test_a_field_may_become_what_another_column_has(
+    app: FastAPI, client: AsyncClient
+) -> None:
+    router = open_router()
+
+    @router.patch("/copied/{id}")
+    async def copy_author(id: Id, db: WriteDep) -> Response:
+        return books.updated(await db.fetch(books.update(id, {"name": Book.author})))
+
+    await client.post("/books", json={"name": "a", "author": "b", "year": 2000})
+    async with asking(router, app) as another:
+        answer = await another.patch("/copied/1")
+    assert (answer.status_code, answer.json()["name"]) == (200, "b")
+
+
+@pytest.mark.parametrize("path", ["/statements", "/session"])
+async def test_a_handler_that_passes_over_a_key_that_was_used_does_nothing(
+    app: FastAPI, client: AsyncClient, path: str
+) -> None:
+    router = open_router()
+
+    @router.post("/statements/{id}")
+    async def change_by_statements(id: Id, body: Founding, db: TransactionDep) -> Response:
+        with suppress(Problem):
+            await db.fetch(books.update(id, {"name": body.name}))
+        return books.updated(await db.fetch(books.update(id, {"name": body.name})))
+
+    @router.post("/session/{id}")
+    async def change_by_session(id: Id, body: Founding, session: SessionDep) -> Response:
+        with suppress(Problem):
+            await session.get(Book, id)
+        book = await session.get_one(Book, id)
+        book.name = body.name
+        return Response(book.name)
+
+    await client.post("/books", json={"name": "a", "author": "b", "year": 2000})
+    async with asking(router, app) as other:
+        first = await other.post(f"{path}/1", json=TOWN, headers=KEY)
+        reused = await other.post(f"{path}/1", json={**TOWN, "name": "b"}, headers=KEY)
+        again = await other.post(f"{path}/1", json=TOWN, headers=KEY)
+    assert_first(first)
+    assert_reused(reused)
+    assert_again(again, first)
+    assert (await client.get("/books/1")).json()["name"] == TOWN["name"]
+
+
+@pytest.mark.parametrize("refusal", [Forbidden(), HTTPException(403)], ids=["own", "FastAPI's"])
+@pytest.mark.parametrize("body", [None, TOWN], ids=["no body", "body"])
+@each_way
+async def test_what_was_done_is_answered_again_though_the_handler_refuses_it_now(
+    app: FastAPI, client: AsyncClient, way: str, refusal: Exception, body: Any
+) -> None:
+    done: list[int] = []
+
+    async def add_year(id: Id, db: TransactionDep) -> Response:
+        if done:
+            raise refusal
+        done.append(id)
+        return books.updated(await db.fetch(books.update(id, {"year": col(Book.year) + 1})))
+
+    async def add_year_by(id: Id, body: Founding, db: TransactionDep) -> Response:
+        assert body.name == TOWN["name"]
+        return await add_year(id, db)
+
+    router = open_router()
+    add_both_ways(router, "/{id}", add_year_by if body else add_year)
+    await client.post("/books", json={"name": "a", "author": "b", "year": 2000})
+    async with asking(router, app) as other:
+        first = await other.post(f"{way}/1", json=body, headers=KEY)
+        assert_first(first)
+        assert_again(await other.post(f"{way}/1", json=body, headers=KEY), first)
+        assert_problem(await other.post(f"{way}/1", json=body), 403, "forbidden")
+
+
+@pytest.mark.parametrize(("status", "tried"), [(204, 200), (303, 200), (409, 409), (500, 500)])
+@each_way
+async def test_a_failure_that_a_handler_returns_is_one_on_a_dry_run_too(
+    app: FastAPI, client: AsyncClient, way: str, status: int, tried: int
+) -> None:
+    async def change(db: TransactionDep) -> Response:
+        await db.fetch(towns.insert(TOWN))
+        return Response(status_code=status)
+
+    router = open_router()
+    add_both_ways(router, "/towns", change)
+    async with asking(router, app) as other:
+        answer = await other.post(f"{way}/towns{DRY}")
+    assert answer.status_code == tried
+    assert (await client.get("/towns")).json() == []

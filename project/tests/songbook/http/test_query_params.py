@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from fastapi import FastAPI, Header, Query, Response
-from httpx import AsyncClient
+from httpx import ASGITransport, AsyncClient
 from pydantic import BaseModel, Field
 
 from songbook.application import create_app
@@ -416,3 +416,18 @@ def test_the_document_describes_a_parameter_as_fastapi_does(router: Router) -> N
         assert described[path]["get"]["responses"].keys() >= {"200", "422"}
         solved = path.replace("direct", "solved")
         assert described[solved]["get"]["parameters"] == operations["get"]["parameters"]
+
+
+@each_way
+async def test_a_parameter_is_read_as_strictly_where_a_dependency_is_overridden(way: str) -> None:
+    async def read_since_only(since: int = 0) -> Response:
+        return Response(str(since))
+
+    router = open_router()
+    add_both_ways(router, "/since", read_since_only, "GET")
+    app = create_app(Settings(), [router])
+    app.dependency_overrides = {open_router: open_router}
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://songbook") as client:
+        answers = [await client.get(f"{way}/since?{query}") for query in ("since=5", "since=1_0")]
+        unknown = await client.get(f"{way}/since?before=5")
+    assert [answer.status_code for answer in (*answers, unknown)] == [200, 422, 422]

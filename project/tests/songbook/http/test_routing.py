@@ -17,13 +17,15 @@ from songbook.crud.dependencies import Id, record_id
 from songbook.crud.preconditions import if_match
 from songbook.crud.sessions import SessionDep
 from songbook.crud.transactions import TransactionDep
-from songbook.http.dependencies import dependency
+from songbook.http.completion import Opened
+from songbook.http.dependencies import dependency, opening_dependency
 from songbook.http.requests import StrictRequest
 from songbook.http.routing import Route, Router
 from tests.samples.main import create_app
 from tests.samples.resources.books import Book
 from tests.samples.settings import Settings
 from tests.support.asserts import assert_headers, assert_problem
+from tests.support.routes import add_both_ways, each_way
 
 
 class Note(BaseModel):
@@ -651,3 +653,43 @@ async def test_requests_at_once_keep_their_ids(client: AsyncClient) -> None:
         return found == answer.headers["x-request-id"] == f"n-{number}"
 
     assert all(await asyncio.gather(*(get(number) for number in range(50))))
+
+
+@each_way
+async def test_what_a_dependency_begins_is_ended_whatever_fails_after_it(way: str) -> None:
+    begun: list[str] = []
+
+    class Recorded:
+        """Counts what it ends."""
+
+        async def commit(self, response: Response) -> Response:
+            begun.pop()
+            return response
+
+        async def rollback(
+            self,
+            error: BaseException,
+            *,
+            is_called: bool = True,  # noqa: ARG002
+        ) -> Response:
+            begun.pop()
+            raise error
+
+    @opening_dependency()
+    async def begin(_request: StrictRequest) -> Opened:
+        begun.append("one")
+        return Opened(None, Recorded())
+
+    async def handle(begun_: Annotated[None, Depends(begin)], note: Note, number: int) -> Response:
+        return Response(f"{begun_} {note.text} {number}")
+
+    router = Router(dependencies=[PUBLIC])
+    add_both_ways(router, "/x", handle)
+    async with client_of(service(router)) as client:
+        for query, body, status in (
+            ("1", {}, 422),
+            ("a", {"text": "a"}, 422),
+            ("1", {"text": "a"}, 200),
+        ):
+            answer = await client.post(f"{way}/x", params={"number": query}, json=body)
+            assert (answer.status_code, begun) == (status, [])

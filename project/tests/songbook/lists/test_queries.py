@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI, Query, Request, Response
 from httpx import AsyncClient
 from pydantic import BaseModel, TypeAdapter
-from sqlalchemy import Double, Numeric, and_, bindparam, cast, func, literal, select
+from sqlalchemy import Double, Integer, Numeric, and_, bindparam, cast, func, literal, select
 from sqlmodel import col
 
 from songbook.crud import IfNoneMatch, ReadDep, TransactionDep
@@ -176,3 +176,43 @@ async def test_a_query_in_a_transaction_sees_what_was_written_before(
 
     assert json.loads(answer.content) == [{"towns": 4, "text": "ü\n\"'"}]
     assert len((await client.get("/towns")).json()) == 3
+
+
+async def test_a_query_may_ask_for_one_of_several_values(app: FastAPI, client: AsyncClient) -> None:
+    names = select(col(Town.name)).where(col(Town.name).in_(["a", "c"]), col(Town.population) > 1)
+    statement = json_rows(names.where(col(Town.name) != bindparam("other")).limit(5))
+    router = open_router()
+
+    @router.get("/names")
+    async def list_names(db: ReadDep) -> Response:
+        return rows_response(await db.fetch(statement.bind({"other": "b"})))
+
+    for name in "abc":
+        await client.post("/towns", json={"name": name, "population": 2})
+    async with asking(router, app) as other:
+        answer = await other.get("/names")
+    assert (answer.status_code, answer.json()) == (200, [{"name": "a"}, {"name": "c"}])
+
+
+async def test_a_value_of_a_query_may_be_null(app: FastAPI, client: AsyncClient) -> None:
+    nothing = bindparam("nothing", None, type_=Integer)
+    statement = json_rows(select(col(Town.name), nothing.label("nothing")).limit(5))
+    router = open_router()
+
+    @router.get("/names")
+    async def list_names(db: ReadDep, nothing: int | None = None) -> Response:
+        values = {} if nothing is None else {"nothing": nothing}
+        return rows_response(await db.fetch(statement.bind(values)))
+
+    await client.post("/towns", json={"name": "a", "population": 2})
+    async with asking(router, app) as other:
+        answers = [await other.get("/names"), await other.get("/names?nothing=1")]
+    assert [answer.json() for answer in answers] == [
+        [{"name": "a", "nothing": None}],
+        [{"name": "a", "nothing": 1}],
+    ]
+
+
+def test_a_value_without_a_default_has_to_be_given() -> None:
+    with pytest.raises(KeyError, match="since"):
+        SHELVES.bind({"population": 1})
