@@ -55,17 +55,16 @@ class ImportCommand(Service):
         dry_run: DryRun = False,
     ) -> None:
         """Store the rows of a CSV or NDJSON file: all of them, in one transaction, or none."""
-        family, skips = self.family(resource), on_error == "skip"
+        family, settings = self.family(resource), self.settings.load()
+        skips, begun, longest = on_error == "skip", monotonic(), settings.import_line
         _check(family, on_conflict)
-        settings, begun = self.settings.load(), monotonic()
-        parser = PARSERS[media_type_of(file, format)]
-        rows_of = parser(family.create, ignore or (), settings.import_line)
+        parser = PARSERS[media_type_of(file, format)](family.create, ignore or (), longest)
         with (
             _explained(file, family.table, skips=skips),
             _opened(file) as rows,
             resolve_database(settings) as url,
             progress_bar() as progress,
-            closing(Spool(rows_of, settings.import_bytes, skip_errors=skips)) as spool,
+            closing(Spool(parser, settings.import_bytes, skip_errors=skips)) as spool,
         ):
             check_database(url)
             report = _read(rows, spool, progress)
