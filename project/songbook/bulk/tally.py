@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from songbook.errors import MAX_REFUSALS, ImportReport, RowError, pointer_to, relevant
+from songbook.errors import MAX_REFUSALS, ImportReport, RowError, message_of, pointer_to, relevant
 
 _MESSAGES = {"string_unicode": "Is not UTF-8"}
 """What pydantic says for people who read another file than it."""
@@ -38,7 +38,7 @@ class ImportCounter:
                 RowError(
                     line=line,
                     pointer=pointer_to(*each["loc"]),
-                    detail=_MESSAGES.get(each["type"], each["msg"]),
+                    detail=_MESSAGES.get(each["type"]) or message_of(each),
                     type=each["type"],
                 )
                 for each in relevant(errors)

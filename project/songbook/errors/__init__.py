@@ -1,4 +1,4 @@
-"""Every failure as problem details (RFC 9457)."""
+"""Errors as problem details (RFC 9457)."""
 
 from songbook.errors.details import MAX_REFUSALS as MAX_REFUSALS
 from songbook.errors.details import MEDIA_TYPE as MEDIA_TYPE
@@ -9,6 +9,7 @@ from songbook.errors.details import RowError as RowError
 from songbook.errors.details import title_of as title_of
 from songbook.errors.field_errors import did_you_mean as did_you_mean
 from songbook.errors.field_errors import field_error as field_error
+from songbook.errors.field_errors import message_of as message_of
 from songbook.errors.field_errors import one_line as one_line
 from songbook.errors.field_errors import pointer_to as pointer_to
 from songbook.errors.field_errors import query_error as query_error

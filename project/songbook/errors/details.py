@@ -1,4 +1,4 @@
-"""The bodies that tell of failures."""
+"""The bodies of error responses."""
 
 from http import HTTPStatus
 
@@ -10,41 +10,37 @@ _TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Co
 
 
 class FieldError(BaseModel):
-    """What is wrong with one field or parameter."""
+    """One invalid field or parameter."""
 
-    pointer: str = Field(
-        description="JSON Pointer (RFC 6901) to the field, or `/` and the name of the parameter."
-    )
+    pointer: str = Field(description="JSON Pointer (RFC 6901); for parameters `/` and the name.")
     location: str = Field(description="`body`, `query`, `path` or `header`.")
     detail: str
-    type: str = Field(description="A stable name of the rule that was broken.")
+    type: str = Field(description="The stable name of the violated rule.")
 
 
 class RowError(BaseModel):
-    """Why a row was refused."""
+    """One refused row of an import."""
 
-    line: int = Field(description="The line on which the row begins, the first being 1.", ge=1)
-    pointer: str = Field(description="JSON Pointer (RFC 6901) to the field; empty: all of the row.")
+    line: int = Field(description="The line on which the row begins, counted from 1.", ge=1)
+    pointer: str = Field(description="JSON Pointer (RFC 6901) to the field; empty for the row.")
     detail: str
-    type: str = Field(description="A stable name of the rule that was broken.")
+    type: str = Field(description="The stable name of the violated rule.")
 
 
 class ImportReport(BaseModel):
-    """What became of the rows: each was stored, skipped or refused, or all were given up."""
+    """The result of an import: how many rows were read, stored, skipped and refused."""
 
     read: int = Field(ge=0)
-    stored: int = Field(description="How many are in the table now.", ge=0)
-    skipped: int = Field(
-        description="With `on_conflict`: how many were there already, or come again later.", ge=0
-    )
+    stored: int = Field(description="Rows inserted or updated.", ge=0)
+    skipped: int = Field(description="Duplicates left out, with `on_conflict`.", ge=0)
     refused: int = Field(ge=0)
     refusals: list[RowError] = Field(
-        description=f"The first {MAX_REFUSALS} reasons.", max_length=MAX_REFUSALS
+        description=f"The first {MAX_REFUSALS} errors.", max_length=MAX_REFUSALS
     )
 
 
 class ProblemDetails(BaseModel):
-    """The body of every failure (RFC 9457)."""
+    """Problem details (RFC 9457), the body of every error response."""
 
     type: str
     title: str

@@ -1,4 +1,4 @@
-"""Which problem an exception is, whoever raised it: PostgreSQL, the driver, FastAPI, or a bug."""
+"""The exception handler: maps errors of PostgreSQL, SQLAlchemy and FastAPI to problems."""
 
 import logging
 from http import HTTPStatus
@@ -26,32 +26,32 @@ from songbook.models import display_name, mapped_classes, table_of
 
 logger = logging.getLogger(__name__)
 
-# SQLSTATEs, or how they begin (PostgreSQL manual, appendix A)
-_DUPLICATE, _REFERENCE, _BROKEN_RULE = ("23505", "23P01"), "23503", "23000"
-_REFUSED_VALUE = ("22", "23502", "23514")
+# SQLSTATEs or their prefixes (PostgreSQL manual, appendix A)
+_DUPLICATE, _REFERENCE, _RULE_VIOLATED = ("23505", "23P01"), "23503", "23000"
+_INVALID_VALUE = ("22", "23502", "23514")
 _UNAVAILABLE = (
     *("08", "40", "53", "25006", "25P03", "25P04"),
     *("55P03", "57014", "57P01", "57P02", "57P03"),
 )
 _NOT_MIGRATED = {"42P01", "42703"}
-_LOST = (
+_UNREACHABLE = (
     *(DBAPIError, PoolTimeout, asyncpg.InterfaceError, asyncpg.InternalClientError),
     *(ConnectionError, TimeoutError),
 )
 
 
 def fields_of_constraint(name: str | None) -> tuple[str, list[str]]:
-    """Return what the rows of a constraint or a unique index are called, and its columns."""
+    """Return the noun of the table of a constraint or unique index, and its columns."""
     for model in mapped_classes():
         table = table_of(model)
-        for found in (*table.constraints, *table.indexes):
-            if isinstance(found, ColumnCollectionConstraint | Index) and found.name == name:
-                return display_name(model).lower(), [column.name for column in found.columns]
+        for each in (*table.constraints, *table.indexes):
+            if isinstance(each, ColumnCollectionConstraint | Index) and each.name == name:
+                return display_name(model).lower(), [column.name for column in each.columns]
     return "record", []
 
 
-def _of_database(error: asyncpg.PostgresError) -> Problem:
-    """Map an error of PostgreSQL by its SQLSTATE."""
+def _from_postgres(error: asyncpg.PostgresError) -> Problem:
+    """Return the problem of an SQLSTATE."""
     state = error.sqlstate or ""
     noun, fields = fields_of_constraint(getattr(error, "constraint_name", None))
 
@@ -63,17 +63,17 @@ def _of_database(error: asyncpg.PostgresError) -> Problem:
             f"The {noun} is already stored", errors=errors("Is already taken", "unique")
         )
     if state == _REFERENCE:
-        return Conflict(errors=errors("What it refers to does not exist", "foreign_key"))
-    if state == _BROKEN_RULE:  # what our own triggers raise; the message is theirs
+        return Conflict(errors=errors("The referenced record does not exist", "foreign_key"))
+    if state == _RULE_VIOLATED:  # raised by our own triggers, with a message for clients
         return Conflict(error.message)
-    if state.startswith(_REFUSED_VALUE):
-        logger.warning("PostgreSQL refused a value that validation let through: %s", state)
-        return UnprocessableContent(errors=errors("PostgreSQL refuses this value", "value"))
+    if state.startswith(_INVALID_VALUE):
+        logger.warning("PostgreSQL rejected a value that validation accepted: SQLSTATE %s", state)
+        return UnprocessableContent(errors=errors("PostgreSQL rejects this value", "value"))
     return ServiceUnavailable() if state.startswith(_UNAVAILABLE) else Problem()
 
 
 def to_problem(error: BaseException) -> Problem:
-    """Return the problem that an exception is to a client; what is not known is a bug (500)."""
+    """Return the problem of an exception; unknown exceptions become 500."""
     if isinstance(error, DBAPIError) and isinstance(error.driver_exception, asyncpg.PostgresError):
         error = error.driver_exception
     match error:
@@ -82,17 +82,17 @@ def to_problem(error: BaseException) -> Problem:
         case RequestValidationError():
             return from_pydantic(error.errors())
         case HTTPException():
-            return _of_status(error)
+            return _from_status(error)
         case asyncpg.PostgresError():
-            return _of_database(error)
+            return _from_postgres(error)
         case StatementError() if not isinstance(error, DBAPIError):
-            logger.warning("SQLAlchemy refused a value that validation let through")
+            logger.warning("SQLAlchemy rejected a value that validation accepted")
             return UnprocessableContent()
-    return ServiceUnavailable() if isinstance(error, _LOST) else Problem()
+    return ServiceUnavailable() if isinstance(error, _UNREACHABLE) else Problem()
 
 
-def _of_status(error: HTTPException) -> Problem:
-    """Return the problem of a failure that FastAPI or Starlette raised by its status."""
+def _from_status(error: HTTPException) -> Problem:
+    """Return the problem of an HTTPException."""
     detail = error.detail if error.detail != HTTPStatus(error.status_code).phrase else None
     for kind in Problem.__subclasses__():
         if kind.status == error.status_code:
@@ -103,7 +103,7 @@ def _of_status(error: HTTPException) -> Problem:
 
 
 async def handle(request: Request, error: Exception) -> Response:
-    """Answer an exception; a bug is logged with its request id and tells the client nothing."""
+    """Return the response to an exception; a 500 is logged with its request id."""
     problem = to_problem(error)
     request_id = request.scope.get("request_id", "")
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -114,7 +114,7 @@ async def handle(request: Request, error: Exception) -> Response:
             problem.detail = repr(error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         cause = error.__cause__ or error
-        logger.warning("request %s cannot be answered now: %r", request_id, cause)
+        logger.warning("request %s failed with 503: %r", request_id, cause)
     headers = {"Cache-Control": "no-store", **problem.headers}
     body = problem.body(request.scope["path"], request_id)
     return Response(body, problem.status, headers, MEDIA_TYPE)

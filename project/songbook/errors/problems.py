@@ -1,4 +1,4 @@
-"""Every failure that a client is told about, as an exception of its own."""
+"""The exceptions that become error responses."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
@@ -6,16 +6,16 @@ from typing import Any
 from urllib.parse import quote
 
 from songbook.errors.details import FieldError, ImportReport, ProblemDetails, title_of
-from songbook.errors.field_errors import pointer_to, relevant
+from songbook.errors.field_errors import message_of, pointer_to, relevant
 
 MAX_ERRORS = 20
 
 
 class Problem(Exception):
-    """A failure that a client is told about; `slug` names its type, `/problems/{slug}`."""
+    """An error response; its type is `/problems/{slug}`."""
 
     status, slug = 500, "internal"
-    detail = "The service failed to answer; the failure is logged under the request id."
+    detail = "The service failed to handle the request; the error is logged with the request id."
     headers: Mapping[str, str] = {}
 
     def __init__(
@@ -33,7 +33,7 @@ class Problem(Exception):
         super().__init__(self.detail)
 
     def body(self, path: str, request_id: str) -> str:
-        """Return the JSON that tells a client of the problem at a path."""
+        """Return the JSON of the problem details for the request of a path."""
         details = ProblemDetails(
             type=f"/problems/{self.slug}",
             title=title_of(self.status),
@@ -48,17 +48,17 @@ class Problem(Exception):
 
 
 class BadRequest(Problem):
-    """The message cannot be read (400)."""
+    """The request is malformed (400)."""
 
     status, slug = 400, "malformed"
-    detail = "The request cannot be read."
+    detail = "The request is malformed."
 
 
 class BadCursor(BadRequest):
-    """The cursor is not one that this list gave (400)."""
+    """The cursor does not belong to this list (400)."""
 
     slug = "bad-cursor"
-    detail = "The cursor in `after` is not of this list, filters and order: start without it."
+    detail = "The cursor in `after` belongs to another list, filter or order: start without it."
 
 
 class Unauthenticated(Problem):
@@ -70,51 +70,51 @@ class Unauthenticated(Problem):
 
 
 class Forbidden(Problem):
-    """The sender of the request may not do this (403)."""
+    """The user lacks the permission (403)."""
 
     status, slug = 403, "forbidden"
-    detail = "You may not do this."
+    detail = "You do not have permission to do this."
 
 
 class NotFound(Problem):
-    """Nothing is there (404)."""
+    """The path or the record does not exist (404)."""
 
     status, slug = 404, "not-found"
-    detail = "There is nothing at this address."
+    detail = "This path does not exist."
 
 
 class MethodNotAllowed(Problem):
-    """The address is known, the method is not among those it answers (405)."""
+    """The path does not support the method (405)."""
 
     status, slug = 405, "method-not-allowed"
-    detail = "This address does not answer this method: see the Allow header."
+    detail = "This path does not support the method: see the Allow header."
 
 
 class RequestTimeout(Problem):
-    """The body did not come in time (408)."""
+    """The body did not arrive in time (408)."""
 
     status, slug = 408, "too-slow"
-    detail = "The body did not come in time."
+    detail = "The body did not arrive in time."
     headers: Mapping[str, str] = {"Connection": "close"}
 
 
 class Conflict(Problem):
-    """What is stored stands in the way (409)."""
+    """The request conflicts with stored records (409)."""
 
     status, slug = 409, "conflict"
-    detail = "This conflicts with what is stored."
+    detail = "The request conflicts with stored records."
 
 
 class IdempotencyKeyInUse(Conflict):
-    """A request with the same Idempotency-Key is still being answered (409)."""
+    """A request with the same Idempotency-Key is in progress (409)."""
 
     slug = "idempotency-key-in-use"
-    detail = "A request with this Idempotency-Key is still under way: try again."
+    detail = "A request with this Idempotency-Key is still in progress: try again."
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 class PreconditionFailed(Problem):
-    """The record is not in the version that the client saw (412)."""
+    """The record has another version than If-Match (412)."""
 
     status, slug = 412, "precondition-failed"
     detail = "The record was changed since the version in If-Match: read it again."
@@ -128,76 +128,75 @@ class ContentTooLarge(Problem):
 
 
 class UnsupportedMediaType(Problem):
-    """The body is in a format that is not read here (415)."""
+    """The route does not accept the media type or encoding of the body (415)."""
 
     status, slug = 415, "unsupported-media-type"
 
 
 class UnprocessableContent(Problem):
-    """The message is well formed, its values are not acceptable (422)."""
+    """The request is well formed, but has invalid values (422)."""
 
     status, slug = 422, "validation"
     detail = "The request does not fit the schema."
 
 
 class IdempotencyKeyReused(UnprocessableContent):
-    """The Idempotency-Key is that of another request (422)."""
+    """The Idempotency-Key belongs to another request (422)."""
 
     slug = "idempotency-key-reused"
-    detail = "This Idempotency-Key was sent with another request: make a new key for each."
+    detail = "This Idempotency-Key was used for another request: send a new one."
 
 
 class PreconditionRequired(Problem):
-    """The service was set to refuse changes without If-Match (428)."""
+    """The service requires If-Match for changes (428)."""
 
     status, slug = 428, "precondition-required"
     detail = "Send the record's ETag in If-Match."
 
 
 class TooManyRequests(Problem):
-    """Too much was asked for in too short a time (429); say in `Retry-After` when to come back."""
+    """A rate limit is exceeded (429); the headers need `Retry-After`."""
 
     status, slug = 429, "too-many-requests"
     detail = "Too many requests: try again later."
 
 
 class UriTooLong(Problem):
-    """The address exceeds the limit (414)."""
+    """The URI exceeds the limit (414)."""
 
     status, slug = 414, "uri-too-long"
-    detail = "The address of the request is too long."
+    detail = "The URI of the request is too long."
 
 
 class HeaderFieldsTooLarge(Problem):
-    """The request's line and headers exceed the limit (431)."""
+    """The request line and headers exceed the limit (431)."""
 
     status, slug = 431, "head-too-large"
-    detail = "The request's line and headers are too large."
+    detail = "The request line and headers are too large."
 
 
 class InsufficientStorage(Problem):
-    """There is no room for the body (507)."""
+    """The disk is full (507)."""
 
     status, slug = 507, "insufficient-storage"
-    detail = "There is no room for the body at the moment: nothing was stored."
+    detail = "The disk for temporary files is full: nothing was stored."
 
 
 class ServiceUnavailable(Problem):
-    """The database cannot answer now (503)."""
+    """The database is unavailable (503)."""
 
     status, slug = 503, "unavailable"
-    detail = "The database cannot answer at the moment: try again."
+    detail = "The database is unavailable at the moment: try again."
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
 def from_pydantic(
     errors: Iterable[Mapping[str, Any]], location: str | None = None
 ) -> UnprocessableContent:
-    """Turn pydantic's errors into a problem; neither the input nor the context is repeated."""
+    """Return the problem of pydantic's errors, without their input and context."""
     found = []
     for error in islice(relevant(errors), MAX_ERRORS):
         where, *path = error["loc"] if location is None else (location, *error["loc"])
-        detail, kind = error["msg"], error["type"]
-        at = pointer_to(*path)
-        found.append(FieldError(pointer=at, location=str(where), detail=detail, type=kind))
+        at, detail = pointer_to(*path), message_of(error)
+        found.append(FieldError(pointer=at, location=str(where), detail=detail, type=error["type"]))
     return UnprocessableContent(errors=found)
