@@ -1,4 +1,4 @@
-"""A request from the socket to the handler: middleware, routes, bodies, dependencies."""
+"""Middleware, routes, request bodies, dependencies and responses."""
 
 from songbook.http.compat import iter_route_contexts as iter_route_contexts
 from songbook.http.completion import Completion as Completion

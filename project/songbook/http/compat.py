@@ -1,7 +1,7 @@
-"""The private names of Starlette and FastAPI that are used here, each for a reason.
+"""Private functions of Starlette and FastAPI that have no public counterpart.
 
-`get_route_path` is the path that routes are matched with, below the prefix of a mounted or proxied
-service; `iter_route_contexts` gives the routes of an application, those of included routers too.
+`get_route_path` returns the path without `root_path`; `iter_route_contexts` gives all routes of an
+application, those of included routers too.
 """
 
 from fastapi.routing import iter_route_contexts

@@ -1,4 +1,4 @@
-"""What a dependency begins for a handler, and the route ends after it."""
+"""Transactions that a dependency begins and the route ends after the handler."""
 
 from typing import Any, NamedTuple, Protocol
 
@@ -6,20 +6,20 @@ from starlette.responses import Response
 
 
 class Completion(Protocol):
-    """What ends with the response of a handler: a transaction."""
+    """A transaction that ends with the response."""
 
     async def commit(self, response: Response) -> Response:
-        """End after the handler has returned; return the response that the client gets."""
+        """Commit after the handler has returned. Returns the response to send."""
 
     async def rollback(self, error: BaseException, *, is_called: bool = True) -> Response:
-        """End after the handler has raised, or could not be called (`is_called`).
+        """Roll back after an error of the handler, or without a call of it.
 
-        Returns a response in its place, or raises `error`.
+        Returns a response instead, or raises `error`.
         """
 
 
 class Opened(NamedTuple):
-    """What a dependency gives to the handler, and what has to be ended after it, if anything."""
+    """The argument for the handler, and the transaction to end after it, if any."""
 
     argument: Any
     completion: Completion | None = None

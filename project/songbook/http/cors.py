@@ -1,7 +1,4 @@
-"""Pages of other origins: which may call the service, and what their browsers are told.
-
-https://fetch.spec.whatwg.org/#http-cors-protocol
-"""
+"""Cross-origin requests (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
 
 from collections.abc import Sequence
 
@@ -9,14 +6,16 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_SENT = ("Authorization", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID")
-_SHOWN = "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-ID, X-Total-Count"
+_ALLOW_HEADERS = ("Authorization", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID")
+_EXPOSE_HEADERS = (
+    "ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Request-ID, X-Total-Count"
+)
 
 
 class CORS(CORSMiddleware):
-    """Lets pages of these origins call the service, never with what a browser keeps.
+    """Allows requests from these origins, without cookies.
 
-    OPTIONS is answered as ever; a page of a named origin is told besides that it may go on.
+    OPTIONS is handled as usual; an allowed origin gets the CORS headers besides.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
@@ -24,22 +23,22 @@ class CORS(CORSMiddleware):
             app,
             allow_origins=origins,
             allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
-            allow_headers=_SENT,
-            expose_headers=(_SHOWN,),
+            allow_headers=_ALLOW_HEADERS,
+            expose_headers=(_EXPOSE_HEADERS,),
         )
 
     def preflight_response(self, request_headers: Headers) -> ASGIApp:  # type: ignore[override] # it is called as one
-        """Return what answers OPTIONS, with the permission if Starlette would give it."""
-        asked = super().preflight_response(request_headers)
-        shown = (b"access-control-", b"vary") if asked.status_code == 200 else b"vary"
-        permission = [header for header in asked.raw_headers if header[0].startswith(shown)]
+        """Return an app that responds to OPTIONS, with the headers that Starlette would add."""
+        preflight = super().preflight_response(request_headers)
+        names = (b"access-control-", b"vary") if preflight.status_code == 200 else b"vary"
+        headers = [header for header in preflight.raw_headers if header[0].startswith(names)]
 
-        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-            async def tell(message: Message) -> None:
+        async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+            async def send_with_headers(message: Message) -> None:
                 if message["type"] == "http.response.start":
-                    message["headers"] = [*message["headers"], *permission]
+                    message["headers"] = [*message["headers"], *headers]
                 await send(message)
 
-            await self.app(scope, receive, tell)
+            await self.app(scope, receive, send_with_headers)
 
-        return answer
+        return respond

@@ -1,7 +1,6 @@
-"""Dependencies that read the request and nothing else, and what a route is made of beside them.
+"""Dependencies whose only argument is the request, permissions and bulk bodies.
 
-Each says which parameters it reads and with which statuses it refuses, so that the OpenAPI document
-knows, and a route can call its handler directly.
+Each declares its parameters and error statuses for the OpenAPI document.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,7 +20,7 @@ T = TypeVar("T")
 Call = Callable[[StrictRequest], Awaitable[T]]
 
 KEYED_METHODS = {"POST", "PATCH"}
-"""The methods of requests that are not idempotent by themselves (RFC 9110, section 9.2.2)."""
+"""The methods that are not idempotent (RFC 9110, section 9.2.2)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +30,7 @@ class Dependency(Generic[T]):
     call: Call[T]
 
     parameters: tuple[Parameter, ...] = ()
-    """The OpenAPI Parameter Objects of what it reads."""
+    """The OpenAPI Parameter Objects of the parameters that it reads."""
 
     error_statuses: tuple[int, ...] = ()
     """The statuses of the problems that it raises."""
@@ -40,37 +39,37 @@ class Dependency(Generic[T]):
     """Whether it reads the whole query string, and refuses unknown parameters."""
 
     def parameters_for(self, method: str) -> tuple[Parameter, ...]:  # noqa: ARG002
-        """Return the parameters that it reads of a request with this method."""
+        """Return the parameters that it reads from a request with this method."""
         return self.parameters
 
     def error_statuses_for(self, method: str) -> set[int]:  # noqa: ARG002
-        """Return the statuses with which it refuses a request with this method."""
+        """Return the statuses of the problems that it raises for this method."""
         return set(self.error_statuses)
 
     async def __call__(self, request: StrictRequest) -> T:
-        """Return what the handler needs, where FastAPI calls the dependencies."""
+        """Return the argument for the handler when FastAPI calls the dependencies."""
         return await self.call(request)
 
 
 @dataclass(frozen=True, eq=False)
 class OpeningDependency(Dependency[Opened]):
-    """A dependency that begins what has to end with the response: a transaction."""
+    """A dependency that begins a transaction, which ends with the response."""
 
     key_parameter: Parameter | None = None
-    """The parameter of an idempotency key, which the methods of `KEYED_METHODS` have."""
+    """The parameter of the idempotency key, for `KEYED_METHODS`."""
 
     def parameters_for(self, method: str) -> tuple[Parameter, ...]:
-        """Return the parameters that it reads of a request with this method."""
+        """Return the parameters that it reads from a request with this method."""
         keyed = (self.key_parameter,) if self.key_parameter and method in KEYED_METHODS else ()
         return (*self.parameters, *keyed)
 
     def error_statuses_for(self, method: str) -> set[int]:
-        """Return the statuses with which it refuses a request with this method."""
+        """Return the statuses of the problems that it raises for this method."""
         keyed = {400, 409} if self.key_parameter and method in KEYED_METHODS else set()
         return keyed | set(self.error_statuses)
 
     async def __call__(self, request: StrictRequest) -> Any:
-        """Return what the handler needs, where FastAPI calls the dependencies."""
+        """Return the argument for the handler when FastAPI calls the dependencies."""
         argument, request.completion = await self.call(request)
         return argument
 
@@ -78,17 +77,17 @@ class OpeningDependency(Dependency[Opened]):
 def dependency(
     *parameters: Parameter, error_statuses: tuple[int, ...] = (), parses_query: bool = False
 ) -> Callable[[Call[T]], Dependency[T]]:
-    """Make a dependency of a function whose only argument is the request."""
+    """Return a decorator for a function whose only argument is the request."""
     return lambda call: Dependency(call, parameters, error_statuses, parses_query)
 
 
 def opening_dependency(**options: Any) -> Callable[[Call[Opened]], OpeningDependency]:
-    """Make a dependency of a function that begins what ends with the response."""
+    """Return a decorator for a function that begins a transaction."""
     return lambda call: OpeningDependency(call, **options)
 
 
 class BulkBody:
-    """Another body that a route takes, told by its media type: many rows."""
+    """A body with many rows, recognized by its media type."""
 
     media_types: tuple[str, ...]
     parameters: tuple[Parameter, ...] = ()
@@ -97,26 +96,23 @@ class BulkBody:
     async def open(
         self, request: StrictRequest, media_type: str
     ) -> tuple[Completion, Awaitable[Response]]:
-        """Begin to answer in the place of the handler; what is returned ends as after it."""
+        """Return the transaction, and the response to await in place of the handler's."""
         raise NotImplementedError
 
 
 class Permission:
-    """Who may call a route: a dependency that every route has, directly or through its router."""
+    """Who may call a route: a dependency of every route, directly or through its router."""
 
     name: str
     error_statuses: tuple[int, ...] = (401,)
-    """The statuses of the problems that it raises where it asks who sends the request."""
+    """The statuses of the problems that it raises when it requires a user."""
 
     def requires_user(self, method: str, settings: Settings) -> bool:
-        """Return whether it matters who sends a request with this method."""
+        """Return whether a request with this method needs a signed-in user."""
         raise NotImplementedError
 
     async def __call__(self, request: StrictRequest) -> Principal | None:
-        """Return who sends the request, None where that does not matter.
-
-        Raises Unauthenticated, Forbidden or NotFound if the sender may not call the route.
-        """
+        """Return the user, if one is required. Raises Unauthenticated, Forbidden or NotFound."""
         raise NotImplementedError
 
 

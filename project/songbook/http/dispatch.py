@@ -1,4 +1,4 @@
-"""The addresses of the service: which route answers a path and a method."""
+"""Dispatch by path and method."""
 
 import re
 from copy import copy
@@ -18,11 +18,10 @@ Methods = dict[str, BaseRoute]
 
 
 class Dispatcher:
-    """The table of the addresses, which calls a handler directly where it can be.
+    """The index of all routes by path and method.
 
-    OPTIONS, and a method that the address does not have, are answered with the complete Allow
-    (RFC 9110, section 9). A literal path hides a template: it has its own methods only. What is not
-    an address of the table goes on to the application.
+    Responses to OPTIONS and 405 have the complete Allow (RFC 9110, section 9). A literal path hides
+    a template: it has its own methods only.
     """
 
     def __init__(self) -> None:
@@ -30,45 +29,40 @@ class Dispatcher:
         self._literal: dict[str, Methods] = {}
         self._templates: dict[str, tuple[re.Pattern[str], Methods]] = {}
 
-    async def answer(self, request: StrictRequest) -> Response | None:
-        """Return the answer of the address, None when the application has to find it.
+    async def respond(self, request: StrictRequest) -> Response | None:
+        """Return the response of a route that is called directly, None to let FastAPI route.
 
-        Raises MethodNotAllowed, and NotFound for a path that ends with a line feed. HEAD is GET to
-        the routes; the scope has it as `original_method`.
+        Raises MethodNotAllowed and NotFound. Routes see HEAD as GET; `original_method` keeps it.
         """
         scope = request.scope
         methods = self._match(scope)
         if methods is None:
             return None
-        asked = scope["method"]
-        if asked == "HEAD":
+        method = scope["method"]
+        if method == "HEAD":
             scope["method"], scope["original_method"] = "GET", "HEAD"
         if scope["method"] in methods:
             route = methods[scope["method"]]
             if isinstance(route, Route) and route.direct and not scope["app"].dependency_overrides:
                 return await route.direct(request)
             return None
-        allow = {
-            "Allow": ", ".join(
-                sorted({*methods, "OPTIONS"} | ({"HEAD"} if "GET" in methods else set()))
-            )
-        }
-        if asked == "OPTIONS":
+        head = {"HEAD"} if "GET" in methods else set()
+        allow = {"Allow": ", ".join(sorted({*methods, "OPTIONS"} | head))}
+        if method == "OPTIONS":
             return Response(status_code=204, headers=allow)
         raise MethodNotAllowed(headers=allow)
 
     def _match(self, scope: Scope) -> Methods | None:
-        """Return the methods of a path and their routes, None when the path is unknown.
+        """Return the routes of a path by method, None for an unknown path.
 
-        Routes that were added since the table was made are taken into it with the first request for
-        a path that it does not have.
+        Routes added later are indexed with the first request for an unknown path.
         """
         path, routes = get_route_path(scope), scope["app"].routes
         found = self._look_up(path, scope)
         if found is None and len(routes) != self._indexed:
             self._index(routes)
             found = self._look_up(path, scope)
-        if found is None and path.endswith("\n"):  # which Starlette's patterns would let pass
+        if found is None and path.endswith("\n"):  # Starlette's patterns would match it
             raise NotFound
         return found
 
@@ -82,7 +76,7 @@ class Dispatcher:
         return None
 
     def _index(self, routes: list[BaseRoute]) -> None:
-        """Take the addresses of the routes into the table."""
+        """Add the paths and methods of the routes."""
         self._indexed = len(routes)
         for own in routes:
             for context in iter_route_contexts([own]):
@@ -98,7 +92,7 @@ class Dispatcher:
 
 
 def add_alias(app: FastAPI, alias: str, path: str) -> None:
-    """Answer at `alias` and below it as at `path`, without a word in the documentation."""
+    """Serve `path` and the paths below it at `alias` too, outside the OpenAPI document."""
     for route in list(app.router.routes):
         if isinstance(route, StarletteRoute) and f"{route.path}/".startswith(f"{path}/"):
             twin = copy(route)

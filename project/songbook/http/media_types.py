@@ -1,4 +1,4 @@
-"""The formats of many rows at once, and which of them a client would rather have."""
+"""Media types, and content negotiation (RFC 9110, section 12.5.1)."""
 
 import re
 from collections.abc import Sequence
@@ -8,10 +8,10 @@ CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 
 FILE_SUFFIXES = {CSV: "csv", NDJSON: "ndjson"}
-"""How a file of a format is called."""
+"""File suffixes by media type."""
 
 STALLED_SECONDS = 60
-"""How long a client may take nothing of a long answer, or send nothing of a long body."""
+"""How long a client may stall while it reads a long response or sends a long body."""
 
 _QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 
@@ -19,10 +19,7 @@ _ANYTHING = ("", "*/*")
 
 
 def negotiate(accept: str, offered: Sequence[str]) -> str:
-    """Return the one of the media types that an Accept header asks for (RFC 9110, section 12.5.1).
-
-    Of several that are as good, and where none is acceptable, it is the first.
-    """
+    """Return the media type that an Accept header prefers; the first if several or none match."""
     if accept in _ANYTHING:
         return offered[0]
     ranges = [_range(part) for part in accept.split(",") if part.strip()]
@@ -30,14 +27,14 @@ def negotiate(accept: str, offered: Sequence[str]) -> str:
 
 
 def _range(part: str) -> tuple[str, float]:
-    """Return a media range, without its parameters, and how good it is."""
+    """Return a media range without its parameters, and its quality."""
     media_range, *parameters = [each.strip().lower() for each in part.split(";")]
     weights = [match[1] for each in parameters if (match := _QUALITY.fullmatch(each))]
     return media_range, float(weights[0]) if weights else 1.0
 
 
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
-    """Return how good a media type is, by the most specific range that it is in."""
+    """Return the quality of a media type, from the most specific matching range."""
     for wanted in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
         found = [quality for media_range, quality in ranges if media_range == wanted]
         if found:

@@ -1,4 +1,4 @@
-"""What every request passes first: its id, the headers of every answer, HEAD, failures."""
+"""The outermost middleware: request ids, default headers, HEAD, errors."""
 
 import re
 from collections.abc import Sequence
@@ -16,18 +16,21 @@ from songbook.http.requests import StrictRequest
 Headers = list[tuple[bytes, bytes]]
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_ALWAYS: Headers = [(b"x-content-type-options", b"nosniff"), (b"referrer-policy", b"no-referrer")]
-_UNLESS_SAID: Headers = [
+_SECURITY_HEADERS: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_DEFAULT_HEADERS: Headers = [
     (b"cache-control", b"no-cache"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
 
 
 class HeadersMiddleware:
-    """The outermost layer.
+    """The outermost middleware.
 
-    A path is answered with one trailing slash as without it, and so is the prefix of the service;
-    HEAD as GET without the body. Every answer has an id and headers; every exception becomes one.
+    One trailing slash of a path is ignored, and a HEAD response is that of GET without the body.
+    Every response has a request id and default headers; exceptions become problem responses.
     """
 
     def __init__(self, app: ASGIApp, origins: Sequence[str] = ()) -> None:
@@ -36,7 +39,7 @@ class HeadersMiddleware:
         self._dispatcher = Dispatcher()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Respond to one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -49,33 +52,33 @@ class HeadersMiddleware:
         await self._inner(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer of the address, or of what went wrong on the way to it."""
-        request, send = StrictRequest(scope, receive), _Outgoing(scope, send)
+        """Send the response of the route, or that of the exception."""
+        request, send = StrictRequest(scope, receive), _HeadersSender(scope, send)
         try:
-            response = await self._dispatcher.answer(request)
+            response = await self._dispatcher.respond(request)
             await (response or self.app)(scope, receive, send)
         except ClientDisconnect:
             return
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets an answer
+        except Exception as error:  # noqa: BLE001 - every exception needs a response
             response = await handle(request, error)
             if not send.started:
                 await response(scope, receive, send)
 
 
-class _Outgoing:
-    """Sends an answer with the headers that every answer carries, and without a body to HEAD."""
+class _HeadersSender:
+    """Sends a response with the default headers, without the body for HEAD."""
 
     def __init__(self, scope: Scope, send: Send) -> None:
-        self.headers = [(b"x-request-id", scope["request_id"].encode()), *_ALWAYS]
+        self.headers = [(b"x-request-id", scope["request_id"].encode()), *_SECURITY_HEADERS]
         self.bodiless = scope["method"] == "HEAD"
         self.send = send
         self.started = False
 
     async def __call__(self, message: Message) -> None:
-        """Send one message of the answer."""
+        """Send one ASGI message."""
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message["headers"]}
-            defaults = [header for header in _UNLESS_SAID if header[0] not in names]
+            defaults = [header for header in _DEFAULT_HEADERS if header[0] not in names]
             message = {**message, "headers": [*message["headers"], *self.headers, *defaults]}
         elif self.bodiless:
             message = {**message, "body": b""}
@@ -84,7 +87,7 @@ class _Outgoing:
 
 
 def _request_id(headers: Headers) -> str:
-    """Return the client's request id when it is harmless, else a new one."""
+    """Return the client's request id if it is valid, else a new one."""
     for name, value in headers:
         if name == b"x-request-id" and _REQUEST_ID.fullmatch(value):
             return value.decode()

@@ -1,4 +1,4 @@
-"""The query string: its parameters, and the few options that a write may ask for."""
+"""The query string, and the options of writes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -13,30 +13,27 @@ Parameter: TypeAlias = Mapping[str, Any]
 
 
 class QueryString(NamedTuple):
-    """The parameters of a query string, in their order and by name."""
+    """The parameters of a query string, as ordered pairs and by name."""
 
     pairs: list[tuple[str, str]]
     values: dict[str, list[str]]
 
 
 def read_query_string(query_string: bytes, limit: int) -> QueryString:
-    """Return the parameters; raise UnprocessableContent if there are more than `limit`."""
+    """Parse a query string. Raises UnprocessableContent above `limit` parameters."""
     values: dict[str, list[str]] = {}
     try:
         text = query_string.decode("ascii", "replace")
         pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=limit)
     except ValueError:
-        raise UnprocessableContent(f"There are more than {limit} parameters.") from None
+        raise UnprocessableContent(f"The query string has more than {limit} parameters.") from None
     for name, value in pairs:
         values.setdefault(name, []).append(value)
     return QueryString(pairs, values)
 
 
 def option(name: str, description: str, *values: str, many: bool = False) -> dict[str, Any]:
-    """Return the OpenAPI parameter of an option: one of these values, the first by default.
-
-    With `many` it is any text, and may be repeated.
-    """
+    """Return the OpenAPI parameter of an enumeration, or with `many` of a repeatable string."""
     schema: dict[str, Any] = {"type": "array", "items": {"type": "string", "minLength": 1}}
     if not many:
         schema = {"type": "string", "enum": [*values], "default": values[0]}
@@ -46,43 +43,40 @@ def option(name: str, description: str, *values: str, many: bool = False) -> dic
 DRY_RUN = {
     "name": "dry_run",
     "in": "query",
-    "description": "`true` does everything and takes it back: 200, and nothing is stored.",
+    "description": "`true` runs the request and rolls it back: 200, and nothing is stored.",
     "schema": {"type": "boolean", "default": False},
 }
 
 
-def read_options(query_string: bytes, offered: Sequence[Parameter]) -> dict[str, list[str]]:
-    """Return what a query string asks for, by name.
-
-    Raises UnprocessableContent for what is not offered.
-    """
+def read_options(query_string: bytes, parameters: Sequence[Parameter]) -> dict[str, list[str]]:
+    """Return the texts of the parameters by name. Raises UnprocessableContent for other ones."""
     if not query_string:
         return {}
-    given = read_query_string(query_string, _MAX_OPTIONS).values
-    schemas = {parameter["name"]: parameter["schema"] for parameter in offered}
-    errors = [error for name in given for error in _faults(name, given[name], schemas)]
+    options = read_query_string(query_string, _MAX_OPTIONS).values
+    schemas = {parameter["name"]: parameter["schema"] for parameter in parameters}
+    errors = [error for name in options for error in _errors(name, options[name], schemas)]
     if errors:
         raise UnprocessableContent(errors=errors[:MAX_ERRORS])
-    return given
+    return options
 
 
 def is_dry_run(options: Mapping[str, list[str]]) -> bool:
-    """Return whether a write is to be taken back."""
+    """Return whether a write is rolled back after its response."""
     return options.get("dry_run") == ["true"]
 
 
-def _faults(
+def _errors(
     name: str, values: list[str], schemas: Mapping[str, Mapping[str, Any]]
 ) -> list[FieldError]:
-    """Return what is wrong with one parameter."""
+    """Return the errors of one parameter."""
     if name not in schemas:
-        detail = f"There is no such parameter{did_you_mean(name, [*schemas])}"
+        detail = f"Unknown parameter{did_you_mean(name, [*schemas])}"
         return [field_error("query", name, detail, "unknown_parameter")]
     schema = schemas[name]
     if schema.get("type") == "array":
         return []
     if len(values) > 1:
-        return [field_error("query", name, "Should be given once", "repeated_parameter")]
+        return [field_error("query", name, "Should occur once", "repeated_parameter")]
     choices = ["true", "false"] if schema.get("type") == "boolean" else schema.get("enum")
     if choices and values[0] not in choices:
         detail = f"Should be {' or '.join(f'`{choice}`' for choice in choices)}"

@@ -1,4 +1,4 @@
-"""Query parameters that a handler declares as FastAPI has them, read as strictly as a list's."""
+"""Query parameters that a handler declares with FastAPI, parsed as strictly as a list's."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -30,34 +30,31 @@ class QueryParam:
         self._adapter = TypeAdapter[Any](info.rebuild_annotation())
 
     def read(self, texts: Sequence[str]) -> Any:
-        """Return the value; raise ValueError if a text is not spelled as JSON spells the type."""
+        """Parse the texts of the parameter, which are those of JSON. Raises ValueError."""
         values = [self._parse(text) for text in texts]
         return self._adapter.validate_python(values if self._is_list else values[0])
 
 
 def query_params_of(dependant: Dependant) -> list[QueryParam]:
-    """Return the query parameters that a handler itself declares, each field of a model as one."""
-    found: list[QueryParam] = []
+    """Return the query parameters of a handler; a model has one for each field."""
+    params: list[QueryParam] = []
     for field in dependant.query_params:
         model, fields = field.field_info.annotation, {field.name: field.field_info}
         if isinstance(model, type) and issubclass(model, BaseModel):
             fields = model.model_fields
-        found += [QueryParam(name, info) for name, info in fields.items()]
-    return found
+        params += [QueryParam(name, info) for name, info in fields.items()]
+    return params
 
 
 def read_params(request: StrictRequest, params: Sequence[QueryParam]) -> dict[str, Any]:
-    """Return the values of the query parameters by the names of the handler's arguments.
-
-    Raises UnprocessableContent for what does not fit, is missing, repeated or unknown.
-    """
+    """Return the values by the handler's argument names. Raises UnprocessableContent."""
     if not params:
         return {}
-    given = read_options(request.scope["query_string"], request.route.query_parameters)
+    options = read_options(request.scope["query_string"], request.route.query_parameters)
     values: dict[str, Any] = {}
     errors = []
     for param in params:
-        if texts := given.get(param.alias):
+        if texts := options.get(param.alias):
             try:
                 values[param.name] = param.read(texts)
             except ValueError as error:
@@ -72,7 +69,7 @@ def read_params(request: StrictRequest, params: Sequence[QueryParam]) -> dict[st
 
 
 def _without_none(annotation: Any) -> Any:
-    """Return the type of the values, of an optional parameter too."""
+    """Return the type without Annotated and None."""
     if get_origin(annotation) is Annotated:
         return _without_none(get_args(annotation)[0])
     if get_origin(annotation) in {Union, UnionType}:

@@ -1,4 +1,4 @@
-"""Responses whose content is ready."""
+"""Responses of serialized JSON."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ _JSON = (b"content-type", b"application/json")
 
 
 class JSONText(Response):
-    """JSON that is ready to be sent."""
+    """A response of serialized JSON with an entity tag."""
 
     def __init__(
         self,

@@ -1,8 +1,8 @@
-"""Routes whose handlers are called directly, with what their dependencies return.
+"""Routes that call their handlers directly, and their router.
 
-Every route names the permission of who may call it. A handler whose arguments are dependencies that
-read the request alone, query parameters, the request and at most one body is called directly, which
-takes a third of the time; any other is called by FastAPI, with the same bodies and failures.
+A handler whose arguments are dependencies of the request alone, query parameters, the request and
+one body is called directly, in a third of the time; others are called by FastAPI, with the same
+bodies and errors.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -35,11 +35,11 @@ from songbook.http.requests import (
 Handler = Callable[[StrictRequest], Coroutine[Any, Any, Response]]
 
 _Call = Callable[[StrictRequest, str | None], Awaitable[Awaitable[Response]]]
-"""Prepares the call of a handler of a request with a body of this media type."""
+"""Resolves the arguments for a request with this media type, and returns the handler's call."""
 
 
 class Route(APIRoute):
-    """A route whose body is read strictly, whose handler is called directly if it can be."""
+    """A route with strict bodies and one permission, called directly if possible."""
 
     direct: Handler | None = None
 
@@ -48,7 +48,7 @@ class Route(APIRoute):
         super().__init__(path, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return FastAPI's own handler, given a request whose body is read strictly."""
+        """Return FastAPI's handler, with a StrictRequest."""
         solved = self._handler(self._by_fastapi(super().get_route_handler()))
         self.direct = self._handler(self._directly()) if self._is_direct() else None
         form = FORM in self.media_types
@@ -59,7 +59,7 @@ class Route(APIRoute):
         return handle
 
     def _handler(self, call: _Call) -> Handler:
-        """Return a function that calls the handler by `call`, and ends what was begun for it."""
+        """Return a function that calls the handler and ends its transaction."""
         permission, bulk, info, accepted = (self.permission, self.bulk, self.info, self.media_types)
 
         async def handle(request: StrictRequest) -> Response:
@@ -83,7 +83,7 @@ class Route(APIRoute):
         return handle
 
     def _by_fastapi(self, solve: Callable[[Request], Coroutine[Any, Any, Response]]) -> _Call:
-        """Return a function that has FastAPI call the dependencies and the handler."""
+        """Return a function that lets FastAPI call the dependencies and the handler."""
         permission, accepted = self.permission, self.media_types
         params = query_params_of(self.dependant)
 
@@ -93,13 +93,13 @@ class Route(APIRoute):
                 request.principal = await permission(request)
             if accepted:
                 check_media_type(request, media_type, accepted)
-                await request.json()  # what FastAPI's own reading raises becomes a 400 of its own
+                await request.json()  # before FastAPI, which would raise other errors
             read_params(request, params)
             if not overrides:
                 return solve(request)
-            own = copy(self)  # several applications may share the route
-            own.dependency_overrides_provider = request.app
-            return APIRoute.get_route_handler(own)(request)
+            route = copy(self)  # several applications may share this one
+            route.dependency_overrides_provider = request.app
+            return APIRoute.get_route_handler(route)(request)
 
         return call
 
@@ -131,40 +131,35 @@ class Route(APIRoute):
 
     @property
     def info(self) -> RouteInfo:
-        """Return what the dependencies need to know of the route.
-
-        Raises TypeError for two that begin a transaction: only one of them could end it.
-        """
+        """The route for its dependencies. Raises TypeError for more than one transaction."""
         parts = [*_parts(self.dependant)]
         calls = dict.fromkeys(part.call for part in parts)
-        found = [call for call in calls if isinstance(call, Dependency)]
-        if sum(isinstance(each, OpeningDependency) for each in found) > 1:
-            raise TypeError(f"{self.path} asks for more than one transaction")
-        known = [each for dependency in found for each in dependency.parameters]
-        known += [param.parameter for part in parts for param in query_params_of(part)]
-        query_parameters = tuple(each for each in known if each["in"] == "query")
-        return RouteInfo(self.path, query_parameters, any(each.parses_query for each in found))
+        dependencies = [call for call in calls if isinstance(call, Dependency)]
+        if sum(isinstance(each, OpeningDependency) for each in dependencies) > 1:
+            raise TypeError(f"{self.path} depends on more than one transaction")
+        parameters = [each for dependency in dependencies for each in dependency.parameters]
+        parameters += [param.parameter for part in parts for param in query_params_of(part)]
+        query = tuple(each for each in parameters if each["in"] == "query")
+        return RouteInfo(self.path, query, any(each.parses_query for each in dependencies))
 
     @property
     def permission(self) -> Permission:
-        """Return who may call the route; raise TypeError if it does not name one permission."""
+        """The permission of the route. Raises TypeError unless there is exactly one."""
         calls = [part.call for part in self.dependant.dependencies]
         permissions = [call for call in calls if isinstance(call, Permission)]
         if len(permissions) != 1:
-            raise TypeError(
-                f"{self.path} has to name one permission of songbook.auth in its dependencies"
-            )
+            raise TypeError(f"{self.path} needs one permission of songbook.auth as a dependency")
         return permissions[0]
 
     @property
     def request_dependencies(self) -> dict[str, Dependency[Any]]:
-        """Return the dependencies that read the request alone, by the handler's arguments."""
+        """The dependencies of the request alone, by argument name."""
         calls = {part.name: part.call for part in self.dependant.dependencies if part.name}
         return {name: call for name, call in calls.items() if isinstance(call, Dependency)}
 
     @property
     def media_types(self) -> tuple[str, ...]:
-        """Return the media types of the bodies that the route takes; none without a body."""
+        """The media types that the route accepts."""
         kinds = {info.media_type for info in self._body_parts.values()}
         own: tuple[str, ...] = (JSON, MERGE_PATCH) if "PATCH" in (self.methods or ()) else (JSON,)
         own = (FORM,) if FORM in kinds else own if kinds else ()
@@ -172,17 +167,17 @@ class Route(APIRoute):
 
     @property
     def bodies(self) -> dict[str, type[BaseModel]]:
-        """Return the models of the body by the name of the handler's argument."""
-        found = {name: info.annotation for name, info in self._body_parts.items()}
-        return {name: annotation for name, annotation in found.items() if _is_model(annotation)}
+        """The models of the body by argument name."""
+        types = {name: info.annotation for name, info in self._body_parts.items()}
+        return {name: annotation for name, annotation in types.items() if _is_model(annotation)}
 
     @property
     def _body_parts(self) -> dict[str, Body]:
-        found = {part.name: part.field_info for part in self.dependant.body_params}
-        return {name: info for name, info in found.items() if isinstance(info, Body)}
+        infos = {part.name: part.field_info for part in self.dependant.body_params}
+        return {name: info for name, info in infos.items() if isinstance(info, Body)}
 
     def _is_direct(self) -> bool:
-        """Return whether nothing is asked that FastAPI alone can give."""
+        """Return whether the handler has no argument that only FastAPI resolves."""
         named, bodies = self.request_dependencies, self.bodies
         others = {each.name for each in query_params_of(self.dependant)}
         if self.dependant.request_param_name:
@@ -203,7 +198,7 @@ class Route(APIRoute):
 
 
 def _parts(dependant: Dependant) -> Iterator[Dependant]:
-    """Give a handler's dependencies, those of dependencies among them, and the handler."""
+    """Iterate over a handler and all its dependencies."""
     yield dependant
     for each in dependant.dependencies:
         yield from _parts(each)
@@ -219,10 +214,10 @@ class Router(APIRouter):
     def __init__(self, **options: Any) -> None:
         super().__init__(route_class=Route, **options | {"redirect_slashes": False})
 
-    def post(  # type: ignore[override] # it takes all that FastAPI's does, and `bulk`
+    def post(  # type: ignore[override] # FastAPI's parameters, and `bulk`
         self, path: str, *, bulk: BulkBody | None = None, **options: Any
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-        """Add a route for POST, which with `bulk` takes many rows at once, too."""
+        """Add a route for POST, with `bulk` for many rows, too."""
         route_class: Any = partial(Route, bulk=bulk) if bulk else None
 
         def decorate(endpoint: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""What the requests of one service share."""
+"""The state that the requests of a service share."""
 
 import asyncio
 from collections.abc import MutableMapping
@@ -16,12 +16,12 @@ _MAX_UPLOADS = 64
 
 @dataclass(eq=False)
 class ServiceState:
-    """The state of a service, at `app.state.service` and as `service` of each request."""
+    """The state of a service: `app.state.service`, `request.service`."""
 
     settings: Settings
 
     accounts: type[SQLModel] | None = None
-    """The table class of the accounts that sign in."""
+    """The table class of the users that sign in."""
 
     database: Database = field(init=False)
     """The database, open while the service runs."""
@@ -29,12 +29,12 @@ class ServiceState:
     key_locks: MutableMapping[tuple[int, bytes], asyncio.Lock] = field(
         default_factory=WeakValueDictionary
     )
-    """The locks of the idempotency keys that requests of this process have or wait for."""
+    """The locks of the idempotency keys in use in this process."""
 
     upload_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_UPLOADS))
-    """Bounds the imports under way: each has files on disk, and may come slowly."""
+    """Bounds concurrent imports, which hold temporary files while a slow upload runs."""
 
     import_thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="import")
     )
-    """One thread, so that other requests wait for one chunk of one import at most."""
+    """One thread, so that other requests wait for one chunk of an import at most."""

@@ -138,7 +138,7 @@ class _Parser:
         elif name not in PARAMETERS:
             raise PydanticCustomError("unknown_parameter", "{why}", {"why": self.unknown(name)})
         elif len(values) > 1:
-            raise PydanticCustomError("repeated_parameter", "Should be given once")
+            raise PydanticCustomError("repeated_parameter", "Should occur once")
         elif name in _OPTIONS:
             only, attribute = _OPTIONS[name]
             if values[0] != only:
@@ -161,8 +161,8 @@ class _Parser:
         return self.params
 
     def unknown(self, name: str) -> str:
-        """Say that there is no such parameter, and which one was probably meant."""
-        return "There is no such parameter" + did_you_mean(name, [*self.filters, *PARAMETERS])
+        """Return the message about an unknown parameter, with a suggestion."""
+        return "Unknown parameter" + did_you_mean(name, [*self.filters, *PARAMETERS])
 
     def parse_filter(self, parameter: FilterParam, values: list[str]) -> None:
         """Ask that a field has one of the values; an empty one means null where null can be."""

@@ -495,9 +495,9 @@ async def test_a_route_without_a_rule_or_with_two_cannot_be_made() -> None:
     async def read_nothing() -> Note:
         return Note(text="")
 
-    with pytest.raises(TypeError, match="/nothing has to name one permission"):
+    with pytest.raises(TypeError, match="/nothing needs one permission"):
         Router().get("/nothing")(read_nothing)
-    with pytest.raises(TypeError, match="/nothing has to name one permission"):
+    with pytest.raises(TypeError, match="/nothing needs one permission"):
         Router(dependencies=[SIGNED_IN]).get("/nothing", dependencies=[SIGNED_IN])(read_nothing)
 
 

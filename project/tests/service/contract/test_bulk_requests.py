@@ -126,7 +126,7 @@ async def test_users_are_not_imported(superuser: AsyncClient) -> None:
     answer = await send_rows(superuser, b"username,email,password\na,a@b.org,c\n", path="/users")
 
     problem = assert_problem(answer, 415)
-    assert problem["detail"] == "Send the body as Content-Type: application/json, in UTF-8."
+    assert problem["detail"] == "Send the body in UTF-8, with Content-Type application/json."
 
 
 async def test_who_may_not_write_one_row_may_not_write_many(database_url: URL) -> None:

@@ -128,10 +128,10 @@ def test_every_resource_can_be_exported_and_no_password(export: Export, books: U
 @pytest.mark.parametrize(
     ("query", "sentence"),
     [
-        ("yaer_gte=1", "yaer_gte: there is no such parameter, did you mean `year_gte`?"),
+        ("yaer_gte=1", "yaer_gte: unknown parameter, did you mean `year_gte`?"),
         ("year_gte=x", "year_gte: input should be a valid integer."),
         ("limit=0", "limit should be a whole number from 1 to 1000."),
-        ("after=x", "The cursor in `after` is not of this list"),
+        ("after=x", "The cursor in `after` belongs to another list"),
         ("count=exact", "count is for answers as application/json alone."),
     ],
 )

@@ -288,7 +288,7 @@ def test_json_lines_that_do_not_fit_are_listed_by_line(load: Load, books: URL) -
         "line 2: name: Input should be a valid string",
         "line 2: c: Unknown field",
         "line 3: The line is not an object",
-        "line 4: The line is not JSON: Expecting value at column 9",
+        "line 4: The line is not valid JSON: Expecting value at column 9",
         "samples: 3 rows do not fit, nothing was stored: mend them or add --on-error skip.",
     ]
 

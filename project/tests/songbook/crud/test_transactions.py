@@ -440,7 +440,7 @@ def test_a_handler_cannot_ask_for_two_transactions(dependencies: tuple[Any, Any]
         return Response(f"{db, more}")
 
     for handler in (store, store_both):
-        with pytest.raises(TypeError, match="/two asks for more than one transaction"):
+        with pytest.raises(TypeError, match="/two depends on more than one transaction"):
             open_router().post("/two")(handler)
 
 

@@ -103,9 +103,9 @@ def test_a_route_that_does_not_name_one_rule_cannot_be_made(rules: list[Any]) ->
         """Answer."""
         return Response()
 
-    with pytest.raises(TypeError, match="/remarks has to name one permission"):
+    with pytest.raises(TypeError, match="/remarks needs one permission"):
         Router(dependencies=rules).get("/remarks")(answer)
-    with pytest.raises(TypeError, match="/remarks has to name one permission"):
+    with pytest.raises(TypeError, match="/remarks needs one permission"):
         Router().get("/remarks", dependencies=rules)(answer)
 
 
@@ -114,7 +114,7 @@ def test_a_route_that_begins_two_transactions_cannot_be_made(router: Router) -> 
         """Write by both."""
         raise AssertionError((db, session))
 
-    with pytest.raises(TypeError, match="/remarks asks for more than one transaction"):
+    with pytest.raises(TypeError, match="/remarks depends on more than one transaction"):
         router.post("/remarks")(store)
 
 
