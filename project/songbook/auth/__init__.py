@@ -1,4 +1,4 @@
-"""Who sends a request, and what they may do."""
+"""Authentication and permissions."""
 
 from songbook.auth.accounts import Account as Account
 from songbook.auth.accounts import check_accounts as check_accounts

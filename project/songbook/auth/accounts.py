@@ -1,4 +1,4 @@
-"""Accounts: the rows that sign in and that tokens stand for."""
+"""Accounts: the columns and statements of the users that sign in."""
 
 from datetime import datetime
 from functools import cache
@@ -18,13 +18,10 @@ _COLUMNS = (
 
 
 class Account(SQLModel):
-    """The columns that a table of accounts needs beside `username` and `email`.
+    """The columns of a table of accounts, which also needs `username` and `email`, both unique.
 
-    Those two have to be unique in any case.
-
-    A trigger of the table sets `credentials_changed_at` when the password or the e-mail changes, or
-    the account is deactivated: older tokens are good no more. It leaves alone a change during which
-    the setting `songbook.rehash` is `on`: a better hash of the same password.
+    When the password or e-mail changes or the account is deactivated, a trigger of the table sets
+    `credentials_changed_at`, which invalidates older tokens; not while `songbook.rehash` is `on`.
     """
 
     hashed_password: str = Field(max_length=255)
@@ -35,32 +32,28 @@ class Account(SQLModel):
 
 
 def check_accounts(model: type[SQLModel]) -> None:
-    """Raise TypeError for a class that is no table, or lacks a column that accounts need."""
+    """Raise TypeError for a class that is no table or lacks a column of accounts."""
     if not hasattr(model, "__table__"):
-        raise TypeError(f"{model.__name__} is no table: declare it with table=True")
+        raise TypeError(f"{model.__name__} is not a table: declare it with table=True")
     if missing := [name for name in (*_COLUMNS, "username") if name not in inspect(model).columns]:
-        raise TypeError(f"{model.__name__} lacks {', '.join(missing)}, which accounts need")
+        raise TypeError(f"{model.__name__} lacks the columns {', '.join(missing)} of an account")
 
 
 def find_account(
     model: type[SQLModel], by: LookupField, value: int | str, *, for_share: bool = False
 ) -> BoundStatement:
-    """Read an account by a unique value, a text in any case.
+    """Select an account by a unique value, ignoring case; `now` is the time of the database.
 
-    Its row has also the time of the database's clock when it was read, as `now`. With `for_share`
-    it waits for a change that is under way, so that what is read holds at that time.
+    With `for_share` it waits for transactions that change the account.
     """
     return _find(model, by, for_share=for_share).bind({"value": value})
 
 
 def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> BoundStatement:
-    """Store a better hash of the same password, unless there is another password meanwhile.
-
-    Nothing changes that anyone sees, and no token ends.
-    """
+    """Replace a hash by a better one of the same password; tokens stay valid."""
     columns = inspect(model).columns
-    told = func.set_config("songbook.rehash", "on", true()) == "on"  # to the trigger
-    change = update(model).where(columns.id == id, columns.hashed_password == old, told)
+    rehash = func.set_config("songbook.rehash", "on", true()) == "on"  # read by the trigger
+    change = update(model).where(columns.id == id, columns.hashed_password == old, rehash)
     return CompiledStatement(change.values(hashed_password=new)).bind({})
 
 
@@ -70,5 +63,5 @@ def _find(model: type[SQLModel], by: LookupField, *, for_share: bool) -> Compile
     key, value = columns[by], bindparam("value", type_=columns[by].type)
     same = key == value if by == "id" else func.lower(key) == func.lower(value)
     shown = [columns[name] for name in _COLUMNS]
-    query = select(*shown, func.clock_timestamp().label("now")).where(same)
-    return CompiledStatement(query.with_for_update(read=True) if for_share else query)
+    statement = select(*shown, func.clock_timestamp().label("now")).where(same)
+    return CompiledStatement(statement.with_for_update(read=True) if for_share else statement)

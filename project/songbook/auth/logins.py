@@ -1,4 +1,4 @@
-"""Logins: whoever gives the password of an account, within the limit of tries."""
+"""Logins by password, within the rate limit."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,7 +18,7 @@ from songbook.http import StrictRequest, dependency
 
 @dataclass(frozen=True)
 class Logins:
-    """The logins that come from one address."""
+    """The logins from one IP address."""
 
     db: Database
     accounts: type[SQLModel]
@@ -26,18 +26,17 @@ class Logins:
     address: str | None
 
     async def authenticate(self, by: LookupField, value: int | str, password: str) -> Row | None:
-        """Return the account if it is active and this is its password, in the same time if not.
+        """Return the account if it is active and the password right, else None after the same time.
 
-        Raises TooManyRequests beyond the limit of tries, ServiceUnavailable if no hash can be made
-        now.
+        Raises TooManyRequests and ServiceUnavailable.
         """
-        # lower() makes an i of the Turkish İ, and so another name to try of the same account
-        known = str(value).isascii()
-        row = await self.db.fetch(find_account(self.accounts, by, value)) if known else None
-        # by the name as it is tried: that an e-mail counts as a name, too, would tell whose it is
+        # lower() turns the Turkish İ into i, which would be a second name of the same account
+        is_ascii = str(value).isascii()
+        row = await self.db.fetch(find_account(self.accounts, by, value)) if is_ascii else None
+        # counted by the given name: a common count of name and e-mail would disclose the pair
         await self._count(row["email"] if row and by == "id" else str(value))
-        right, rehashed = await verify_password(password, row and row["hashed_password"])
-        if row is None or not right or not row["is_active"]:
+        is_right, rehashed = await verify_password(password, row and row["hashed_password"])
+        if row is None or not is_right or not row["is_active"]:
             return None
         if rehashed:
             old = row["hashed_password"]
@@ -54,10 +53,9 @@ class Logins:
         await count_attempt(self.db, keys, timedelta(minutes=self.settings.login_window_minutes))
 
     async def _reread_locked(self, row: Row) -> Row | None:
-        """Return the account once any change of it that is on its way is over, if it still holds.
+        """Return the account after concurrent changes, None if they changed its credentials.
 
-        While the password is changed, what is given for the old one would seem to be of after the
-        change. Only whoever knows the password waits: the time tells nothing.
+        Otherwise a token for the old password could look newer than the change of it.
         """
         now = await self.db.fetch(find_account(self.accounts, "id", row["id"], for_share=True))
         if now is None or not now["is_active"]:
@@ -67,7 +65,7 @@ class Logins:
 
 @dependency(error_statuses=(429, 503))
 async def get_logins(request: StrictRequest) -> Logins:
-    """Return the logins of the address that the request comes from."""
+    """Return the logins from the IP address of the client."""
     service, client = request.service, request.client
     assert service.accounts, "create_app refuses such a route without accounts"
     address = client.host if client else None

@@ -1,4 +1,4 @@
-"""Passwords: what one may be, and their argon2id hashes, made a few at a time in threads."""
+"""Passwords and their argon2id hashes, computed in a few threads."""
 
 import asyncio
 import os
@@ -17,25 +17,24 @@ from pydantic_core import CoreSchema, core_schema
 from songbook.errors import ServiceUnavailable
 from songbook.models import NO_NUL, without_nul
 
-# The least that OWASP's Password Storage Cheat Sheet asks of argon2id. pwdlib's own 64 MiB for each
-# would not let several log in at once in a small container.
+# The minimum of OWASP's Password Storage Cheat Sheet for argon2id: with pwdlib's default of 64 MiB
+# a small container could not compute several hashes at once.
 hasher = PasswordHash([Argon2Hasher(memory_cost=19456, time_cost=2, parallelism=1)])
-"""What makes and checks the hashes; tests may put a cheaper one in its place."""
+"""The hasher, which tests may replace by a cheaper one."""
 
-# Each holds 19 MiB while it works, and a large host may have given us a small container.
-_AT_ONCE = min(os.cpu_count() or 1, 4)
+# Each thread needs 19 MiB, and a container on a large host may be small.
+_MAX_THREADS = min(os.cpu_count() or 1, 4)
 _WAIT_SECONDS = 1.0
 _BUSY = "Too many passwords are being checked at the moment: try again."
 
-# A thread is a turn: it is not given back before the work has ended, whoever has stopped waiting
-# for it. It belongs to no event loop.
-_threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="password")
+# A cancelled request does not free its thread before the hash is computed.
+_threads = ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="password")
 
 Result = TypeVar("Result")
 
 
 class _Verbatim:
-    """A text of 8 to 128 characters without NUL, taken as it is and shown to nobody."""
+    """A secret string of 8 to 128 characters without NUL, not stripped."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -44,7 +43,7 @@ class _Verbatim:
         stored = core_schema.no_info_after_validator_function(without_nul, text)
         secret = core_schema.no_info_after_validator_function(SecretStr, stored)
         return core_schema.no_info_before_validator_function(
-            _revealed, secret, serialization=core_schema.to_string_ser_schema()
+            _reveal, secret, serialization=core_schema.to_string_ser_schema()
         )
 
     def __get_pydantic_json_schema__(
@@ -54,54 +53,49 @@ class _Verbatim:
 
 
 Password = Annotated[SecretStr, _Verbatim()]
-"""A password that someone chooses: 8 to 128 characters of any kind but NUL, never stripped."""
+"""A new password: 8 to 128 characters other than NUL, not stripped."""
 
 
 async def hash_password(password: str) -> str:
-    """Return the hash to store of a password.
-
-    Raises ServiceUnavailable after a second without a turn.
-    """
-    return await _in_turn(hasher.hash, password)
+    """Return the hash of a password. Raises ServiceUnavailable if no thread is free for a second."""
+    return await _run_in_thread(hasher.hash, password)
 
 
 async def verify_password(password: str, stored: str | None) -> tuple[bool, str | None]:
-    """Return whether the password is the one of a stored hash, and a new hash to store, if any.
+    """Return whether the password has the stored hash, and a new hash if its parameters changed.
 
-    There is a new one when the password is right and the parameters have changed. Without a stored
-    hash, for a user that nobody knows, or with one that is no hash, the answer is no and takes as
-    long as for a wrong password. Raises ServiceUnavailable after a second without a turn.
+    Without a valid hash it returns False after the time of a wrong password. Raises
+    ServiceUnavailable if no thread is free for a second.
     """
-    return await _in_turn(_verify, password, stored, hasher)
+    return await _run_in_thread(_verify, password, stored, hasher)
 
 
-async def _in_turn(work: Callable[..., Result], password: str, *arguments: Any) -> Result:
-    """Return what `work` returns in a thread; give up if none takes it up in time."""
-    # also of a text that no password can be
-    job = _threads.submit(work, password.encode(errors="surrogatepass"), *arguments)
+async def _run_in_thread(function: Callable[..., Result], password: str, *arguments: Any) -> Result:
+    """Run a function in a thread. Raises ServiceUnavailable if none is free in time."""
+    job = _threads.submit(function, password.encode(errors="surrogatepass"), *arguments)
     result = asyncio.wrap_future(job)
     try:
         await asyncio.wait([result], timeout=_WAIT_SECONDS)
-        if job.cancel():  # possible only before it has begun
+        if job.cancel():  # only before it has started
             raise ServiceUnavailable(_BUSY)
         return await result
     finally:
-        result.cancel()  # whoever stops waiting gives up the place in the queue
+        result.cancel()  # a cancelled request leaves the queue
 
 
 def _verify(password: bytes, stored: str | None, hasher: PasswordHash) -> tuple[bool, str | None]:
-    dummy = _dummy(hasher)  # made for the first who asks, known or not: the time tells nothing
+    dummy = _dummy(hasher)  # also for known users: the time of the first call discloses nothing
     try:
         return hasher.verify_and_update(password, stored or dummy)
-    except (UnknownHashError, ValueError):  # the latter of a hash that is not ASCII
+    except (UnknownHashError, ValueError):  # ValueError: a hash that is not ASCII
         return hasher.verify_and_update(password, dummy)
 
 
 @lru_cache(1)
 def _dummy(hasher: PasswordHash) -> str:
-    """Return a hash of a password that nobody has."""
+    """Return the hash of a random password."""
     return hasher.hash(secrets.token_bytes())
 
 
-def _revealed(value: Any) -> Any:
+def _reveal(value: Any) -> Any:
     return value.get_secret_value() if isinstance(value, SecretStr) else value

@@ -1,7 +1,6 @@
-"""Permissions: who may call a route. Every route names exactly one, or its router does.
+"""Permissions. Every route declares exactly one, directly or through its router.
 
-A request says who sends it by a token of an account, whose row is read each time: what was changed
-there holds from the next request on.
+The account of the token is read with each request, so that changes apply to the next one.
 """
 
 from http import HTTPMethod
@@ -18,19 +17,19 @@ from songbook.http import Permission, Principal, StrictRequest, dependency
 
 _SAFE = {HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS}
 ASKED = (401, 503)
-"""The statuses of the problems of a permission that asks who sends the request."""
+"""The error statuses of a permission that requires a user."""
 
 
 @dependency(error_statuses=ASKED)
 async def current_user(request: StrictRequest) -> Principal:
-    """Return who sends the request; raise Unauthenticated if it does not say so credibly."""
+    """Return the user of the token. Raises Unauthenticated."""
     if request.principal:
         return request.principal
     service = request.service
     claims = decode(
         service.settings.token_secret, parse_bearer(request.headers.get("authorization"))
     )
-    assert service.accounts, "create_app refuses such a route without accounts"
+    assert service.accounts, "create_app rejects such routes without accounts"
     row = await service.database.fetch(find_account(service.accounts, "email", claims.email))
     if row is None or not row["is_active"] or _is_outdated(claims, row):
         raise Unauthenticated("Could not validate credentials")
@@ -41,10 +40,9 @@ CurrentUser = Annotated[Principal, Depends(current_user)]
 
 
 def _is_outdated(claims: Claims, row: asyncpg.Record) -> bool:
-    """Return whether a token is older than the password and the e-mail that it was given for.
+    """Return whether a token is older than the current password and e-mail of the account.
 
-    Who issues tokens in whole seconds is trusted as to the second in which a user is created; one
-    without `iat` is older than any change, and than a user whose e-mail was somebody else's.
+    One without `iat` is older than any change; `iat` in whole seconds may be that of the creation.
     """
     issued, changed = claims.issued_at, row["credentials_changed_at"]
     if issued is None:
@@ -57,7 +55,7 @@ def _is_outdated(claims: Claims, row: asyncpg.Record) -> bool:
 
 
 class _Public(Permission):
-    """Anyone."""
+    """Everyone."""
 
     name = "public"
     error_statuses = ()
@@ -66,21 +64,21 @@ class _Public(Permission):
         return False
 
     async def __call__(self, request: StrictRequest) -> None:
-        """Admit the request."""
+        """Allow the request."""
 
 
 class SignedIn(Permission):
-    """Every user."""
+    """Every signed-in user."""
 
     name = "signed-in"
     error_statuses: tuple[int, ...] = ASKED
 
     def requires_user(self, method: str, settings: Settings) -> bool:  # noqa: ARG002
-        """Return True: it always matters."""
+        """Return True for all methods."""
         return True
 
     async def __call__(self, request: StrictRequest) -> Principal | None:
-        """Return who sends the request, where that matters, after a check of that user."""
+        """Return the user after `check`, None if no user is required."""
         if not self.requires_user(request.method, request.service.settings):
             return None
         user = await current_user.call(request)
@@ -88,11 +86,11 @@ class SignedIn(Permission):
         return user
 
     async def check(self, request: StrictRequest, user: Principal) -> None:
-        """Raise the problem that keeps this user from calling the route."""
+        """Raise a Problem if this user may not call the route."""
 
 
 class _Open(SignedIn):
-    """Anyone; with CLOSED_WRITES only every user may write."""
+    """Everyone; with CLOSED_WRITES only signed-in users may write."""
 
     name = "open"
 
@@ -108,7 +106,7 @@ class _Superuser(SignedIn):
 
     async def check(self, request: StrictRequest, user: Principal) -> None:  # noqa: ARG002
         if not user.is_superuser:
-            raise Forbidden("Only a superuser may do this.")
+            raise Forbidden("Only superusers may do this.")
 
 
 PUBLIC, OPEN, SIGNED_IN = Depends(_Public()), Depends(_Open()), Depends(SignedIn())

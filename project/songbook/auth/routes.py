@@ -1,4 +1,4 @@
-"""Tokens for passwords (RFC 6749, section 4.3, as the documentation's Authorize sends it)."""
+"""The token endpoint (OAuth 2 password grant, RFC 6749, section 4.3)."""
 
 from typing import Annotated, Literal
 
@@ -20,7 +20,7 @@ router = Router(prefix="/api/auth", tags=["authentication"], dependencies=[PUBLI
 
 
 class Credentials(BaseModel):
-    """The form of a login; what OAuth 2 clients send beside it is of no account here."""
+    """The form of a login; other fields of OAuth 2 are ignored."""
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
@@ -30,7 +30,7 @@ class Credentials(BaseModel):
 
 
 class Token(BaseModel):
-    """The answer to a login."""
+    """The response to a login."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
@@ -42,7 +42,7 @@ class Token(BaseModel):
 async def create_token(
     form: Annotated[Credentials, Body(media_type=FORM)], logins: LoginsDep, settings: SettingsDep
 ) -> Response:
-    """Sign in with a name or an e-mail and a password; answer with a token to send as Bearer."""
+    """Sign in with a username or e-mail and a password. Returns a bearer token."""
     by: LookupField = "email" if "@" in form.username else "username"
     account = await logins.authenticate(by, form.username, form.password.get_secret_value())
     if account is None:
@@ -52,6 +52,6 @@ async def create_token(
 
 
 def _token(account: Row, settings: Settings) -> Token:
-    """Return a token of when the account was read: a password changed since then ends it, too."""
-    issued, minutes = account["now"].timestamp(), settings.access_token_minutes
-    return Token(access_token=encode(settings.token_secret, account["email"], issued, minutes))
+    """Return a token issued when the account was read: any later change invalidates it."""
+    issued_at, minutes = account["now"].timestamp(), settings.access_token_minutes
+    return Token(access_token=encode(settings.token_secret, account["email"], issued_at, minutes))

@@ -1,6 +1,6 @@
-"""Bearer tokens: JSON Web Tokens (RFC 7519) signed with HS256, strictly read.
+"""Bearer tokens: JSON Web Tokens (RFC 7519) signed with HS256, decoded strictly.
 
-Whatever is wrong with one is told in the same words: which check failed is nobody's business.
+The response never says which check failed.
 """
 
 import re
@@ -18,16 +18,16 @@ _REQUIRED = ["sub", "permissions", "exp"]
 _INVALID = "Could not validate credentials"
 
 _HEADER_TYPES = {"jwt", "at+jwt"}
-_LAST_SECOND = 253_402_300_799  # of the year 9999, the last that PostgreSQL and Python both tell
+_LAST_SECOND = 253_402_300_799  # the end of 9999, the last year of Python
 _MAX_TOKEN = 8192
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
-# PyJWT also takes strings, true, and any size.
+# PyJWT also accepts strings, true and any size.
 _Instant = Annotated[float, Field(ge=0, le=_LAST_SECOND), AllowInfNan(allow_inf_nan=False)]
 
 
 class Claims(BaseModel):
-    """What a token that is in order says."""
+    """The claims of a valid token."""
 
     model_config = ConfigDict(strict=True)
 
@@ -36,17 +36,17 @@ class Claims(BaseModel):
     expires_at: _Instant = Field(alias="exp")
     not_before: _Instant | None = Field(None, alias="nbf")
     issued_at: _Instant | None = Field(None, alias="iat")
-    """Seconds since 1970; None when the token does not tell."""
+    """Seconds since 1970."""
     type: str = Field("access", alias="typ", pattern="(?i)^(access|bearer)$")
 
     @property
     def has_fractions(self) -> bool:
-        """Whether `issued_at` tells more than the second."""
+        """Whether `issued_at` has fractions of a second."""
         return self.issued_at is not None and not self.issued_at.is_integer()
 
 
 def encode(secret: str, email: str, issued_at: float, minutes: float) -> str:
-    """Return a token for a user that is good for so many minutes after `issued_at`."""
+    """Return a token that expires so many minutes after `issued_at`."""
     claims = {
         "sub": email,
         "permissions": [],
@@ -57,13 +57,12 @@ def encode(secret: str, email: str, issued_at: float, minutes: float) -> str:
 
 
 def decode(secret: str, token: str) -> Claims:
-    """Return what a token says; raise Unauthenticated, whatever is wrong with it.
+    """Return the claims of a token. Raises Unauthenticated.
 
-    It has to be of our signature, with `sub`, `permissions` and an `exp` that is not over; `iat`,
-    `nbf` and `typ` are checked when they are there. A clock may be wrong by 30 seconds.
+    `sub`, `permissions` and `exp` are required; `iat`, `nbf` and `typ` are checked if present.
     """
     key = _key(secret)
-    if len(token) > _MAX_TOKEN:  # PyJWT looks at every byte before it looks at the signature
+    if len(token) > _MAX_TOKEN:  # PyJWT parses the token before it checks the signature
         raise Unauthenticated(_INVALID)
     try:
         complete = jwt.decode_complete(
@@ -79,10 +78,7 @@ def decode(secret: str, token: str) -> Claims:
 
 
 def parse_bearer(header: str | None) -> str:
-    """Return the token in the value of an Authorization header (RFC 6750, section 2.1).
-
-    Raises Unauthenticated: as if nothing were there for another scheme, else for what is no token.
-    """
+    """Return the token of an Authorization header (RFC 6750). Raises Unauthenticated."""
     scheme, _, token = (header or "").partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated
@@ -93,11 +89,7 @@ def parse_bearer(header: str | None) -> str:
 
 
 def _key(secret: str) -> bytes:
-    """Return the key that a secret is.
-
-    HMAC itself fills a short key with zeros (RFC 2104, section 2), so the signatures are the same;
-    PyJWT would warn of it on every request. That a secret is long enough is for the settings.
-    """
+    """Return the key, padded as HMAC pads it (RFC 2104), since PyJWT warns about short ones."""
     if not secret:
-        raise ValueError("the secret of the tokens is empty")
+        raise ValueError("the secret of the tokens is empty: set OAUTH_TOKEN_SECRET")
     return secret.encode().ljust(_KEY_BYTES, b"\0")

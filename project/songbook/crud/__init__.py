@@ -1,4 +1,4 @@
-"""One record: its statements, entity tags, responses, and writes as transactions."""
+"""Single records: statements, entity tags, responses and transactions."""
 
 from songbook.crud.dependencies import Id as Id
 from songbook.crud.dependencies import ReadDep as ReadDep

@@ -1,4 +1,4 @@
-"""What handlers of single records ask for: the id in the path, and the database to read from."""
+"""The dependencies of handlers that read: the id in the path, and the database."""
 
 import re
 from typing import Annotated
@@ -19,30 +19,24 @@ _MAX_DIGITS = 100
         "name": "id",
         "in": "path",
         "required": True,
-        "description": "The record's number.",
+        "description": "The id of the record.",
         "schema": {"type": "integer", "minimum": 1, "maximum": INT8[1]},
     },
     error_statuses=(404, 422),
 )
 async def record_id(request: StrictRequest) -> int:
-    """Return the id in the path, 0 for one that no record can have.
-
-    Raises UnprocessableContent for none.
-    """
-    given = request.path_params["id"]
-    if not _DIGITS.fullmatch(given):
+    """Return the id in the path, 0 beyond BIGINT. Raises UnprocessableContent for other texts."""
+    text = request.path_params["id"]
+    if not _DIGITS.fullmatch(text):
         raise UnprocessableContent(
             errors=[field_error("path", "id", "Should be decimal digits", "int_parsing")]
         )
-    return int(given) if len(given) <= _MAX_DIGITS and int(given) <= INT8[1] else 0
+    return int(text) if len(text) <= _MAX_DIGITS and int(text) <= INT8[1] else 0
 
 
 @dependency(error_statuses=(422, 503))
 async def read(request: StrictRequest) -> Database:
-    """Return the database, to read from.
-
-    Raises UnprocessableContent for an unknown query parameter.
-    """
+    """Return the database. Raises UnprocessableContent for an unknown query parameter."""
     if request.scope["query_string"] and not request.route.parses_query:
         read_options(request.scope["query_string"], request.route.query_parameters)
     return request.service.database

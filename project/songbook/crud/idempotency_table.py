@@ -1,17 +1,8 @@
-"""The table of idempotency keys, and what is asked of it."""
+"""The table of idempotency keys, and its statements."""
 
 from datetime import datetime
 
-from sqlalchemy import (
-    BigInteger,
-    SmallInteger,
-    Table,
-    bindparam,
-    func,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import BigInteger, SmallInteger, Table, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel
 
@@ -21,10 +12,10 @@ _RESPONSE = ("status", "headers", "body")
 
 
 class StoredKey(SQLModel, table=True):
-    """What was answered to a request with a key: until it is, nobody else sees the row.
+    """The response to a request with a key, committed together with it.
 
-    The key is a hash of the client's. The fingerprint is keyed by the client's: without it nobody
-    can try which body it is of, as that of a password.
+    The key is hashed, and the fingerprint is an HMAC under the client's key, so that nobody can
+    guess a body, such as one with a password, from the table.
     """
 
     __tablename__ = "idempotency"
@@ -50,12 +41,12 @@ CLAIM = CompiledStatement(
     .on_conflict_do_nothing()
     .returning(text("true"))
 )
-"""Take a key: there is a row unless it is taken."""
+"""Insert a key; without a row it is there already."""
 
 LOOKUP = CompiledStatement(
     select(KEYS.c.fingerprint, *(KEYS.c[name] for name in _RESPONSE)).where(*_IS_KEY)
 )
-"""Read the response that is stored."""
+"""Select the stored response."""
 
 STORE = CompiledStatement(
     update(KEYS).where(*_IS_KEY).values({name: bindparam(name) for name in _RESPONSE})

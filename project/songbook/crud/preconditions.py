@@ -1,4 +1,4 @@
-"""Entity tags and the conditions that clients put on them (RFC 9110, sections 8.8 and 13)."""
+"""Entity tags and conditional requests (RFC 9110, sections 8.8 and 13)."""
 
 import json
 import re
@@ -27,30 +27,30 @@ _TAGS_SCHEMA = {
 
 
 class EntityTags:
-    """The entity tags of a condition; `any` when it is `*`."""
+    """The entity tags of a header; `any` if it is `*`."""
 
     def __init__(self, header: str) -> None:
         self.any = header.strip() == "*"
         self.tags = [] if self.any else _ONE_TAG.findall(header)
 
     def match_weakly(self, tag: str) -> bool:
-        """Return whether one of the tags is `tag`, strong or weak (If-None-Match)."""
-        return self.any or any(given.removeprefix("W/") == tag for given in self.tags)
+        """Return whether a tag matches by weak comparison (If-None-Match)."""
+        return self.any or any(each.removeprefix("W/") == tag for each in self.tags)
 
 
 @cache
 def schema_fingerprint(public: type[SQLModel]) -> str:
-    """Return six hex digits of the representation: an old tag never validates a new shape."""
+    """Return six hex digits that change with the schema, so that old tags stop matching."""
     shape = public.model_json_schema(mode="serialization")["properties"]
     return sha256(json.dumps(shape).encode()).hexdigest()[:6]
 
 
 def versions_of(if_match: EntityTags | None, public: type[SQLModel]) -> list[int] | None:
-    """Return the versions that the strong tags stand for today; None for any."""
+    """Return the versions of the strong tags of this schema, None for any version."""
     if if_match is None or if_match.any:
         return None
-    found = (_VERSION.fullmatch(tag) for tag in if_match.tags)
-    return [int(match[2]) for match in found if match and match[1] == schema_fingerprint(public)]
+    matches = (_VERSION.fullmatch(tag) for tag in if_match.tags)
+    return [int(match[2]) for match in matches if match and match[1] == schema_fingerprint(public)]
 
 
 def etag(version: int, public: type[SQLModel]) -> str:
@@ -61,10 +61,7 @@ def etag(version: int, public: type[SQLModel]) -> str:
 def require_version(
     if_match: EntityTags | None, version: int, public: type[SQLModel]
 ) -> EntityTags:
-    """Return the condition that a record is in this version, which the client's has to allow.
-
-    Raises PreconditionFailed with the version's tag if that does not.
-    """
+    """Return the condition that a record has this version. Raises PreconditionFailed."""
     tag = etag(version, public)
     versions = versions_of(if_match, public)
     if versions is not None and version not in versions:
@@ -83,7 +80,7 @@ def _parameter(name: str, description: str, example: str) -> dict[str, Any]:
 
 
 def _tags(request: Request, name: str) -> EntityTags | None:
-    """Return the tags of a condition, None if it is not there; raise BadRequest if it is none."""
+    """Return the tags of a header, None without it. Raises BadRequest if malformed."""
     header = request.headers.get(name)
     if header is None:
         return None
@@ -94,19 +91,21 @@ def _tags(request: Request, name: str) -> EntityTags | None:
     return EntityTags(header)
 
 
-IF_NONE_MATCH = _parameter("If-None-Match", "The ETags that are at hand already.", '"5f2c1a-3"')
-IF_MATCH = _parameter("If-Match", "The ETag of the version to change; `*` for any.", "*")
+IF_NONE_MATCH = _parameter(
+    "If-None-Match", "The ETags of the versions that the client has.", '"5f2c1a-3"'
+)
+IF_MATCH = _parameter("If-Match", "The ETag of the version to change, or `*`.", "*")
 
 
 @dependency(IF_NONE_MATCH, error_statuses=(400,))
 async def if_none_match(request: StrictRequest) -> EntityTags | None:
-    """Return the condition under which the client has the answer already."""
+    """Return the condition for 304."""
     return _tags(request, "If-None-Match")
 
 
 @dependency(IF_MATCH, error_statuses=(400, 412, 428))
 async def if_match(request: StrictRequest) -> EntityTags | None:
-    """Return the condition of a change; raise PreconditionRequired if one is due and missing."""
+    """Return the condition of a change. Raises PreconditionRequired if missing and required."""
     tags = _tags(request, "If-Match")
     if tags is None and request.service.settings.require_if_match:
         raise PreconditionRequired

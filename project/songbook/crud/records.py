@@ -1,4 +1,4 @@
-"""A resource: its table, and the class of what a client is shown of it."""
+"""The statements and responses of a resource."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,43 +20,40 @@ from songbook.models import Record, display_name
 
 @dataclass(frozen=True)
 class Records:
-    """The statements about single records, and the responses that their rows become.
-
-    A handler runs a statement on `ReadDep`, `WriteDep` or `TransactionDep`, and hands the row on.
-    """
+    """A table and its Public class: statements for single records, and responses of their rows."""
 
     table: type[Record]
     public: type[SQLModel]
 
     def select(self, id: int) -> BoundStatement:
-        """Read a record; for `found`."""
+        """Select a record; for `found`."""
         return statements.select_record(self.table, self.public, id)
 
     def insert(self, fields: Mapping[str, Any]) -> BoundStatement:
-        """Store a record with these fields; for `created`."""
+        """Insert a record; for `created`."""
         return statements.insert_record(self.table, self.public, fields)
 
     def update(
         self, id: int, fields: Mapping[str, Any], if_match: EntityTags | None = None
     ) -> BoundStatement:
-        """Change these fields of a record that meets the condition; for `updated`.
+        """Update fields of a record that matches the condition; for `updated`.
 
-        A value may be an SQL expression over the columns of the table, as `Song.plays + 1`.
+        A value may be an SQL expression, such as `Song.plays + 1`.
         """
         versions = versions_of(if_match, self.public)
         return statements.update_record(self.table, self.public, id, fields, versions)
 
     def delete(self, id: int, if_match: EntityTags | None = None) -> BoundStatement:
-        """Delete a record that meets the condition; for `deleted`."""
+        """Delete a record that matches the condition; for `deleted`."""
         versions = versions_of(if_match, self.public)
         return statements.delete_record(self.table, id, versions)
 
     def restore(self, id: int) -> BoundStatement:
-        """Take the deletion of a record back; for `updated`."""
+        """Restore a deleted record; for `updated`."""
         return statements.restore_record(self.table, self.public, id)
 
     def found(self, row: Row | None, if_none_match: EntityTags | None = None) -> Response:
-        """Answer with a record, or with 304 when the client has it already; raise NotFound."""
+        """Return 200 with the record, or 304. Raises NotFound."""
         if row is None:
             raise self._not_found()
         tag = etag(row["version"], self.public)
@@ -65,14 +62,14 @@ class Records:
         return JSONText(row["document"], tag)
 
     def created(self, row: Row | None, request: Request) -> Response:
-        """Answer with the record that was stored, and its address below that of the request."""
-        assert row is not None, "INSERT … RETURNING gives a row"
+        """Return 201 with the record, and its path in Location."""
+        assert row is not None, "INSERT … RETURNING returns a row"
         location = f"{quote(request.scope['path'])}/{row['id']}"
         tag = etag(row["version"], self.public)
         return JSONText(row["document"], tag, 201, {"location": location})
 
     def updated(self, row: Row | None) -> Response:
-        """Answer with the record as it is stored; raise NotFound or PreconditionFailed."""
+        """Return 200 with the record. Raises NotFound or PreconditionFailed."""
         if row is None:
             raise self._not_found()
         if row["version"] is None:
@@ -80,7 +77,7 @@ class Records:
         return JSONText(row["document"], etag(row["version"], self.public))
 
     def deleted(self, row: Row | None) -> Response:
-        """Answer that the record is gone; raise NotFound or PreconditionFailed."""
+        """Return 204. Raises NotFound or PreconditionFailed."""
         if row is None:
             raise self._not_found()
         if row["id"] is None:

@@ -1,4 +1,4 @@
-"""SQLAlchemy's sessions in the transaction of a request."""
+"""SQLAlchemy sessions in the transaction of a request."""
 
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ from songbook.http import Opened, StrictRequest, opening_dependency
 
 
 class _Session(Session):
-    """A session that takes its connection with the first statement, inside a transaction of it."""
+    """A session that connects with its first statement, inside an outer transaction."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], **options: Any) -> None:
         super().__init__(**options, join_transaction_mode="create_savepoint")
@@ -36,9 +36,9 @@ class _Session(Session):
 
 
 class SessionTransaction(Transaction):
-    """A transaction whose statements are those of a session.
+    """The transaction of a session, flushed when the handler returns.
 
-    What is in the session when the handler returns is flushed; `session.commit()` ends a savepoint.
+    `session.commit()` releases a savepoint.
     """
 
     def __init__(self, db: Database, key: IdempotencyKey | None, *, dry_run: bool) -> None:
@@ -49,24 +49,24 @@ class SessionTransaction(Transaction):
         )
 
     async def commit(self, response: Response) -> Response:
-        """Flush, and end the transaction; return the response that the client gets."""
+        """Flush and commit. Returns the response to send."""
         try:
             await self.session.commit()
             await self.session.close()
-        except BaseException as error:  # noqa: BLE001 - it is raised again where it should be
-            return await self.rollback(error)  # the key may be claimed only now
+        except BaseException as error:  # noqa: BLE001 - `rollback` raises it again
+            return await self.rollback(error)  # the flush may be the first to claim the key
         return await super().commit(response)
 
     async def _connect(self) -> Connection:
         if self._sqlalchemy is None:
             if self._key:
                 await self._key.lock()
-            opening = self._db.sqlalchemy_connection()
-            self._sqlalchemy = await self._stack.enter_async_context(opening)
+            connecting = self._db.sqlalchemy_connection()
+            self._sqlalchemy = await self._stack.enter_async_context(connecting)
             self._connection = (await self._sqlalchemy.get_raw_connection()).driver_connection
-            await self._sqlalchemy.begin()  # else the session would begin, and commit, its own
+            await self._sqlalchemy.begin()  # else the session would begin and commit its own
             if self._key:
-                await self._sqlalchemy.exec_driver_sql(LOCK_TIMEOUT)  # behind BEGIN
+                await self._sqlalchemy.exec_driver_sql(LOCK_TIMEOUT)  # after BEGIN
         assert self._connection, "the connection is open"
         await self._claim(self._connection)
         assert self._sqlalchemy.sync_connection, "the connection is open"
@@ -84,7 +84,7 @@ class SessionTransaction(Transaction):
 
 @opening_dependency(**WRITE_PARAMETERS)
 async def session(request: StrictRequest) -> Opened:
-    """Return a session: all that the handler writes is kept, with the response, or nothing."""
+    """Return a session, whose writes are committed together with the response."""
     key, dry_run = read_write_options(request)
     transaction = SessionTransaction(request.service.database, key, dry_run=dry_run)
     return Opened(transaction.session, transaction)

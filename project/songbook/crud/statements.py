@@ -1,7 +1,7 @@
-"""What is asked of the database about one record.
+"""The statements for single records.
 
-Each statement answers with one row: the JSON text that PostgreSQL wrote of exactly the columns of
-the Public class, as `document`, and what the headers need. An id of 0 is one that no record has.
+Each returns one row: `document`, the JSON of the columns of the Public class, and the columns for
+the headers. No record has the id 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,14 +46,14 @@ from songbook.models import Record, next_version, not_deleted, table_of
 
 
 def select_record(model: type[Record], public: type[SQLModel], id: int) -> BoundStatement:
-    """Read a record: its `version` and `document`, its JSON."""
+    """Select a record: its `version` and `document`."""
     return _select(model, public).bind({"id": id}) if id else NO_ROW
 
 
 def insert_record(
     model: type[Record], public: type[SQLModel], fields: Mapping[str, Any]
 ) -> BoundStatement:
-    """Store a record: its `id`, `version` and `document`."""
+    """Insert a record: its `id`, `version` and `document`."""
     return _insert(model, public, tuple(fields)).bind(fields)
 
 
@@ -64,11 +64,10 @@ def update_record(
     fields: Mapping[str, Any],
     versions: Sequence[int] | None,
 ) -> BoundStatement:
-    """Change fields of a record in one of these versions: `current_version`, `version`, `document`.
+    """Update a record in one of these versions: `current_version`, `version`, `document`.
 
-    The current version is the one before. The version after is null when the record did not match;
-    there is no row without a record. A value may be an SQL expression over the table's columns; a
-    statement with one is compiled each time.
+    The current version is that before the update; `version` is null if the record did not match. A
+    value may be an SQL expression; such a statement is compiled each time.
     """
     if not id:
         return NO_ROW
@@ -80,16 +79,15 @@ def update_record(
 
 
 def delete_record(model: type[Record], id: int, versions: Sequence[int] | None) -> BoundStatement:
-    """Delete a record: its `current_version`, and its `id` or null when it did not match."""
+    """Delete a record: its `current_version`, and its `id`, null if it did not match."""
     statement = _delete(model, matched=versions is not None)
     return statement.bind({"id_": id, "versions_": versions}) if id else NO_ROW
 
 
 def restore_record(model: type[Record], public: type[SQLModel], id: int) -> BoundStatement:
-    """Take the deletion of a record back: the same columns as of `update_record`.
+    """Restore a deleted record: the columns of `update_record`.
 
-    A record that is not deleted stays as it is; a deleted one whose unique values were taken
-    meanwhile raises asyncpg's UniqueViolationError.
+    One that is not deleted is unchanged. Raises UniqueViolationError if a value is in use again.
     """
     return _restore(model, public).bind({"id_": id}) if id else NO_ROW
 
@@ -98,7 +96,7 @@ def restore_record(model: type[Record], public: type[SQLModel], id: int) -> Boun
 def _select(model: type[Record], public: type[SQLModel]) -> CompiledStatement:
     table = table_of(model)
     shown = (table.c.version, document(table, public))
-    # an array of texts, because the driver has to look up what an array of numbers is
+    # text[], since asyncpg would look up the type bigint[]
     ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
     many = CompiledStatement(
         select(*shown, table.c.id).where(table.c.id == ids, *not_deleted(model))
@@ -122,11 +120,11 @@ def _insert(
 
 
 def _current(model: type[Record], *, locked: bool) -> CTE:
-    """Find the record, locked for a change: else the statement could name a stale version."""
+    """Select the record, locked for a change so that its version is current."""
     table = table_of(model)
     key = table.c.id == bindparam("id_")
-    found = select(table.c.id, table.c.version).where(key, *not_deleted(model))
-    return (found.with_for_update() if locked else found).cte("current")
+    statement = select(table.c.id, table.c.version).where(key, *not_deleted(model))
+    return (statement.with_for_update() if locked else statement).cte("current")
 
 
 def _matching(table: Table, current: CTE, *, matched: bool) -> ColumnElement[bool]:

@@ -1,6 +1,6 @@
-"""The writes of a request: one statement, or a transaction that is kept whole or not at all.
+"""Writes: a single statement, or a transaction.
 
-A handler asks for `WriteDep`, `TransactionDep` or `SessionDep`: keys and dry runs need no code.
+Handlers use `WriteDep`, `TransactionDep` or `SessionDep`; keys and dry runs need no code there.
 """
 
 from contextlib import AsyncExitStack, suppress
@@ -34,23 +34,22 @@ from songbook.http import (
     read_options,
 )
 
-_LEFT_OUT = {b"location", b"etag", b"content-length"}
-_BULK_WAIT_SECONDS = 30  # for a place of a COPY whose rows are all here
+_DROPPED_HEADERS = {b"location", b"etag", b"content-length"}
+_BULK_WAIT_SECONDS = 30  # for a connection, when all rows are on the disk
 WRITE_PARAMETERS: dict[str, Any] = {
     "parameters": (DRY_RUN,),
     "error_statuses": (422, 503),
     "key_parameter": IDEMPOTENCY_KEY,
 }
-"""What a dependency that writes reads of a request, and refuses."""
+"""The parameters and error statuses of dependencies that write."""
 
 LOCK_TIMEOUT = f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"
 
 
 class Transaction:
-    """The transaction of a request, which begins with the first statement.
+    """The transaction of a request, from its first statement until its response.
 
-    It ends when the response is made: committed together with that, which is stored under the key
-    if there is one; rolled back if the request is a dry run.
+    It is committed together with the response under the key, or rolled back for a dry run.
     """
 
     def __init__(
@@ -65,11 +64,10 @@ class Transaction:
         self._timeout: float | None = None
 
     async def fetch(self, query: BoundStatement) -> asyncpg.Record | None:
-        """Run one statement in the transaction; return its row.
+        """Run a statement in the transaction; return its row.
 
-        The first is repeated after a deadlock or a serialization failure. Raises ServiceUnavailable
-        when no connection is to be had, IdempotencyKeyInUse and IdempotencyKeyReused, and asyncpg's
-        errors as they are.
+        The first is retried after a deadlock or a serialization failure. Raises ServiceUnavailable
+        without a connection, IdempotencyKeyInUse, IdempotencyKeyReused, and asyncpg's errors.
         """
         if query is NO_ROW:
             return None
@@ -87,18 +85,17 @@ class Transaction:
     async def begin(
         self, settings: str = "", *, bulk_seconds: float | None = None
     ) -> asyncpg.Connection:
-        """Return the connection of the transaction, which has the key.
+        """Return the connection of the transaction, begun with the SQL of the `settings`.
 
-        With `bulk_seconds`, which its commit may take, it is one for a COPY. The `settings` are SQL
-        that is sent with BEGIN.
+        With `bulk_seconds`, the timeout of its COMMIT, it is a connection for COPY.
         """
         if self._connection is None:
             if self._key:
                 await self._key.lock()
             self._timeout = bulk_seconds
             db = self._db
-            lent = db.connection() if bulk_seconds is None else db.bulk(_BULK_WAIT_SECONDS)
-            connection = await self._stack.enter_async_context(lent)
+            acquired = db.connection() if bulk_seconds is None else db.bulk(_BULK_WAIT_SECONDS)
+            connection = await self._stack.enter_async_context(acquired)
             self._connection = connection
             parts = ["BEGIN", LOCK_TIMEOUT if self._key else "", settings]
             await connection.execute("; ".join(filter(None, parts)))
@@ -106,7 +103,7 @@ class Transaction:
         return self._connection
 
     async def commit(self, response: Response) -> Response:
-        """End the transaction; return the response that the client gets."""
+        """Commit, or roll back a dry run. Returns the response to send."""
         try:
             if self._connection and not self._dry_run:
                 if self._key:
@@ -120,32 +117,32 @@ class Transaction:
         return _dry_run_response(response) if self._dry_run else response
 
     async def rollback(self, error: BaseException, *, is_called: bool = True) -> Response:
-        """Roll back; return the response that is stored under the key, or raise the error again."""
-        is_new = self._connection is not None
+        """Roll back. Returns the response that is stored under the key, or raises the error."""
+        is_begun = self._connection is not None
         await self._release(error)
         if isinstance(error, _Replayed):
             return error.response
-        # A request that was done may not be possible any more, as with a password that it changed.
-        is_refused = isinstance(error, Problem | HTTPException) and to_problem(error).status < 500
-        is_refused &= is_called and not is_new and not isinstance(error, IdempotencyKeyInUse)
-        if self._key and is_refused and (response := await self._key.lookup(self._db)):
+        # The error may be a result of the first request, such as a wrong password that it changed.
+        may_be_retry = isinstance(error, Problem | HTTPException) and to_problem(error).status < 500
+        may_be_retry &= is_called and not is_begun and not isinstance(error, IdempotencyKeyInUse)
+        if self._key and may_be_retry and (response := await self._key.lookup(self._db)):
             return response
         raise error
 
     async def _claim(self, connection: asyncpg.Connection) -> None:
-        """Take the key, unless it is taken: a handler that passes over why not is told again."""
+        """Claim the key; again, if the handler ignored the error of the first time."""
         if self._key and not self._is_claimed:
             if response := await self._key.claim(self._db, connection):
                 raise _Replayed(response)
             self._is_claimed = True
 
     async def _end(self, connection: asyncpg.Connection) -> None:
-        ended = await connection.execute("COMMIT", timeout=self._timeout)
-        if ended != "COMMIT":  # a statement had failed, and the handler went on
+        tag = await connection.execute("COMMIT", timeout=self._timeout)
+        if tag != "COMMIT":  # the handler ignored the error of a statement
             raise Problem
 
     async def _release(self, error: BaseException | None) -> None:
-        """Return the connection, in no transaction."""
+        """Release the connection and the key."""
         connection, self._connection, self._is_claimed = self._connection, None, False
         try:
             if connection is not None and not isinstance(error, INVALIDATING_ERRORS):
@@ -157,14 +154,14 @@ class Transaction:
                 self._key.unlock()
 
     async def _roll_back(self, connection: asyncpg.Connection) -> None:
-        """End a transaction that is not ended; a connection that cannot do that is given up."""
+        """Roll back an open transaction; errors of a broken connection are ignored."""
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             if connection.is_in_transaction():
                 await connection.execute("ROLLBACK")
 
 
 class _Replayed(BaseException):
-    """The request was done before, and this was its response: nothing for handlers to catch."""
+    """The stored response of a retried request; no Exception, so that handlers do not catch it."""
 
     def __init__(self, response: Response) -> None:
         super().__init__()
@@ -172,33 +169,33 @@ class _Replayed(BaseException):
 
 
 def _dry_run_response(response: Response) -> Response:
-    """Return the response of a write that is rolled back: of no address, and of no version."""
+    """Return the response of a dry run without Location and ETag: 200, or the error that it is."""
     status = response.status_code if response.status_code >= 400 else 200
     dry_run = Response(bytes(response.body), status)
-    kept = [header for header in response.raw_headers if header[0] not in _LEFT_OUT]
-    dry_run.raw_headers = [*dry_run.raw_headers, *kept]
+    headers = [header for header in response.raw_headers if header[0] not in _DROPPED_HEADERS]
+    dry_run.raw_headers = [*dry_run.raw_headers, *headers]
     return dry_run
 
 
 def begin_bulk(request: StrictRequest, *, dry_run: bool) -> Transaction:
-    """Return the transaction of many rows in one body; raise BadRequest for a bad key."""
-    given = read_key(request)
-    key = IdempotencyKey(given, request) if given else None
+    """Return the transaction of a bulk body. Raises BadRequest for a malformed key."""
+    text = read_key(request)
+    key = IdempotencyKey(text, request) if text else None
     return Transaction(request.service.database, key, dry_run=dry_run)
 
 
 def read_write_options(request: StrictRequest) -> tuple[IdempotencyKey | None, bool]:
-    """Return the key of a request with a method that has one, and whether it is a dry run."""
-    given = read_key(request) if request.method in KEYED_METHODS else None
+    """Return the key of a POST or PATCH, and whether the request is a dry run."""
+    text = read_key(request) if request.method in KEYED_METHODS else None
     query_string, dry_run = request.scope["query_string"], False
     if query_string and not request.route.parses_query:
         dry_run = is_dry_run(read_options(query_string, request.route.query_parameters))
-    return IdempotencyKey(given, request) if given else None, dry_run
+    return IdempotencyKey(text, request) if text else None, dry_run
 
 
 @opening_dependency(**WRITE_PARAMETERS)
 async def write(request: StrictRequest) -> Opened:
-    """Return what runs the one statement of a write, once for each Idempotency-Key."""
+    """Return the executor of one statement, run once for each Idempotency-Key."""
     key, dry_run = read_write_options(request)
     single, transaction = SingleStatement(), None
     if key or dry_run:
@@ -209,7 +206,7 @@ async def write(request: StrictRequest) -> Opened:
 
 @opening_dependency(**WRITE_PARAMETERS)
 async def begin(request: StrictRequest) -> Opened:
-    """Return a transaction: all that the handler writes is kept, with the response, or nothing."""
+    """Return a transaction, committed together with the response."""
     key, dry_run = read_write_options(request)
     transaction = Transaction(request.service.database, key, dry_run=dry_run)
     return Opened(transaction, transaction)
