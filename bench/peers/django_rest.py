@@ -42,7 +42,7 @@ from rest_framework import generics, serializers  # noqa: E402
 
 
 class Song(models.Model):
-    """What is stored; Songbook's `version` column has a default and is left to it."""
+    """The table; Songbook's `version` column has a default and is left to it."""
 
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=255)
@@ -62,7 +62,7 @@ class Song(models.Model):
 
 
 class SongSerializer(serializers.ModelSerializer[Song]):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     class Meta:
         """All the fields that clients see."""

@@ -21,7 +21,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 
 class Song(base.IdentityBase):
-    """What is stored; Songbook's `version` column has a default and is left to it."""
+    """The table; Songbook's `version` column has a default and is left to it."""
 
     __tablename__ = "song"
 

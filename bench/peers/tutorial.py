@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 
 class SongBase(SQLModel):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     name: str
     artist: str
@@ -19,7 +19,7 @@ class SongBase(SQLModel):
 
 
 class Song(SongBase, table=True):
-    """What is stored; Songbook's `version` column has a default and is left to it."""
+    """The table; Songbook's `version` column has a default and is left to it."""
 
     id: int | None = Field(default=None, primary_key=True)
 

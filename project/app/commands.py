@@ -1,4 +1,4 @@
-"""The commands of this service beside those of every service."""
+"""The additional commands of this service."""
 
 import asyncio
 import sys
@@ -15,37 +15,37 @@ from songbook.config import CommandError
 from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import to_problem, validation_summary
 
-Username = Annotated[str, typer.Argument(help="The name to sign in with.")]
-Email = Annotated[str, typer.Argument(help="The e-mail, good for signing in as well.")]
-Name = Annotated[str | None, typer.Option(help="May be left out.")]
+Username = Annotated[str, typer.Argument(help="The username to sign in with.")]
+Email = Annotated[str, typer.Argument(help="The e-mail address, also to sign in with.")]
+Name = Annotated[str | None, typer.Option(help="Optional.")]
 
 
 def create_superuser(
     username: Username, email: Email, first_name: Name = None, last_name: Name = None
 ) -> None:
-    """Store a superuser, whose password is read from standard input."""
+    """Create a superuser; the password is read from standard input."""
     names = {"first_name": first_name, "last_name": last_name}
-    given = {"username": username, "email": email, "password": _password(), **names}
+    fields = {"username": username, "email": email, "password": _password(), **names}
     with resolve_database(Settings.load()) as url:
         check_database(url)
-        store_superuser(url, **given)
-    print(f"{username} is a superuser, who signs in at /api/auth/token.")
+        store_superuser(url, **fields)
+    print(f"Created the superuser {username}, who can sign in at /api/auth/token.")
 
 
 def _password() -> str:
-    """Ask for a password twice, or read the line that is piped in."""
+    """Prompt for a password twice, or read a line of piped input."""
     if sys.stdin.isatty():
-        asked: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-        return asked
+        password: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        return password
     return sys.stdin.readline().rstrip("\r\n")
 
 
-def store_superuser(url: URL, **given: Any) -> None:
-    """Store a superuser; raise CommandError when the fields do not fit or are taken."""
+def store_superuser(url: URL, **fields: Any) -> None:
+    """Store a superuser. Raises CommandError for invalid fields or a duplicate."""
     try:
-        user = UserCreate(**given, is_superuser=True)
+        user = UserCreate(**fields, is_superuser=True)
     except ValidationError as error:
-        raise CommandError(f"the user does not fit: {validation_summary(error)}.") from None
+        raise CommandError(f"the user is invalid: {validation_summary(error)}.") from None
     asyncio.run(_store(url, user))
 
 

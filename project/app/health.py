@@ -1,4 +1,4 @@
-"""Whether the process is alive."""
+"""The liveness check."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ router = Router(tags=["health"], dependencies=[PUBLIC])
 
 
 class Ping(BaseModel):
-    """The answer to a ping."""
+    """The response to a ping."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
@@ -20,5 +20,5 @@ class Ping(BaseModel):
 
 @router.get("/ping")
 async def ping() -> Ping:
-    """Answer without asking the database."""
+    """Respond without a query to the database."""
     return Ping()

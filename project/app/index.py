@@ -1,4 +1,4 @@
-"""The index: what is here, for whoever asks the bare address."""
+"""The index: an overview of the service at `/`."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ router = Router(tags=["index"], dependencies=[PUBLIC])
 
 
 class Index(BaseModel):
-    """What the service is called, and where it goes on."""
+    """The name, the documentation and the resources of the service."""
 
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
@@ -28,7 +28,7 @@ class Index(BaseModel):
 
 @router.get("/")
 async def read_index(request: Request) -> Index:
-    """Say what is here."""
+    """Return an overview of the service."""
     return index_of(request.app, request.scope.get("root_path", ""))
 
 

@@ -1,4 +1,4 @@
-"""The service: its routes, its accounts, its other addresses."""
+"""The application: routes, accounts and aliases."""
 
 from fastapi import FastAPI
 
@@ -10,11 +10,11 @@ from songbook import auth
 from songbook.application import create_app as create_application
 
 ALIASES = {"/api/v1/todo": "/todos", "/api/users": "/users", "/api/docs": "/docs"}
-"""Additional paths, by the paths that they answer as; the documentation leaves them out."""
+"""Paths that serve another path too, outside the OpenAPI document."""
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
-    """Return the service for these settings, by default those of the environment."""
+    """Return the application for these settings, by default those of the environment."""
     settings = settings or Settings.load()
     return create_application(
         settings,

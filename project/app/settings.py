@@ -1,4 +1,4 @@
-"""The settings of this service, on top of those of every service."""
+"""The additional settings of this service."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,23 +10,23 @@ from songbook import config
 
 
 class Settings(config.Settings):
-    """The configuration of one process; every field is a variable of the same name."""
+    """The settings of the process; each is read from the variable of the same name."""
 
     directory = Path(__file__).parents[1]
 
     project_name: str = Field(
         default="Songbook", validation_alias=AliasChoices("project_name", "app_name")
     )
-    """What the service calls itself (also `APP_NAME`)."""
+    """The title of the service (also `APP_NAME`)."""
 
     admin_email: str | None = None
-    """Whom to write to about this service."""
+    """The contact address of this service."""
 
     items_per_user: Annotated[int, Ge(1), Le(1_000_000)] = 50
-    """What the index tells clients."""
+    """A setting of a tutorial, which the index shows."""
 
     postgres_data: Path = directory.parent / ".data" / "postgres"
-    """Where the embedded PostgreSQL keeps its data."""
+    """The data directory of the embedded PostgreSQL."""
 
     private_profiles: bool = False
-    """Whether users see nobody's profile but their own."""
+    """Whether users see only their own profile."""

@@ -1,4 +1,4 @@
-"""The resources of the service: every module here that has a `router` is one."""
+"""The resources of the service: every module here with a `router`."""
 
 from functools import partial
 
@@ -7,7 +7,7 @@ from fastapi import APIRouter
 from songbook.models import discover
 
 modules = partial(discover, __name__)
-"""Return the resource modules by name; importing them tells SQLModel of their tables."""
+"""Return the resource modules by name; importing them registers their tables."""
 
 
 def routers() -> list[APIRouter]:

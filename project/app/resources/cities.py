@@ -1,4 +1,4 @@
-"""Cities, from the table to the wire."""
+"""Cities: table, schemas and routes."""
 
 from typing import Annotated
 
@@ -18,14 +18,14 @@ Population = Annotated[int, Whole(0)]
 
 
 class CityBase(Schema):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     name: Text = Field(unique=True)
     population: Population = Field(index=True)
 
 
 class City(CityBase, Record, table=True):
-    """What is stored."""
+    """The table."""
 
     __tablename__ = "cities"
 
@@ -35,11 +35,11 @@ class CityCreate(CityBase):
 
 
 class CityUpdate(CityBase, Partial):
-    """The body of a PATCH: a field left out stays as it is."""
+    """The body of a PATCH; omitted fields stay unchanged."""
 
 
 class CityPublic(CityBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
 
 cities = Records(City, CityPublic)
@@ -80,7 +80,7 @@ async def read_city(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response
 
 @router.put("/{id}", response_model=CityPublic)
 async def replace_city(id: Id, if_match: IfMatch, body: CityCreate, db: WriteDep) -> Response:
-    """Replace a city: an optional field that is left out is reset."""
+    """Replace a city; omitted optional fields are reset."""
     row = await db.fetch(cities.update(id, body.model_dump(), if_match))
     return cities.updated(row)
 

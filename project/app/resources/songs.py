@@ -1,4 +1,4 @@
-"""Songs, from the table to the wire."""
+"""Songs: table, schemas and routes."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ Year = Annotated[int, Whole(1, 9999)]
 
 
 class SongBase(Schema):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     name: Text
     artist: Text
@@ -26,7 +26,7 @@ class SongBase(Schema):
 
 
 class Song(SongBase, Record, table=True):
-    """What is stored."""
+    """The table."""
 
 
 class SongCreate(SongBase):
@@ -34,11 +34,11 @@ class SongCreate(SongBase):
 
 
 class SongUpdate(SongBase, Partial):
-    """The body of a PATCH: a field left out stays as it is."""
+    """The body of a PATCH; omitted fields stay unchanged."""
 
 
 class SongPublic(SongBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
 
 songs = Records(Song, SongPublic)
@@ -67,7 +67,7 @@ async def read_song(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response
 
 @router.put("/{id}", response_model=SongPublic)
 async def replace_song(id: Id, if_match: IfMatch, body: SongCreate, db: WriteDep) -> Response:
-    """Replace a song: an optional field that is left out is reset."""
+    """Replace a song; omitted optional fields are reset."""
     row = await db.fetch(songs.update(id, body.model_dump(), if_match))
     return songs.updated(row)
 

@@ -1,4 +1,4 @@
-"""Todos, from the table to the wire."""
+"""Todos: table, schemas and routes."""
 
 from typing import Annotated
 
@@ -26,13 +26,13 @@ Content = Annotated[str, Characters(10_000)]
 
 
 class TodoBase(Schema):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     content: Content
 
 
 class Todo(TodoBase, Timestamps, SoftDelete, Record, table=True):
-    """What is stored."""
+    """The table."""
 
 
 class TodoCreate(TodoBase):
@@ -40,15 +40,15 @@ class TodoCreate(TodoBase):
 
 
 class TodoUpdate(TodoBase, Partial):
-    """The body of a PATCH: a field left out stays as it is."""
+    """The body of a PATCH; omitted fields stay unchanged."""
 
 
 class TodoPublic(Timestamps, TodoBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
 
 class TodoList(Schema):
-    """A page of todos, and how many there are on all pages."""
+    """A page of todos, and their total number."""
 
     count: int = Field(ge=0)
     items: list[TodoPublic]
@@ -100,13 +100,13 @@ async def update_todo(id: Id, if_match: IfMatch, body: TodoUpdate, db: WriteDep)
 
 @router.delete("/{id}", status_code=204, summary="Delete a todo")
 async def delete_todo(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
-    """Delete a todo: it can be restored until it is purged."""
+    """Delete a todo, which can be restored until it is purged."""
     row = await db.fetch(todos.delete(id, if_match))
     return todos.deleted(row)
 
 
 @router.post("/{id}/restore", response_model=TodoPublic)
 async def restore_todo(id: Id, db: WriteDep) -> Response:
-    """Take the deletion of a todo back; one that is not deleted stays as it is."""
+    """Restore a deleted todo; another one stays unchanged."""
     row = await db.fetch(todos.restore(id))
     return todos.updated(row)

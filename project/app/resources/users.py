@@ -1,4 +1,4 @@
-"""Users, from the table to the wire."""
+"""Users: table, schemas and routes."""
 
 import re
 from typing import Annotated, Any
@@ -51,15 +51,15 @@ Email = Annotated[str, Characters(254, pattern=_EMAIL, like="ada@example.org", i
 
 
 def slug_of(fields: dict[str, Any]) -> str:
-    """Return the slug of a user who is given none: the username in lower case, with hyphens."""
+    """Return the default slug: the username in lower case, with hyphens."""
     return re.sub("[^a-z0-9]+", "-", fields["username"].lower()).strip("-")
 
 
-_TOGETHER: JsonDict = {"dependentRequired": {"password": ["current_password"]}}
+_PASSWORDS: JsonDict = {"dependentRequired": {"password": ["current_password"]}}
 
 
 class UserBase(Schema):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     username: Username = Field(unique=True)
     slug: Slug = Field(unique=True)
@@ -69,16 +69,13 @@ class UserBase(Schema):
 
 
 class User(UserBase, Account, Record, table=True):
-    """What is stored; a trigger keeps the last active superuser."""
+    """The table; a trigger protects the last active superuser."""
 
     __tablename__ = "users"
 
 
 class GivenUpEmail(SQLModel, table=True):
-    """That somebody had an e-mail once: triggers of the table `users` write and read it.
-
-    The key is a hash: no address is kept.
-    """
+    """Hashes of former e-mail addresses, written and read by triggers of the table `users`."""
 
     __tablename__ = "given_up_email"
 
@@ -86,7 +83,7 @@ class GivenUpEmail(SQLModel, table=True):
 
 
 class UserCreate(UserBase):
-    """The body of a POST or a PUT, which only superusers send."""
+    """The body of a POST or a PUT by a superuser."""
 
     slug: Slug = pydantic.Field(default_factory=slug_of)
     password: Password
@@ -95,7 +92,7 @@ class UserCreate(UserBase):
 
 
 class UserUpdate(UserBase, Partial):
-    """The body of a PATCH by a superuser: a field left out stays as it is."""
+    """The body of a PATCH by a superuser; omitted fields stay unchanged."""
 
     password: Password
     is_superuser: Flag
@@ -103,22 +100,22 @@ class UserUpdate(UserBase, Partial):
 
 
 class UserUpdateMe(UserBase, Partial):
-    """The body of a PATCH of one's own: a new password needs the current one."""
+    """The body of a PATCH of your own user; a new password needs the current one."""
 
-    model_config = {"json_schema_extra": _TOGETHER}  # noqa: RUF012 - read once, by pydantic
+    model_config = {"json_schema_extra": _PASSWORDS}  # noqa: RUF012 - read once, by pydantic
 
     password: Password
     current_password: Password
 
 
 class UserPublic(UserBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
     is_superuser: bool
 
 
 class _Profile(SignedIn):
-    """Every user; with PRIVATE_PROFILES only the user of the `id` in the path, and superusers."""
+    """Every user; with PRIVATE_PROFILES only superusers and the user of the `id`."""
 
     name = "profile"
     error_statuses: tuple[int, ...] = (*ASKED, 404)
@@ -143,7 +140,7 @@ class _Account(_Profile):
     async def check(self, request: StrictRequest, user: Principal) -> None:
         await super().check(request, user)
         if not user.is_superuser:
-            raise Forbidden("Only a superuser may do this; your own account is at /users/me.")
+            raise Forbidden("Only superusers may do this; your own account is at /users/me.")
 
 
 PROFILE, ACCOUNT = Depends(_Profile()), Depends(_Account())
@@ -153,7 +150,7 @@ UsersPage = Annotated[Page, Depends(page_of(users))]
 
 
 async def hash_password_field(fields: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields as the table has them: of a password its hash."""
+    """Return the columns of the fields, with the hash of a password."""
     hashed = {}
     if password := fields.get("password"):
         hashed["hashed_password"] = await hash_password(password.get_secret_value())
@@ -163,15 +160,15 @@ async def hash_password_field(fields: dict[str, Any]) -> dict[str, Any]:
 async def own_password_condition(
     body: UserUpdateMe, user: Principal, logins: Logins, if_match: EntityTags | None
 ) -> EntityTags | None:
-    """Return the condition of a change of one's own: a password is that of the version checked.
+    """Return the condition for the version whose password was checked.
 
-    Raises UnprocessableContent if there is a new password without the current one, or with a wrong
-    one. It counts as a login: who stole a token cannot try passwords at leisure.
+    Raises UnprocessableContent if a new password comes without the right current one. This counts
+    as a login, so that a stolen token cannot be used to guess passwords.
     """
     sent = body.model_fields_set
     if "password" not in sent:
         return if_match
-    detail = "Is needed for a new password"
+    detail = "Is required for a new password"
     if "current_password" in sent:
         current = body.current_password.get_secret_value()
         if account := await logins.authenticate("id", user.id, current):
@@ -195,7 +192,7 @@ async def create_user(body: UserCreate, request: Request, db: WriteDep) -> Respo
 
 @router.get("/me", response_model=UserPublic, dependencies=[SIGNED_IN])
 async def read_own_user(user: CurrentUser, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
-    """Read who you are."""
+    """Read your own user."""
     row = await db.fetch(users.select(user.id))
     return users.found(row, if_none_match)
 
@@ -204,7 +201,7 @@ async def read_own_user(user: CurrentUser, if_none_match: IfNoneMatch, db: ReadD
 async def update_own_user(
     user: CurrentUser, if_match: IfMatch, body: UserUpdateMe, logins: LoginsDep, db: WriteDep
 ) -> Response:
-    """Change your names, your e-mail or, with the current one, your password."""
+    """Change your own user; a new password needs the current one."""
     condition = await own_password_condition(body, user, logins, if_match)
     fields = await hash_password_field(body.model_dump(exclude_unset=True))
     row = await db.fetch(users.update(user.id, fields, condition))
@@ -220,7 +217,7 @@ async def read_user(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response
 
 @router.put("/{id}", response_model=UserPublic, dependencies=[ACCOUNT])
 async def replace_user(id: Id, if_match: IfMatch, body: UserCreate, db: WriteDep) -> Response:
-    """Replace a user: an optional field that is left out is reset."""
+    """Replace a user; omitted optional fields are reset."""
     fields = await hash_password_field(body.model_dump())
     row = await db.fetch(users.update(id, fields, if_match))
     return users.updated(row)
@@ -236,6 +233,6 @@ async def update_user(id: Id, if_match: IfMatch, body: UserUpdate, db: WriteDep)
 
 @router.delete("/{id}", status_code=204, dependencies=[ACCOUNT], responses={409: {}})
 async def delete_user(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
-    """Delete a user, unless he is the last superuser."""
+    """Delete a user. The last active superuser cannot be deleted (409)."""
     row = await db.fetch(users.delete(id, if_match))
     return users.deleted(row)

@@ -57,7 +57,7 @@ Password = Annotated[SecretStr, _Verbatim()]
 
 
 async def hash_password(password: str) -> str:
-    """Return the hash of a password. Raises ServiceUnavailable if no thread is free for a second."""
+    """Return the hash of a password. Raises ServiceUnavailable without a free thread."""
     return await _run_in_thread(hasher.hash, password)
 
 

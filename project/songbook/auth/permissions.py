@@ -42,7 +42,7 @@ CurrentUser = Annotated[Principal, Depends(current_user)]
 def _is_outdated(claims: Claims, row: asyncpg.Record) -> bool:
     """Return whether a token is older than the current password and e-mail of the account.
 
-    One without `iat` is older than any change; `iat` in whole seconds may be that of the creation.
+    Without `iat` it is older than any change; `iat` in whole seconds may be that of the creation.
     """
     issued, changed = claims.issued_at, row["credentials_changed_at"]
     if issued is None:

@@ -61,7 +61,7 @@ def etag(version: int, public: type[SQLModel]) -> str:
 def require_version(
     if_match: EntityTags | None, version: int, public: type[SQLModel]
 ) -> EntityTags:
-    """Return the condition that a record has this version. Raises PreconditionFailed."""
+    """Narrow a condition to one version. Raises PreconditionFailed if it excludes that."""
     tag = etag(version, public)
     versions = versions_of(if_match, public)
     if versions is not None and version not in versions:

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.processes
 
 ALBUMS = """
 class AlbumBase(Schema):
-    \"\"\"What a client writes and reads.\"\"\"
+    \"\"\"The fields shared by requests, responses and the table.\"\"\"
 
     title: Annotated[str, Characters(100, ignores_case=True)] = Field(unique=True)
     tracks: Annotated[int, Whole(1, 500)] = 10
@@ -28,7 +28,7 @@ class AlbumBase(Schema):
 
 
 class Album(AlbumBase, Timestamps, SoftDelete, Record, table=True):
-    \"\"\"What is stored.\"\"\"
+    \"\"\"The table.\"\"\"
 """
 
 

@@ -37,7 +37,7 @@ async def test_a_superuser_is_made_on_the_command_line_and_signs_in(
     token = (await log_in(client, "ada")).json()["access_token"]
     me = await client.get("/users/me", headers={"Authorization": f"Bearer {token}"})
 
-    assert made == (0, "ada is a superuser, who signs in at /api/auth/token.\n", [])
+    assert made == (0, "Created the superuser ada, who can sign in at /api/auth/token.\n", [])
     assert me.json() == {
         "id": 1,
         "username": "ada",
@@ -66,7 +66,7 @@ async def test_what_does_not_fit_is_named_in_one_line_and_nothing_is_stored(
 
     [told] = refused.told
     assert refused.code == 1
-    assert told.startswith("songbook: the user does not fit: username: ")
+    assert told.startswith("songbook: the user is invalid: username: ")
     assert "email: String should be like ada@example.org" in told
     assert "password: " in told
     assert "short" not in told.replace("too short", "")

@@ -110,8 +110,8 @@ class Nameless(Account, Record, Apart, table=True):
 @pytest.mark.parametrize(
     ("accounts", "reason"),
     [
-        (Nobody, "Nobody is no table: declare it with table=True"),
-        (Nameless, "Nameless lacks email, username, which accounts need"),
+        (Nobody, "Nobody is not a table: declare it with table=True"),
+        (Nameless, "Nameless lacks the columns email, username of an account"),
     ],
 )
 def test_accounts_that_nobody_can_sign_in_to_are_refused(

@@ -44,7 +44,7 @@ class Sample(SampleBase, Record, Apart, table=True):
 
 
 class SamplePublic(SampleBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
 
 # asyncpg takes the first and the last day, and moment, for infinity: no rule excludes them yet.

@@ -1,4 +1,4 @@
-"""Books, from the table to the wire."""
+"""Books: table, schemas and routes."""
 
 from typing import Annotated
 
@@ -19,7 +19,7 @@ Year = Annotated[int, Whole(1, 9999)]
 
 
 class BookBase(Schema):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     name: Text
     author: Text
@@ -27,7 +27,7 @@ class BookBase(Schema):
 
 
 class Book(BookBase, Stored, table=True):
-    """What is stored."""
+    """The table."""
 
 
 class BookCreate(BookBase):
@@ -35,11 +35,11 @@ class BookCreate(BookBase):
 
 
 class BookUpdate(BookBase, Partial):
-    """The body of a PATCH: a field left out stays as it is."""
+    """The body of a PATCH; omitted fields stay unchanged."""
 
 
 class BookPublic(BookBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
 
 books = Records(Book, BookPublic)

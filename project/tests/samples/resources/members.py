@@ -1,4 +1,4 @@
-"""Members, from the table to the wire: the accounts of the sample."""
+"""Members: table, schemas and routes of the accounts of the sample."""
 
 from typing import Annotated, Any
 
@@ -19,14 +19,14 @@ Email = Annotated[str, Characters(254, pattern=r"^\S+@\S+$", ignores_case=True)]
 
 
 class MemberBase(Schema):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     username: Username = Field(unique=True)
     email: Email = Field(unique=True)
 
 
 class Member(MemberBase, Account, Stored, table=True):
-    """What is stored; a trigger sets `credentials_changed_at`."""
+    """The table; a trigger sets `credentials_changed_at`."""
 
     __tablename__ = "members"
 
@@ -40,13 +40,13 @@ class MemberCreate(MemberBase):
 
 
 class MemberUpdate(MemberBase, Partial):
-    """The body of a PATCH: a field left out stays as it is."""
+    """The body of a PATCH; omitted fields stay unchanged."""
 
     password: Password
 
 
 class MemberPublic(MemberBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
     is_superuser: bool
 

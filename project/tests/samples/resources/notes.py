@@ -1,4 +1,4 @@
-"""Notes, from the table to the wire."""
+"""Notes: table, schemas and routes."""
 
 from typing import Annotated
 
@@ -26,13 +26,13 @@ Content = Annotated[str, Characters(10_000)]
 
 
 class NoteBase(Schema):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     content: Content
 
 
 class Note(NoteBase, Timestamps, SoftDelete, Stored, table=True):
-    """What is stored."""
+    """The table."""
 
 
 class NoteCreate(NoteBase):
@@ -40,11 +40,11 @@ class NoteCreate(NoteBase):
 
 
 class NoteUpdate(NoteBase, Partial):
-    """The body of a PATCH: a field left out stays as it is."""
+    """The body of a PATCH; omitted fields stay unchanged."""
 
 
 class NotePublic(Timestamps, NoteBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
 
 class NoteList(Schema):

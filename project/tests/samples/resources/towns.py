@@ -1,4 +1,4 @@
-"""Towns, from the table to the wire."""
+"""Towns: table, schemas and routes."""
 
 from typing import Annotated
 
@@ -19,14 +19,14 @@ Population = Annotated[int, Whole(0)]
 
 
 class TownBase(Schema):
-    """What a client writes and reads."""
+    """The fields shared by requests, responses and the table."""
 
     name: Text = Field(unique=True)
     population: Population = Field(index=True)
 
 
 class Town(TownBase, Stored, table=True):
-    """What is stored."""
+    """The table."""
 
     __tablename__ = "towns"
 
@@ -36,11 +36,11 @@ class TownCreate(TownBase):
 
 
 class TownUpdate(TownBase, Partial):
-    """The body of a PATCH: a field left out stays as it is."""
+    """The body of a PATCH; omitted fields stay unchanged."""
 
 
 class TownPublic(TownBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
 
 towns = Records(Town, TownPublic)

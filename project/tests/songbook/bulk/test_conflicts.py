@@ -264,7 +264,7 @@ class AlbumBase(Schema):
 
 
 class Album(AlbumBase, Timestamps, SoftDelete, Record, Apart, table=True):
-    """What is stored; a deleted one is in nobody's way."""
+    """The table; a deleted one is in nobody's way."""
 
 
 class AlbumCreate(AlbumBase):
@@ -295,7 +295,7 @@ async def albums(app: FastAPI, database_url: URL) -> AsyncIterator[AsyncClient]:
 
 
 class Row(NamedTuple):
-    """What is stored of an album."""
+    """The table of albums."""
 
     title: str
     tracks: int

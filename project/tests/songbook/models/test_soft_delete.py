@@ -46,7 +46,7 @@ class Shelf(ShelfBase, SoftDelete, Record, Apart, table=True):
 
 
 class ShelfPublic(ShelfBase, RecordPublic):
-    """What a client is shown."""
+    """The representation in responses."""
 
 
 shelves_of = Records(Shelf, ShelfPublic)
@@ -172,7 +172,7 @@ async def test_a_row_is_not_restored_beside_one_that_has_its_unique_value_now(
 
 
 MODULE = '''
-"""Shelves, from the table to the wire."""
+"""Shelves: table, schemas and routes."""
 
 from typing import Annotated
 
