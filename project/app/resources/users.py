@@ -10,9 +10,9 @@ from sqlmodel import Field, SQLModel
 
 from app.settings import Settings
 from songbook.auth import (
-    ASKED,
     SIGNED_IN,
     SUPERUSER,
+    USER_STATUSES,
     Account,
     CurrentUser,
     Logins,
@@ -118,7 +118,7 @@ class _Profile(SignedIn):
     """Every user; with PRIVATE_PROFILES only superusers and the user of the `id`."""
 
     name = "profile"
-    error_statuses: tuple[int, ...] = (*ASKED, 404)
+    error_statuses: tuple[int, ...] = (*USER_STATUSES, 404)
 
     async def check(self, request: StrictRequest, user: Principal) -> None:
         settings = request.service.settings
@@ -135,7 +135,7 @@ class _Account(_Profile):
     """A superuser; other users get 403, or 404 where profiles are private."""
 
     name = "account"
-    error_statuses = (*ASKED, 403, 404)
+    error_statuses = (*USER_STATUSES, 403, 404)
 
     async def check(self, request: StrictRequest, user: Principal) -> None:
         await super().check(request, user)

@@ -67,7 +67,7 @@ class Logins:
 async def get_logins(request: StrictRequest) -> Logins:
     """Return the logins from the IP address of the client."""
     service, client = request.service, request.client
-    assert service.accounts, "create_app refuses such a route without accounts"
+    assert service.accounts, "create_app rejects such routes without accounts"
     address = client.host if client else None
     return Logins(service.database, service.accounts, service.settings, address)
 

@@ -16,11 +16,11 @@ from songbook.errors import Forbidden, Unauthenticated
 from songbook.http import Permission, Principal, StrictRequest, dependency
 
 _SAFE = {HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS}
-ASKED = (401, 503)
+USER_STATUSES = (401, 503)
 """The error statuses of a permission that requires a user."""
 
 
-@dependency(error_statuses=ASKED)
+@dependency(error_statuses=USER_STATUSES)
 async def current_user(request: StrictRequest) -> Principal:
     """Return the user of the token. Raises Unauthenticated."""
     if request.principal:
@@ -71,7 +71,7 @@ class SignedIn(Permission):
     """Every signed-in user."""
 
     name = "signed-in"
-    error_statuses: tuple[int, ...] = ASKED
+    error_statuses: tuple[int, ...] = USER_STATUSES
 
     def requires_user(self, method: str, settings: Settings) -> bool:  # noqa: ARG002
         """Return True for all methods."""
@@ -102,7 +102,7 @@ class _Superuser(SignedIn):
     """A superuser."""
 
     name = "superuser"
-    error_statuses = (*ASKED, 403)
+    error_statuses = (*USER_STATUSES, 403)
 
     async def check(self, request: StrictRequest, user: Principal) -> None:  # noqa: ARG002
         if not user.is_superuser:

@@ -194,9 +194,10 @@ def from_pydantic(
     errors: Iterable[Mapping[str, Any]], location: str | None = None
 ) -> UnprocessableContent:
     """Return the problem of pydantic's errors, without their input and context."""
-    found = []
+    fields = []
     for error in islice(relevant(errors), MAX_ERRORS):
         where, *path = error["loc"] if location is None else (location, *error["loc"])
         at, detail = pointer_to(*path), message_of(error)
-        found.append(FieldError(pointer=at, location=str(where), detail=detail, type=error["type"]))
-    return UnprocessableContent(errors=found)
+        field = FieldError(pointer=at, location=str(where), detail=detail, type=error["type"])
+        fields.append(field)
+    return UnprocessableContent(errors=fields)

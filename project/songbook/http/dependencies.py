@@ -36,7 +36,7 @@ class Dependency(Generic[T]):
     """The statuses of the problems that it raises."""
 
     parses_query: bool = False
-    """Whether it reads the whole query string, and refuses unknown parameters."""
+    """Whether it parses the query string, and rejects unknown parameters."""
 
     def parameters_for(self, method: str) -> tuple[Parameter, ...]:  # noqa: ARG002
         """Return the parameters that it reads from a request with this method."""

@@ -58,13 +58,13 @@ class Dispatcher:
         Routes added later are indexed with the first request for an unknown path.
         """
         path, routes = get_route_path(scope), scope["app"].routes
-        found = self._look_up(path, scope)
-        if found is None and len(routes) != self._indexed:
+        methods = self._look_up(path, scope)
+        if methods is None and len(routes) != self._indexed:
             self._index(routes)
-            found = self._look_up(path, scope)
-        if found is None and path.endswith("\n"):  # Starlette's patterns would match it
+            methods = self._look_up(path, scope)
+        if methods is None and path.endswith("\n"):  # Starlette's patterns would match it
             raise NotFound
-        return found
+        return methods
 
     def _look_up(self, path: str, scope: Scope) -> Methods | None:
         if path in self._literal:

@@ -36,7 +36,7 @@ def _range(part: str) -> tuple[str, float]:
 def _quality(media_type: str, ranges: Sequence[tuple[str, float]]) -> float:
     """Return the quality of a media type, from the most specific matching range."""
     for wanted in (media_type, f"{media_type.partition('/')[0]}/*", "*/*"):
-        found = [quality for media_range, quality in ranges if media_range == wanted]
-        if found:
-            return max(found)
+        qualities = [quality for media_range, quality in ranges if media_range == wanted]
+        if qualities:
+            return max(qualities)
     return 0.0
