@@ -7,5 +7,5 @@ for python in python python3 ../.venv/bin/python; do
         exec "$python" -m app serve --migrate "$@"
     fi
 done
-echo "songbook: no Python here has the packages: run make install." >&2
+echo "start.sh: no Python here has the packages: run make install." >&2
 exit 1

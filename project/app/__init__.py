@@ -1,1 +1,1 @@
-"""Songbook: an asynchronous REST microservice whose JSON is written by PostgreSQL."""
+"""The service: an asynchronous REST microservice whose JSON is written by PostgreSQL."""

@@ -1,15 +1,15 @@
 """The command line: `python -m app …`."""
 
 from app import commands, resources
-from app.settings import Settings
+from app.settings import NAME, Settings
 from songbook.cli import create_cli
 
 cli = create_cli(
     Settings,
     resources.modules,
     application="app.main:app",
-    title="Songbook",
-    help="Songbook: an asynchronous REST microservice.",
+    title=NAME,
+    help=f"{NAME}: an asynchronous REST microservice.",
 )
 cli.command()(commands.create_superuser)
 

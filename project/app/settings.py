@@ -8,6 +8,9 @@ from pydantic import AliasChoices, Field
 
 from songbook import config
 
+NAME = "Songbook"
+"""The name of the service, on the command line and in its documentation."""
+
 
 class Settings(config.Settings):
     """The settings of the process; each is read from the variable of the same name."""
@@ -15,7 +18,7 @@ class Settings(config.Settings):
     directory = Path(__file__).parents[1]
 
     project_name: str = Field(
-        default="Songbook", validation_alias=AliasChoices("project_name", "app_name")
+        default=NAME, validation_alias=AliasChoices("project_name", "app_name")
     )
     """The title of the service (also `APP_NAME`)."""
 

@@ -15,4 +15,4 @@ try:
         os.setgid(owner.st_gid)
         os.setuid(owner.st_uid)
 except (KeyError, OSError) as error:  # Python would report it, and go on as root
-    raise SystemExit(f"songbook: cannot become the owner of the clone: {error!r}.") from None
+    raise SystemExit(f"sitecustomize: cannot become the owner of the clone: {error!r}.") from None

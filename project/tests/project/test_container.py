@@ -224,7 +224,7 @@ def test_python_does_not_go_on_as_root_where_it_cannot_become_the_owner(tmp_path
 
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert "songbook: cannot become the owner of the clone: " in ended.stderr
+    assert "sitecustomize: cannot become the owner of the clone: " in ended.stderr
 
 
 def of_a_clone(folder: Path) -> dict[str, str]:

@@ -54,7 +54,7 @@ def test_the_script_takes_the_python_that_has_the_packages(tmp_path: Path) -> No
     for name in ("python", "python3"):  # they have no packages
         (bare / name).write_text(f'#!/bin/sh\nexec {sys.executable} -IS "$@"\n')
         (bare / name).chmod(0o755)
-    assert started() == "songbook: no Python here has the packages: run make install.\n"
+    assert started() == "start.sh: no Python here has the packages: run make install.\n"
 
     (bare / "python").unlink()
     installed = tmp_path / ".venv" / "bin" / "python"

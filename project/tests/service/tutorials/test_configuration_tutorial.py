@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import URL
 
 from app.main import create_app
-from app.settings import Settings
+from app.settings import NAME, Settings
 from songbook.config import CommandError
 from tests.support.copies import ASK, copied_project
 from tests.support.databases import execute, spelled
@@ -46,7 +46,7 @@ async def ask(method: str, url: str, **options: Any) -> httpx.Response:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, ("Songbook", None, 50)),
+        ({}, (NAME, None, 50)),
         (
             {"APP_NAME": "Awesome API", "ADMIN_EMAIL": "me@example.org", "ITEMS_PER_USER": "7"},
             ("Awesome API", "me@example.org", 7),
