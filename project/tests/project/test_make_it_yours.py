@@ -25,7 +25,7 @@ SONG = {"name": "Blue Monday", "artist": "New Order"}
 def run(folder: Path, *command: str, **options: Any) -> str:
     environment = {**os.environ, **options.pop("env", {})}
     environment["PATH"] = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
+    done: subprocess.CompletedProcess[str] = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, **options
     )
     assert done.returncode == 0, done.stdout + done.stderr
