@@ -67,5 +67,14 @@ def test_the_code_of_the_readme_is_that_of_the_songs() -> None:
     assert len(songs.splitlines()) < 90
 
 
+def test_the_figures_of_the_readme_are_those_that_were_measured() -> None:
+    measured = (ROOT / "docs" / "speed.md").read_text()
+    [costs] = re.findall(r"^\| list, 100 rows \|(.*?)\*\*", measured, re.MULTILINE)[:1]
+    tutorial, _, _, fastify, _, ours, _ = re.findall(r"[\d,]+(?= \()|$", costs)
+
+    for name, figure in (("costs", ours), ("pg", f"({fastify}"), ("alone", f"({tutorial}")):
+        assert re.search(rf"{name} {re.escape(figure)} µs", " ".join(readme().split()))
+
+
 def readme() -> str:
     return (ROOT / "README.md").read_text()
