@@ -1,20 +1,20 @@
-# Songbook's verbs. Each needs Python >= 3.11 with venv, and installs into .venv what it lacks.
+# Each target needs Python >= 3.11 with venv, and installs into .venv what is missing.
 
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
-# uv where it is there, because it takes a tenth of the time; the tools bring one for the next installation.
+# uv if it is installed, because it takes a tenth of the time; `make install` installs one for the next time.
 UV = $(shell command -v uv || ls $(BIN)/uv 2>/dev/null)
-# The document is the same whatever a developer has set.
+# The document must not depend on the settings of a developer.
 OPENAPI = env -i PATH="$$PATH" HOME="$$HOME" ENV_FILE=/dev/null python -m app openapi
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate $(ARGS)
 PEERS := bench/peers
 NPM := $(shell command -v npm || true)
 export PATH := $(BIN):$(PATH)
-# The tests start a hundred Pythons, which would each compile again what they import.
+# The tests start a hundred Python processes, each of which would compile its imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
-# $(call install,what,environment,requirements): a line that says what, and one that says how long it took. pip takes a
-# minute; on a terminal the line between them says what it is at.
+# $(call install,what,environment,requirements) prints what it installs and how long it took. pip takes a minute; on a
+# terminal a line in between shows its progress.
 define install
 @printf 'Installing %s with $(if $(UV),uv,pip): %s packages\n' '$(1)' $$(sort -u $(3) | grep -c ==); begun=$$(date +%s); \
 	$(if $(UV),$(call with_uv,$(2),$(addprefix -r ,$(3))),$(call with_pip,$(2),$(addprefix -r ,$(3)))) \
@@ -30,7 +30,7 @@ with_pip = { $(1)/bin/python -m pip install --disable-pip-version-check --progre
 .DEFAULT_GOAL := help
 .PHONY: help install run dev test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth peers clean
 
-help: ## Say what there is.
+help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
 
 install: .venv/service .venv/tools ## Install the service, its embedded PostgreSQL and all tools into .venv.
@@ -50,16 +50,16 @@ install: .venv/service .venv/tools ## Install the service, its embedded PostgreS
 run: .venv/service ## Start PostgreSQL, migrate and serve http://localhost:8004 until Ctrl-C.
 	@cd project && exec python -m app serve
 
-dev: .venv/service ## As run, and start the service anew when its code changes; with an access log.
+dev: .venv/service ## As run, with an access log; restart when the code changes.
 	@cd project && exec python -m app serve --reload
 
 test: install ## Run the whole test suite; ARGS="--cov" measures what it covers.
 	cd project && pytest $(ARGS)
 
-test-fast: install ## Run the tests that need neither processes nor patience, in half a minute.
+test-fast: install ## Run the quick tests, in half a minute: those that start no other process.
 	cd project && pytest -m "not processes and not long" $(ARGS)
 
-check: install ## Check format, lint, types, floors, and that models and migrations agree.
+check: install ## Check format, lint, types, layers, and that models, migrations and docs/openapi.json agree.
 	cd project && ruff format --check . ../bench ../examples
 	cd project && ruff check . ../bench ../examples
 	cd project && mypy
@@ -71,38 +71,38 @@ check: install ## Check format, lint, types, floors, and that models and migrati
 demo: .venv/service ## Run the README's curl session against a service of its own.
 	python examples/demo.py
 
-migration: install ## Write a migration of what changed in the models: make migration m="add tempo".
-	@test -n "$(m)" || { echo 'Say what it does: make migration m="add tempo"'; exit 2; }
+migration: install ## Write the Alembic revision for what changed in the models: make migration m="add tempo".
+	@test -n "$(m)" || { echo 'Describe the change: make migration m="add tempo"'; exit 2; }
 	cd project && alembic upgrade head && alembic revision --autogenerate -m "$(m)"
 
-openapi: .venv/service ## Write docs/openapi.json anew.
+openapi: .venv/service ## Update docs/openapi.json.
 	cd project && $(OPENAPI) > ../docs/openapi.json
 
-lock: install ## Pin what pyproject.toml names, with all that it needs; ARGS="--upgrade" takes newer versions.
+lock: install ## Pin the dependencies of pyproject.toml, and theirs; ARGS="--upgrade" takes newer versions.
 	cd project && $(LOCK) pyproject.toml -o requirements.txt
 	cd project && $(LOCK) pyproject.toml --extra embedded -c requirements.txt -o requirements-embedded.txt
 	cd project && $(LOCK) --group dev -c requirements-embedded.txt -o requirements-dev.txt
 	cd $(PEERS) && $(LOCK) requirements.in -o requirements.txt
 
-bench: install peers ## Measure Songbook and its peers (ten minutes), and write docs/speed.md's table and plot.
+bench: install peers ## Measure Songbook and other frameworks (ten minutes), and update docs/speed.md.
 	python bench/measure.py --json docs/speed/peers.json $(ARGS)
 	$(PEERS)/.venv/bin/python bench/publish.py
 
 bench-quick: install peers ## Measure the list, one row and a create against the tutorial and Fastify, in a minute.
 	python bench/measure.py --rounds 3 --seconds 1 --only list --only one --only create --peers fastify $(ARGS)
 
-bench-check: install peers ## Fail if a request costs more CPU, beside the tutorial's handlers, than is held (three minutes).
+bench-check: install peers ## Fail if requests have become slower, relative to the songs tutorial (three minutes).
 	python bench/measure.py --rounds 3 --seconds 1 --peers --check $(ARGS)
 
 bench-bulk: install ## Measure Songbook's imports and exports against psql's copies.
 	python bench/bulk.py $(ARGS)
 
-bench-growth: install peers ## Measure Songbook with up to 10,000,000 songs and 256 connections (half an hour), and write it there, too.
+bench-growth: install peers ## Measure Songbook with up to 10,000,000 songs and 256 connections (half an hour), and update docs/speed.md.
 	python bench/growth.py --json docs/speed/growth.json $(ARGS)
 	for rows in 10000 100000 1000000; do python bench/bulk.py --rows $$rows --json docs/speed/bulk-$$rows.json || exit; done
 	$(PEERS)/.venv/bin/python bench/publish_growth.py
 
-peers: $(PEERS)/.venv/installed ## Install what Songbook is measured against into bench/peers; Fastify too when npm is there.
+peers: $(PEERS)/.venv/installed ## Install the other frameworks into bench/peers; Fastify only if there is npm.
 
 $(PEERS)/.venv/installed: $(PEERS)/requirements.txt $(if $(NPM),$(PEERS)/node_modules/installed)
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("The peers need Python 3.11 or newer: make PYTHON=python3.13 …")'
@@ -114,6 +114,6 @@ $(PEERS)/node_modules/installed: $(PEERS)/package-lock.json
 	cd $(PEERS) && npm ci --omit=dev --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
 	@touch $@
 
-clean: ## Remove what the tools left behind; the data stays.
+clean: ## Remove environments and caches; keep the data.
 	rm -rf .venv $(PEERS)/.venv $(PEERS)/node_modules project/.mypy_cache project/.ruff_cache .pytest_cache .hypothesis project/.hypothesis project/.coverage*
 	find project bench examples -name __pycache__ -prune -exec rm -rf {} +

@@ -114,6 +114,7 @@ def test_without_users_a_service_starts_and_gives_no_tokens(
 ) -> None:
     project = copied_project(tmp_path)
     remove_accounts(project)
+    run(project, sys.executable, "-m", "ruff", "check", "app")
 
     answers = statuses(
         project,
