@@ -101,11 +101,11 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
         calls = [*_calls(route.dependant)]
         is_ours = isinstance(context.original_route, Route)
         if not is_ours and any(isinstance(call, Dependency) for call in calls):
-            raise TypeError(f"{route.path} has to be a route of a songbook.http.Router")
+            raise TypeError(f"{route.path} must be a route of a songbook.http.Router")
         if service.accounts is None and _needs_accounts(route, calls, service.settings):
             raise TypeError(
-                f"{route.path} asks who sends a request: give create_app the table class of the"
-                " accounts, or leave out the permission and CLOSED_WRITES"
+                f"{route.path} requires an account: pass `accounts` to create_app, or leave out the"
+                " permission and CLOSED_WRITES"
             )
 
 

@@ -1,4 +1,4 @@
-"""Many rows in one body, or in one response."""
+"""Imports and exports: many rows in one request or response."""
 
 from songbook.bulk.copy import OnConflict as OnConflict
 from songbook.bulk.copy import bulk_settings as bulk_settings

@@ -24,13 +24,13 @@ from songbook.db import DIALECT, BoundStatement, CompiledStatement, Database
 from songbook.http import CSV, NDJSON
 from songbook.models import Record, natural_key, next_version, table_of
 
-# JSON has its control characters escaped: with these COPY has nothing to quote.
+# JSON escapes control characters: with these COPY has nothing to quote.
 _COPY_OPTIONS: dict[str, dict[str, Any]] = {
     CSV: {"format": "csv", "header": True},
     NDJSON: {"format": "csv", "delimiter": "\x01", "quote": "\x02"},
 }
 _POSITION = "place_"
-"""The column of a staging table that has the order of the rows."""
+"""The column of a staging table with the order of the rows."""
 
 OnConflict = Literal["abort", "skip", "update"]
 
@@ -38,10 +38,9 @@ OnConflict = Literal["abort", "skip", "update"]
 async def copy_out(
     db: Database, query: BoundStatement, media_type: str, sink: Callable[[bytes], Awaitable[None]]
 ) -> int:
-    """Give `sink` the rows of a query in pieces; return how many there were.
+    """Send the rows of a query to `sink` in chunks, at its speed; return the number of rows.
 
-    A slow sink slows PostgreSQL down. Raises ServiceUnavailable when no connection is to be had,
-    TimeoutError, and asyncpg's errors as they are.
+    Raises ServiceUnavailable without a free connection, TimeoutError, and asyncpg's errors.
     """
     async with db.bulk(db.pool_timeout) as connection:
         try:
@@ -55,9 +54,9 @@ async def copy_out(
             )
             await connection.execute("COMMIT")
         except BaseException:
-            connection.terminate()  # or the rest of the rows would be waited for
+            connection.terminate()  # otherwise closing waits for the remaining rows
             raise
-        return _number(copied)
+        return _rowcount(copied)
 
 
 async def copy_in(
@@ -68,11 +67,10 @@ async def copy_in(
     rows: BinaryIO,
     on_conflict: OnConflict,
 ) -> int:
-    """Store rows, in COPY's text format, in a transaction with `bulk_settings`; return how many.
+    """Store rows in COPY's text format, in a transaction with `bulk_settings`; return their number.
 
-    With `skip` a row whose natural key is there already is passed over; with `update` it replaces
-    that one, unless they are equal, and of several rows of one key the last counts. Raises
-    TimeoutError, and asyncpg's errors as they are.
+    With `skip` rows whose natural key exists are left out; with `update` they replace the existing
+    row if they differ, and the last row of a key wins. Raises TimeoutError and asyncpg's errors.
     """
     seconds = db.bulk_seconds
     into, names = str(model.__tablename__), tuple(columns)
@@ -84,23 +82,23 @@ async def copy_in(
     if on_conflict != "abort":
         merge = _merge(model, names, on_conflict).bind({})
         done = await connection.execute(merge.sql, *merge.arguments, timeout=seconds)
-    return _number(done)
+    return _rowcount(done)
 
 
-def _number(done: str) -> int:
-    """Return how many rows a command was about, by its tag."""
-    return int(done.rpartition(" ")[2])
+def _rowcount(tag: str) -> int:
+    """Return the number of rows in a command tag."""
+    return int(tag.rpartition(" ")[2])
 
 
 def bulk_settings(seconds: float) -> str:
-    """Return SQL that lets each statement of a transaction, and its client, take that long."""
+    """Return the SQL that sets the timeouts of a transaction."""
     names = ("statement_timeout", "idle_in_transaction_session_timeout")
     return "; ".join(f"SET LOCAL {name} = {seconds * 1000:.0f}" for name in names)
 
 
 @cache
 def _staging(model: type[Record], columns: tuple[str, ...]) -> Table:
-    """Return a table for rows that are not merged yet, in their order; its transaction drops it."""
+    """Return the temporary table for `_merge`, dropped at the end of the transaction."""
     table = table_of(model)
     return Table(
         f"staged_{table.name}",
@@ -116,12 +114,12 @@ def _staging(model: type[Record], columns: tuple[str, ...]) -> Table:
 def _merge(
     model: type[Record], columns: tuple[str, ...], on_conflict: OnConflict
 ) -> CompiledStatement:
-    """Return what stores the rows of the staging table."""
+    """Compile the INSERT from the staging table."""
     table, staged, key = table_of(model), _staging(model, columns), natural_key(model)
-    assert key is not None, "nothing else is offered a conflict"
+    assert key is not None, "on_conflict is only offered with a natural key"
     parts = [_rebase(staged, part, table) for part in key.parts]
     staged_values = [staged.c[name] for name in columns]
-    # in the order of the key, so that two imports lock rows in the same order, and cannot deadlock
+    # ordered by the key, so that two imports lock rows in the same order and cannot deadlock
     ordered = select(*staged_values).order_by(*parts, staged.c[_POSITION])
     if on_conflict == "update":
         last = select(*staged_values).ext(distinct_on(*parts))
@@ -130,14 +128,14 @@ def _merge(
     target: dict[str, Any] = {"index_elements": key.parts, "index_where": key.where}
     if on_conflict == "skip":
         return CompiledStatement(new.on_conflict_do_nothing(**target))
-    given, there = ([each[name] for name in columns] for each in (new.excluded, table.c))
-    differs = tuple_(*there).is_distinct_from(tuple_(*given))
-    values = {**dict(zip(columns, given, strict=True)), **_with_every_change(table)}
+    excluded, existing = ([each[name] for name in columns] for each in (new.excluded, table.c))
+    differs = tuple_(*existing).is_distinct_from(tuple_(*excluded))
+    values = {**dict(zip(columns, excluded, strict=True)), **_onupdate(table)}
     return CompiledStatement(new.on_conflict_do_update(**target, set_=values, where=differs))
 
 
-def _with_every_change(table: Table) -> dict[str, Any]:
-    """Return the columns that every change of a row sets, and to what."""
+def _onupdate(table: Table) -> dict[str, Any]:
+    """Return the columns that every UPDATE sets, with their values."""
     values: dict[str, Any] = {"version": next_version(table)}
     for column in table.c:
         if isinstance(column.onupdate, ColumnElementColumnDefault):
@@ -151,5 +149,5 @@ def _rebase(staged: Table, part: ColumnElement[Any], table: Table) -> ColumnElem
     def replaced(element: Any, **_: Any) -> Any:
         return staged.c[element.name] if getattr(element, "table", None) is table else None
 
-    moved: ColumnElement[Any] = replacement_traverse(part, {}, replaced)
-    return moved
+    rebased: ColumnElement[Any] = replacement_traverse(part, {}, replaced)
+    return rebased

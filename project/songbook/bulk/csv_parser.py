@@ -1,4 +1,4 @@
-"""Rows of a CSV text that comes in pieces (RFC 4180)."""
+"""An incremental parser of CSV (RFC 4180)."""
 
 import csv
 import re
@@ -16,11 +16,11 @@ from songbook.models import is_nullable
 
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
 
-csv.field_size_limit(MAX_LINE)  # the lines have a limit of their own
+csv.field_size_limit(MAX_LINE)  # `max_line` is the limit that counts
 
 
 class CsvParser(RowParser):
-    """Values separated by commas, under a line with the names of fields."""
+    """Parses CSV with a header."""
 
     def __init__(self, model: type[SQLModel], ignored: Sequence[str], max_line: int) -> None:
         super().__init__(model, ignored, max_line)
@@ -30,40 +30,40 @@ class CsvParser(RowParser):
         self._nullable, self._optional = _omittable(model)
 
     def feed(self, chunk: bytes, *, final: bool) -> Rows:
-        """Give the rows that end in a piece."""
+        """Yield the rows that end in a chunk."""
         self._lines.extend(self.lines(chunk, final=final), final=final)
         for nth, values in self._records():
             if self._header is None:
-                if values:  # the lines before it are blank
-                    self._header = _checked(values, self.model, self.ignored)
+                if values:  # else a blank line before it
+                    self._header = _check_header(values, self.model, self.ignored)
             elif len(values) == len(self._header):
                 yield self.line + nth + 1, self._row(values)
             elif values:  # a blank line has none
                 named = len(self._header)
-                detail = f"The row has {len(values)} values where the header names {named}"
+                detail = f"Number of values should be {named}, as in the header, not {len(values)}"
                 yield self.line + nth + 1, RowFault(detail, "columns")
         if final and self._header is None:
-            _checked([], self.model, self.ignored)
-        self.line += self._lines.forget()
+            _check_header([], self.model, self.ignored)
+        self.line += self._lines.discard_read()
 
     def _records(self) -> Iterator[tuple[int, list[str]]]:
-        """Give the records that are complete, each with the place of its first line."""
+        """Yield the complete records with the indexes of their first lines."""
         while True:
-            start, fault = self._lines.place, None
+            start, failure = self._lines.next, None
             try:
                 values = next(self._reader)
             except StopIteration:
                 return
             except (NeedMoreData, csv.Error) as error:
-                fault = error
+                failure = error
             if self._lines.length_from(start) > self.max_line:
                 raise self.too_long(start)
-            if isinstance(fault, NeedMoreData):
-                self._lines.place = start
+            if isinstance(failure, NeedMoreData):
+                self._lines.next = start
                 return
-            if fault:
+            if failure:
                 line = self.line + start + 1
-                raise BadRequest(f"The CSV cannot be read from line {line} on: {fault}.")
+                raise BadRequest(f"Invalid CSV at line {line}: {failure}.")
             yield start, values
 
     def _row(self, values: Sequence[str]) -> dict[str, Any]:
@@ -81,21 +81,21 @@ class CsvParser(RowParser):
 
 @cache
 def _omittable(model: type[SQLModel]) -> tuple[set[str], set[str]]:
-    """Return the names of the fields that may be null, and of those that may be left out."""
+    """Return the names of the nullable fields and of the optional fields."""
     fields = model.model_fields.items()
     nullable = {name for name, info in fields if is_nullable(info.annotation)}
     return nullable, {name for name, info in fields if not info.is_required()}
 
 
 class NeedMoreData(Exception):
-    """There are no more lines, but there will be."""
+    """The current record continues in the next chunk."""
 
 
 class _Lines:
-    """The lines in hand, of which the ones before `place` are read."""
+    """The buffered lines; `next` is the index of the first that was not read."""
 
     def __init__(self) -> None:
-        self.place = 0
+        self.next = 0
         self._lines: list[str] = []
         self._is_complete = False
 
@@ -103,45 +103,46 @@ class _Lines:
         return self
 
     def __next__(self) -> str:
-        if self.place == len(self._lines):
+        if self.next == len(self._lines):
             raise StopIteration if self._is_complete else NeedMoreData
-        self.place += 1
-        return self._lines[self.place - 1]
+        self.next += 1
+        return self._lines[self.next - 1]
 
     def extend(self, lines: list[str], *, final: bool) -> None:
-        """Take more lines."""
+        """Add lines."""
         self._lines += lines
         self._is_complete = final
 
     def length_from(self, start: int) -> int:
-        """Return how many characters the lines from one on have that were read."""
-        *first, last = self._lines[start : self.place] or [""]
+        """Return the length of the lines that were read from index `start` on, in characters."""
+        *first, last = self._lines[start : self.next] or [""]
         return sum(map(len, first)) + length_of(last)
 
-    def forget(self) -> int:
-        """Let go of the lines that were read; return how many they were."""
-        read, self.place = self.place, 0
+    def discard_read(self) -> int:
+        """Discard the lines that were read; return their number."""
+        read, self.next = self.next, 0
         del self._lines[:read]
         return read
 
 
-def _checked(header: list[str], model: type[SQLModel], ignored: set[str]) -> list[str]:
-    """Return a header.
-
-    Raises UnprocessableContent if columns are unknown, missing or there twice.
-    """
+def _check_header(header: list[str], model: type[SQLModel], ignored: set[str]) -> list[str]:
+    """Return the header. Raises UnprocessableContent for unknown, missing and repeated columns."""
     if any(_NO_UTF_8.search(name) for name in header):
-        raise BadRequest("The first line is not UTF-8.")
+        raise BadRequest("The header is not valid UTF-8.")
     fields, numbers = model.model_fields, Counter(header)
     required = [name for name, info in fields.items() if info.is_required()]
     unknown = [name for name in numbers if name not in fields and name not in ignored]
-    faults = {name: f"Is no field{did_you_mean(name, [*fields])}" for name in unknown[:MAX_ERRORS]}
-    faults |= {name: "Is there twice" for name, number in numbers.items() if number > 1}
-    faults |= {name: "Is missing" for name in required if name not in numbers}
-    faults |= dict.fromkeys(sorted(ignored - numbers.keys()), "Is not there to be ignored")
-    if faults:
-        found = islice(faults.items(), MAX_ERRORS)
-        errors = [field_error("body", name, why, "column") for name, why in found]
-        advice = "name the fields in the first line, and leave others out with `ignore`"
-        raise UnprocessableContent(f"The columns do not fit: {advice}.", errors=errors)
+    messages = {
+        name: f"Unknown column{did_you_mean(name, [*fields])}" for name in unknown[:MAX_ERRORS]
+    }
+    messages |= {name: "Is repeated" for name, number in numbers.items() if number > 1}
+    messages |= {name: "Is missing" for name in required if name not in numbers}
+    messages |= dict.fromkeys(sorted(ignored - numbers.keys()), "Is not a column of the file")
+    if messages:
+        first = islice(messages.items(), MAX_ERRORS)
+        errors = [field_error("body", name, message, "column") for name, message in first]
+        advice = "correct the first line, or leave columns out with `ignore`"
+        raise UnprocessableContent(
+            f"The header does not match the fields: {advice}.", errors=errors
+        )
     return header

@@ -1,4 +1,4 @@
-"""All rows of a list in one answer, as PostgreSQL's COPY writes them: one snapshot, no page."""
+"""Exports: all rows of a list in one response, streamed from COPY in one snapshot."""
 
 import asyncio
 from functools import partial
@@ -13,10 +13,10 @@ from songbook.http import FILE_SUFFIXES, STALLED_SECONDS
 
 
 class Export(Response):
-    """An answer that is sent while the rows come.
+    """A streaming response with the rows of a query.
 
-    What fails before the first row is answered as ever; after it the connection is cut, so that
-    nobody takes a part for the whole.
+    An error before the first row is a normal error response; after it the connection is aborted, so
+    that clients notice the incomplete body.
     """
 
     def __init__(self, db: Database, query: BoundStatement, media_type: str, name: str) -> None:
@@ -27,16 +27,16 @@ class Export(Response):
         self._copy = partial(copy_out, db, query, media_type)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the rows; stop when the client has left."""
+        """Send the rows; stop when the client disconnects."""
         if scope.get("original_method") == "HEAD":
             await self._send(send, b"", is_last=True)
             return
         copying = asyncio.ensure_future(self._send_rows(send))
-        leaving = asyncio.ensure_future(_left(receive))
+        disconnect = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
-            await asyncio.wait((copying, leaving), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((copying, disconnect), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            leaving.cancel()
+            disconnect.cancel()
             if not copying.done():
                 copying.cancel()
         try:
@@ -48,20 +48,19 @@ class Export(Response):
         await self._copy(partial(self._send, send))
         await self._send(send, b"", is_last=True)
 
-    async def _send(self, send: Send, piece: bytes, *, is_last: bool = False) -> None:
-        """Send a piece of the body, after the head if it is the first."""
+    async def _send(self, send: Send, chunk: bytes, *, is_last: bool = False) -> None:
+        """Send a chunk of the body, before the first one the headers."""
         if self.raw_headers:
-            head = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
+            start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             self.raw_headers = []
-            await send(head)
+            await send(start)
         try:
-            async with asyncio.timeout(STALLED_SECONDS):  # others wait for the connection
-                await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+            async with asyncio.timeout(STALLED_SECONDS):  # other exports wait for the connection
+                await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
         except TimeoutError:
             raise ClientDisconnect from None
 
 
-async def _left(receive: Receive) -> None:
-    """Return when the client has left."""
+async def _wait_for_disconnect(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

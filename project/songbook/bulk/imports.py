@@ -1,4 +1,4 @@
-"""Many rows in one body: validated while they come, stored together when all of them are there."""
+"""Imports: rows are validated while they arrive and stored in one transaction at the end."""
 
 import asyncio
 import re
@@ -43,25 +43,25 @@ Options = Mapping[str, list[str]]
 
 PARSERS: dict[str, type[RowParser]] = {CSV: CsvParser, NDJSON: NdjsonParser}
 CHUNK = 16 * 1024
-"""How many bytes are read at once: with four times as many the process grows by 60 MB, not by 9."""
+"""How many bytes are parsed at once: with four times as many a process grows by 60 MB, not 9."""
 
 OnError = Literal["abort", "skip"]
 
 _ON_ERROR = option(
-    "on_error", "Of many rows: `skip` stores those that fit, though others do not.", "abort", "skip"
+    "on_error", "For imports: `skip` stores the valid rows and reports the others.", "abort", "skip"
 )
 _ON_CONFLICT = option(
     "on_conflict",
-    "Of many rows: `skip` passes over those that are there already, `update` replaces them.",
+    "For imports: `skip` keeps rows that exist already, `update` replaces them.",
     *("abort", "skip", "update"),
 )
-_IGNORE = option("ignore", "Of many rows: a column to leave out; may be repeated.", many=True)
+_IGNORE = option("ignore", "For imports: a column to leave out; may be repeated.", many=True)
 
-_COPIED_LINE = re.compile(r"COPY [^,]+, [^0-9]*([0-9]+)")  # in whatever language
+_COPIED_LINE = re.compile(r"COPY [^,]+, [^0-9]*([0-9]+)")  # in any language
 
 
 class BulkImport(BulkBody):
-    """The body of a POST that has many rows, each of them as the model has it."""
+    """The body of a POST with many rows as CSV or NDJSON."""
 
     media_types = (CSV, NDJSON)
     error_statuses = (400, 408, 409, 413, 415, 422, 503, 507)
@@ -70,9 +70,7 @@ class BulkImport(BulkBody):
         self._table = records.table
         self._model = model
         if unstored_fields(self._table, model):
-            raise TypeError(
-                f"{model.__name__} has fields that are no columns: it is not for imports"
-            )
+            raise TypeError(f"{model.__name__} has fields without a column: it cannot be imported")
         on_conflict = [_ON_CONFLICT] if natural_key(self._table) else []
         self.parameters = (_ON_ERROR, *on_conflict, _IGNORE)
         self._options = (DRY_RUN, *self.parameters)
@@ -80,7 +78,7 @@ class BulkImport(BulkBody):
     async def open(
         self, request: StrictRequest, media_type: str
     ) -> tuple[Completion, Awaitable[Response]]:
-        """Begin to store the rows; the response tells what became of them."""
+        """Return the transaction and the awaitable response, an import report."""
         options = read_options(request.scope["query_string"], self._options)
         transaction = begin_bulk(request, dry_run=is_dry_run(options))
         return transaction, self._respond(request, media_type, transaction, options)
@@ -89,7 +87,7 @@ class BulkImport(BulkBody):
         self, request: StrictRequest, media_type: str, transaction: Transaction, options: Options
     ) -> Response:
         if request.service.upload_slots.locked():
-            raise ServiceUnavailable("Too many imports are under way: try again.")
+            raise ServiceUnavailable("Too many imports are in progress: try again.")
         async with request.service.upload_slots:
             with closing(self._spool(request, media_type, options)) as spool:
                 await _receive(request, spool)
@@ -112,28 +110,22 @@ class BulkImport(BulkBody):
 
 
 def unstored_fields(table: type[Record], model: type[SQLModel]) -> list[str]:
-    """Return the fields of a body that its table does not store as they are sent."""
+    """Return the fields of a model that are not columns of the table."""
     return [name for name in model.model_fields if name not in table_of(table).c]
 
 
 def imports_of(records: Records, model: type[SQLModel]) -> BulkImport:
-    """Return the body of a POST that takes many rows, each a `model`, as CSV and as NDJSON.
-
-    Raises TypeError for a model with fields that the table does not store as they are sent.
-    """
+    """Return the body for imports of rows of `model`. Raises TypeError for `unstored_fields`."""
     return BulkImport(records, model)
 
 
 def checked_report(spool: Spool) -> ImportReport:
-    """Return the report of rows that were read.
-
-    Raises UnprocessableContent if none can be stored.
-    """
+    """Return the report of the rows. Raises UnprocessableContent if none can be stored."""
     tally = spool.tally
     if tally.refused and not (spool.skip_errors and tally.good):
-        number = f"{tally.refused} of {tally.read} rows"
-        advice = "" if spool.skip_errors else ": mend them, or leave them out with `on_error=skip`"
-        detail = f"{number} do not fit, and nothing was stored{advice}."
+        failed = f"{tally.refused} of {tally.read} rows failed validation"
+        advice = "" if spool.skip_errors else ": fix them, or skip them with `on_error=skip`"
+        detail = f"{failed}, and nothing was stored{advice}."
         raise UnprocessableContent(detail, report=tally.report(given_up=True))
     return tally.report()
 
@@ -147,8 +139,7 @@ async def store(
 ) -> ImportReport:
     """Store the rows of a spool in the transaction of a connection; return the report.
 
-    Raises Conflict, with the line, when a row is there already; TimeoutError, and asyncpg's errors
-    as they are.
+    Raises Conflict, with the line, for a row that exists, TimeoutError, and asyncpg's errors.
     """
     rows = spool.rewind()
     try:
@@ -159,12 +150,12 @@ async def store(
 
 
 def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
-    """Return the problem of a row that PostgreSQL refuses, by the line that it begins on."""
+    """Return the problem of a row that PostgreSQL rejects, with the line it begins on."""
     problem = to_problem(error)
-    copied = _COPIED_LINE.search(error.context or "")
-    if not isinstance(problem, Conflict) or copied is None:
+    match = _COPIED_LINE.search(error.context or "")
+    if not isinstance(problem, Conflict) or match is None:
         return problem
-    line, first = spool.line_of(int(copied[1])), next(iter(problem.errors), None)
+    line, first = spool.line_of(int(match[1])), next(iter(problem.errors), None)
     message = (first.type, first.pointer) if first else (problem.slug,)
     spool.tally.refuse(line, problem.detail, *message)
     report = spool.tally.report(given_up=True)
@@ -173,21 +164,18 @@ def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
 
 
 async def _receive(request: StrictRequest, spool: Spool) -> None:
-    """Read the body into a spool.
-
-    Raises RequestTimeout when it does not come in time, or nothing of it for too long.
-    """
+    """Read the body into a spool. Raises RequestTimeout if it is too slow or stalls."""
     settings, thread = request.service.settings, request.service.import_thread
     loop = asyncio.get_running_loop()
-    gathered, deadline = bytearray(), loop.time() + settings.bulk_seconds
+    buffer, deadline = bytearray(), loop.time() + settings.bulk_seconds
     try:
-        async with asyncio.timeout_at(deadline) as patience:
+        async with asyncio.timeout_at(deadline) as timeout:
             async for chunk in request.hashed_chunks(settings.import_bytes):
-                patience.reschedule(min(deadline, loop.time() + STALLED_SECONDS))
-                gathered += chunk
-                while len(gathered) >= CHUNK:
-                    await loop.run_in_executor(thread, spool.write, bytes(gathered[:CHUNK]))
-                    del gathered[:CHUNK]
-            await loop.run_in_executor(thread, spool.finish, bytes(gathered))
+                timeout.reschedule(min(deadline, loop.time() + STALLED_SECONDS))
+                buffer += chunk
+                while len(buffer) >= CHUNK:
+                    await loop.run_in_executor(thread, spool.write, bytes(buffer[:CHUNK]))
+                    del buffer[:CHUNK]
+            await loop.run_in_executor(thread, spool.finish, bytes(buffer))
     except TimeoutError:
         raise RequestTimeout from None

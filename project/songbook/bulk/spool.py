@@ -1,4 +1,4 @@
-"""The rows of an import that fit, on disk until all of them are there."""
+"""The spool: the valid rows of an import, on disk until all have arrived."""
 
 import errno
 import json
@@ -20,21 +20,20 @@ _NULL = "\\N"
 
 
 class Spool:
-    """A temporary file with rows as COPY's text format has them, in the order of `columns`.
+    """Temporary files with rows in COPY's text format, in the order of `columns`.
 
-    Every row is validated as a body of the model would be. Without `skip_errors` one that is
-    refused keeps all the rest out: they are counted, and no more of them is kept. Beyond `size`
-    bytes there is an end. The file has no name, and is gone when it is closed.
+    Rows are validated like the body of a POST. Without `skip_errors` no more rows are written after
+    an invalid one, only counted. `size` is the limit in bytes.
     """
 
-    def __init__(self, feed: RowParser, size: int, *, skip_errors: bool) -> None:
+    def __init__(self, parser: RowParser, size: int, *, skip_errors: bool) -> None:
         self.tally = ImportCounter()
-        self.columns = [*feed.model.model_fields]
-        self._parser = feed
-        # one object for all rows: to make one of each would take longer than to validate it
+        self.columns = [*parser.model.model_fields]
+        self._parser = parser
+        # one instance for all rows: making one takes longer than validating it
         self._validate = partial(
-            feed.model.__pydantic_validator__.validate_python,
-            self_instance=feed.model.model_construct(),
+            parser.model.__pydantic_validator__.validate_python,
+            self_instance=parser.model.model_construct(),
         )
         self._size = size
         self.skip_errors = skip_errors
@@ -43,14 +42,11 @@ class Spool:
             self._lines: BinaryIO = TemporaryFile()  # noqa: SIM115
 
     def write(self, chunk: bytes) -> None:
-        """Read a piece of the text, after which others come.
-
-        Raises InsufficientStorage, ContentTooLarge, and what the feed raises.
-        """
+        """Parse a chunk. Raises InsufficientStorage, ContentTooLarge, and the parser's errors."""
         self._read(chunk, final=False)
 
     def finish(self, chunk: bytes) -> None:
-        """Read the last piece of the text, as `write` does."""
+        """Parse the last chunk, as `write` does."""
         self._read(chunk, final=True)
 
     def _read(self, chunk: bytes, *, final: bool) -> None:
@@ -66,27 +62,27 @@ class Spool:
             except ValidationError as error:
                 self.tally.refuse_fields(line, error)
                 continue
-            written.append("\t".join([_spelled(values[name]) for name in self.columns]))
+            written.append("\t".join([_copy_text(values[name]) for name in self.columns]))
             lines.append(line)
         if written and (self.skip_errors or not self.tally.refused):
             self._store("\n".join([*written, ""]).encode(), lines)
 
     def line_of(self, nth: int) -> int:
-        """Return the line on which the row begins that is the `nth` of the file, from 1 on."""
+        """Return the first line of the `nth` row, both counted from 1."""
         self._lines.seek((nth - 1) * array("I").itemsize)
-        found = array("I")
-        found.fromfile(self._lines, 1)
-        return found[0]
+        line = array("I")
+        line.fromfile(self._lines, 1)
+        return line[0]
 
     def rewind(self) -> BinaryIO:
-        """Return the file, to be read from its start."""
+        """Return the file with the rows, at its start."""
         with _disk_errors():
             self.rows.seek(0)
             self._lines.seek(0)
         return self.rows
 
     def close(self) -> None:
-        """Remove the file; what a full disk has not taken of it is of no account any more."""
+        """Remove the files; errors of a full disk are ignored."""
         for file in (self.rows, self._lines):
             with suppress(OSError):
                 file.close()
@@ -106,16 +102,18 @@ def _disk_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise InsufficientStorage from error
-        raise ServiceUnavailable("No file can be written at the moment: try again.") from error
+        raise ServiceUnavailable(
+            "Temporary files cannot be written at the moment: try again."
+        ) from error
 
 
-def _spelled(value: Any) -> str:
-    r"""Return a value in COPY's text format: null as `\N`, and what has a meaning escaped."""
+def _copy_text(value: Any) -> str:
+    r"""Return a value in COPY's text format: escaped, and null as `\N`."""
     if isinstance(value, str):
         escaped = value.replace("\\", "\\\\").replace("\t", "\\t")
         return escaped.replace("\n", "\\n").replace("\r", "\\r")
     if value is None:
         return _NULL
     if isinstance(value, dict | list):
-        return _spelled(json.dumps(value))
+        return _copy_text(json.dumps(value))
     return str(value)

@@ -1,4 +1,4 @@
-"""The count of an import's rows."""
+"""The counts of the rows of an import."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ from pydantic import ValidationError
 
 from songbook.errors import MAX_REFUSALS, ImportReport, RowError, message_of, pointer_to, relevant
 
-_MESSAGES = {"string_unicode": "Is not UTF-8"}
-"""What pydantic says for people who read another file than it."""
+_MESSAGES = {"string_unicode": "Should be valid UTF-8"}
+"""Replacements for messages of pydantic."""
 
 
 class ImportCounter:
-    """Counts the rows of an import as they are read."""
+    """Counts the rows of an import and collects its first errors."""
 
     def __init__(self) -> None:
         self.read = 0
@@ -20,16 +20,16 @@ class ImportCounter:
 
     @property
     def good(self) -> int:
-        """Return how many rows fit."""
+        """Return the number of valid rows."""
         return self.read - self.refused
 
     def refuse(self, line: int, detail: str, kind: str, pointer: str = "") -> None:
-        """Count a row that is none, or cannot be stored."""
+        """Count a row that cannot be parsed or stored."""
         self._refuse([RowError(line=line, pointer=pointer, detail=detail, type=kind)])
 
     def refuse_fields(self, line: int, error: ValidationError) -> None:
-        """Count a row some of whose fields do not fit."""
-        if len(self.refusals) == MAX_REFUSALS:  # there is no use in making more
+        """Count a row with invalid fields."""
+        if len(self.refusals) == MAX_REFUSALS:  # no room for their reasons
             self._refuse([])
             return
         errors = error.errors(include_url=False, include_context=False, include_input=False)
@@ -46,7 +46,7 @@ class ImportCounter:
         )
 
     def report(self, stored: int = 0, *, given_up: bool = False) -> ImportReport:
-        """Return the report when so many rows were stored, or when all were given up."""
+        """Return the report of an import, with `given_up` of one that stores nothing."""
         return ImportReport(
             read=self.read,
             stored=stored,

@@ -1,4 +1,4 @@
-"""The commands of every service."""
+"""The commands that every service has."""
 
 import json
 import re
@@ -25,24 +25,22 @@ _ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
 
 Host = Annotated[str | None, typer.Option(help="The address to listen on [HOST].")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on [PORT].")]
-Workers = Annotated[int | None, typer.Option(help="How many processes serve [WORKERS].")]
+Workers = Annotated[int | None, typer.Option(help="The number of worker processes [WORKERS].")]
 Migrate = Annotated[
-    bool | None, typer.Option(help="Migrate first; by default only the embedded PostgreSQL.")
+    bool | None, typer.Option(help="Migrate first (default: only the embedded PostgreSQL).")
 ]
-Reload = Annotated[
-    bool, typer.Option(help="For development: start anew when the code changes, log requests.")
-]
+Reload = Annotated[bool, typer.Option(help="Reload when the code changes, and log requests.")]
 
 
 class CommandLine(typer.Typer):
-    """A command line that says in one line what is wrong with the environment or the input."""
+    """A command line that prints a CommandError as one line and exits with status 1."""
 
     def __init__(self, service: Service, **options: Any) -> None:
         super().__init__(**options)
         self.service = service
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        """Run the command that the arguments of the process name."""
+        """Run the command in `sys.argv`."""
         try:
             return super().__call__(*arguments, **options)
         except CommandError as error:
@@ -57,9 +55,9 @@ def create_cli(
     title: str,
     help: str,
 ) -> CommandLine:
-    """Return the command line of a service, to which it may add commands of its own.
+    """Return the command line of a service, which may add its own commands.
 
-    `application` says where its application is, as `app.main:app`.
+    `application` is the import string of the application, as `app.main:app`.
     """
     commands = Commands(settings, resources, application, title)
     cli = CommandLine(
@@ -114,8 +112,8 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
             serve(self.application, settings, port, reload=reload)
 
     def _settings(self, **options: Any) -> Settings:
-        given = {name: value for name, value in options.items() if value is not None}
-        settings = self.settings.load(**given)
+        set_options = {name: value for name, value in options.items() if value is not None}
+        settings = self.settings.load(**set_options)
         check_production(settings)
         return settings
 
@@ -126,14 +124,14 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
         sys.stdout.flush()
 
     def migrate(self) -> None:
-        """Bring the database to the newest migration; it never drops anything."""
+        """Upgrade the database to the newest migration."""
         settings = self.settings.load()
         with resolve_database(settings) as url:
             check_database(url)
             _upgrade(settings)
 
     def list_settings(self) -> None:
-        """Print every setting, and where it was written; secrets are kept."""
+        """Print every setting with its origin; secrets are masked."""
         print("\n".join(setting_lines(self.settings.load())))
 
     def print_openapi(self) -> None:
@@ -144,8 +142,8 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
 
 
 def _upgrade(settings: Settings) -> None:
-    """Apply the migrations that are due."""
-    from alembic import command  # noqa: PLC0415 - 9 MB that a process which only serves does without
+    """Apply the pending migrations. Raises CommandError."""
+    from alembic import command  # noqa: PLC0415 - 9 MB that serving does not need
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError as AlembicError  # noqa: PLC0415
 

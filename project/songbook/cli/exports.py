@@ -1,4 +1,4 @@
-"""The command `export`: rows of a resource, written as the service writes responses."""
+"""The command `export`: a resource as CSV or NDJSON, as in a response of the service."""
 
 import asyncio
 import sys
@@ -23,12 +23,12 @@ from songbook.errors import Problem, one_line
 from songbook.http import read_query_string
 from songbook.lists import MAX_PARAMETERS, ListParams, export_query, page_query, parse_params
 
-ExportFile = Annotated[Path | None, typer.Argument(help="Left out: standard output.")]
-QueryString = Annotated[str, typer.Option(help="Which rows: year_gte=1990&sort=-year")]
+ExportFile = Annotated[Path | None, typer.Argument(help="Default: standard output.")]
+QueryString = Annotated[str, typer.Option(help="Filters and order, as year_gte=1990&sort=-year.")]
 
 
 class ExportCommand(Service):
-    """The command that exports."""
+    """The command `export`."""
 
     def export_rows(
         self,
@@ -37,27 +37,27 @@ class ExportCommand(Service):
         query: QueryString = "",
         format: Format = None,
     ) -> None:
-        """Write the rows of a resource as CSV or NDJSON, to a file or to standard output."""
+        """Export a resource as CSV or NDJSON to a file or to standard output."""
         family, media_type = self.family(resource), media_type_of(file, format)
-        settings, begun = self.settings.load(), monotonic()
+        settings, start = self.settings.load(), monotonic()
         with resolve_database(settings) as url:
             check_database(url)
-            with _explained(), progress_bar() as progress:
+            with _command_errors(), progress_bar() as progress:
                 options = read_query_string(query.encode(), MAX_PARAMETERS)
                 params = parse_params(Records(family.table, family.public), options)
                 params.require_format(media_type)
                 progress.add_task(f"Exporting {resource}", total=None)
-                with _created(file) as output:
+                with _open_output(file) as output:
                     number = asyncio.run(
                         _write(url, settings, params, media_type, output, progress)
                     )
-        done = f"{number} {resource} exported in {monotonic() - begun:.1f} s."
+        done = f"{self.amount(number, resource)} exported in {monotonic() - start:.1f} s."
         print(done, file=sys.stdout if file else sys.stderr)
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Raise CommandError in place of what keeps rows from being exported."""
+def _command_errors() -> Iterator[None]:
+    """Turn problems of the query and of the database into a CommandError."""
     try:
         yield
     except Problem as problem:
@@ -75,26 +75,26 @@ async def _write(
     file: BinaryIO,
     progress: Progress,
 ) -> int:
-    """Write rows to a file; return how many there were."""
+    """Write the rows to a file; return their number."""
     [task] = progress.task_ids
     async with open_database(url, bulk_seconds=settings.bulk_seconds) as db:
         if not progress.disable:
-            with suppress(asyncpg.PostgresError, TimeoutError):  # it may take too long to count
+            with suppress(asyncpg.PostgresError, TimeoutError):  # counting may take too long
                 row = await db.fetch(page_query(params, with_total=True))
                 progress.update(task, total=row and row["total"])
 
-        async def sink(piece: bytes) -> None:
-            file.write(piece)
-            progress.advance(task, piece.count(b"\n"))
+        async def sink(chunk: bytes) -> None:
+            file.write(chunk)
+            progress.advance(task, chunk.count(b"\n"))
 
         return await copy_out(db, export_query(params, media_type), media_type, sink)
 
 
 @contextmanager
-def _created(path: Path | None) -> Iterator[BinaryIO]:
-    """Give a file that takes its name, and another's place, when all is written.
+def _open_output(path: Path | None) -> Iterator[BinaryIO]:
+    """Open a temporary file that replaces `path` when all is written.
 
-    What is no file, as a device or a pipe, is written to as it is.
+    A device or a pipe is written directly. Raises CommandError if the file cannot be written.
     """
     if path is None:
         yield sys.stdout.buffer

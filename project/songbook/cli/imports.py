@@ -1,4 +1,4 @@
-"""The command `import`: a file of rows, stored as the service stores bodies."""
+"""The command `import`: a CSV or NDJSON file, stored like the body of a request."""
 
 import asyncio
 import sys
@@ -29,19 +29,19 @@ from songbook.cli.service import Format, Resource, Service, media_type_of, progr
 from songbook.config import CommandError, Settings
 from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import ImportReport, Problem, one_line
-from songbook.models import Family, Record, display_name, natural_key
+from songbook.models import Family, Record, natural_key
 
-ImportFile = Annotated[Path, typer.Argument(help="CSV with a line of names, or NDJSON.")]
-Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out.")]
-OnErrorOption = Annotated[OnError, typer.Option(help="`skip` stores the rows that fit.")]
-OnConflictOption = Annotated[
-    OnConflict, typer.Option(help="What becomes of a row whose key is there already.")
+ImportFile = Annotated[Path, typer.Argument(help="A CSV file with a header, or an NDJSON file.")]
+Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")]
+OnErrorOption = Annotated[
+    OnError, typer.Option(help="`skip` stores the valid rows and reports the others.")
 ]
-DryRun = Annotated[bool, typer.Option(help="Do everything and take it back.")]
+OnConflictOption = Annotated[OnConflict, typer.Option(help="What to do with existing rows.")]
+DryRun = Annotated[bool, typer.Option(help="Run the import, then roll it back.")]
 
 
 class ImportCommand(Service):
-    """The command that imports."""
+    """The command `import`."""
 
     def import_rows(
         self,
@@ -54,47 +54,46 @@ class ImportCommand(Service):
         *,
         dry_run: DryRun = False,
     ) -> None:
-        """Store the rows of a CSV or NDJSON file: all of them, in one transaction, or none."""
+        """Import a CSV or NDJSON file in one transaction."""
         family, settings = self.family(resource), self.settings.load()
-        skips, begun, longest = on_error == "skip", monotonic(), settings.import_line
-        _check(family, on_conflict)
-        parser = PARSERS[media_type_of(file, format)](family.create, ignore or (), longest)
+        skips, start, longest = on_error == "skip", monotonic(), settings.import_line
+        _check(resource, family, on_conflict)
+        rows = PARSERS[media_type_of(file, format)](family.create, ignore or (), longest)
         with (
-            _explained(file, family.table, skips=skips),
-            _opened(file) as rows,
+            _command_errors(file, family.table, skips=skips),
+            _open(file) as source,
             resolve_database(settings) as url,
             progress_bar() as progress,
-            closing(Spool(parser, settings.import_bytes, skip_errors=skips)) as spool,
+            closing(Spool(rows, settings.import_bytes, skip_errors=skips)) as spool,
         ):
             check_database(url)
-            report = _read(rows, spool, progress)
+            report = _read(source, spool, progress)
             if spool.tally.good:
                 storing = _store(url, settings, family.table, spool, on_conflict, dry_run=dry_run)
                 report = asyncio.run(storing)
-        done = "would be stored" if dry_run else "stored"
-        _print_report(report, f"{resource} {done} in {monotonic() - begun:.1f} s")
+        done = f"{self.amount(report.stored, resource)} {'would be ' if dry_run else ''}stored"
+        _print_report(report, f"{done} in {monotonic() - start:.1f} s")
 
 
 def _print_report(report: ImportReport, done: str) -> None:
     _print_refusals(report)
     others = {"skipped": report.skipped, "refused": report.refused}
     left = "".join(f", {number} {what}" for what, number in others.items() if number)
-    print(f"{report.stored} {done}{left}.")
+    print(f"{done}{left}.")
 
 
-def _check(family: Family, on_conflict: OnConflict) -> None:
-    """Raise CommandError if rows of this resource cannot be stored so."""
-    noun = display_name(family.table).lower()
-    if other := unstored_fields(family.table, family.create):
-        why = f"{', '.join(other)} is not stored as it is sent"
-        raise CommandError(f"no {noun} can be imported, because {why}: POST them.")
+def _check(resource: str, family: Family, on_conflict: OnConflict) -> None:
+    """Raise CommandError if rows of this resource cannot be stored with these options."""
+    if fields := unstored_fields(family.table, family.create):
+        reason = f"the table has no column for {', '.join(fields)}"
+        raise CommandError(f"{resource} cannot be imported, because {reason}: send them with POST.")
     if on_conflict != "abort" and natural_key(family.table) is None:
-        raise CommandError(f"a {noun} has no key but its id: leave out --on-conflict.")
+        raise CommandError(f"{resource} have no single unique key: leave out --on-conflict.")
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[BufferedReader]:
-    """Open the file; raise CommandError if it cannot be read."""
+def _open(path: Path) -> Iterator[BufferedReader]:
+    """Open a file. Raises CommandError if it cannot be read."""
     try:
         file = path.open("rb")
         file.peek(1)
@@ -105,39 +104,40 @@ def _opened(path: Path) -> Iterator[BufferedReader]:
 
 
 @contextmanager
-def _explained(path: Path, table: type[Record], *, skips: bool) -> Iterator[None]:
-    """Turn what is wrong with the file or with storing it into a CommandError."""
+def _command_errors(path: Path, table: type[Record], *, skips: bool) -> Iterator[None]:
+    """Turn problems of the file and of the database into a CommandError."""
     try:
         yield
     except Problem as problem:
         raise CommandError(_reason(problem, path, table, skips=skips)) from None
     except asyncpg.QueryCanceledError:
-        raise CommandError("nothing was stored: it was not done in time (BULK_SECONDS).") from None
+        raise CommandError("nothing was stored: it took longer than BULK_SECONDS.") from None
     except asyncpg.PostgresError as error:
         reason = (error.detail or error.message).rstrip(".")
         raise CommandError(f"nothing was stored: {reason}.") from None
     except (asyncpg.InterfaceError, OSError) as error:
         reason = f"the database did not answer in time ({error!r})"
-        raise CommandError(f"{reason}: look what is stored.") from None
+        raise CommandError(f"{reason}: check whether the rows are stored.") from None
 
 
 def _reason(problem: Problem, path: Path, table: type[Record], *, skips: bool) -> str:
-    """Return why nothing was stored; print which rows were refused."""
+    """Return why nothing was stored; print the refused rows."""
     report = problem.report
     if report is None or not report.refusals:
-        faults = one_line(problem.errors)
-        sentence = f"{faults}. Leave columns out with --ignore." if faults else problem.detail
+        errors = one_line(problem.errors)
+        sentence = f"{errors}. Leave columns out with --ignore." if errors else problem.detail
         return f"{path}: {sentence}"
     _print_refusals(report)
     if problem.status == 409:
         advice = " Add --on-conflict skip or update." if natural_key(table) else ""
         return f"{problem.detail}{advice}"
-    advice = "" if skips else ": mend them or add --on-error skip"
-    return f"{report.refused} rows do not fit, nothing was stored{advice}."
+    advice = "" if skips else ": fix them or add --on-error skip"
+    rows = "1 invalid row" if report.refused == 1 else f"{report.refused} invalid rows"
+    return f"{rows}, nothing was stored{advice}."
 
 
 def _print_refusals(report: ImportReport) -> None:
-    """Print why rows were refused, on standard error."""
+    """Print the reasons for refused rows on standard error."""
     for each in report.refusals:
         field = f"{each.pointer.removeprefix('/')}: " if each.pointer else ""
         print(f"line {each.line}: {field}{each.detail}", file=sys.stderr)
@@ -146,10 +146,7 @@ def _print_refusals(report: ImportReport) -> None:
 
 
 def _read(file: BufferedReader, spool: Spool, progress: Progress) -> ImportReport:
-    """Validate the rows of a file into a spool.
-
-    Raises UnprocessableContent if none can be stored.
-    """
+    """Spool the valid rows of a file. Raises UnprocessableContent if none can be stored."""
     path = Path(file.name)
     task = progress.add_task(f"Importing {path.name}", total=path.stat().st_size or None)
     while chunk := file.read(CHUNK):

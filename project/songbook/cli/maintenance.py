@@ -1,4 +1,4 @@
-"""The commands that remove what is past."""
+"""The commands that remove old rows."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -18,18 +18,18 @@ from songbook.db import CompiledStatement, check_database, open_database, resolv
 from songbook.errors import ServiceUnavailable
 from songbook.models import family, not_deleted, table_of
 
-_REMOVED_AT_ONCE = 1000
+_BATCH = 1000
 
 Days = Annotated[
-    int | None, typer.Option(min=0, max=36500, help="How many days ago [RETENTION_DAYS].")
+    int | None, typer.Option(min=0, max=36500, help="Minimum age in days [RETENTION_DAYS].")
 ]
 
 
 class MaintenanceCommands(Service):
-    """The commands that an operator runs now and then."""
+    """The commands `purge` and `expire-keys`."""
 
     def purge(self, older_than: Days = None) -> None:
-        """Remove the rows that were deleted long ago; until then they can be restored."""
+        """Purge rows that were deleted long ago; until then they can be restored."""
         settings = self.settings.load()
         age = timedelta(days=settings.retention_days if older_than is None else older_than)
         models = {name: family(module).table for name, module in self.resources().items()}
@@ -37,28 +37,30 @@ class MaintenanceCommands(Service):
             name: table_of(each).c.deleted_at for name, each in models.items() if not_deleted(each)
         }
         for name, rows in _remove(settings, moments, age).items():
-            print(f"{name} purged that were deleted {age.days} days ago or longer: {rows}.")
+            verb = "was" if rows == 1 else "were"
+            print(f"{self.amount(rows, name)} deleted {age.days} or more days ago {verb} purged.")
 
     def expire_keys(self) -> None:
-        """Remove the idempotency keys that are older than KEY_HOURS; run it every hour or so."""
+        """Remove idempotency keys older than KEY_HOURS; run it about every hour."""
         settings = self.settings.load()
         moments, age = {"keys": KEYS.c.created_at}, timedelta(hours=settings.key_hours)
-        expired = _remove(settings, moments, age)["keys"]
-        print(f"keys expired that were sent {settings.key_hours} hours ago or longer: {expired}.")
+        rows = _remove(settings, moments, age)["keys"]
+        keys, verb = ("key", "was") if rows == 1 else ("keys", "were")
+        print(f"{rows} {keys} sent {settings.key_hours} or more hours ago {verb} removed.")
 
 
 def _remove(
     settings: Settings, moments: Mapping[str, Column[Any]], age: timedelta
 ) -> dict[str, int]:
-    """Remove rows from the database of the settings; show how many are gone so far."""
+    """Remove rows from the database of the settings; show the progress."""
     with resolve_database(settings) as url, progress_bar() as progress:
         check_database(url)
         task = progress.add_task("Removing", total=None)
 
-        def tell(name: str, rows: int) -> None:
+        def show(name: str, rows: int) -> None:
             progress.update(task, description=f"{rows} {name}")
 
-        return asyncio.run(remove(url, moments, age, tell))
+        return asyncio.run(remove(url, moments, age, show))
 
 
 async def remove(
@@ -67,10 +69,10 @@ async def remove(
     age: timedelta,
     progress: Callable[[str, int], None],
 ) -> dict[str, int]:
-    """Remove the rows whose moment is longer ago than `age`; return how many of each name.
+    """Remove the rows whose moment is longer ago than `age`; return their number by name.
 
-    It goes a thousand rows at a time, each time committed; `progress` is told of each. What is
-    restored meanwhile stays.
+    Batches of 1000 rows are committed one by one and reported to `progress`. Rows that are restored
+    meanwhile stay. Raises CommandError.
     """
     removed = dict.fromkeys(moments, 0)
     try:
@@ -78,21 +80,22 @@ async def remove(
             for name, moment in moments.items():
                 due = 1
                 while due:
-                    row = await db.fetch(_removing(moment).bind({"age": age}))
+                    row = await db.fetch(_removal(moment).bind({"age": age}))
                     assert row is not None, "an aggregate gives a row"
                     due = row["due"]
                     removed[name] += row["gone"]
                     progress(name, removed[name])
     except (asyncpg.PostgresError, ServiceUnavailable) as error:
-        raise CommandError(f"the removal stopped after {removed}: {error}") from None
+        done = ", ".join(f"{rows} {name}" for name, rows in removed.items())
+        raise CommandError(f"the removal stopped after {done}: {error}") from None
     return removed
 
 
 @cache
-def _removing(moment: Column[Any]) -> CompiledStatement:
-    """Remove the next rows whose moment is past: how many were due, and how many still were then.
+def _removal(moment: Column[Any]) -> CompiledStatement:
+    """Compile the removal of the next batch: the numbers of rows that were due and are gone.
 
-    Of those a client may change one meanwhile, as by restoring it.
+    They differ if a client restores a row meanwhile.
     """
     table = moment.table
     assert isinstance(table, Table)
@@ -102,7 +105,7 @@ def _removing(moment: Column[Any]) -> CompiledStatement:
         select(*keys)
         .where(late)
         .order_by(moment, *keys)
-        .limit(literal_column(str(_REMOVED_AT_ONCE)))
+        .limit(literal_column(str(_BATCH)))
         .with_for_update()
         .cte("due")
     )

@@ -1,4 +1,4 @@
-"""The service that a command line is for, and what several commands share."""
+"""The service of a command line, and helpers that several commands share."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from rich.progress import Progress
 
 from songbook.config import CommandError, Settings
 from songbook.http import CSV, NDJSON
-from songbook.models import Family, family
+from songbook.models import Family, display_name, family
 
-Resource = Annotated[str, typer.Argument(help="The resource that the rows are of.")]
+Resource = Annotated[str, typer.Argument(help="The name of the resource.")]
 Format = Annotated[
     Literal["csv", "ndjson"] | None,
-    typer.Option(help="Left out: NDJSON of a file called so, else CSV."),
+    typer.Option(help="Default: NDJSON for .ndjson and .jsonl files, else CSV."),
 ]
 
 
@@ -26,35 +26,37 @@ class Service:
     """What the commands need to know of a service."""
 
     settings: type[Settings]
-
     resources: Callable[[], Mapping[str, ModuleType]]
-    """Return the modules of its resources by their names."""
-
+    """Return the resource modules by name."""
     application: str
-    """Where its application is, as `app.main:app`."""
-
+    """The import string of the application, as `app.main:app`."""
     title: str
 
     def message(self, text: object) -> str:
-        """Return a line of standard error, which begins with the name of the service."""
+        """Return a message with the name of the service in front."""
         return f"{self.title.lower()}: {text}"
 
     def family(self, resource: str) -> Family:
-        """Return the classes of a resource; raise CommandError if there is none of this name."""
+        """Return the classes of a resource. Raises CommandError if the name is unknown."""
         modules = self.resources()
         if resource not in modules:
-            raise CommandError(f"there is no resource {resource}: there are {', '.join(modules)}.")
+            raise CommandError(f"unknown resource {resource}: choose from {', '.join(modules)}.")
         return family(modules[resource])
+
+    def amount(self, rows: int, resource: str) -> str:
+        """Return a number of rows with the noun, as "1 city" and "2 cities"."""
+        noun = display_name(self.family(resource).table).lower() if rows == 1 else resource
+        return f"{rows} {noun}"
 
 
 def media_type_of(file: Path | None, name: str | None) -> str:
-    """Return the media type of a file, by the name of a format or else by what it is called."""
+    """Return the media type by the name of a format, or else by the suffix of a file."""
     if name is None and file and file.suffix.lower() in {".ndjson", ".jsonl"}:
         name = "ndjson"
     return NDJSON if name == "ndjson" else CSV
 
 
 def progress_bar() -> Progress:
-    """Return a progress bar on standard error, gone when the work is done; none in a pipe."""
+    """Return a progress bar on standard error, only in a terminal and removed at the end."""
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=not console.is_terminal)

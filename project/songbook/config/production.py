@@ -1,4 +1,4 @@
-"""What production must not have."""
+"""Checks of the settings for production."""
 
 from songbook.config.settings import Settings
 from songbook.config.sources import CommandError
@@ -11,24 +11,27 @@ _PLACEHOLDERS = {
 
 
 def check_production(settings: Settings) -> None:
-    """Raise CommandError for a weak secret, what tells too much, and trust in every proxy."""
+    """Raise CommandError in production for a weak secret, debug output or trust in every proxy."""
     if settings.environment != "prod":
         return
     secret = settings.oauth_token_secret
     if fault := weakness(secret.get_secret_value() if secret else None):
         advice = "make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
-        raise CommandError(f"OAUTH_TOKEN_SECRET {fault}, and this is production: {advice}.")
+        raise CommandError(
+            f"OAUTH_TOKEN_SECRET {fault}, which production does not allow: {advice}."
+        )
     is_debugged = settings.log_level == "DEBUG"
-    tells = {"ECHO_SQL": settings.echo_sql, "DEBUG": settings.debug, "LOG_LEVEL=DEBUG": is_debugged}
-    if name := next((name for name, is_set in tells.items() if is_set), None):
-        raise CommandError(f"{name} tells too much, and this is production: leave it out.")
+    debug = {"ECHO_SQL": settings.echo_sql, "DEBUG": settings.debug, "LOG_LEVEL=DEBUG": is_debugged}
+    if name := next((name for name, is_set in debug.items() if is_set), None):
+        fault = f"{name} exposes internals, which production does not allow"
+        raise CommandError(f"{fault}: leave it out.")
     if settings.forwarded_allow_ips == "*":
-        fault = "FORWARDED_ALLOW_IPS=* believes everybody, and this is production"
-        raise CommandError(f"{fault}: name the proxies.")
+        fault = "FORWARDED_ALLOW_IPS=* trusts every client, which production does not allow"
+        raise CommandError(f"{fault}: list the proxies.")
 
 
 def weakness(secret: str | None) -> str | None:
-    """Say what is wrong with a secret, None when it is good enough for production."""
+    """Return what is wrong with a secret, None if it is strong enough for production."""
     secret = secret or ""
     faults = {
         "is missing": not secret,

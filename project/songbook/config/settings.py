@@ -28,25 +28,25 @@ class Settings(BaseSettings):
     """The directory of the service: that of `.env`, `config/` and `alembic.ini`."""
 
     environment: Literal["dev", "qa", "prod"] = "dev"
-    """Which file of `config/` counts; `prod` also refuses settings that are not safe."""
+    """Selects the file in `config/`; `prod` also rejects unsafe settings."""
 
     database_url: DatabaseUrl = None
-    """The PostgreSQL to use; unset, and no `PG_…` either: the embedded one in `POSTGRES_DATA`."""
+    """The URL of PostgreSQL; without it and any `PG_…`, the embedded one is used."""
 
     pg_host: str = "localhost"
-    """Where PostgreSQL is, without `DATABASE_URL`: a host, or the folder of a socket."""
+    """The host of PostgreSQL, or the directory of its socket; unused with `DATABASE_URL`."""
 
     pg_port: Port = 5432
-    """The port of PostgreSQL, without `DATABASE_URL`."""
+    """The port of PostgreSQL; unused with `DATABASE_URL`."""
 
     pg_user: str = "postgres"
-    """The role to connect as, without `DATABASE_URL`."""
+    """The role to connect as; unused with `DATABASE_URL`."""
 
     pg_password: SecretStr | None = None
-    """The password of the role, of any characters, none encoded; without `DATABASE_URL`."""
+    """The password of the role, not percent-encoded; unused with `DATABASE_URL`."""
 
     pg_db: str = "postgres"
-    """The database to connect to, without `DATABASE_URL`."""
+    """The database to connect to; unused with `DATABASE_URL`."""
 
     postgres_data: Path = Path(".data", "postgres")
     """Where the embedded PostgreSQL keeps its data."""
@@ -55,72 +55,72 @@ class Settings(BaseSettings):
     """The address to listen on."""
 
     port: Annotated[int, Ge(0), Le(65535)] = 8004
-    """The port to listen on; 0 takes a free one."""
+    """The port to listen on; 0 selects a free one."""
 
     workers: Annotated[int, Ge(1), Le(64)] = 1
-    """How many processes serve; one for each container, more on a single machine."""
+    """The number of worker processes: one per container, more on a single machine."""
 
     pool_size: Annotated[int, Ge(1), Le(1000)] = 10
-    """How many connections a process keeps at most."""
+    """The maximum number of database connections per process."""
 
     pool_timeout: Annotated[float, Ge(0.1), Le(60)] = 2.0
-    """Seconds that a request waits for a connection before it is answered 503."""
+    """Seconds that a request waits for a connection before it gets 503."""
 
     bulk_at_once: Annotated[int, Ge(1), Le(1000)] = 4
-    """How many imports and exports use a connection at a time, of at most half of `POOL_SIZE`."""
+    """The maximum number of concurrent imports and exports, at most half of `POOL_SIZE`."""
 
     bulk_seconds: Annotated[float, Ge(1), Le(86400)] = 3600.0
-    """Seconds that an import may take to come, and to be stored, and an export to be sent."""
+    """Seconds allowed to receive an import, to store it, and to send an export."""
 
     import_bytes: Annotated[int, Ge(1024), Le(2**40)] = 2**30
-    """How many bytes an import may have, and its rows on disk until all are there."""
+    """The maximum size of an import, and of its rows on disk, in bytes."""
 
     import_line: Annotated[int, Ge(1024), Le(2**20)] = 65536
-    """How many characters a row of an import may have."""
+    """The maximum length of a row of an import, in characters."""
 
     key_hours: Annotated[int, Ge(24), Le(8760)] = 24
-    """How long an `Idempotency-Key` is known, before `expire-keys` removes it."""
+    """Hours that an `Idempotency-Key` is stored, before `expire-keys` removes it."""
 
     require_if_match: bool = False
-    """Whether PUT, PATCH and DELETE are refused (428) without `If-Match`."""
+    """Whether PUT, PATCH and DELETE require `If-Match` (else 428)."""
 
     echo_sql: bool = Field(
         default=False, validation_alias=AliasChoices("echo_sql", "sqlalchemy_echo")
     )
-    """Whether the log shows every statement, without its values (also `SQLALCHEMY_ECHO`)."""
+    """Whether every statement is logged, without its values (also `SQLALCHEMY_ECHO`)."""
 
     log_level: Level = "INFO"
-    """How grave a message has to be for the log."""
+    """The minimum level of logged messages."""
 
     debug: bool = False
-    """Whether a 500 tells the exception in its detail."""
+    """Whether the detail of a 500 shows the exception."""
 
     oauth_token_secret: SecretStr | None = None
-    """What signs tokens; unset: each start makes a random one, and ends all sessions."""
+    """The key that signs tokens; the default is random at each start, which ends all sessions."""
 
     access_token_minutes: Minutes = 30
-    """How long a token is good for."""
+    """Minutes until a token expires."""
 
     login_tries_per_address: Tries = 60
-    """How many logins an address may try in a window."""
+    """Login attempts that an address may make in a window."""
 
     login_tries_per_name: Tries = 10
-    """How many logins an address may try for one name in a window."""
+    """Login attempts that an address may make for one name in a window."""
 
     login_window_minutes: Minutes = 15
-    """How long such a window is."""
+    """The length of a window, in minutes."""
 
     closed_writes: bool = False
     """Whether only signed-in users may write."""
 
     retention_days: Annotated[int, Ge(0), Le(36500)] = 30
-    """How long a deleted row can be restored, before `purge` removes it."""
+    """Days that a deleted row can be restored, before `purge` removes it."""
 
     forwarded_allow_ips: Proxies = ""
-    """The proxies whose `X-Forwarded-For` is believed, separated by commas; empty: none."""
+    """The proxies whose `X-Forwarded-For` is trusted, separated by commas."""
 
     cors_origins: Origins = ()
-    """The origins whose pages may ask, separated by commas; `*` means any."""
+    """The origins that CORS allows, separated by commas; `*` allows any."""
 
     _origins: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -160,7 +160,7 @@ class Settings(BaseSettings):
             name = str(first["loc"][0])
             origin = origins.get(name)
             is_in_file = origin not in {None, "argument", "environment"}
-            place = f" (it stands in {origin})" if is_in_file else ""
+            place = f" (set in {origin})" if is_in_file else ""
             reason = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
             raise CommandError(f"{name.upper()} {reason}{place}") from None
 

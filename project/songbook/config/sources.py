@@ -95,17 +95,17 @@ def _variables(path: Path, setting: str, settings_cls: type[BaseSettings]) -> di
     pydantic's own source takes a missing file for an empty one, skips the lines that it cannot
     parse, and replaces `${NAME}` in passwords.
     """
-    lines = [*parse_stream(StringIO(_text(path, f"{setting} asks for {path}")))]
+    lines = [*parse_stream(StringIO(_text(path, f"{setting} needs {path}")))]
     if bad := next((line for line in lines if line.error), None):
         # the parser counts the empty lines before it to a line
         text = bad.original.string
         number = bad.original.line + text[: len(text) - len(text.lstrip())].count("\n")
-        raise CommandError(f"{path} cannot be read in line {number}: write NAME=value.")
+        raise CommandError(f"{path}, line {number} is invalid: write NAME=value.")
     texts = {line.key: line.value for line in lines if line.key is not None}
     known = _names(settings_cls)
     for name in texts:
         if meant := _meant(name.upper(), known):
-            raise CommandError(f"{path} has {name}, which is no setting: did you mean {meant}?")
+            raise CommandError(f"{path} sets the unknown variable {name}: did you mean {meant}?")
     return texts
 
 

@@ -32,9 +32,9 @@ def normalized(value: Any) -> Any:
     if mode := url.query.get("sslmode"):  # libpq's name of what asyncpg calls ssl
         url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
     if unknown := sorted(set(url.query) - _PARAMETERS):
-        raise ValueError(f"has parameters that asyncpg does not know{_told(unknown, url)}")
+        raise ValueError(f"has parameters that asyncpg does not know{_shown(unknown, url)}")
     if not str(url.query.get(_CACHE_SIZE, "0")).isdecimal():
-        raise ValueError(f"has a {_CACHE_SIZE} that is no number")
+        raise ValueError(f"has a {_CACHE_SIZE} that is not a number")
     return url.set(drivername=_DRIVER).render_as_string(hide_password=False)
 
 
@@ -53,7 +53,7 @@ def _unambiguous(text: str) -> str:
     return place + mark + query.replace("@", "%40")
 
 
-def _told(unknown: list[str], url: URL) -> str:
+def _shown(unknown: list[str], url: URL) -> str:
     """Name parameters, unless they may be what follows a raw `&` of a password."""
     is_plain = all(re.fullmatch("[a-z_]+", name) for name in unknown)
     return f": {', '.join(unknown)}" if is_plain and "password" not in url.query else ""

@@ -52,7 +52,7 @@ async def open_database(url: URL, **options: Any) -> AsyncIterator[Database]:
     try:
         yield db
     except asyncpg.UndefinedTableError:
-        raise CommandError("the table is not there yet: run the command migrate.") from None
+        raise CommandError("a table does not exist: run the command migrate.") from None
     finally:
         await db.close()
 
@@ -71,16 +71,16 @@ async def _connect(url: URL) -> None:
         reason = _refusal(error.driver_exception, url)
         if reason:
             raise CommandError(f"PostgreSQL at {place} {reason}.") from None
-        raise DatabaseUnreachable(f"PostgreSQL at {place} takes no connections now.") from None
+        raise DatabaseUnreachable(f"PostgreSQL at {place} is not accepting connections.") from None
     except (ServiceUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError):
         advice = "start it or correct DATABASE_URL or PG_…"
-        raise DatabaseUnreachable(f"no PostgreSQL answers at {place}: {advice}.") from None
+        raise DatabaseUnreachable(f"cannot connect to PostgreSQL at {place}: {advice}.") from None
 
 
 def _refusal(error: BaseException | None, url: URL) -> str | None:
     """Say why PostgreSQL does not take us in, None when that may pass by itself."""
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        return "refuses the user or the password of DATABASE_URL or PG_…"
+        return "rejects the user or the password of DATABASE_URL or PG_…"
     if isinstance(error, asyncpg.InvalidCatalogNameError):
         return f"has no database {url.database}: create it or correct DATABASE_URL or PG_…"
     return None

@@ -179,9 +179,8 @@ class Database:
             async with asyncio.timeout(seconds):
                 await self._bulk_slots.acquire()
         except TimeoutError as error:
-            raise ServiceUnavailable(
-                "Too many imports and exports are under way: try again."
-            ) from error
+            detail = "Too many imports and exports are in progress: try again."
+            raise ServiceUnavailable(detail) from error
         try:
             async with self.connection() as connection:
                 yield connection

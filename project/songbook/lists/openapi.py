@@ -13,12 +13,12 @@ from songbook.lists.filters import CONTAINS, EQUAL, FilterParam, filters_of, sor
 from songbook.lists.params import DEFAULT_LIMIT, MAX_ROWS, MAX_VALUES
 from songbook.models import INT4, INT8, NO_NUL, Record, kind_of, table_of
 
-_SAYS = {
-    CONTAINS: "Contains this text, in any case.",
-    "_gt": "Is greater than this.",
-    "_gte": "Is at least this.",
-    "_lt": "Is less than this.",
-    "_lte": "Is at most this.",
+_DESCRIPTIONS = {
+    CONTAINS: "Contains this text (case-insensitive).",
+    "_gt": "Greater than this value.",
+    "_gte": "Greater than or equal to this value.",
+    "_lt": "Less than this value.",
+    "_lte": "Less than or equal to this value.",
 }
 _SCHEMAS: dict[type, dict[str, Any]] = {
     bool: {"type": "boolean"},
@@ -32,20 +32,20 @@ _SCHEMAS: dict[type, dict[str, Any]] = {
 
 
 def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> list[dict[str, Any]]:
-    """Return the parameters of a list; `sort` is the order of one that asks for none."""
+    """Return the parameters of a list; `sort` is its default order."""
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_LIMIT}
-    after = "The cursor of a `Link`: opaque, bound to these filters and this order."
-    words = "Words that must all occur in the texts, whole and in any case."
+    after = "The cursor from a `Link` header, valid only with the same filters and order."
+    words = "Whole words that must all occur in the texts (case-insensitive)."
     exact = {"type": "string", "const": "exact"}
     formulas = {"type": "string", "const": "formulas"}
-    marked = "Of CSV: `formulas` has an apostrophe before what a spreadsheet would run."
+    escape = "CSV only: `formulas` prefixes texts that a spreadsheet would run with an apostrophe."
     return [
-        _query("limit", "How many rows at most; of CSV and NDJSON all, if it is left out.", limit),
+        _query("limit", "Maximum number of rows; CSV and NDJSON default to all.", limit),
         _sort(sortable_fields(model, public), sort),
         _query("after", after, {"type": "string"}),
         _query("q", words, _SCHEMAS[str]),
-        _query("count", "Of JSON: `exact` adds X-Total-Count.", exact),
-        _query("escape", marked, formulas),
+        _query("count", "JSON only: `exact` adds X-Total-Count.", exact),
+        _query("escape", escape, formulas),
         *(
             _filter(name, parameter, table_of(model).c[parameter.field])
             for name, parameter in filters_of(model, public).items()
@@ -61,10 +61,10 @@ def _filter(name: str, parameter: FilterParam, column: Column[Any]) -> dict[str,
     """Return the parameter of one filter."""
     schema = _schema_of(column)
     if parameter.comparison != EQUAL:
-        return _query(name, _SAYS[parameter.comparison], schema)
-    description = "Is this; repeated: is any of these."
+        return _query(name, _DESCRIPTIONS[parameter.comparison], schema)
+    description = "Equal to this value; if repeated, to any of them."
     if parameter.nullable:
-        description += " Empty: is null."
+        description += " An empty value matches null."
         schema = {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
     return _query(name, description, {"type": "array", "items": schema, "maxItems": MAX_VALUES})
 
@@ -90,5 +90,5 @@ def _sort(fields: Sequence[str], default: str) -> dict[str, Any]:
         "not": {"anyOf": twice},
         "default": default.split(","),
     }
-    description = "The order: public fields separated by commas, `-` for descending."
+    description = "The order: field names separated by commas, with `-` for descending."
     return _query("sort", description, schema, style="form", explode=False)

@@ -80,7 +80,7 @@ class ListParams:
         """Refuse what only an answer of another format has."""
         asked = (("count", self.with_total, JSON), ("escape", self.escaped, CSV))
         errors = [
-            field_error("query", name, f"Is for answers as {only} alone", "format")
+            field_error("query", name, f"Is only available in {only} responses", "format")
             for name, is_asked, only in asked
             if is_asked and only != media_type
         ]
@@ -189,7 +189,7 @@ class _Parser:
         """Ask for at most so many rows."""
         if not (_DIGITS.fullmatch(value) and 1 <= int(value) <= MAX_ROWS):
             raise PydanticCustomError(
-                "limit", "Should be a whole number from 1 to {most}", {"most": MAX_ROWS}
+                "limit", "Should be an integer from 1 to {most}", {"most": MAX_ROWS}
             )
         self.params.limit = int(value)
 
@@ -199,10 +199,10 @@ class _Parser:
         if unknown := [name for name in names if name not in self.sortable]:
             hint = did_you_mean(unknown[0], self.sortable)
             raise PydanticCustomError(
-                "sort", "Should name public fields, separated by commas{hint}", {"hint": hint}
+                "sort", "Should be public fields, separated by commas{hint}", {"hint": hint}
             )
         if len(set(names)) < len(names):
-            raise PydanticCustomError("sort", "Should name a field once")
+            raise PydanticCustomError("sort", "Should name each field once")
         self.params.order = order_of(value)
 
     def parse_after(self, value: str) -> None:

@@ -16,8 +16,8 @@ _FROM_FASTAPI = ("HTTPValidationError", "ValidationError")
 _SCHEMA = "#/components/schemas/{model}"
 
 _TEXTS = {
-    CSV: "A line with the names of the fields, then a line for each row (RFC 4180).",
-    NDJSON: "A JSON object on each line.",
+    CSV: "A header with the field names, then one record per row (RFC 4180).",
+    NDJSON: "One JSON object per line.",
 }
 
 _Use = tuple[Literal["validation", "serialization"], Any]
@@ -25,12 +25,12 @@ _Use = tuple[Literal["validation", "serialization"], Any]
 _SECURITY = {
     "password": {
         "type": "oauth2",
-        "description": "A name or an e-mail, and the password.",
+        "description": "Username or e-mail address, and password.",
         "flows": {"password": {"tokenUrl": "api/auth/token", "scopes": {}}},
     },
     "token": {
         "type": "http",
-        "description": "A token that is at hand already.",
+        "description": "A token that was obtained before.",
         "scheme": "bearer",
         "bearerFormat": "JWT",
     },
@@ -118,7 +118,7 @@ def _add_formats(operation: dict[str, Any], route: Route, method: str, names: se
         content = operation["requestBody"]["content"]
         content[MERGE_PATCH] = content[JSON]
     if "If-None-Match" in names:
-        operation["responses"]["304"] = {"description": "The client has this answer already."}
+        operation["responses"]["304"] = {"description": "The response has not changed."}
 
 
 def _add_imports(operation: dict[str, Any], media_types: tuple[str, ...]) -> None:
@@ -130,15 +130,15 @@ def _add_imports(operation: dict[str, Any], media_types: tuple[str, ...]) -> Non
     created = operation["responses"]["201"]
     report = {"$ref": _SCHEMA.format(model="ImportReport")}
     created["content"][JSON]["schema"] = {"anyOf": [created["content"][JSON]["schema"], report]}
-    created["description"] = "The record, or what became of many rows"
+    created["description"] = "The created record, or the report of an import"
 
 
 def _add_dry_run(responses: dict[str, Any]) -> None:
     """Let a write be tried: it answers 200 where it would answer 201 or 204."""
-    tried: dict[str, Any] = {"description": "What would be answered, of a write that is only tried"}
+    dry_run: dict[str, Any] = {"description": "The response to a dry run"}
     if "201" in responses:
-        tried["content"] = {JSON: {**responses["201"]["content"][JSON]}}
-    responses.setdefault("200", tried)
+        dry_run["content"] = {JSON: {**responses["201"]["content"][JSON]}}
+    responses.setdefault("200", dry_run)
 
 
 def _may_conflict(route: Route) -> bool:

@@ -15,20 +15,22 @@ _COUNT = {"type": "integer", "minimum": 0}
 _REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
 
 HEADERS = {
-    "ETag": _header("The entity tag of this answer; with 412 that of the record as it is.", _TAG),
-    "Location": _header("The path of what was created.", {"type": "string", "pattern": "^/"}),
-    "Link": _header("The path of the next page, when there is one.", _LINK, required=False),
-    "X-Total-Count": _header("With `count=exact`: how many rows match.", _COUNT, required=False),
-    "X-Request-ID": _header("The id under which the request is logged.", _REQUEST_ID),
+    "ETag": _header("The entity tag of this response; with 412, of the current record.", _TAG),
+    "Location": _header("The path of the created record.", {"type": "string", "pattern": "^/"}),
+    "Link": _header("The path of the next page, if there is one.", _LINK, required=False),
+    "X-Total-Count": _header(
+        "With `count=exact`: the number of matching rows.", _COUNT, required=False
+    ),
+    "X-Request-ID": _header("The id of the request, as in the log.", _REQUEST_ID),
     "Idempotency-Replayed": _header(
-        "`true`: the request was done before, and this was its answer.",
+        "`true` on the stored response to an earlier request with the same key.",
         {"type": "string", "const": "true"},
     ),
     "Vary": _header(
-        "Which header of the request decides on the format.", {"type": "string", "const": "Accept"}
+        "The request header that selects the format.", {"type": "string", "const": "Accept"}
     ),
     "WWW-Authenticate": _header("How to authenticate: `Bearer`.", {"type": "string"}),
-    "Retry-After": _header("After how many seconds to try again.", _COUNT),
+    "Retry-After": _header("Seconds to wait before a retry.", _COUNT),
 }
 
 

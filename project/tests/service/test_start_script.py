@@ -61,4 +61,4 @@ def test_the_script_takes_the_python_that_has_the_packages(tmp_path: Path) -> No
     installed.parent.mkdir(parents=True)
     installed.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
     installed.chmod(0o755)
-    assert started().startswith("songbook: no PostgreSQL answers at 127.0.0.1:1: ")
+    assert started().startswith("songbook: cannot connect to PostgreSQL at 127.0.0.1:1: ")

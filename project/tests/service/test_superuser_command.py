@@ -78,7 +78,7 @@ def test_without_its_table_a_superuser_is_told_to_migrate_first(
 ) -> None:
     refused = create("ada", "ada@example.org", url=scratch_url)
 
-    assert refused.told == ["songbook: the table is not there yet: run the command migrate."]
+    assert refused.told == ["songbook: a table does not exist: run the command migrate."]
 
 
 def test_users_are_not_imported_because_a_file_has_no_hashes(
@@ -87,4 +87,4 @@ def test_users_are_not_imported_because_a_file_has_no_hashes(
     refused = command("import", "users", "users.csv", DATABASE_URL=spelled(database_url))
 
     [told] = refused.told
-    assert told.startswith("songbook: no user can be imported, because password is not stored")
+    assert told.startswith("songbook: users cannot be imported, because the table has no col")

@@ -17,7 +17,7 @@ from songbook.http import Router
 from songbook.models import Record
 from tests.support.samples import Apart
 
-NEEDS = "asks who sends a request: give create_app the table class of the accounts"
+NEEDS = "requires an account: pass `accounts` to create_app"
 
 
 def router(permission: Any) -> Router:

@@ -37,8 +37,8 @@ def _account(owner: int) -> pwd.struct_passwd:
     for name in ("postgres", "nobody"):  # PostgreSQL refuses root
         with suppress(KeyError):
             return pwd.getpwuid(owner) if owner else pwd.getpwnam(name)
-    who = f"user {owner}" if owner else "nobody"
-    raise EmbeddedError(f"PostgreSQL cannot run as {who}: add it to /etc/passwd, or {ADVICE}.")
+    name = f"user {owner}" if owner else "nobody"
+    raise EmbeddedError(f"PostgreSQL cannot run as {name}: add it to /etc/passwd, or {ADVICE}.")
 
 
 def groups_of(account: pwd.struct_passwd) -> list[int]:
@@ -60,8 +60,8 @@ def clear_the_way(account: pwd.struct_passwd, binaries: Path, *folders: Path) ->
             _allow(way, 0o1)
             opened.append(f"{way} (o+x)")
     if opened:
-        who = f"PostgreSQL refuses root and runs as {account.pw_name}"
-        sys.stderr.write(f"{who}, whom these folders now let pass: {', '.join(opened)}\n")
+        reason = f"PostgreSQL does not run as root, but as {account.pw_name}"
+        sys.stderr.write(f"{reason}, which was given access to {', '.join(opened)}\n")
 
 
 def _is_shut_out(account: pwd.struct_passwd, path: Path, bits: int) -> bool:

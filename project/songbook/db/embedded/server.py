@@ -147,7 +147,7 @@ class Server:
         """Start the server, which inherits the lock."""
         version = (self.cluster / "PG_VERSION").read_text().strip()
         if version != MAJOR:
-            raise EmbeddedError(f"{self.folder} is of PostgreSQL {version}: {ADVICE}.")
+            raise EmbeddedError(f"{self.folder} was created by PostgreSQL {version}: {ADVICE}.")
         self.make_sockets()
         log = self.folder / "server.log"
         if log.exists() and log.stat().st_size > LOG_LIMIT:

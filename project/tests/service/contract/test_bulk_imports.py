@@ -142,7 +142,8 @@ async def test_rows_that_do_not_fit_are_told_by_line_and_nothing_is_stored(
     assert counts(report) == (6, 0, 0, 4)
     assert refusals(report) == REFUSALS
     assert answer.json()["type"] == "/problems/validation"
-    assert answer.json()["detail"].startswith("4 of 6 rows do not fit, and nothing was stored: ")
+    detail = answer.json()["detail"]
+    assert detail.startswith("4 of 6 rows failed validation, and nothing was stored: ")
     assert await stored_songs(client) == []
 
 
@@ -284,14 +285,14 @@ async def test_a_header_that_does_not_fit_is_refused(
 async def test_a_column_whose_name_is_no_utf_8_is_refused(client: AsyncClient) -> None:
     for query in ("", "?ignore=%FF"):
         problem = assert_problem(await send_rows(client, b"name,artist,\xff\na,b,c\n", query), 400)
-        assert problem["detail"] == "The first line is not UTF-8."
+        assert problem["detail"] == "The header is not valid UTF-8."
 
 
 async def test_a_column_that_is_misspelt_is_told_what_was_meant(client: AsyncClient) -> None:
     answer = await send_rows(client, b"name,artist,yaer\na,b,1\n")
 
     [error] = assert_problem(answer, 422)["errors"]
-    assert error["detail"] == "Is no field, did you mean `year`?"
+    assert error["detail"] == "Unknown column, did you mean `year`?"
 
 
 async def test_columns_are_left_out_on_request_and_have_to_be_there(client: AsyncClient) -> None:
@@ -326,7 +327,7 @@ async def test_quotes_that_make_no_sense_are_malformed(
 ) -> None:
     for query in ("", "?on_error=skip"):
         problem = assert_problem(await send_rows(client, content, query), 400, "malformed")
-        assert problem["detail"].startswith(f"The CSV cannot be read from line {line} on: ")
+        assert problem["detail"].startswith(f"Invalid CSV at line {line}: ")
     assert await stored_songs(client) == []
 
 

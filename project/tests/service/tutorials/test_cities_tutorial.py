@@ -55,7 +55,7 @@ def test_no_command_and_no_option_offers_to_drop_anything(
     for arguments in ([], *([name] for name in names)):
         told = re.sub("[^a-z-]+", " ", command(*arguments, "--help").printed.lower())
         for word in ("drop", "reset", "recreate", "truncate"):
-            assert word not in told.replace("it never drops anything", ""), arguments
+            assert word not in told, arguments
 
 
 def test_the_table_is_the_tutorial_s(migrated_url: URL) -> None:

@@ -130,9 +130,9 @@ def test_every_resource_can_be_exported_and_no_password(export: Export, books: U
     [
         ("yaer_gte=1", "yaer_gte: unknown parameter, did you mean `year_gte`?"),
         ("year_gte=x", "year_gte: input should be a valid integer."),
-        ("limit=0", "limit should be a whole number from 1 to 1000."),
+        ("limit=0", "limit should be an integer from 1 to 1000."),
         ("after=x", "The cursor in `after` belongs to another list"),
-        ("count=exact", "count is for answers as application/json alone."),
+        ("count=exact", "count is only available in application/json responses."),
     ],
 )
 def test_a_query_that_does_not_fit_is_told_and_leaves_no_file(
@@ -182,7 +182,7 @@ def test_a_resource_that_is_none_is_answered_with_those_there_are(export: Export
 
     assert outcome == (
         *(1, ""),
-        ["samples: there is no resource sogns: there are books, members, notes, towns."],
+        ["samples: unknown resource sogns: choose from books, members, notes, towns."],
     )
 
 
@@ -190,10 +190,10 @@ def test_a_database_that_is_away_or_not_migrated_leaves_no_file(
     export: Export, tmp_path: Path, scratch_url: URL
 ) -> None:
     for url, sentence in (
-        ("postgresql://me@127.0.0.1:1/songbook", "no PostgreSQL answers at 127.0.0.1:1"),
+        ("postgresql://me@127.0.0.1:1/songbook", "cannot connect to PostgreSQL at 127.0.0.1:1"),
         (
             spelled(scratch_url),
-            "the table is not there yet: run the command migrate.",
+            "a table does not exist: run the command migrate.",
         ),
     ):
         outcome = export("books", tmp_path / "books.csv", DATABASE_URL=url)

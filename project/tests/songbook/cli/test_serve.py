@@ -24,6 +24,9 @@ from tests.support.processes import NOWHERE, SECRET, Outcome, Service, ended_at_
 from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
 
+UNREACHABLE = "cannot connect to PostgreSQL at"
+ADVICE = "start it or correct DATABASE_URL or PG_…."
+
 pytestmark = pytest.mark.processes
 
 BOOK = {"name": "Midnight Fit", "author": "Mogwai"}
@@ -156,7 +159,7 @@ def test_a_database_that_is_away_is_waited_for() -> None:
     assert answer.headers["content-type"] == "application/problem+json"
     assert int(answer.headers["retry-after"]) > 0
     assert end.code in {0, 143}
-    assert end.told.startswith("samples: no PostgreSQL answers at 127.0.0.1:1: ")
+    assert end.told.startswith("samples: cannot connect to PostgreSQL at 127.0.0.1:1: ")
     assert "Traceback" not in end.told
     assert SECRET not in end.told
 
@@ -212,15 +215,15 @@ def test_a_setting_that_does_not_fit_is_one_line(command: Command, tmp_path: Pat
     [
         (
             NOWHERE,
-            "no PostgreSQL answers at 127.0.0.1:1: start it or correct DATABASE_URL or PG_….",
+            f"{UNREACHABLE} 127.0.0.1:1: {ADVICE}",
         ),
         (
             f"postgresql://me:{SECRET}@host.invalid/songbook",
-            "no PostgreSQL answers at host.invalid:5432: start it or correct DATABASE_URL or PG_….",
+            f"{UNREACHABLE} host.invalid:5432: {ADVICE}",
         ),
         (
             f"postgresql://me:{SECRET}@/songbook?host=/nowhere",
-            "no PostgreSQL answers at /nowhere:5432: start it or correct DATABASE_URL or PG_….",
+            f"{UNREACHABLE} /nowhere:5432: {ADVICE}",
         ),
         (
             f"postgresql://me:{SECRET}@db:port/songbook",
@@ -259,7 +262,7 @@ def test_a_database_that_refuses_us_is_named(command: Command, guarded_url: URL)
 
     assert refused.code == absent.code == 1
     assert len(refused.told) == len(absent.told) == 1
-    assert refused.told[0].endswith("refuses the user or the password of DATABASE_URL or PG_….")
+    assert refused.told[0].endswith("rejects the user or the password of DATABASE_URL or PG_….")
     assert absent.told[0].endswith(
         "has no database nowhere: create it or correct DATABASE_URL or PG_…."
     )
@@ -271,7 +274,9 @@ def test_serving_after_a_migration_needs_a_database_that_answers() -> None:
 
     assert ended.returncode == 1
     assert ended.stdout == ""
-    assert re.fullmatch(r"samples: no PostgreSQL answers at 127\.0\.0\.1:1: .*\n", ended.stderr)
+    assert re.fullmatch(
+        r"samples: cannot connect to PostgreSQL at 127\.0\.0\.1:1: .*\n", ended.stderr
+    )
 
 
 def test_migrating_again_changes_nothing(command: Command, migrated_url: URL) -> None:
@@ -310,10 +315,10 @@ def test_a_command_line_without_a_command_is_answered_with_help(command: Command
             {"OAUTH_TOKEN_SECRET": "a" * 40},
             "OAUTH_TOKEN_SECRET has fewer than 8 different characters, ",
         ),
-        ({"ECHO_SQL": "true"}, "ECHO_SQL tells too much, "),
-        ({"DEBUG": "true"}, "DEBUG tells too much, "),
-        ({"LOG_LEVEL": "debug"}, "LOG_LEVEL=DEBUG tells too much, "),
-        ({"FORWARDED_ALLOW_IPS": "*"}, "FORWARDED_ALLOW_IPS=* believes everybody, "),
+        ({"ECHO_SQL": "true"}, "ECHO_SQL exposes internals, "),
+        ({"DEBUG": "true"}, "DEBUG exposes internals, "),
+        ({"LOG_LEVEL": "debug"}, "LOG_LEVEL=DEBUG exposes internals, "),
+        ({"FORWARDED_ALLOW_IPS": "*"}, "FORWARDED_ALLOW_IPS=* trusts every client, "),
     ],
 )
 def test_production_does_not_start_with_what_is_not_safe(
@@ -325,7 +330,7 @@ def test_production_does_not_start_with_what_is_not_safe(
     code, printed, [told] = command("serve", **settings, **given)
 
     assert (code, printed) == (1, "")
-    assert told.startswith(f"samples: {sentence}and this is production: ")
+    assert told.startswith(f"samples: {sentence}which production does not allow: ")
     assert [text for text in given.values() if len(text) > 5 and text in told] == []
     assert not (tmp_path / "postgres").exists()
 
@@ -335,7 +340,9 @@ def test_a_process_of_production_without_a_secret_ends_at_once(tmp_path: Path) -
     ended = SAMPLES.run("serve", check=False, **settings)
 
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith("samples: OAUTH_TOKEN_SECRET is missing, and this is production")
+    assert ended.stderr.startswith(
+        "samples: OAUTH_TOKEN_SECRET is missing, which production does not allow"
+    )
     assert ended.stderr.count("\n") == 1
 
 
@@ -450,7 +457,7 @@ def test_the_project_s_own_env_file_is_read_and_a_missing_environment_is_refused
 
     (directory / "config" / "prod.env").unlink()
     assert listed().stderr == (
-        f"samples: ENVIRONMENT asks for {directory}/config/prod.env,"
+        f"samples: ENVIRONMENT needs {directory}/config/prod.env,"
         " which cannot be read (No such file or directory).\n"
     )
 

@@ -151,7 +151,7 @@ def test_the_ssl_mode_of_other_drivers_is_understood() -> None:
         (
             "database_url",
             f"postgres://me:{SECRET}@db/foo?prepared_statement_cache_size=many",
-            "has a prepared_statement_cache_size that is no number",
+            "has a prepared_statement_cache_size that is not a number",
         ),
         ("port", "abc", "valid integer"),
         ("port", "-1", "greater than or equal to 0"),
@@ -319,7 +319,7 @@ def test_a_service_without_files_for_environments_names_none(
         monkeypatch.setenv("ENVIRONMENT", environment)
         path = tmp_path / "config" / f"{environment}.env"
         reason = "which cannot be read (No such file or directory)."
-        assert refusal() == f"ENVIRONMENT asks for {path}, {reason}"
+        assert refusal() == f"ENVIRONMENT needs {path}, {reason}"
 
 
 def test_a_file_of_variables_that_cannot_be_read_is_named(
@@ -334,7 +334,7 @@ def test_a_file_of_variables_that_cannot_be_read_is_named(
         (binary, "is not a text in UTF-8"),
     ]:
         monkeypatch.setenv("ENV_FILE", str(path))
-        assert refusal() == f"ENV_FILE asks for {path}, which {reason}."
+        assert refusal() == f"ENV_FILE needs {path}, which {reason}."
 
 
 @pytest.mark.parametrize(
@@ -351,7 +351,7 @@ def test_a_line_that_cannot_be_read_is_named_without_what_it_holds(
 ) -> None:
     write(*lines)
 
-    assert refusal() == (f"{tmp_path / '.env'} cannot be read in line {number}: write NAME=value.")
+    assert refusal() == (f"{tmp_path / '.env'}, line {number} is invalid: write NAME=value.")
 
 
 @pytest.mark.parametrize(
@@ -374,7 +374,7 @@ def test_a_name_in_a_file_that_is_nearly_a_setting_is_refused(
     write("HOST=127.0.0.1", f"{name}={SECRET}")
 
     assert refusal() == (
-        f"{tmp_path / '.env'} has {name}, which is no setting: did you mean {meant}?"
+        f"{tmp_path / '.env'} sets the unknown variable {name}: did you mean {meant}?"
     )
 
 
@@ -390,7 +390,7 @@ def test_a_setting_that_does_not_fit_is_found_where_it_stands(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write("PORT=many")
-    assert refusal().endswith(f" (it stands in {tmp_path / '.env'})")
+    assert refusal().endswith(f" (set in {tmp_path / '.env'})")
 
     monkeypatch.setenv("PORT", "many")
     assert refusal().endswith("unable to parse string as an integer")
@@ -538,7 +538,7 @@ def test_a_url_that_a_file_holds_is_refused_without_its_password(
     monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
 
     assert refusal().startswith("DATABASE_URL does not name PostgreSQL")
-    assert refusal().endswith(f" (it stands in file {tmp_path / 'url'})")
+    assert refusal().endswith(f" (set in file {tmp_path / 'url'})")
     assert SECRET not in refusal()
 
 
@@ -640,7 +640,9 @@ def test_a_secret_that_can_be_guessed_is_called_what_it_is(
         return
     with pytest.raises(CommandError) as refused:
         check_production(settings)
-    assert str(refused.value).startswith(f"OAUTH_TOKEN_SECRET {fault}, and this is production")
+    assert str(refused.value).startswith(
+        f"OAUTH_TOKEN_SECRET {fault}, which production does not allow"
+    )
     assert not secret or secret not in str(refused.value)
 
 

@@ -453,9 +453,9 @@ async def test_old_keys_are_removed_and_no_others(breakable_url: URL, command: C
 
         assert [(each.code, each.told) for each in said] == [(0, [])] * 3
         assert [each.printed for each in said] == [
-            "keys expired that were sent 48 hours ago or longer: 0.\n",
-            "keys expired that were sent 24 hours ago or longer: 3000.\n",
-            "keys expired that were sent 24 hours ago or longer: 0.\n",
+            "0 keys sent 48 or more hours ago were removed.\n",
+            "3000 keys sent 24 or more hours ago were removed.\n",
+            "0 keys sent 24 or more hours ago were removed.\n",
         ]
         assert await numbers(other) == (1, 7001)
         young = "SELECT count(*) FROM idempotency WHERE created_at > now() - interval '24 hours'"

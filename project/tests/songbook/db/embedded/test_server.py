@@ -101,7 +101,7 @@ def refusal(folder: Path, script: str = USE, uid: int | None = None, path: str =
     _, told = user.communicate(timeout=30)
     assert user.returncode == 1, told
     assert "Traceback" not in told
-    sentences = [line for line in told.splitlines() if "let pass" not in line]
+    sentences = [line for line in told.splitlines() if "was given access to" not in line]
     assert len(sentences) == 1, told
     return sentences[0]
 
