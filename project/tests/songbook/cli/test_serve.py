@@ -473,12 +473,12 @@ SPEAKING = """
 import asyncio, logging, logging.config, sys
 from sqlalchemy import text
 from songbook.db.database import Database
-from songbook.db.statements import Query
+from songbook.db.statements import BoundStatement
 from songbook.server.run import log_config
 
 async def ask():
     db = Database(sys.argv[1], pool_size=1, echo=sys.argv[2] == "echo")
-    await db.fetch(Query("SELECT 'by the driver', $1::text", [sys.argv[3]]))
+    await db.fetch(BoundStatement("SELECT 'by the driver', $1::text", [sys.argv[3]]))
     async with db.sqlalchemy_connection() as connection:
         await connection.execute(text("SELECT 'by the engine', :it"), {"it": sys.argv[3]})
     await db.close()
