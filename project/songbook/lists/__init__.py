@@ -1,4 +1,4 @@
-"""A list: its parameters, its statement, its pages."""
+"""Lists: parameters, statements, pages."""
 
 from songbook.lists.pages import Page as Page
 from songbook.lists.pages import page_of as page_of

@@ -1,4 +1,4 @@
-"""Cursors: the place of a row in a list, as an opaque string."""
+"""Cursors: the position of a row in a list, as an opaque string."""
 
 import base64
 import json
@@ -12,17 +12,17 @@ _DIGEST = 9
 
 
 def encode_cursor(values: Sequence[str | None], scope: str) -> str:
-    """Return an opaque cursor for the row with these values, valid only for `bound_to`.
+    """Return the cursor of the row with these values, valid only for `scope`.
 
-    The digest finds cursors that were cut, mistyped or taken from another list. It keeps no secret:
-    whoever makes a cursor of his own has merely named a place in the list.
+    The digest detects cursors that were cut, mistyped or taken from another list. It protects no
+    secret: a forged cursor only names another position.
     """
     content = json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode()
     return base64.urlsafe_b64encode(_digest(content, scope) + content).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, scope: str) -> list[str | None]:
-    """Return the values of a cursor; raise BadCursor when it was not made for `bound_to`."""
+    """Return the values of a cursor. Raises BadCursor if it was not made for `scope`."""
     try:
         decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         values: list[str | None] = json.loads(decoded[_DIGEST:])

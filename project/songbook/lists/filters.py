@@ -1,4 +1,4 @@
-"""The filters that a list offers: they come from the public fields and their columns' types."""
+"""The filters of a list, derived from the public fields and the types of their columns."""
 
 from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
@@ -14,13 +14,13 @@ from songbook.models import Record, kind_of, table_of, text_parser
 EQUAL, CONTAINS = "", "_contains"
 ORDERED = ("_gt", "_gte", "_lt", "_lte")
 
-_MAX_KEY = 255  # characters, of which a cursor in an address takes up to eight bytes each
+_MAX_KEY = 255  # characters: a cursor in a URL has up to eight bytes for each
 
 _ORDERED_KINDS = {int, float, Decimal, date, datetime, time, timedelta}
 
 
 class FilterParam(NamedTuple):
-    """A filter that a list offers: the field, how it is compared, and how a value is read."""
+    """A filter: the field, the comparison, and the parser of its values."""
 
     field: str
     comparison: str
@@ -31,7 +31,7 @@ class FilterParam(NamedTuple):
 
 @cache
 def filters_of(model: type[Record], public: type[SQLModel]) -> dict[str, FilterParam]:
-    """Return the filters of a list by name: equality on every public field, more by its type."""
+    """Return the filters by name: equality for every public field, others by its type."""
     filters = {}
     for name in public.model_fields:
         column = table_of(model).c[name]
@@ -46,7 +46,7 @@ def filters_of(model: type[Record], public: type[SQLModel]) -> dict[str, FilterP
 
 @cache
 def sortable_fields(model: type[Record], public: type[SQLModel]) -> tuple[str, ...]:
-    """Return the public fields that a list can be ordered by: a cursor has to hold their values."""
+    """Return the public fields to sort by: those whose values fit into a cursor."""
     columns = [table_of(model).c[name] for name in public.model_fields]
     lengths = {column.name: getattr(column.type, "length", None) or 0 for column in columns}
     return tuple(name for name, length in lengths.items() if length <= _MAX_KEY)

@@ -1,4 +1,4 @@
-"""The parameters of a list as the OpenAPI document describes them: exactly what is accepted."""
+"""The parameters of a list in the OpenAPI document."""
 
 from collections.abc import Sequence
 from datetime import date, datetime
@@ -58,7 +58,6 @@ def _query(name: str, description: str, schema: dict[str, Any], **more: Any) -> 
 
 
 def _filter(name: str, parameter: FilterParam, column: Column[Any]) -> dict[str, Any]:
-    """Return the parameter of one filter."""
     schema = _schema_of(column)
     if parameter.comparison != EQUAL:
         return _query(name, _DESCRIPTIONS[parameter.comparison], schema)
@@ -70,7 +69,7 @@ def _filter(name: str, parameter: FilterParam, column: Column[Any]) -> dict[str,
 
 
 def _schema_of(column: Column[Any]) -> dict[str, Any]:
-    """Return the schema of one value of a filter: of the column's type, within its range."""
+    """Return the schema of a value of a filter, within the range of the column."""
     kind = kind_of(column)
     if kind is int:
         low, high = INT8 if isinstance(column.type, BigInteger) else INT4
@@ -79,7 +78,7 @@ def _schema_of(column: Column[Any]) -> dict[str, Any]:
 
 
 def _sort(fields: Sequence[str], default: str) -> dict[str, Any]:
-    """Return the parameter of the order: each field once, in one direction."""
+    """Return the parameter `sort`: each field at most once, in one direction."""
     keys = [(name, f"-{name}") for name in fields]
     twice = [{"allOf": [{"contains": {"const": key}} for key in pair]} for pair in keys]
     schema = {

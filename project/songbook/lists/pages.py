@@ -1,7 +1,4 @@
-"""A page of a list: the rows behind a cursor, in a total order, at a cost that no depth raises.
-
-A list that is asked for as CSV or NDJSON has one page, with all rows: an export.
-"""
+"""The pages of a list (keyset pagination), and its exports as CSV and NDJSON."""
 
 import json
 from dataclasses import dataclass
@@ -33,9 +30,9 @@ _DECODER = json.JSONDecoder(parse_float=str)
 
 @dataclass
 class Page:
-    """What one request asks of a list: a page as JSON, or an export as another media type.
+    """A page as JSON, or an export as another media type.
 
-    `counted` answers with the number of all rows, whether or not the request asks for it.
+    If `counted`, the body has the total of all pages, also without `count=exact`.
     """
 
     params: ListParams
@@ -45,9 +42,9 @@ class Page:
     counted: bool
 
     async def response(self, db: Database) -> Response:
-        """Answer with an array of the rows, and the address of the next page.
+        """Return an array of the rows, with the URL of the next page in `Link`.
 
-        A counted page is an object: `count`, the number of all rows on all pages, and `items`.
+        The body of a counted page is an object: `count`, the total of all pages, and `items`.
         """
         params = self.params
         if self.media_type != JSON:
@@ -62,13 +59,13 @@ class Page:
             headers["link"] = f'<{self._next(content.rpartition(SEPARATOR)[2])}>; rel="next"'
         if params.with_total:
             headers["x-total-count"] = str(row["total"])
-        shown = (
-            f'{{"count":{row["total"]},"items":[{content}]}}' if self.counted else f"[{content}]"
-        )
-        return list_response(shown, headers, self.if_none_match)
+        body = f"[{content}]"
+        if self.counted:
+            body = f'{{"count":{row["total"]},"items":{body}}}'
+        return list_response(body, headers, self.if_none_match)
 
     def _next(self, last_row: str) -> str:
-        """Return the address of the page behind a row, in the terms that the client used."""
+        """Return the URL of the page after a row, with the parameters of the request."""
         row, params = _DECODER.decode(last_row), self.params
         values = [_query_value(row[key.field]) for key in params.order]
         pairs = [pair for pair in params.pairs if pair[0] != "after"]
@@ -77,29 +74,26 @@ class Page:
 
 
 def page_of(records: Records, sort: str = "id", *, counted: bool = False) -> Dependency[Page]:
-    """Return the dependency that reads which page of a list is asked for; it raises 400 and 422.
-
-    `sort` is the order where the client names none.
-    """
+    """Return the dependency that parses the query string of a list; `sort` is its default order."""
     parameters = list_parameters(records.table, records.public, sort)
-    own = {parameter["name"] for parameter in parameters}
+    names = {parameter["name"] for parameter in parameters}
 
     @dependency(*parameters, IF_NONE_MATCH, error_statuses=(400, 422), parses_query=True)
     async def page(request: StrictRequest) -> Page:
         declared = request.route.query_parameters
-        others = {each["name"] for each in declared} - own if len(declared) > len(own) else ()
+        others = () if len(declared) == len(names) else {each["name"] for each in declared} - names
         media_type = negotiate(",".join(request.headers.getlist("accept")), (JSON, *FILE_SUFFIXES))
         query = read_query_string(request.scope["query_string"], MAX_PARAMETERS)
-        seen = await if_none_match.call(request)
+        tags = await if_none_match.call(request)
         params = parse_params(records, query, sort, others)
         params.require_format(media_type)
-        return Page(params, media_type, request.scope["path"], seen, counted)
+        return Page(params, media_type, request.scope["path"], tags, counted)
 
     return page
 
 
 def _query_value(value: Any) -> str | None:
-    """Return a JSON value as a query string would spell it."""
+    """Return a JSON value as a filter accepts it."""
     if value is None or isinstance(value, str):
         return value
     return json.dumps(value)

@@ -1,4 +1,4 @@
-"""The query string of a list: what it asks for; nothing that is not offered is accepted."""
+"""The parser of the query string of a list."""
 
 import json
 import re
@@ -37,7 +37,7 @@ _LIKE = re.compile(r"[%_\\]")
 
 
 class Condition(NamedTuple):
-    """What a filter asks of a field, as part of a statement; its value is bound as `bind`."""
+    """A condition of a statement; its value is bound as `bind`."""
 
     field: str
     comparison: str
@@ -47,7 +47,7 @@ class Condition(NamedTuple):
 
 
 class SortKey(NamedTuple):
-    """One field of an order."""
+    """One field of an order, with its direction."""
 
     field: str
     descending: bool
@@ -55,7 +55,7 @@ class SortKey(NamedTuple):
 
 @dataclass
 class ListParams:
-    """What a query string asks of a list; `pairs` are its parameters as they were given."""
+    """The parsed query string of a list; `pairs` are its parameters as they were sent."""
 
     records: Records
     order: tuple[SortKey, ...]
@@ -63,33 +63,33 @@ class ListParams:
     conditions: tuple[Condition, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
     after: list[Any] | None = None
-    """The values of the order's fields in the row that the page begins behind."""
+    """The values of the cursor, one for each key of the order."""
     with_total: bool = False
     escaped: bool = False
     pairs: list[tuple[str, str]] = field(default_factory=list)
 
     @property
     def cursor_scope(self) -> str:
-        """Return what a cursor belongs to: the list, its filters and its order."""
+        """Return the scope of a cursor: the list, its filters and its order."""
         other = {"limit", "after", "count", "sort", "escape"}
         filters = sorted(pair for pair in self.pairs if pair[0] not in other)
         table, public = self.records.table, self.records.public
         return json.dumps([table.__tablename__, schema_fingerprint(public), self.order, filters])
 
     def require_format(self, media_type: str) -> None:
-        """Refuse what only an answer of another format has."""
-        asked = (("count", self.with_total, JSON), ("escape", self.escaped, CSV))
+        """Raise UnprocessableContent for options of another format."""
+        options = (("count", self.with_total, JSON), ("escape", self.escaped, CSV))
         errors = [
             field_error("query", name, f"Is only available in {only} responses", "format")
-            for name, is_asked, only in asked
-            if is_asked and only != media_type
+            for name, is_set, only in options
+            if is_set and only != media_type
         ]
         if errors:
             raise UnprocessableContent(errors=errors)
 
 
 def order_of(sort: str) -> tuple[SortKey, ...]:
-    """Return an order that is total: the primary key follows in the last field's direction."""
+    """Return a total order: the primary key is added, in the direction of the last field."""
     keys = [SortKey(part.removeprefix("-"), part.startswith("-")) for part in sort.split(",")]
     if "id" not in [key.field for key in keys]:
         keys.append(SortKey("id", keys[-1].descending))
@@ -99,10 +99,9 @@ def order_of(sort: str) -> tuple[SortKey, ...]:
 def parse_params(
     records: Records, query: QueryString, sort: str = "id", others: Collection[str] = ()
 ) -> ListParams:
-    """Parse a query string; `sort` is the order where it names none.
+    """Parse a query string; `sort` is the default order, and `others` are parameters to ignore.
 
-    Parameters of the names in `others` are left to other dependencies. Raises UnprocessableContent
-    with every parameter that does not fit, and BadCursor for a cursor of another list.
+    Raises UnprocessableContent with all invalid parameters, and BadCursor.
     """
     params = ListParams(records, order_of(sort), pairs=query.pairs)
     if not query.pairs:
@@ -136,7 +135,8 @@ class _Parser:
         if parameter := self.filters.get(name):
             self.parse_filter(parameter, values)
         elif name not in PARAMETERS:
-            raise PydanticCustomError("unknown_parameter", "{why}", {"why": self.unknown(name)})
+            hint = did_you_mean(name, [*self.filters, *PARAMETERS])
+            raise PydanticCustomError("unknown_parameter", "Unknown parameter{hint}", {"hint": hint})
         elif len(values) > 1:
             raise PydanticCustomError("repeated_parameter", "Should occur once")
         elif name in _OPTIONS:
@@ -148,7 +148,7 @@ class _Parser:
             getattr(self, f"parse_{name}")(values[0])
 
     def finish(self) -> ListParams:
-        """Return the parameters with the values of the cursor; raise BadCursor."""
+        """Return the parameters with the values of the cursor. Raises BadCursor."""
         if self.cursor is not None:
             values = decode_cursor(self.cursor, self.params.cursor_scope)
             try:
@@ -156,37 +156,28 @@ class _Parser:
                     None if value is None else self.filters[key.field].parse(value)
                     for key, value in zip(self.params.order, values, strict=True)
                 ]
-            except ValueError:  # a client made the cursor itself
+            except ValueError:  # a forged cursor
                 raise BadCursor from None
         return self.params
 
-    def unknown(self, name: str) -> str:
-        """Return the message about an unknown parameter, with a suggestion."""
-        return "Unknown parameter" + did_you_mean(name, [*self.filters, *PARAMETERS])
-
     def parse_filter(self, parameter: FilterParam, values: list[str]) -> None:
-        """Ask that a field has one of the values; an empty one means null where null can be."""
+        """Add the condition of a filter; an empty value matches null in a nullable column."""
         equal = parameter.comparison == EQUAL
         if len(values) > (MAX_VALUES if equal else 1):
             most = f"at most {MAX_VALUES} times" if equal else "once"
             raise PydanticCustomError("too_many_values", "Should be given {most}", {"most": most})
-        wanted = [parameter.parse(value) for value in values if value or not parameter.nullable]
+        parsed = [parameter.parse(value) for value in values if value or not parameter.nullable]
         if parameter.comparison == CONTAINS:
-            wanted = [f"%{_escaped(wanted[0])}%"]
+            parsed = [f"%{_escape_like(parsed[0])}%"]
         bind = f"f{len(self.params.values)}"
-        many = len(wanted) > 1
-        condition = Condition(
-            parameter.field,
-            parameter.comparison,
-            bind if wanted else "",
-            many,
-            len(wanted) < len(values),
-        )
+        many, or_null = len(parsed) > 1, len(parsed) < len(values)
+        field, comparison = parameter.field, parameter.comparison
+        condition = Condition(field, comparison, bind if parsed else "", many, or_null)
         self.params.conditions += (condition,)
-        self.params.values[bind] = wanted if many else next(iter(wanted), None)
+        self.params.values[bind] = parsed if many else next(iter(parsed), None)
 
     def parse_limit(self, value: str) -> None:
-        """Ask for at most so many rows."""
+        """Set the maximum number of rows."""
         if not (_DIGITS.fullmatch(value) and 1 <= int(value) <= MAX_ROWS):
             raise PydanticCustomError(
                 "limit", "Should be an integer from 1 to {most}", {"most": MAX_ROWS}
@@ -194,7 +185,7 @@ class _Parser:
         self.params.limit = int(value)
 
     def parse_sort(self, value: str) -> None:
-        """Ask for an order."""
+        """Set the order."""
         names = [part.removeprefix("-") for part in value.split(",")]
         if unknown := [name for name in names if name not in self.sortable]:
             hint = did_you_mean(unknown[0], self.sortable)
@@ -206,16 +197,16 @@ class _Parser:
         self.params.order = order_of(value)
 
     def parse_after(self, value: str) -> None:
-        """Ask for the rows behind a cursor."""
+        """Set the cursor, which `finish` decodes."""
         self.cursor = value
 
     def parse_q(self, value: str) -> None:
-        """Ask for rows with all these words; none is no condition."""
+        """Add the condition of a search; an empty one matches all rows."""
         if words := normalize_search(without_nul(value)):
             self.params.conditions += (Condition("", WORDS, "q"),)
             self.params.values["q"] = words
 
 
-def _escaped(value: str) -> str:
-    r"""Return a text that LIKE takes literally: `%`, `_` and `\` lose their meaning."""
+def _escape_like(value: str) -> str:
+    r"""Escape `%`, `_` and `\` for LIKE."""
     return _LIKE.sub(r"\\\g<0>", value)

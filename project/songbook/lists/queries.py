@@ -1,4 +1,4 @@
-"""Queries of a service's own, beside those of its resources: PostgreSQL writes their JSON, too."""
+"""Custom queries of a service, whose JSON PostgreSQL writes."""
 
 from hashlib import sha256
 
@@ -13,11 +13,10 @@ from songbook.lists.statements import SQL_SEPARATOR
 
 
 def json_rows(query: SelectBase) -> CompiledStatement:
-    """Compile a query, with names for its columns, whose rows PostgreSQL writes as JSON.
+    """Compile a query with named columns whose rows PostgreSQL writes as JSON.
 
-    Run it with `db.fetch(statement.bind(values))`, the values by the names of its `bindparam`s; the
-    row is for `rows_response`. Decimals become texts with all their places. It needs a LIMIT: all
-    rows are one text.
+    Pass the row of `db.fetch(statement.bind(values))` to `rows_response`. Decimals become strings.
+    All rows are one text in memory, so the query needs a LIMIT.
     """
     rows = query.subquery("rows")
     columns = [
@@ -30,7 +29,7 @@ def json_rows(query: SelectBase) -> CompiledStatement:
 
 
 def rows_response(row: Row | None, if_none_match: EntityTags | None = None) -> Response:
-    """Answer with the array of the rows of `json_rows`, or 304 when the client has it already."""
+    """Return the array of the rows of `json_rows`, or 304 if its tag matches."""
     assert row is not None, "an aggregate gives a row"
     return list_response(f"[{row['document'] or ''}]", {}, if_none_match)
 
@@ -38,7 +37,7 @@ def rows_response(row: Row | None, if_none_match: EntityTags | None = None) -> R
 def list_response(
     content: str, headers: dict[str, str], if_none_match: EntityTags | None
 ) -> Response:
-    """Answer with a JSON text, with a tag that is its hash."""
+    """Return a JSON text with its hash as the entity tag, or 304 if that matches."""
     tag = f'"{sha256((content + str(headers)).encode()).hexdigest()[:32]}"'
     if if_none_match and if_none_match.match_weakly(tag):
         return JSONText("", tag, 304, headers)

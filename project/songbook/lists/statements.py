@@ -1,4 +1,4 @@
-"""The statement of a page: its rows as JSON, read from an index wherever one serves the order."""
+"""The statements of pages (keyset pagination) and exports."""
 
 from collections.abc import Callable, Iterator
 from functools import lru_cache
@@ -36,16 +36,15 @@ from songbook.lists.params import DEFAULT_LIMIT, WORDS, Condition, ListParams, S
 from songbook.models import Record, kind_of, not_deleted, search_query, searched_words, table_of
 
 SEPARATOR = ",\n"
-"""What stands between two rows: PostgreSQL escapes a text's line ends, so it is nowhere else."""
+"""Separates two rows: PostgreSQL escapes line ends in JSON, so it occurs nowhere else."""
 SQL_SEPARATOR = "E',\\n'"
-
 
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = "^[-=+@\t\r]"
 
 
 class PageShape(NamedTuple):
-    """All that the SQL of a page depends on; `after`: which values of the cursor are not null."""
+    """What the SQL of a page depends on; `after` tells which values of the cursor are not null."""
 
     conditions: tuple[Condition, ...]
     order: tuple[SortKey, ...]
@@ -54,11 +53,7 @@ class PageShape(NamedTuple):
 
 
 class ExportFormat(NamedTuple):
-    """How an export writes its rows.
-
-    Each is an object, or values; `escaped`: texts that a spreadsheet would take for a formula begin
-    with an apostrophe; `limited`: there is a most number of rows.
-    """
+    """The format of an export: values or objects, formulas escaped or not, limited or not."""
 
     as_values: bool
     escaped: bool
@@ -66,17 +61,16 @@ class ExportFormat(NamedTuple):
 
 
 def page_query(params: ListParams, *, with_total: bool) -> BoundStatement:
-    """Return the statement of a page: the rows as one `document`, and their `number`.
+    """Return the statement of a page: its rows as one `document`, their `number`, and the `total`.
 
-    There is one row more than asked for if there is another page. With the total of all pages, as
-    `total`.
+    If there is a next page, the first row of it is included.
     """
     statement = page_statement(*_classes(params), _shape(params, with_total=with_total))
     return statement.bind({**_values(params), "rows": (params.limit or DEFAULT_LIMIT) + 1})
 
 
 def export_query(params: ListParams, media_type: str) -> BoundStatement:
-    """Return the statement of all rows, as COPY is to write them."""
+    """Return the statement of an export, for COPY."""
     export_format = ExportFormat(media_type == CSV, params.escaped, params.limit is not None)
     shape = _shape(params, with_total=False)
     statement = export_statement(*_classes(params), shape, export_format)
@@ -93,7 +87,7 @@ def _shape(params: ListParams, *, with_total: bool) -> PageShape:
 
 
 def _values(params: ListParams) -> dict[str, Any]:
-    after = {f"k{place}": value for place, value in enumerate(params.after or ())}
+    after = {f"k{nth}": value for nth, value in enumerate(params.after or ())}
     return {**after, **params.values}
 
 
@@ -101,7 +95,7 @@ def _values(params: ListParams) -> dict[str, Any]:
 def page_statement(
     model: type[Record], public: type[SQLModel], shape: PageShape
 ) -> CompiledStatement:
-    """Compile the statement of a page: the rows as JSON, one more than asked for; their number."""
+    """Compile the statement of `page_query`."""
     table, where = table_of(model), _where(model, shape)
     shown = _rows(model, public, shape, bindparam("rows", type_=BigInteger))
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
@@ -116,25 +110,24 @@ def page_statement(
 def export_statement(
     model: type[Record], public: type[SQLModel], shape: PageShape, export_format: ExportFormat
 ) -> CompiledStatement:
-    """Compile the statement of all rows: each as JSON, or its values as JSON would spell them."""
+    """Compile the statement of `export_query`."""
     rows = bindparam("rows", type_=BigInteger) if export_format.limited else None
     shown = _rows(model, public, shape, rows)
     if not export_format.as_values:
-        # COPY writes it as it is: the cast that a page needs would cost a third of the time
+        # without the cast of `row_to_json`, which would cost a third of the time
         return CompiledStatement(select(func.row_to_json(shown.table_valued())).select_from(shown))
     kinds = {name: kind_of(table_of(model).c[name]) for name in public.model_fields}
-    return CompiledStatement(
-        select(*(_spelled(shown.c[name], kinds[name], export_format) for name in kinds))
-    )
+    cells = (_csv_cell(shown.c[name], kind, export_format) for name, kind in kinds.items())
+    return CompiledStatement(select(*cells))
 
 
-def _spelled(
+def _csv_cell(
     column: ColumnElement[Any], kind: type, export_format: ExportFormat
 ) -> ColumnElement[Any]:
-    """Return the value of a column as JSON spells it, without the quotes of a text."""
+    """Return a column as in JSON, but without the quotes of strings."""
     if kind is str and export_format.escaped:
-        marked = literal_column("''''").concat(column)
-        return case((column.regexp_match(_FORMULA), marked), else_=column).label(column.name)
+        escaped = literal_column("''''").concat(column)
+        return case((column.regexp_match(_FORMULA), escaped), else_=column).label(column.name)
     if kind in {str, int}:
         return column
     return func.to_json(column).op("#>>")(text("'{}'")).label(column.name)
@@ -147,14 +140,14 @@ def _where(model: type[Record], shape: PageShape) -> list[ColumnElement[bool]]:
 def _rows(
     model: type[Record], public: type[SQLModel], shape: PageShape, rows: BindParameter[int] | None
 ) -> Subquery:
-    """Return the rows of a shape in their order, at most `rows` of them."""
+    """Return the subquery of at most `rows` rows, in their order."""
     table = table_of(model)
     where, columns = _where(model, shape), public_columns(table, public)
     order = [_ordered(table.c[key.field], key) for key in shape.order]
     ranges = [[]] if shape.after is None else list(_keyset_ranges(model, shape.order, shape.after))
     branches = [
-        select(*columns).where(*where, *beyond).order_by(*order).limit(rows)
-        for beyond in ranges or [[literal_column("false")]]
+        select(*columns).where(*where, *after).order_by(*order).limit(rows)
+        for after in ranges or [[literal_column("false")]]
     ]
     if len(branches) == 1:
         return branches[0].subquery("shown")
@@ -168,7 +161,7 @@ def _ordered(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
 
 
 def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]:
-    """Return the SQL of a filter."""
+    """Return the expression of a condition."""
     if condition.comparison == WORDS:
         return searched_words(model).op("@@")(search_query(condition.bind))
     column = table_of(model).c[condition.field]
@@ -190,39 +183,39 @@ def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]
 def _keyset_ranges(
     model: type[Record], order: tuple[SortKey, ...], after: tuple[bool, ...]
 ) -> Iterator[list[ColumnElement[bool]]]:
-    """Give the conditions of the index ranges that together lie behind the cursor.
+    """Yield the conditions of the index ranges after the cursor.
 
-    A single condition with OR would have every row before the page read and thrown away. NULLs come
-    last in ascending and first in descending order, as PostgreSQL sorts them.
+    With a single condition with OR, PostgreSQL would read all rows before the page. NULLs sort last
+    in ascending and first in descending order.
     """
     table = table_of(model)
     same: list[ColumnElement[bool]] = []
-    place = 0
-    while place < len(order):
-        descending = order[place].descending
-        run = list(_same_direction(order, after, place))
+    start = 0
+    while start < len(order):
+        descending = order[start].descending
+        run = list(_same_direction(order, after, start))
         columns = [table.c[order[nth].field] for nth in run]
         values = [bindparam(f"k{nth}", type_=table.c[order[nth].field].type) for nth in run]
         if run:
-            ends, seen = tuple_(*columns), tuple_(*values)
-            yield [*same, ends < seen if descending else ends > seen]
+            row, cursor = tuple_(*columns), tuple_(*values)
+            yield [*same, row < cursor if descending else row > cursor]
         for column, value in zip(columns, values, strict=True):
             if column.nullable and not descending:
                 yield [*same, column.is_(None)]
             same.append(column == value)
         if not run:
-            column = table.c[order[place].field]
+            column = table.c[order[start].field]
             if descending:
                 yield [*same, column.is_not(None)]
             same.append(column.is_(None))
-        place += len(run) or 1
+        start += len(run) or 1
 
 
 def _same_direction(
     order: tuple[SortKey, ...], after: tuple[bool, ...], start: int
 ) -> Iterator[int]:
-    """Give the places from `start` on that have values and one direction: one row comparison."""
-    for place in range(start, len(order)):
-        if not after[place] or order[place].descending != order[start].descending:
+    """Yield the keys from `start` on that one row comparison covers: not null, one direction."""
+    for nth in range(start, len(order)):
+        if not after[nth] or order[nth].descending != order[start].descending:
             return
-        yield place
+        yield nth
