@@ -1,4 +1,4 @@
-"""What SQLModel classes are made of: field types, base classes, constraints."""
+"""The building blocks of SQLModel classes: field types, base classes, constraints."""
 
 from songbook.models.bases import Partial as Partial
 from songbook.models.bases import Record as Record
@@ -7,6 +7,7 @@ from songbook.models.bases import Schema as Schema
 from songbook.models.bases import SoftDelete as SoftDelete
 from songbook.models.bases import Timestamps as Timestamps
 from songbook.models.bases import display_name as display_name
+from songbook.models.bases import mapped_classes as mapped_classes
 from songbook.models.discovery import Family as Family
 from songbook.models.discovery import discover as discover
 from songbook.models.discovery import family as family
@@ -20,7 +21,6 @@ from songbook.models.fields import Whole as Whole
 from songbook.models.fields import is_nullable as is_nullable
 from songbook.models.fields import kind_of as kind_of
 from songbook.models.fields import without_nul as without_nul
-from songbook.models.registry import mapped_classes as mapped_classes
 from songbook.models.tables import natural_key as natural_key
 from songbook.models.tables import next_version as next_version
 from songbook.models.tables import not_deleted as not_deleted

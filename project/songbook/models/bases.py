@@ -1,4 +1,4 @@
-"""What every stored row has, and what every family of classes is made of."""
+"""The base classes of resources and tables."""
 
 import re
 from datetime import datetime
@@ -7,6 +7,7 @@ from typing import Any
 from pydantic.config import JsonDict
 from sqlalchemy import BigInteger, Identity, func, text
 from sqlmodel import Field, SQLModel
+from sqlmodel.main import default_registry
 
 from songbook.models.fields import INT8
 
@@ -20,13 +21,13 @@ SQLModel.metadata.naming_convention = {
 
 
 class Schema(SQLModel):
-    """The Base class of a resource: what a client writes and reads, and nothing else."""
+    """The base of a resource's Base class: the fields that clients write and read."""
 
     model_config = {"extra": "forbid", "json_schema_serialization_defaults_required": True}
 
 
 class Record(SQLModel):
-    """What every table has: a primary key, and a version that each write increments."""
+    """The base of every table: a primary key, and a version that each write increments."""
 
     id: int | None = Field(
         default=None, primary_key=True, sa_type=BigInteger, sa_column_args=[Identity()]
@@ -35,16 +36,13 @@ class Record(SQLModel):
 
 
 class RecordPublic(SQLModel):
-    """What a client is shown of a record beside the fields."""
+    """The base of a resource's Public class, with the id."""
 
     id: int = Field(ge=INT8[0], le=INT8[1])
 
 
 class Timestamps(SQLModel):
-    """When a record was created and last changed, for its table and for its Public class.
-
-    PostgreSQL sets both, equal at first; no client can.
-    """
+    """`created_at` and `updated_at`, set by PostgreSQL; for the table and its Public class."""
 
     created_at: datetime = Field(index=True, sa_column_kwargs={"server_default": func.now()})
     updated_at: datetime = Field(
@@ -53,10 +51,9 @@ class Timestamps(SQLModel):
 
 
 class SoftDelete(SQLModel):
-    """Rows that stay when they are deleted, seen by nobody, until they are restored or purged.
+    """Soft deletion: every statement ignores rows with `deleted_at`, until restored or purged.
 
-    The indexes of the table leave them out, so that a unique value of a deleted row can be taken
-    again; one has them alone, for the purge.
+    The indexes ignore them, too, so that unique values of deleted rows can be used again.
     """
 
     deleted_at: datetime | None = None
@@ -67,7 +64,7 @@ def _without_default(schema: JsonDict) -> None:
 
 
 class Partial(SQLModel):
-    """Makes every inherited field one that may be left out; what is sent keeps its rules."""
+    """Makes every inherited field optional; values that are sent are validated as before."""
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
@@ -79,5 +76,10 @@ class Partial(SQLModel):
 
 
 def display_name(model: type[Any]) -> str:
-    """Return what a class of a family is about: "Guest book" of GuestBook and GuestBookPublic."""
+    """Return the noun of a class: "Guest book" for GuestBook and GuestBookPublic."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__.removesuffix("Public")).capitalize()
+
+
+def mapped_classes() -> list[type[Any]]:
+    """Return the classes with `table=True` that have been imported."""
+    return [mapper.class_ for mapper in default_registry.mappers]

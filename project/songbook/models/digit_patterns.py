@@ -1,18 +1,17 @@
-"""Which strings of digits stand for the whole numbers of a range."""
+"""Regular expressions of integer ranges."""
 
 
 def decimal_pattern(low: int, high: int) -> str:
-    """Return the regular expression of the decimal numbers `low` to `high`.
+    """Return the regular expression of the integers `low` to `high`, without leading zeros.
 
-    They are written without leading zeros. It is understood alike by JSON Schema (ECMA 262) and by
-    Python's `re`.
+    JSON Schema (ECMA 262) and Python's `re` read it alike.
     """
     negative = [f"-{part}" for part in _parts(max(1, -high), -low)]
     return "^(" + "|".join(negative + _parts(max(0, low), high)) + ")$"
 
 
 def _parts(low: int, high: int) -> list[str]:
-    """Return one pattern for each stretch of `low` to `high` whose digits vary independently."""
+    """Return a pattern for each part of the range whose digits vary independently."""
     if low > high:
         return []
     ends = {high}

@@ -1,4 +1,4 @@
-"""The resources of a service: every module of a package that has a `router` is one."""
+"""The resources of a service: the modules of a package that have a `router`."""
 
 from functools import cache
 from importlib import import_module
@@ -24,25 +24,24 @@ class Family(NamedTuple):
 
 @cache
 def discover(package: str) -> dict[str, ModuleType]:
-    """Return the resource modules by name; importing them tells SQLModel of their tables."""
-    names = sorted(found.name for found in iter_modules(import_module(package).__path__))
+    """Import the modules of a package; return those of resources by name."""
+    names = sorted(each.name for each in iter_modules(import_module(package).__path__))
     loaded = {name: import_module(f"{package}.{name}") for name in names}
     return {name: module for name, module in loaded.items() if hasattr(module, "router")}
 
 
 def family(module: ModuleType) -> Family:
-    """Return the classes of a resource: the table that its module defines, those named after it.
+    """Return the classes of a resource: the table of its module, and those named after it.
 
-    What the module imports from other resources is not its own. Raises TypeError for a module that
-    does not define exactly one table with a Create, an Update and a Public class.
+    Raises TypeError for a module without exactly one such family of its own.
     """
     tables = [
-        found
-        for found in vars(module).values()
-        if isinstance(found, type)
-        and issubclass(found, Record)
-        and hasattr(found, "__table__")
-        and found.__module__ == module.__name__
+        each
+        for each in vars(module).values()
+        if isinstance(each, type)
+        and issubclass(each, Record)
+        and hasattr(each, "__table__")
+        and each.__module__ == module.__name__
     ]
     families = [
         Family(table, *(getattr(module, table.__name__ + role) for role in _ROLES))
@@ -52,7 +51,7 @@ def family(module: ModuleType) -> Family:
     if len(families) != 1:
         names = ", ".join(table.__name__ for table in tables) or "none"
         raise TypeError(
-            f"{module.__name__} has to define one table with a Create, an Update and a Public"
+            f"{module.__name__} must define one table with a Create, an Update and a Public"
             f" class; its tables: {names}"
         )
     return families[0]

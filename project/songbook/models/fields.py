@@ -1,8 +1,4 @@
-"""The types that fields are made of.
-
-A rule about a field is written once, in its type: it says what a client may send, what the JSON
-schema promises, how long the column is and which CHECK constraint PostgreSQL holds.
-"""
+"""Field types: one declaration for validation, JSON schema, column and CHECK constraint."""
 
 import re
 from dataclasses import dataclass
@@ -19,7 +15,7 @@ from songbook.models.digit_patterns import decimal_pattern
 INT4 = (-(2**31), 2**31 - 1)
 INT8 = (-(2**63), 2**63 - 1)
 
-# Unicode's White_Space, which is what pydantic strips; the `\s` of a JSON schema is another set.
+# Unicode's White_Space, which pydantic strips; `\s` in a JSON schema is another set.
 _SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _NOT_BLANK = rf"^[^\u0000]*[^\u0000{_SPACE}][^\u0000]*$"
 NO_NUL = r"^[^\u0000]*$"
@@ -27,7 +23,7 @@ _DECIMAL = re.compile(r"0|-?[1-9][0-9]*")
 
 
 def without_nul(value: str) -> str:
-    """Return `value`; refuse the one character that no PostgreSQL text can hold."""
+    """Return `value`. Raises PydanticCustomError for NUL, which PostgreSQL cannot store."""
     if "\0" in value:
         raise PydanticCustomError("string_nul", "String should not contain NUL (U+0000)")
     return value
@@ -35,11 +31,11 @@ def without_nul(value: str) -> str:
 
 @dataclass(frozen=True)
 class Characters(MaxLen):
-    """A text of `min_length` to `max_length` characters without NUL, outer white space stripped.
+    """A text of `min_length` to `max_length` characters without NUL; outer white space is stripped.
 
     `pattern` is a regular expression that pydantic, JSON schema and PostgreSQL read alike, anchored
-    with ^ and $; `like` is an example that fits, for those whose text does not. What `ignores_case`
-    is the same to a unique constraint as in another case.
+    with ^ and $; `like` is an example for error messages. With `ignores_case` unique constraints
+    are case-insensitive.
     """
 
     max_length: int = 255
@@ -74,7 +70,7 @@ class Characters(MaxLen):
         return handler(schema) | {"pattern": self.pattern or free} | example
 
     def check(self, column: Column[Any]) -> ColumnElement[bool] | None:
-        """Return what PostgreSQL checks; the length limit is the column's own."""
+        """Return the CHECK constraint; the column itself limits the length."""
         checks = []
         if self.min_length:
             checks.append(func.char_length(column) >= text(str(self.min_length)))
@@ -92,7 +88,7 @@ class Whole:
 
     @staticmethod
     def _strict(value: Any) -> Any:
-        """Refuse what pydantic reads as a number and nobody means: true, "1_000", " 5 "."""
+        """Reject true, "1_000" and " 5 ", which pydantic would convert."""
         if isinstance(value, bool):
             raise PydanticCustomError("int_type", "Input should be a valid integer")
         if isinstance(value, str) and not _DECIMAL.fullmatch(value):
@@ -116,7 +112,7 @@ class Whole:
         return {"anyOf": [number, digits]}
 
     def check(self, column: Column[Any]) -> ColumnElement[bool] | None:
-        """Return what PostgreSQL checks beyond the range of the column itself."""
+        """Return the CHECK constraint where the range is narrower than the column's."""
         bounds = []
         low, high = INT8 if isinstance(column.type, BigInteger) else INT4
         if self.low > low:
@@ -127,17 +123,17 @@ class Whole:
 
 
 class TrueOrFalse:
-    """`true` or `false`; either in a string is accepted, as a CSV file has it, and nothing else."""
+    """`true` or `false`, also as strings, as in CSV files."""
 
     @staticmethod
-    def _spelt_out(value: Any) -> Any:
+    def _from_string(value: Any) -> Any:
         return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
         return core_schema.no_info_before_validator_function(
-            self._spelt_out, core_schema.bool_schema(strict=True)
+            self._from_string, core_schema.bool_schema(strict=True)
         )
 
     def __get_pydantic_json_schema__(
@@ -149,15 +145,15 @@ class TrueOrFalse:
 
 
 def rules_of(*annotations: Any) -> list[Characters | Whole]:
-    """Return the rules written in a field's annotation, of an optional field too."""
-    found: list[Characters | Whole] = []
+    """Return the rules in the annotation of a field, also of an optional one."""
+    rules: list[Characters | Whole] = []
     for part in annotations:
-        found += [part] if isinstance(part, Characters | Whole) else rules_of(*get_args(part))
-    return found
+        rules += [part] if isinstance(part, Characters | Whole) else rules_of(*get_args(part))
+    return rules
 
 
 def ignores_case(*annotations: Any) -> bool:
-    """Return whether a field's values are the same to a unique constraint in any case."""
+    """Return whether unique constraints on a field are case-insensitive."""
     rules = rules_of(*annotations)
     return any(isinstance(rule, Characters) and rule.ignores_case for rule in rules)
 

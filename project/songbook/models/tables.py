@@ -1,4 +1,4 @@
-"""The table of a model: its columns, its keys, its words, its constraints and indexes."""
+"""The table of a model: columns, keys, search, constraints and indexes."""
 
 from typing import Any, NamedTuple, cast
 
@@ -28,12 +28,12 @@ def table_of(model: type[Record]) -> Table:
 
 
 def next_version(table: Table) -> ColumnElement[int]:
-    """Return the version of a row after a change."""
+    """Return the version of a row after an UPDATE."""
     return table.c.version + text("1")
 
 
 def not_deleted(model: type[Record]) -> list[ColumnElement[bool]]:
-    """Return the condition that a row is not deleted; none where a deleted row is gone."""
+    """Return the condition that excludes soft-deleted rows, empty without soft deletion."""
     deleted_at = table_of(model).c.get("deleted_at")
     return [] if deleted_at is None else [deleted_at.is_(None)]
 
@@ -45,26 +45,26 @@ def client_fields(model: type[SQLModel]) -> list[str]:
 
 
 def _unique(model: type[Record]) -> list[Index | UniqueConstraint]:
-    """Return what holds that values are unique in a table."""
+    """Return the unique indexes and constraints of a table."""
     table = table_of(model)
     constraints = [each for each in table.constraints if isinstance(each, UniqueConstraint)]
     return [*(index for index in table.indexes if index.unique), *constraints]
 
 
 def unique_fields(model: type[Record]) -> set[str]:
-    """Return the names of the fields whose values, alone or together, no two rows share."""
+    """Return the names of the fields in unique indexes and constraints."""
     return {column.name for each in _unique(model) for column in each.columns}
 
 
 class NaturalKey(NamedTuple):
-    """What tells a record from all others beside its id: of the living ones, where some are not."""
+    """The only unique key beside the id; `where` is the predicate of a partial index."""
 
     parts: list[ColumnElement[Any]]
     where: ColumnElement[bool] | None
 
 
 def natural_key(model: type[Record]) -> NaturalKey | None:
-    """Return what no two rows share, None if there is no such thing, or more than one."""
+    """Return the natural key, None if the table has none or several."""
     match _unique(model):
         case [Index() as index]:
             parts = cast("list[ColumnElement[Any]]", [*index.expressions])
@@ -75,28 +75,24 @@ def natural_key(model: type[Record]) -> NaturalKey | None:
 
 
 def searched_words(model: type[Record]) -> ColumnElement[Any]:
-    """Return the words of all the texts that a client writes."""
+    """Return the search vector of all texts that clients write."""
     columns = [table_of(model).c[name] for name in client_fields(model)]
     return search_vector([column for column in columns if kind_of(column) is str])
 
 
-# For `create_all`; a migration says so itself.
+# For `create_all`; migrations contain the statement.
 _CREATE_SEARCH_TEXT = DDL(create_search_text().replace("%", "%%"))  # type: ignore[no-untyped-call]
 
 
 @event.listens_for(Mapper, "after_mapper_constructed")
 def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
-    """Give a new table the constraints and the indexes that its fields' types and traits ask for.
-
-    These are the CHECK constraints, the index of the words, and for what is unique regardless of
-    case or of deleted rows an index, which a constraint cannot be.
-    """
+    """Add the CHECK constraints, the search index and the unique indexes to a new table."""
     if not issubclass(model, Record):
         return
     table = cast("Table", mapper.local_table)
     for name, field in model.model_fields.items():
         for rule in rules_of(field.annotation, *field.metadata):
-            if isinstance(rule, Characters):  # SQLModel does not find it in an optional field
+            if isinstance(rule, Characters):  # SQLModel ignores it in optional fields
                 table.c[name].type = AutoString(rule.max_length)
             if (check := rule.check(table.c[name])) is not None:
                 table.append_constraint(CheckConstraint(check, name=name))
@@ -104,7 +100,7 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
         Index(f"ix_{table.name}_words", searched_words(model), postgresql_using="gin")
         event.listen(table, "before_create", _CREATE_SEARCH_TEXT)
     for constraint in [each for each in table.constraints if isinstance(each, UniqueConstraint)]:
-        _make_index(constraint, model)
+        _replace_by_index(constraint, model)
     for condition in not_deleted(model):
         for index in table.indexes:
             index.dialect_options["postgresql"]["where"] = condition
@@ -112,8 +108,8 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
         Index(f"ix_{table.name}_deleted_at", *due, postgresql_where=~condition)
 
 
-def _make_index(constraint: UniqueConstraint, model: type[Record]) -> None:
-    """Replace a unique constraint by a unique index where only that can hold what is meant."""
+def _replace_by_index(constraint: UniqueConstraint, model: type[Record]) -> None:
+    """Replace a unique constraint by an index where case or deleted rows have to be ignored."""
     table, names = constraint.table, [column.name for column in constraint.columns]
     infos = {name: model.model_fields[name] for name in names}
     folded = {name for name, info in infos.items() if ignores_case(info.annotation, *info.metadata)}

@@ -1,7 +1,4 @@
-"""Values as a query string spells them: as JSON does, and in no other way.
-
-Of what else pydantic would read, "1_000", "yes" and the seconds since 1970 are the least odd.
-"""
+"""Parsers of values in query strings: stricter than pydantic, which accepts "1_000" and "yes"."""
 
 import re
 from collections.abc import Callable
@@ -21,7 +18,7 @@ _MOMENT = TypeAdapter(AwareDatetime)
 _SPACE_FOR_PLUS = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")
 
 _DAY, _NUMBER = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
-_SPELLINGS: dict[type, tuple[str, str]] = {
+_SYNTAX: dict[type, tuple[str, str]] = {
     bool: ("true|false", "true or false"),
     float: (_NUMBER, "1.5"),
     Decimal: (_NUMBER, "1.5"),
@@ -32,14 +29,11 @@ _SPELLINGS: dict[type, tuple[str, str]] = {
         "0190163d-8694-739b-aea5-966c26f8ad91",
     ),
 }
-"""The regular expression of the texts of a type, and an example."""
+"""The regular expression of a type, and an example."""
 
 
 def text_parser(kind: Any, *, wide: bool = True) -> Callable[[str], Any]:
-    """Return a function that turns a text into a value of a type; whole numbers of 8 bytes or 4.
-
-    It raises ValueError, as PydanticCustomError is one, for a text that spells no such value.
-    """
+    """Return the parser of a type, which raises ValueError; `wide` integers are BIGINT."""
     if kind is int:
         return partial(_whole_number, *(INT8 if wide else INT4))
     if kind is str:
@@ -47,8 +41,8 @@ def text_parser(kind: Any, *, wide: bool = True) -> Callable[[str], Any]:
     parse: Callable[[str], Any] = TypeAdapter(kind).validate_strings
     if kind is datetime:
         parse = _moment
-    spelling, example = _SPELLINGS.get(kind, (".*", "a value of the field's type"))
-    return partial(_matching, re.compile(spelling), parse, example)
+    pattern, example = _SYNTAX.get(kind, (".*", "a value of the field's type"))
+    return partial(_matching, re.compile(pattern), parse, example)
 
 
 def _whole_number(low: int, high: int, value: str) -> int:
@@ -62,15 +56,15 @@ def _whole_number(low: int, high: int, value: str) -> int:
 
 
 def _matching(
-    spelling: re.Pattern[str], parse: Callable[[str], Any], example: str, value: str
+    pattern: re.Pattern[str], parse: Callable[[str], Any], example: str, value: str
 ) -> Any:
-    if not spelling.fullmatch(value):
+    if not pattern.fullmatch(value):
         raise PydanticCustomError("spelling", "Should be like {like}", {"like": example})
     return parse(value)
 
 
 def _moment(value: str) -> datetime:
-    """Read a moment with its offset, whose `+` a form decoder may have turned into a space."""
+    """Parse a timestamp with its offset, whose `+` may have been decoded as a space."""
     try:
         return _MOMENT.validate_strings(_SPACE_FOR_PLUS.sub("+", value)).astimezone(UTC)
     except OverflowError:

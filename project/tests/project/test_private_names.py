@@ -20,7 +20,7 @@ TAKEN = {
     "fastapi.routing.iter_route_contexts": "http/compat.py",
     "sqlalchemy.util.await_only": "crud/sessions.py",
     "sqlalchemy.util.concurrency.in_greenlet": "db/engine.py",
-    "sqlmodel.main.default_registry": "models/registry.py",
+    "sqlmodel.main.default_registry": "models/bases.py",
     "starlette._utils.get_route_path": "http/compat.py",
     "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol": "server/protocol.py",
 }

@@ -122,7 +122,7 @@ def test_a_module_without_a_family_is_refused_by_its_name(
 ) -> None:
     write("books", text_of(package, "book").replace(old, new))
 
-    with pytest.raises(TypeError, match=rf"^{package}\.books has to .* its tables: {tables}$"):
+    with pytest.raises(TypeError, match=rf"^{package}\.books must define .* its tables: {tables}$"):
         family(modules(package)["books"])
 
 
