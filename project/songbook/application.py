@@ -1,4 +1,4 @@
-"""The application of a service: its routes, its documentation, its database."""
+"""The application of a service: routes, documentation, database."""
 
 import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
@@ -34,7 +34,7 @@ Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
 class About(TypedDict, total=False):
-    """What FastAPI and the OpenAPI document are told of a service."""
+    """Arguments of FastAPI for the OpenAPI document."""
 
     title: str
     version: str
@@ -60,14 +60,14 @@ def create_app(
 ) -> FastAPI:
     """Return the application of a service.
 
-    `accounts` is the table class of the accounts that sign in; `aliases` maps additional paths to
-    those that they answer as; `lifespan` runs while the database is open. Raises CommandError for
-    what production must not have, and TypeError for a route that needs accounts without any.
+    `accounts` is the table class of the accounts; `aliases` maps additional paths to those of
+    routes; `lifespan` runs while the database is open. Raises CommandError for settings that are
+    not allowed in production, and TypeError for a route that requires `accounts` without any.
     """
     check_production(settings)
     app = FastAPI(
         debug=settings.debug,
-        lifespan=partial(_lifespan, own=lifespan),
+        lifespan=partial(_lifespan, inner=lifespan),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -83,7 +83,7 @@ def create_app(
 
 def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str, str]) -> None:
     for router in routers:
-        app.router.routes.extend(router.routes)  # included routers would be matched twice
+        app.router.routes.extend(router.routes)  # include_router would match paths twice
     add_docs(app)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     for alias, path in aliases.items():
@@ -91,7 +91,7 @@ def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str
 
 
 def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
-    """Raise TypeError for a route that could not be answered, and for accounts that are none."""
+    """Raise TypeError for routes that cannot work, and for an invalid accounts class."""
     if service.accounts:
         check_accounts(service.accounts)
     for context in iter_route_contexts([*routes]):
@@ -119,15 +119,15 @@ def _needs_accounts(route: Any, calls: list[object], settings: Settings) -> bool
 
 
 def _calls(dependant: Dependant) -> Iterator[object]:
-    """Yield what FastAPI calls for a route before its handler."""
+    """Yield the dependencies of a route."""
     for each in dependant.dependencies:
         yield each.call
         yield from _calls(each)
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI, own: Lifespan | None) -> AsyncIterator[None]:
-    """Keep the database open for as long as the service runs."""
+async def _lifespan(app: FastAPI, inner: Lifespan | None) -> AsyncIterator[None]:
+    """Keep the database open while the service runs."""
     service: ServiceState = app.state.service
     settings = service.settings
     with resolve_database(settings) as url:
@@ -139,11 +139,11 @@ async def _lifespan(app: FastAPI, own: Lifespan | None) -> AsyncIterator[None]:
             bulk_seconds=settings.bulk_seconds,
             echo=settings.echo_sql,
         )
-        # What was made so far stays. Without this the garbage collector looks through all of it
-        # once or twice a second under load, 70 ms each time, in which no request is answered.
+        # Otherwise the garbage collector scans all long-lived objects once or twice a second under
+        # load, and blocks requests for 70 ms each time.
         gc.freeze()
         try:
-            async with own(app) if own else nullcontext():
+            async with inner(app) if inner else nullcontext():
                 yield
         finally:
             await service.database.close()

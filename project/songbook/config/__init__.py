@@ -1,4 +1,4 @@
-"""Settings: every variable of the environment, typed, and where each was written."""
+"""Settings: typed environment variables and their origins."""
 
 from songbook.config.listing import setting_lines as setting_lines
 from songbook.config.production import check_production as check_production

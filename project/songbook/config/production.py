@@ -15,28 +15,28 @@ def check_production(settings: Settings) -> None:
     if settings.environment != "prod":
         return
     secret = settings.oauth_token_secret
-    if fault := weakness(secret.get_secret_value() if secret else None):
+    if problem := weakness(secret.get_secret_value() if secret else None):
         advice = "make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
         raise CommandError(
-            f"OAUTH_TOKEN_SECRET {fault}, which production does not allow: {advice}."
+            f"OAUTH_TOKEN_SECRET {problem}, which production does not allow: {advice}."
         )
     is_debugged = settings.log_level == "DEBUG"
     debug = {"ECHO_SQL": settings.echo_sql, "DEBUG": settings.debug, "LOG_LEVEL=DEBUG": is_debugged}
     if name := next((name for name, is_set in debug.items() if is_set), None):
-        fault = f"{name} exposes internals, which production does not allow"
-        raise CommandError(f"{fault}: leave it out.")
+        problem = f"{name} exposes internals, which production does not allow"
+        raise CommandError(f"{problem}: leave it out.")
     if settings.forwarded_allow_ips == "*":
-        fault = "FORWARDED_ALLOW_IPS=* trusts every client, which production does not allow"
-        raise CommandError(f"{fault}: list the proxies.")
+        problem = "FORWARDED_ALLOW_IPS=* trusts every client, which production does not allow"
+        raise CommandError(f"{problem}: list the proxies.")
 
 
 def weakness(secret: str | None) -> str | None:
     """Return what is wrong with a secret, None if it is strong enough for production."""
     secret = secret or ""
-    faults = {
+    problems = {
         "is missing": not secret,
         "is a placeholder": secret in _PLACEHOLDERS,
         "is shorter than 32 bytes": len(secret.encode()) < 32,
         "has fewer than 8 different characters": len(set(secret)) < 8,
     }
-    return next((fault for fault, is_so in faults.items() if is_so), None)
+    return next((problem for problem, is_so in problems.items() if is_so), None)

@@ -1,4 +1,4 @@
-"""The settings of every service, typed; a service adds its own in a class that inherits them."""
+"""The settings of every service; a service adds its own in a subclass."""
 
 import secrets
 from pathlib import Path
@@ -11,21 +11,21 @@ from sqlalchemy.engine import URL, make_url
 
 from songbook.config.sources import CommandError, variables_sources
 from songbook.config.types import DatabaseUrl, Level, Minutes, Origins, Port, Proxies, Tries
-from songbook.config.urls import composed
+from songbook.config.urls import url_from_parts
 
 _RANDOM_SECRET = secrets.token_urlsafe(48)
-"""What this process signs with when no secret is set."""
+"""The secret of this process when none is set."""
 
 
 class Settings(BaseSettings):
-    """The configuration of one process; every field is a variable of the same name."""
+    """The configuration of a process; every field is an environment variable of its name."""
 
     model_config = SettingsConfigDict(
         extra="ignore", enable_decoding=False, hide_input_in_errors=True
     )
 
     directory: ClassVar[Path] = Path()
-    """The directory of the service: that of `.env`, `config/` and `alembic.ini`."""
+    """The directory of the service, with `.env`, `config/` and `alembic.ini`."""
 
     environment: Literal["dev", "qa", "prod"] = "dev"
     """Selects the file in `config/`; `prod` also rejects unsafe settings."""
@@ -137,24 +137,21 @@ class Settings(BaseSettings):
         *_others: PydanticBaseSettingsSource,
         **_more: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Return the sources, which add to `_origins` what they set, the first of them winning."""
-        given = init_settings()
-        origins = given.pop("_origins")
-        origins |= dict.fromkeys(given, "argument")
-        found = variables_sources(settings_cls, cls.directory, given.get("environment"))
-        for source in found:
+        """Return the sources by priority; each adds the origins of its values to `_origins`."""
+        arguments = init_settings()
+        origins = arguments.pop("_origins")
+        origins |= dict.fromkeys(arguments, "argument")
+        sources = variables_sources(settings_cls, cls.directory, arguments.get("environment"))
+        for source in sources:
             source.origins = origins
-        return init_settings, *found
+        return init_settings, *sources
 
     @classmethod
-    def load(cls, **given: Any) -> Self:
-        """Read all that is written, over which `given` wins.
-
-        Raises CommandError for what is wrong.
-        """
+    def load(cls, **arguments: Any) -> Self:
+        """Read the settings; arguments override them. Raises CommandError if one is invalid."""
         origins: dict[str, str] = {}
         try:
-            return cls(**given, _origins=origins)
+            return cls(**arguments, _origins=origins)
         except ValidationError as error:
             first = error.errors(include_url=False, include_context=False)[0]
             name = str(first["loc"][0])
@@ -165,21 +162,21 @@ class Settings(BaseSettings):
             raise CommandError(f"{name.upper()} {reason}{place}") from None
 
     def origin(self, name: str) -> str:
-        """Say where the value of a field was written."""
+        """Return where a setting was set."""
         return self._origins.get(name, "default")
 
     @property
     def url(self) -> URL | None:
-        """Return the URL of the given database, None when the embedded one is to be used."""
+        """Return the URL of the database, None for the embedded one."""
         if self.database_url:
             return make_url(self.database_url.get_secret_value())
         if not any(name.startswith("pg_") for name in self.model_fields_set):
             return None
         password = self.pg_password.get_secret_value() if self.pg_password else None
-        return composed(self.pg_host, self.pg_port, self.pg_user, password, self.pg_db)
+        return url_from_parts(self.pg_host, self.pg_port, self.pg_user, password, self.pg_db)
 
     @property
     def token_secret(self) -> str:
-        """Return the secret that signs tokens; unset, it is random, and the process's own."""
+        """Return the key that signs tokens, by default a random one of this process."""
         secret = self.oauth_token_secret
         return secret.get_secret_value() if secret else _RANDOM_SECRET

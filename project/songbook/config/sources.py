@@ -1,4 +1,4 @@
-"""The sources of settings: variables of the process, of `.env`, and of the environment's file."""
+"""The sources of settings: the environment, `.env`, and the files in `config/`."""
 
 import os
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ from dotenv.parser import parse_stream
 from pydantic import AliasChoices, SecretStr
 from pydantic_settings import BaseSettings, EnvSettingsSource
 
-_OF_OTHERS = {"POSTGRES_DB"}  # is like POSTGRES_DATA, but of the image of PostgreSQL
+_OF_OTHERS = {"POSTGRES_DB"}  # a variable of PostgreSQL's image, similar to POSTGRES_DATA
 
 
 class CommandError(Exception):
-    """Why a command cannot do its work: one sentence that says what to do, without secrets."""
+    """An error of a command: one sentence that says what to do, without secrets."""
 
 
 class VariablesSource(EnvSettingsSource):
-    """The variables of the process or of a file; adds to `origins` the fields that it sets."""
+    """The variables of the environment or of a file; adds the origins of its values."""
 
     env_vars: dict[str, str]
 
@@ -30,11 +30,11 @@ class VariablesSource(EnvSettingsSource):
         super().__init__(settings_cls)
         self.origin = origin
         self.origins: dict[str, str] = {}
-        capitals_last = sorted(variables, key=str.isupper)  # of the spellings of a name, they win
+        capitals_last = sorted(variables, key=str.isupper)  # the last one wins
         self.env_vars = {name.lower(): text for name in capitals_last if (text := variables[name])}
 
     def __call__(self) -> dict[str, Any]:
-        """Return the values; read the file of a secret only if no source before has the secret."""
+        """Return the values; read the file of a secret unless an earlier source has the secret."""
         values = super().__call__()
         for name in _secrets(self.settings_cls):
             variable = f"{name.upper()}_FILE"
@@ -53,25 +53,25 @@ class VariablesSource(EnvSettingsSource):
 def variables_sources(
     settings_cls: type[BaseSettings], directory: Path, environment: str | None
 ) -> list[VariablesSource]:
-    """Return the sources, the first of which wins; raise CommandError for what cannot be read.
+    """Return the sources by priority. Raises CommandError for a file that cannot be read.
 
-    `directory` is that of `.env` and `config/`. The environment decides which of the files in
-    `config/` counts; it may be written itself. A service that names none needs no such folder.
+    `environment` selects a file in `config/`; by default the variable of that name does. Without
+    either the folder may be missing.
     """
     process = VariablesSource(settings_cls, "environment", os.environ)
     env_file = process.env_vars.get("env_file")
     path = Path(env_file) if env_file else directory / ".env"
     texts = _variables(path, "ENV_FILE", settings_cls) if env_file or path.exists() else {}
     local = VariablesSource(settings_cls, env_file or ".env", texts)
-    asked = environment or (local.env_vars | process.env_vars).get("environment")
-    chosen = asked or "dev"
-    path = directory / "config" / f"{chosen}.env"
-    is_known = chosen in get_args(settings_cls.model_fields["environment"].annotation)
-    if not is_known or not (asked or path.parent.is_dir()):
+    selected = environment or (local.env_vars | process.env_vars).get("environment")
+    name = selected or "dev"
+    path = directory / "config" / f"{name}.env"
+    is_known = name in get_args(settings_cls.model_fields["environment"].annotation)
+    if not is_known or not (selected or path.parent.is_dir()):
         return [process, local]
     texts = _variables(path, "ENVIRONMENT", settings_cls)
-    shared = VariablesSource(settings_cls, f"config/{chosen}.env", texts)
-    shared.env_vars.pop("environment", None)  # what chose the file cannot be changed by it
+    shared = VariablesSource(settings_cls, f"config/{name}.env", texts)
+    shared.env_vars.pop("environment", None)  # the file cannot select another
     return [process, local, shared]
 
 
@@ -81,7 +81,7 @@ def _secrets(settings_cls: type[BaseSettings]) -> list[str]:
 
 
 def _names(settings_cls: type[BaseSettings]) -> set[str]:
-    """Return the names of all variables that count."""
+    """Return the names of all known variables."""
     aliases = (field.validation_alias for field in settings_cls.model_fields.values())
     others = [alias.choices for alias in aliases if isinstance(alias, AliasChoices)]
     files = [f"{name}_file" for name in _secrets(settings_cls)]
@@ -90,27 +90,26 @@ def _names(settings_cls: type[BaseSettings]) -> set[str]:
 
 
 def _variables(path: Path, setting: str, settings_cls: type[BaseSettings]) -> dict[str, str | None]:
-    """Read the lines NAME=value of a file; raise CommandError for one that nobody can mean.
+    """Parse a file. Raises CommandError if it is missing, and for invalid lines and likely typos.
 
-    pydantic's own source takes a missing file for an empty one, skips the lines that it cannot
-    parse, and replaces `${NAME}` in passwords.
+    pydantic-settings ignores missing files and invalid lines, and expands `${NAME}` in passwords.
     """
     lines = [*parse_stream(StringIO(_text(path, f"{setting} needs {path}")))]
     if bad := next((line for line in lines if line.error), None):
-        # the parser counts the empty lines before it to a line
+        # the parser counts empty lines before a line as part of it
         text = bad.original.string
         number = bad.original.line + text[: len(text) - len(text.lstrip())].count("\n")
         raise CommandError(f"{path}, line {number} is invalid: write NAME=value.")
     texts = {line.key: line.value for line in lines if line.key is not None}
     known = _names(settings_cls)
     for name in texts:
-        if meant := _meant(name.upper(), known):
+        if meant := _similar(name.upper(), known):
             raise CommandError(f"{path} sets the unknown variable {name}: did you mean {meant}?")
     return texts
 
 
-def _meant(name: str, known: set[str]) -> str | None:
-    """Return the setting that a name is nearly; TEST_DATABASE_URL and its like have a meaning."""
+def _similar(name: str, known: set[str]) -> str | None:
+    """Return a similar setting; names that contain one, as TEST_DATABASE_URL, are no typos."""
     if name in known or name in _OF_OTHERS:
         return None
     near = get_close_matches(name, known, n=1, cutoff=0.8)
@@ -118,18 +117,18 @@ def _meant(name: str, known: set[str]) -> str | None:
 
 
 def _secret(variable: str, path: str) -> str:
-    asked = f"{variable} names {path}"
-    if text := _text(Path(path), asked).removesuffix("\n").removesuffix("\r"):
+    subject = f"{variable} names {path}"
+    if text := _text(Path(path), subject).removesuffix("\n").removesuffix("\r"):
         return text
-    raise CommandError(f"{asked}, which is empty.")
+    raise CommandError(f"{subject}, which is empty.")
 
 
-def _text(path: Path, asked: str) -> str:
-    """Return what a file holds; raise CommandError that says what asked for it."""
+def _text(path: Path, subject: str) -> str:
+    """Return the text of a file. Raises CommandError that begins with the subject."""
     try:
         return path.read_text(encoding="utf-8")
     except UnicodeDecodeError:
-        reason = "is not a text in UTF-8"
+        reason = "is not valid UTF-8"
     except (OSError, ValueError) as error:
         reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-    raise CommandError(f"{asked}, which {reason}.")
+    raise CommandError(f"{subject}, which {reason}.")

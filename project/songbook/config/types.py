@@ -1,4 +1,4 @@
-"""The types of settings whose text has a form of its own; each says what a wrong one should be."""
+"""The types of settings with their own syntax and error messages."""
 
 import re
 from ipaddress import ip_network
@@ -7,16 +7,16 @@ from typing import Annotated, Any, Literal
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
-from songbook.config.urls import normalized
+from songbook.config.urls import normalize_url
 
 _ORIGIN = r"[a-z][a-z\d+.-]*://([\w.-]+|\[[\da-f:.]+\])(:\d+)?"
 
 
-def _in_capitals(value: Any) -> Any:
+def _upper(value: Any) -> Any:
     return value.upper() if isinstance(value, str) else value
 
 
-def _listed(value: Any) -> Any:
+def _split(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return tuple(part.strip().lower() for part in value.split(",") if part.strip())
@@ -31,7 +31,7 @@ def _origin(value: str) -> str:
 
 
 def _proxies(value: str) -> str:
-    """Return addresses and networks as uvicorn reads them, which wants no bits beyond the mask."""
+    """Return addresses and networks for uvicorn, which rejects host bits."""
     if value.strip() == "*":
         return "*"
     parts = [part.strip() for part in value.split(",") if part.strip()]
@@ -48,12 +48,10 @@ def _proxy(part: str) -> str:
     return str(network) if "/" in part else str(network.network_address)
 
 
-DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(normalized)]
-Level = Annotated[
-    Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_in_capitals)
-]
+DatabaseUrl = Annotated[SecretStr | None, BeforeValidator(normalize_url)]
+Level = Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(_upper)]
 Minutes = Annotated[int, Ge(1), Le(1440)]
-Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_listed)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split)]
 Port = Annotated[int, Ge(1), Le(65535)]
 Proxies = Annotated[str, AfterValidator(_proxies)]
 Tries = Annotated[int, Ge(1), Le(1_000_000)]

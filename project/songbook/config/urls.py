@@ -1,4 +1,4 @@
-"""The URL of a PostgreSQL: as people spell it, made of its parts, and without its password."""
+"""URLs of PostgreSQL: normalized, made of parts, and without the password."""
 
 import re
 from typing import Any
@@ -16,8 +16,8 @@ _PARAMETERS = {
 _MASK = "***"
 
 
-def normalized(value: Any) -> Any:
-    """Accept the spellings of a PostgreSQL URL that people have; name asyncpg as the driver."""
+def normalize_url(value: Any) -> Any:
+    """Return a URL of PostgreSQL with asyncpg as the driver. Raises ValueError."""
     if value in {None, ""}:
         return None
     try:
@@ -29,7 +29,7 @@ def normalized(value: Any) -> Any:
         ) from None
     if url.drivername not in {"postgresql", "postgres", _DRIVER}:
         raise ValueError("does not name PostgreSQL: begin it with postgresql+asyncpg://")
-    if mode := url.query.get("sslmode"):  # libpq's name of what asyncpg calls ssl
+    if mode := url.query.get("sslmode"):  # the name of libpq; asyncpg calls it ssl
         url = url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode})
     if unknown := sorted(set(url.query) - _PARAMETERS):
         raise ValueError(f"has parameters that asyncpg does not know{_shown(unknown, url)}")
@@ -39,9 +39,9 @@ def normalized(value: Any) -> Any:
 
 
 def _unambiguous(text: str) -> str:
-    """Return a URL whose one raw `@` ends the password; raise ValueError if it may be within it.
+    """Encode `@` in the query of a URL. Raises ValueError if a raw `@` may be in the password.
 
-    Otherwise what follows would be taken for a host or a parameter, which messages and logs show.
+    The rest of that password would be read as a host or a parameter, which messages and logs show.
     """
     place, mark, query = text.partition("?")
     pairs = [pair.partition("=") for pair in query.split("&")]
@@ -54,21 +54,21 @@ def _unambiguous(text: str) -> str:
 
 
 def _shown(unknown: list[str], url: URL) -> str:
-    """Name parameters, unless they may be what follows a raw `&` of a password."""
+    """Return the unknown parameters unless they may be part of a password with a raw `&`."""
     is_plain = all(re.fullmatch("[a-z_]+", name) for name in unknown)
     return f": {', '.join(unknown)}" if is_plain and "password" not in url.query else ""
 
 
-def composed(host: str, port: int, user: str, password: str | None, database: str) -> URL:
-    """Make a URL of its parts, in which nothing is encoded; a host with a slash is a socket's."""
+def url_from_parts(host: str, port: int, user: str, password: str | None, database: str) -> URL:
+    """Return the URL of unencoded parts; a host that begins with a slash is a socket directory."""
     url = URL.create(_DRIVER, username=user, password=password, database=database)
     if host.startswith("/"):
         return url.update_query_dict({"host": host, "port": str(port)})
     return url.set(host=host, port=port)
 
 
-def masked(url: URL) -> str:
-    """Spell a URL without its password, which may also stand among its parameters."""
+def mask_password(url: URL) -> str:
+    """Return a URL without its password, which may also be a parameter."""
     if "password" in url.query:
         url = url.difference_update_query(["password"]).update_query_dict({"password": "MASKED"})
     return url.render_as_string(hide_password=True).replace("password=MASKED", f"password={_MASK}")

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's, and what dependencies, bodies and answers add to it."""
+"""The OpenAPI document: FastAPI's, completed from dependencies, bodies and responses."""
 
 from typing import Any, Literal
 
@@ -38,23 +38,23 @@ _SECURITY = {
 
 
 def describe(app: FastAPI) -> dict[str, Any]:
-    """Return the OpenAPI document of the service, made once."""
+    """Return the OpenAPI document of the service (cached)."""
     if app.openapi_schema is not None:
         return app.openapi_schema
     document = FastAPI.openapi(app)
     service: ServiceState = app.state.service
     routes = [route for route in app.routes if isinstance(route, Route) and route.include_in_schema]
-    failures: set[int] = set()
+    errors: set[int] = set()
     for route in routes:
         for method in route.methods or ():
             operation = document["paths"][route.path_format][method.lower()]
-            failures |= _complete(operation, route, method, service.settings)
+            errors |= _complete(operation, route, method, service.settings)
     components = document.setdefault("components", {})
     schemas = {**components.get("schemas", {}), **_schemas(routes)}
     components["schemas"] = {
         name: schemas[name] for name in sorted(schemas) if name not in _FROM_FASTAPI
     }
-    components["responses"] = {_name(status): _failure(status) for status in sorted(failures)}
+    components["responses"] = {_name(status): _error_response(status) for status in sorted(errors)}
     components["headers"] = HEADERS
     if service.accounts:
         components["securitySchemes"] = _SECURITY
@@ -62,49 +62,49 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 
 def _schemas(routes: list[Route]) -> dict[str, Any]:
-    """Return the schemas of all bodies as pydantic writes them; FastAPI makes floats of bounds."""
+    """Return the schemas of all bodies from pydantic; FastAPI's have floats as bounds."""
     uses: list[_Use] = [("validation", body) for route in routes for body in route.bodies.values()]
-    shown = [*[route.response_model for route in routes], ProblemDetails, ImportReport]
-    uses += [("serialization", model) for model in shown]
+    responses = [*[route.response_model for route in routes], ProblemDetails, ImportReport]
+    uses += [("serialization", model) for model in responses]
     adapters = [(mode, mode, TypeAdapter[Any](model)) for mode, model in uses if model]
-    found: dict[str, Any] = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMA)[1]["$defs"]
-    return found
+    schemas: dict[str, Any] = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMA)[1]["$defs"]
+    return schemas
 
 
 def _complete(operation: dict[str, Any], route: Route, method: str, settings: Settings) -> set[int]:
-    """Add what the dependencies read and refuse, and the headers; return the failures."""
+    """Add parameters, responses and headers to an operation; return its error statuses."""
     dependencies = route.request_dependencies.values()
     parameters = [each for one in dependencies for each in one.parameters_for(method)]
-    failures = {status for one in dependencies for status in one.error_statuses_for(method)}
+    errors = {status for one in dependencies for status in one.error_statuses_for(method)}
     if route.bulk:
         parameters += route.bulk.parameters
-        failures |= {*route.bulk.error_statuses}
+        errors |= {*route.bulk.error_statuses}
     if parameters:
         operation["parameters"] = parameters + operation.get("parameters", [])
     operation["operationId"] = route.name
     names = {parameter["name"] for parameter in parameters}
     _add_formats(operation, route, method, names)
     responses: dict[str, dict[str, Any]] = operation["responses"]
-    failures |= {int(status) for status in responses if int(status) >= 400}
+    errors |= {int(status) for status in responses if int(status) >= 400}
     if route.bodies:
-        failures |= {*_BODY, *([409] if _may_conflict(route) else ())}
+        errors |= {*_BODY, *([409] if _may_conflict(route) else ())}
     operation["x-rule"] = route.permission.name
     if route.permission.requires_user(method, settings):
         operation["security"] = [{name: []} for name in _SECURITY]
-        failures |= {*route.permission.error_statuses}
+        errors |= {*route.permission.error_statuses}
     for status, response in responses.items():
         response["headers"] = headers_of(int(status), names, route)
         for content in response.get("content", {}).values():
             content["schema"].pop("title", None)
     responses |= {
-        str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in failures
+        str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in errors
     }
     operation["responses"] = dict(sorted(responses.items()))
-    return failures
+    return errors
 
 
 def _add_formats(operation: dict[str, Any], route: Route, method: str, names: set[str]) -> None:
-    """Add to an operation the other formats of its body and its answers."""
+    """Add the other media types of the body and the responses."""
     if route.bulk:
         _add_imports(operation, route.bulk.media_types)
     if "limit" in names:
@@ -122,7 +122,7 @@ def _add_formats(operation: dict[str, Any], route: Route, method: str, names: se
 
 
 def _add_imports(operation: dict[str, Any], media_types: tuple[str, ...]) -> None:
-    """Let the body of a POST have many rows, and its answer tell what became of them."""
+    """Add imports to the body of a POST, and the report to its response."""
     body = operation["requestBody"]["content"]
     for media_type in media_types:
         rows = {"type": "array", "items": body[JSON]["schema"], "description": _TEXTS[media_type]}
@@ -134,7 +134,7 @@ def _add_imports(operation: dict[str, Any], media_types: tuple[str, ...]) -> Non
 
 
 def _add_dry_run(responses: dict[str, Any]) -> None:
-    """Let a write be tried: it answers 200 where it would answer 201 or 204."""
+    """Add the response to a dry run: 200 in place of 201 or 204."""
     dry_run: dict[str, Any] = {"description": "The response to a dry run"}
     if "201" in responses:
         dry_run["content"] = {JSON: {**responses["201"]["content"][JSON]}}
@@ -142,7 +142,7 @@ def _add_dry_run(responses: dict[str, Any]) -> None:
 
 
 def _may_conflict(route: Route) -> bool:
-    """Return whether a body writes what has to be unique in the table of its Base class."""
+    """Return whether a body has fields with unique values in the table of its Base class."""
     for body in route.bodies.values():
         bases = {base for base in body.__mro__ if issubclass(base, Schema)} - {Schema}
         for model in mapped_classes():
@@ -151,12 +151,11 @@ def _may_conflict(route: Route) -> bool:
     return False
 
 
-def _failure(status: int) -> dict[str, Any]:
-    """Return the description of a failure."""
+def _error_response(status: int) -> dict[str, Any]:
     schema = {"$ref": _SCHEMA.format(model="ProblemDetails")}
     more = {401: ["WWW-Authenticate"], 412: ["ETag"], 429: ["Retry-After"], 503: ["Retry-After"]}
     headers = references(["X-Request-ID", *more.get(status, [])])
-    if status == 409:  # of a key that is in use
+    if status == 409:  # for an Idempotency-Key that is in use
         headers["Retry-After"] = HEADERS["Retry-After"] | {"required": False}
     return {
         "description": title_of(status),

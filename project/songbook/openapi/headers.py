@@ -1,4 +1,4 @@
-"""The headers of answers in the OpenAPI document."""
+"""The headers of responses in the OpenAPI document."""
 
 from typing import Any
 
@@ -35,13 +35,13 @@ HEADERS = {
 
 
 def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
-    """Return the headers of an answer that is no failure."""
+    """Return the headers of a successful response."""
     is_tagged = status != 204 and route.response_model and "db" in route.request_dependencies
-    # one that is tried, one of many rows, and a file have neither a tag nor an address
-    is_one = status == 304 or (status == 201 and not route.bulk)
-    is_one |= not names & {"dry_run", "limit"}
+    # dry runs, imports and exports have neither ETag nor Location
+    has_own = status == 304 or (status == 201 and not route.bulk)
+    has_own |= not names & {"dry_run", "limit"}
     own = [*(["ETag"] if is_tagged else []), *(["Location"] if status == 201 else [])]
-    always, sometimes = (["X-Request-ID", *own], []) if is_one else (["X-Request-ID"], own)
+    always, sometimes = (["X-Request-ID", *own], []) if has_own else (["X-Request-ID"], own)
     if status in {200, 304} and "limit" in names:
         always += ["Link", "X-Total-Count", "Vary"]
     if "Idempotency-Key" in names:

@@ -1,4 +1,4 @@
-"""The interactive documentation: Swagger UI, from this service itself and not the Internet."""
+"""Swagger UI, self-hosted."""
 
 import re
 from base64 import b64encode
@@ -18,7 +18,7 @@ _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve the documentation at /docs, under the server's prefix if it has one."""
+    """Serve Swagger UI at /docs, under the root path if there is one."""
 
     async def docs(request: Request) -> HTMLResponse:
         page, policy = _page(app.title, request.scope.get("root_path", ""))
@@ -29,13 +29,13 @@ def add_docs(app: FastAPI) -> None:
 
     assets = StaticFiles(directory=str(files("fastapi_offline") / "static"))
     app.add_api_route("/docs", docs, include_in_schema=False)
-    for name in _ASSETS:  # a mount would answer other methods, and other paths, in its own way
+    for name in _ASSETS:  # a mount would have its own 404 and 405
         app.add_route(f"/docs/assets/{name}", asset, include_in_schema=False)
 
 
 @cache
 def _page(title: str, prefix: str) -> tuple[bytes, str]:
-    """Return the page, and the policy that lets nothing but its own scripts run."""
+    """Return the page and a Content-Security-Policy that allows its own scripts only."""
     page = get_swagger_ui_html(
         openapi_url=f"{prefix}/openapi.json",
         title=escape(title),
@@ -43,7 +43,7 @@ def _page(title: str, prefix: str) -> tuple[bytes, str]:
         swagger_css_url=f"{prefix}/docs/assets/swagger-ui.css",
         swagger_favicon_url=f"{prefix}/docs/assets/favicon.png",
     )
-    # At an alias, too: the address of tokens in the document is relative to that of the page.
+    # also at an alias, as the token URL in the document is relative to the page
     home = f"history.replaceState(null, '', '{prefix}/docs' + location.hash);"
     body = bytes(page.body).replace(b"<script>", f"<script>\n    {home}".encode(), 1)
     digests = [b64encode(sha256(each).digest()).decode() for each in _INLINE_SCRIPT.findall(body)]

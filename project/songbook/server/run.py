@@ -1,4 +1,4 @@
-"""How uvicorn serves: its address, its limits, whom it believes, what it logs."""
+"""Runs uvicorn: address, limits, trusted proxies and logging."""
 
 import errno
 import os
@@ -18,7 +18,7 @@ from songbook.server.protocol import HttpProtocol
 
 
 def check_address(host: str, port: int) -> int:
-    """Return the port, for 0 a free one; raise CommandError if it cannot be listened on."""
+    """Return the port, for 0 a free one. Raises CommandError if it cannot be bound."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.create_server((host, port), family=family) as listener:
@@ -34,12 +34,11 @@ def check_address(host: str, port: int) -> int:
 
 
 def serve(application: str, settings: Settings, port: int, *, reload: bool = False) -> None:
-    """Serve `application`, as `app.main:app`, until a signal comes.
+    """Serve the application with this import string, as `app.main:app`, until a signal.
 
-    It runs in as many processes as the settings say; with `reload` in one, which starts anew when
-    the code changes, and logs every request.
+    With `reload` one process restarts when the code changes, and logs every request.
     """
-    if settings.oauth_token_secret is None:  # or each worker would refuse the others' tokens
+    if settings.oauth_token_secret is None:  # the workers have to share it
         os.environ["OAUTH_TOKEN_SECRET"] = settings.token_secret
     uvicorn.run(
         application,
@@ -47,7 +46,7 @@ def serve(application: str, settings: Settings, port: int, *, reload: bool = Fal
         port=port,
         workers=None if reload else settings.workers,
         reload=reload,
-        reload_dirs=_code(application) if reload else None,
+        reload_dirs=_source_folders(application) if reload else None,
         http=HttpProtocol,
         log_config=log_config(settings.log_level),
         log_level=settings.log_level.lower(),
@@ -61,20 +60,20 @@ def serve(application: str, settings: Settings, port: int, *, reload: bool = Fal
 
 
 def log_config(level: str) -> dict[str, Any]:
-    """Return uvicorn's logging with a handler for all other loggers, the service's among them."""
+    """Return uvicorn's logging configuration with a handler for all other loggers."""
     config = deepcopy(LOGGING_CONFIG)
     formatters, handlers = config["formatters"], config["handlers"]
     formatters["named"] = {**formatters["default"], "fmt": "%(levelprefix)s [%(name)s] %(message)s"}
     handlers["named"] = {**handlers["default"], "formatter": "named"}
     config["root"] = {"handlers": ["named"], "level": level}
-    # With ECHO_SQL, SQLAlchemy would give a logger that has no handler one of its own, on stdout.
+    # without a handler SQLAlchemy would log to stdout with ECHO_SQL
     config["loggers"]["sqlalchemy.engine.Engine"] = {"handlers": ["named"], "propagate": False}
     return config
 
 
-def _code(application: str) -> list[str]:
-    """Return the folders of the service's package and of this one."""
+def _source_folders(application: str) -> list[str]:
+    """Return the folders of the service's package and of this library."""
     spec = find_spec(re.split("[.:]", application)[0])
-    assert spec is not None, "uvicorn has to import it"
+    assert spec is not None, "uvicorn imports it"
     own = spec.submodule_search_locations or [str(Path(spec.origin or "").parent)]
     return [*own, str(Path(songbook.__file__).parent)]

@@ -331,7 +331,7 @@ def test_a_file_of_variables_that_cannot_be_read_is_named(
     for path, reason in [
         (missing, "cannot be read (No such file or directory)"),
         (tmp_path, "cannot be read (Is a directory)"),
-        (binary, "is not a text in UTF-8"),
+        (binary, "is not valid UTF-8"),
     ]:
         monkeypatch.setenv("ENV_FILE", str(path))
         assert refusal() == f"ENV_FILE needs {path}, which {reason}."
@@ -508,7 +508,7 @@ def test_a_secret_and_its_file_in_one_place_are_refused_in_two_the_later_wins(
     [
         (b"", "is empty"),
         (b"\n", "is empty"),
-        (b"\xff", "is not a text in UTF-8"),
+        (b"\xff", "is not valid UTF-8"),
         (None, "cannot be read (Is a directory)"),
     ],
 )
