@@ -1,4 +1,4 @@
-"""PostgreSQL: one engine, one pool, compiled statements."""
+"""PostgreSQL: engine, pool, compiled statements."""
 
 from songbook.db.connect import DatabaseUnreachable as DatabaseUnreachable
 from songbook.db.connect import check_database as check_database

@@ -1,4 +1,4 @@
-"""What Alembic's autogenerate does not compare by itself: the function that searches call."""
+"""A plugin of Alembic's autogenerate for the function `search_text`."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,10 +23,10 @@ _INDEXES = text(
 
 @dataclass
 class ReplaceSearchText(MigrateOperation):
-    """Create, replace or drop the function, and rebuild the indexes that hold what it returned.
+    """Create, replace or drop the function, and rebuild the indexes that use it.
 
-    Like every index that autogenerate writes, these are built under a lock that stops writers: for
-    a large table write REINDEX INDEX CONCURRENTLY, in an `autocommit_block`, in its place.
+    REINDEX blocks writes: for a large table use REINDEX INDEX CONCURRENTLY in an
+    `autocommit_block` instead.
     """
 
     body: str | None
@@ -38,17 +38,14 @@ class ReplaceSearchText(MigrateOperation):
         return ReplaceSearchText(self.stored_body, self.body, self.indexes)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
-        """Return what `alembic check` prints."""
+        """Return the difference that `alembic check` prints."""
         return ("replace_function", SEARCH_TEXT)
 
 
 def _compare_search_text(
     context: AutogenContext, upgrade: UpgradeOps, _schemas: set[str | None]
 ) -> PriorityDispatchResult:
-    """Put the function in front of the tables, if they need it and the database has no such one.
-
-    It stays where no table needs it any more.
-    """
+    """Add the operation if an index needs the function; one that none needs is not dropped."""
     indexes = [index for table in context.sorted_tables for index in table.indexes]
     called = any("search_text(" in str(part) for index in indexes for part in index.expressions)
     if context.connection is not None and called:
@@ -62,7 +59,7 @@ def _compare_search_text(
 
 @renderers.dispatch_for(ReplaceSearchText)
 def _render(_context: AutogenContext, operation: ReplaceSearchText) -> list[str]:
-    """Return plain SQL, so that the revision stays the same when the library changes."""
+    """Return plain SQL, so that revisions do not depend on the library."""
     if operation.body is None:
         statements = [f"DROP FUNCTION {SEARCH_TEXT}"]
     else:

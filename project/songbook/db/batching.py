@@ -7,7 +7,7 @@ from typing import Any, Self, TypeAlias
 from asyncpg import Record
 
 MAX_BATCH = 100
-"""How many requests one statement answers at most."""
+"""The maximum number of reads in a batch."""
 
 Arguments: TypeAlias = list[Any]
 Row: TypeAlias = Record | None
@@ -45,7 +45,7 @@ class Batch:
         return self._arguments
 
     def resolve(self, rows: list[Row]) -> None:
-        """Hand out the rows, which are in the order of the arguments."""
+        """Set the rows, which are in the order of the arguments."""
         for follower, row in zip(self._followers, rows[1:], strict=True):
             if not follower.done():
                 follower.set_result(row)
@@ -61,4 +61,4 @@ class Batch:
         for row in self._followers:
             if error and not row.done():
                 row.set_exception(error if isinstance(error, Exception) else LeaderCancelled())
-        self._followers.clear()  # else an error and the batch would keep each other alive
+        self._followers.clear()  # breaks the reference cycle of an error and the batch

@@ -1,4 +1,4 @@
-"""Connections to the database of the settings, for a process that begins its work."""
+"""The database of the settings: its URL, and a check at the start."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -15,20 +15,19 @@ from songbook.errors import ServiceUnavailable
 
 
 class DatabaseUnreachable(CommandError):
-    """Nothing answers where the database should be."""
+    """The database is unreachable."""
 
 
 @contextmanager
 def resolve_database(settings: Settings) -> Iterator[URL]:
-    """Give the URL of the database of the settings; the embedded one runs while it is used.
+    """Yield the URL of the database; the embedded PostgreSQL runs meanwhile.
 
-    Inside of another, as the migrations are when `serve` starts, it leaves the server to that one.
-    Raises CommandError when that cannot run.
+    Nested uses, as migrations in `serve`, share the server. Raises CommandError if it cannot run.
     """
     if settings.url is not None:
         yield settings.url
         return
-    from songbook.db import embedded  # noqa: PLC0415 - not loaded where a database is given
+    from songbook.db import embedded  # noqa: PLC0415 - unused with DATABASE_URL
 
     is_inner = embedded.is_attached(settings.postgres_data)
     try:
@@ -44,10 +43,7 @@ def resolve_database(settings: Settings) -> Iterator[URL]:
 
 @asynccontextmanager
 async def open_database(url: URL, **options: Any) -> AsyncIterator[Database]:
-    """Give a database with one connection, for a command.
-
-    Raises CommandError if it lacks a table.
-    """
+    """Yield a database with one connection. Raises CommandError if a table does not exist."""
     db = Database(url, pool_size=1, **options)
     try:
         yield db
@@ -58,7 +54,7 @@ async def open_database(url: URL, **options: Any) -> AsyncIterator[Database]:
 
 
 def check_database(url: URL) -> None:
-    """Connect once. Raises CommandError if it is refused, DatabaseUnreachable without an answer."""
+    """Connect once. Raises CommandError if rejected, DatabaseUnreachable without a response."""
     asyncio.run(_connect(url))
 
 
@@ -68,7 +64,7 @@ async def _connect(url: URL) -> None:
         async with open_database(url) as db, db.engine.connect():
             pass
     except DBAPIError as error:
-        reason = _refusal(error.driver_exception, url)
+        reason = _rejection(error.driver_exception, url)
         if reason:
             raise CommandError(f"PostgreSQL at {place} {reason}.") from None
         raise DatabaseUnreachable(f"PostgreSQL at {place} is not accepting connections.") from None
@@ -77,8 +73,8 @@ async def _connect(url: URL) -> None:
         raise DatabaseUnreachable(f"cannot connect to PostgreSQL at {place}: {advice}.") from None
 
 
-def _refusal(error: BaseException | None, url: URL) -> str | None:
-    """Say why PostgreSQL does not take us in, None when that may pass by itself."""
+def _rejection(error: BaseException | None, url: URL) -> str | None:
+    """Return why PostgreSQL rejects the connection, None for a temporary reason."""
     if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
         return "rejects the user or the password of DATABASE_URL or PG_…"
     if isinstance(error, asyncpg.InvalidCatalogNameError):

@@ -1,4 +1,4 @@
-"""The database: one pool, single statements, and connections for work of several statements."""
+"""The database: single statements and connections from one pool."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, r
 from songbook.db.statements import NO_ROW, BoundStatement
 from songbook.errors import ServiceUnavailable
 
-# PostgreSQL aborted the statement as a whole: nothing was written, and the same again may pass.
+# The statement was rolled back as a whole, and may succeed when repeated.
 RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 MAX_ATTEMPTS = 3
 _PAUSE_SECONDS = (0.01, 0.05)
@@ -25,22 +25,19 @@ T = TypeVar("T")
 
 
 async def pause(attempt: int) -> None:
-    """Wait before a statement is repeated, longer each time.
-
-    The pause is random, so that two transactions which met do not meet again.
-    """
+    """Wait before a retry, longer after each attempt, at random so that transactions part."""
     await asyncio.sleep(attempt * random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - no secret
 
 
 class Executor(Protocol):
-    """What runs the statement of a handler: the database, or the transaction of a write."""
+    """Runs single statements: the database, or the transaction of a write."""
 
     def fetch(self, statement: BoundStatement) -> Awaitable[asyncpg.Record | None]:
-        """Run one statement; return its row."""
+        """Run a statement; return its row."""
 
 
 class SingleStatement:
-    """Runs one statement on an executor, and refuses a second: nobody ships half a write."""
+    """Runs one statement on an executor; a second one would not be in its transaction."""
 
     executor: Executor
     _is_used = False
@@ -57,7 +54,7 @@ class SingleStatement:
 
 
 class Database:
-    """The one pool of a process; opened by the first statement, closed by `close`."""
+    """The database of a process, with one pool; `close` closes all connections."""
 
     def __init__(
         self,
@@ -78,10 +75,9 @@ class Database:
         self._echo = echo
 
     async def fetch(self, statement: BoundStatement) -> asyncpg.Record | None:
-        """Run one statement in one round trip, committed when this returns; return its row.
+        """Run and commit a statement in one round trip; return its row.
 
-        Raises ServiceUnavailable when no connection is free in time, and asyncpg's errors as they
-        are.
+        Raises ServiceUnavailable if no connection is free in time, and asyncpg's errors.
         """
         if statement is NO_ROW:
             return None
@@ -109,69 +105,65 @@ class Database:
     async def _with_connection(
         self, work: Callable[[asyncpg.Connection], Awaitable[T]], deadline: float | None = None
     ) -> T:
-        """Do work of one statement on a connection; repeat it after a retryable error."""
+        """Call `work` with a connection; retry after RETRYABLE_ERRORS."""
         attempts = 0
         while True:
             attempts += 1
-            lent = await self._pool.acquire(deadline if attempts == 1 else None)
+            acquired = await self._pool.acquire(deadline if attempts == 1 else None)
             try:
-                return await work(lent.driver_connection)
+                return await work(acquired.driver_connection)
             except INVALIDATING_ERRORS:
-                lent.invalidate()
+                acquired.invalidate()
                 raise
             except RETRYABLE_ERRORS:
                 if attempts == MAX_ATTEMPTS:
                     raise
             finally:
-                self._pool.release(lent)
+                self._pool.release(acquired)
             await pause(attempts)  # without the connection
 
     async def _run_batch(
         self, connection: asyncpg.Connection, statement: BoundStatement, arguments: list[Arguments]
     ) -> list[asyncpg.Record | None]:
-        """Return the rows of all these arguments, in their order."""
+        """Return the rows for a list of arguments, in their order."""
         if not statement.batch_sql or len(arguments) == 1:
             return [await self.fetch_on(connection, statement)] * len(arguments)
         self._log(statement.batch_sql)
         ids = [str(each[0]) for each in arguments]
-        found = {row["id"]: row for row in await connection.fetch(statement.batch_sql, ids)}
-        return [found.get(each[0]) for each in arguments]
+        rows = {row["id"]: row for row in await connection.fetch(statement.batch_sql, ids)}
+        return [rows.get(each[0]) for each in arguments]
 
     async def fetch_on(
         self, connection: asyncpg.Connection, statement: BoundStatement
     ) -> asyncpg.Record | None:
-        """Run one statement on an acquired connection; return its row.
-
-        Raises asyncpg's errors as they are.
-        """
+        """Run one statement on an acquired connection; return its row. Raises asyncpg's errors."""
         self._log(statement.sql)
         row: asyncpg.Record | None = await connection.fetchrow(statement.sql, *statement.arguments)
         return row
 
     def _log(self, sql: str) -> None:
-        """Log a statement when that is wanted: the engine does not see what goes to the driver."""
+        """Log a statement with ECHO_SQL, as the engine cannot: it goes to the driver directly."""
         if self._echo:
             self.engine.sync_engine.logger.info(sql)
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:
-        """Give a connection, outside any transaction, for several statements.
+        """Yield a connection outside any transaction; an open one is discarded at the end.
 
-        One that is left inside a transaction is discarded, and the transaction with it. Raises
-        ServiceUnavailable when none is free in time.
+        Raises ServiceUnavailable if none is free in time.
         """
-        lent = await self._pool.acquire()
+        acquired = await self._pool.acquire()
         try:
-            yield lent.driver_connection
+            yield acquired.driver_connection
         except INVALIDATING_ERRORS:
-            lent.invalidate()
+            acquired.invalidate()
             raise
         finally:
-            self._pool.release(lent)
+            self._pool.release(acquired)
 
     @asynccontextmanager
     async def bulk(self, seconds: float) -> AsyncIterator[asyncpg.Connection]:
-        """Give a connection for a COPY; some of the pool are left for other requests.
+        """Yield a connection for a COPY; only part of the pool is used for these.
 
         Raises ServiceUnavailable after waiting for `seconds`.
         """
@@ -189,14 +181,14 @@ class Database:
 
     @asynccontextmanager
     async def sqlalchemy_connection(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection as SQLAlchemy has it; what is not committed inside is rolled back.
+        """Yield a connection of SQLAlchemy, which rolls back what was not committed.
 
-        Raises ServiceUnavailable when none is free in time.
+        Raises ServiceUnavailable if none is free in time.
         """
-        lent = await self._pool.wait()
+        acquired = await self._pool.wait()
         try:
-            if lent:
-                return_to_pool(lent)  # SQLAlchemy takes it out of the pool itself
+            if acquired:
+                return_to_pool(acquired)  # SQLAlchemy takes it out of the pool itself
             async with self.engine.connect() as connection:
                 yield connection
         finally:

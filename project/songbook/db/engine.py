@@ -1,4 +1,4 @@
-"""The engine: how connections to PostgreSQL are made, kept and refused."""
+"""The engine: how connections to PostgreSQL are made and checked."""
 
 import time
 from typing import Any
@@ -22,13 +22,13 @@ _SERVER_SETTINGS = {
 _CONNECT_SECONDS = 5
 _COMMAND_SECONDS = 6
 _MAX_LIFETIME_SECONDS = 1800
-_END = "songbook_end"
+_EXPIRES_AT = "songbook_expires_at"
 
 
 def create_engine(
     url: URL | str, *, pool_size: int, pool_timeout: float, echo: bool
 ) -> AsyncEngine:
-    """Return an engine with at most `pool_size` connections, none of them made yet."""
+    """Return an engine with at most `pool_size` connections; it connects lazily."""
     engine = create_async_engine(
         url,
         echo=echo,
@@ -53,38 +53,34 @@ def create_engine(
 
 
 def _statement_cache(url: URL) -> dict[str, int]:
-    """Return how many prepared statements the driver keeps: as many as SQLAlchemy, by the URL.
-
-    None, that is, where a pooler may give each transaction another connection.
-    """
+    """Return asyncpg's option for SQLAlchemy's parameter in the URL, 0 behind PgBouncer."""
     size = url.query.get("prepared_statement_cache_size")
     return {} if size is None else {"statement_cache_size": int(str(size))}
 
 
-def is_reusable(lent: PoolProxiedConnection) -> bool:
-    """Return whether a connection that was lent can be lent again, past the pool and its checks."""
-    return (
-        lent.is_valid and _is_usable(lent.driver_connection) and time.monotonic() < lent.info[_END]
-    )
+def is_reusable(connection: PoolProxiedConnection) -> bool:
+    """Return whether an acquired connection can be handed over without the checks of the pool."""
+    is_usable = connection.is_valid and _is_usable(connection.driver_connection)
+    return is_usable and time.monotonic() < connection.info[_EXPIRES_AT]
 
 
 def _stamp(_connection: object, record: Any) -> None:
-    record.info[_END] = time.monotonic() + _MAX_LIFETIME_SECONDS
+    record.info[_EXPIRES_AT] = time.monotonic() + _MAX_LIFETIME_SECONDS
 
 
 def _is_usable(connection: Any) -> bool:
-    """Return whether a connection is neither broken nor inside a transaction."""
+    """Return whether a connection is neither closed nor inside a transaction."""
     return not (connection.is_closed() or connection.is_in_transaction())
 
 
 def _check_on_checkout(connection: Any, _record: object, _proxy: object) -> None:
-    """Refuse a connection that broke while idle, or that came back inside a transaction."""
+    """Replace a connection that was closed while idle or returned inside a transaction."""
     if not _is_usable(connection.driver_connection):
         raise DisconnectionError
 
 
 def _connect(dialect: Any, _record: object, arguments: Any, options: dict[str, Any]) -> Any:
-    """Connect; where nothing can wait, refuse to before a coroutine is made that none awaits."""
+    """Connect. Outside a greenlet raise MissingGreenlet before any coroutine is created."""
     if not in_greenlet():
         raise MissingGreenlet
     try:

@@ -1,4 +1,4 @@
-"""Migrations: how Alembic runs them, online and offline. A service's `env.py` calls this."""
+"""Runs Alembic's migrations, online and offline, for the `env.py` of a service."""
 
 import asyncio
 import logging
@@ -15,14 +15,14 @@ from songbook.db import autogenerate
 from songbook.db.connect import resolve_database
 
 _MIGRATOR = 8004
-"""The advisory lock that one migrator at a time holds."""
+"""The key of the advisory lock."""
 
 _LOCK = text("SELECT pg_try_advisory_lock(:key)")
 
 
 def run_migrations(settings: Settings) -> None:
-    """Run the migrations on the database of the settings; the models have to be imported."""
-    if shutil.which("ruff") is None:  # as in the container: a revision is written without its hooks
+    """Run the migrations on the database of the settings; import the models before."""
+    if shutil.which("ruff") is None:  # the hooks need it, and the container has none
         context.script.hooks.clear()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s [%(name)s] %(message)s")
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
@@ -34,7 +34,7 @@ def run_migrations(settings: Settings) -> None:
 
 
 def _migrate(connection: Connection | None = None, url: URL | str | None = None) -> None:
-    """Run the migrations; autogenerate compares CHECK constraints and server defaults, too."""
+    """Run the migrations; autogenerate also compares CHECK constraints and server defaults."""
     context.configure(
         connection=connection,
         url=url,
@@ -53,15 +53,14 @@ def _migrate(connection: Connection | None = None, url: URL | str | None = None)
 
 
 async def _migrate_online(url: URL) -> None:
-    """Run the migrations, one migrator at a time.
+    """Run the migrations under an advisory lock.
 
-    The lock is polled: a blocked request for it would hold a snapshot, for which CREATE INDEX
-    CONCURRENTLY waits.
+    The lock is polled: a waiting statement has a snapshot that blocks CREATE INDEX CONCURRENTLY.
     """
     engine = create_async_engine(url, poolclass=pool.NullPool, hide_parameters=True)
-    async with engine.connect() as guard, engine.connect() as connection:
-        await guard.execution_options(isolation_level="AUTOCOMMIT")
-        while not await guard.scalar(_LOCK, {"key": _MIGRATOR}):  # noqa: ASYNC110
+    async with engine.connect() as lock, engine.connect() as connection:
+        await lock.execution_options(isolation_level="AUTOCOMMIT")
+        while not await lock.scalar(_LOCK, {"key": _MIGRATOR}):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         await connection.run_sync(_migrate)
         await connection.commit()

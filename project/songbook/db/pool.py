@@ -1,4 +1,4 @@
-"""The connections of a process: how many are in use, and which requests wait for one."""
+"""The connection pool of a process, with a queue of waiters."""
 
 import asyncio
 from collections import deque
@@ -12,11 +12,11 @@ from sqlalchemy.pool import PoolProxiedConnection
 from songbook.db.engine import is_reusable
 from songbook.errors import ServiceUnavailable
 
-# The next connection may reach the new primary; and one whose statement was interrupted keeps its
-# locks until it is used again.
+# After a failover a new connection may reach the primary; and an interrupted statement keeps its
+# locks until its connection is closed.
 INVALIDATING_ERRORS = (
     asyncpg.ReadOnlySQLTransactionError,
-    asyncpg.InternalClientError,  # as when PostgreSQL has closed the connection
+    asyncpg.InternalClientError,  # e.g. PostgreSQL closed the connection
     asyncio.CancelledError,
     TimeoutError,
 )
@@ -29,7 +29,7 @@ class PoolTimeout(ServiceUnavailable):
 
 
 class ConnectionPool:
-    """Connections of an engine's pool, outside any transaction; first come, first served.
+    """Connections of an engine's pool, outside any transaction, for waiters in their order.
 
     A released connection is handed to the longest waiter directly: a trip through SQLAlchemy's pool
     costs 15 µs of the 100 that a small request takes.
@@ -49,7 +49,7 @@ class ConnectionPool:
 
     @property
     def deadline(self) -> float:
-        """The loop's time until which a request waits that begins to wait now."""
+        """The deadline (loop time) of a request that starts to wait now."""
         return asyncio.get_running_loop().time() + self._timeout
 
     async def acquire(self, deadline: float | None = None) -> PoolProxiedConnection:
@@ -64,9 +64,9 @@ class ConnectionPool:
             raise
 
     async def wait(self, deadline: float | None = None) -> PoolProxiedConnection | None:
-        """Wait for a place; return the connection that was handed over, None if the pool has one.
+        """Wait for a slot; return its connection, None if it has to be checked out of the pool.
 
-        Raises PoolTimeout if there is none by the deadline.
+        Raises PoolTimeout if no slot is free by the deadline.
         """
         if self._free:
             self._free -= 1
@@ -81,13 +81,13 @@ class ConnectionPool:
             with suppress(ValueError):
                 self._waiters.remove(waiter)
             if waiter.done() and not (waiter.cancelled() or waiter.exception()):
-                self.release(waiter.result())  # it came when the request was cancelled
+                self.release(waiter.result())  # cancelled at the same time
             raise
         finally:
             timer.cancel()
 
     def release(self, connection: PoolProxiedConnection | None) -> None:
-        """Give a place back: hand its connection over, return it to the pool, or discard it."""
+        """Release a slot: hand its connection over, or return it to the pool."""
         waiter = self._next()
         reused = waiter and connection and is_reusable(connection)
         try:
@@ -100,7 +100,7 @@ class ConnectionPool:
                 waiter.set_result(connection if reused else None)
 
     def _next(self) -> Waiter | None:
-        """Return the waiter that has waited longest and still waits."""
+        """Return the longest waiter."""
         while self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
@@ -108,11 +108,11 @@ class ConnectionPool:
         return None
 
     async def _check_out(self) -> PoolProxiedConnection:
-        """Take a connection out of the pool; without a greenlet (35 µs) if an idle one is there."""
+        """Check a connection out of the pool; without a greenlet (35 µs) if one is idle."""
         if self._pool.checkedin():  # type: ignore[attr-defined]
             try:
                 return self._pool.connect()
-            except MissingGreenlet:  # it was closed or too old, and has to be replaced
+            except MissingGreenlet:  # closed or expired: a new one is needed
                 pass
         try:
             return await self._engine.raw_connection()
@@ -121,7 +121,7 @@ class ConnectionPool:
 
 
 def return_to_pool(connection: PoolProxiedConnection) -> None:
-    """Return a connection to SQLAlchemy's pool; discard one that is closed."""
+    """Return a connection to SQLAlchemy's pool; invalidate a closed one."""
     if connection.is_valid and connection.driver_connection.is_closed():  # type: ignore[union-attr]
         connection.invalidate()
     connection.close()

@@ -1,4 +1,4 @@
-"""PostgreSQL 18 from a wheel: the first process that needs it starts it, the last one stops it."""
+"""PostgreSQL 18 from a wheel: the first process starts the server, the last one stops it."""
 
 import atexit
 import os
@@ -10,39 +10,39 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from songbook.db.embedded.account import ADVICE, claim, clear_the_way
+from songbook.db.embedded.account import ADVICE, claim, grant_access
 from songbook.db.embedded.account import EmbeddedError as EmbeddedError
 from songbook.db.embedded.server import MAJOR, NO_FSYNC, Server
 
-_joined: dict[Path, Server] = {}
+_attached: dict[Path, Server] = {}
 
 
 def attach(folder: Path, *, durable: bool = True) -> str:
-    """Start the server of a folder, or join the one that runs; return its URL."""
+    """Start the server of a folder unless it runs; return its URL. Raises EmbeddedError."""
     try:
         folder = folder.resolve()
-        if folder not in _joined:
+        if folder not in _attached:
             server = Server(folder, _binaries(), claim(folder), () if durable else NO_FSYNC)
             if os.geteuid() == 0:
-                clear_the_way(server.account, server.binaries, server.folder, server.sockets)
-            server.join()
-            if _joined.setdefault(folder, server) is not server:
-                server.users.close()  # another thread was faster
+                grant_access(server.account, server.binaries, server.folder, server.sockets)
+            server.connect()
+            if _attached.setdefault(folder, server) is not server:
+                server.users.close()  # another thread attached first
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        raise _explained(folder, error) from error
-    return f"postgresql+asyncpg://postgres@/songbook?host={_joined[folder].host}&port=5432"
+        raise _embedded_error(folder, error) from error
+    return f"postgresql+asyncpg://postgres@/songbook?host={_attached[folder].host}&port=5432"
 
 
 def is_attached(folder: Path) -> bool:
-    """Tell whether this process uses the server of a folder."""
-    return folder.resolve() in _joined
+    """Return whether this process uses the server of a folder."""
+    return folder.resolve() in _attached
 
 
 def detach(folder: Path) -> None:
-    """Leave the server; the last one to leave stops it."""
-    if server := _joined.pop(folder.resolve(), None):
+    """Release the server; the last process stops it."""
+    if server := _attached.pop(folder.resolve(), None):
         with server.users, suppress(OSError):  # the folder may have been deleted
-            server.leave()
+            server.release()
 
 
 def _binaries() -> Path:
@@ -57,33 +57,33 @@ def _binaries() -> Path:
     )
 
 
-def _explained(folder: Path, error: Exception) -> EmbeddedError:
+def _embedded_error(folder: Path, error: Exception) -> EmbeddedError:
     reason, is_full = str(error), False
     if isinstance(error, OSError):
         reason = f"{error.strerror or error}: {error.filename or folder}"
     if isinstance(error, subprocess.CalledProcessError):
         lines = error.output.splitlines() or [reason]
-        faults = [line for line in lines if re.search("FATAL|PANIC|ERROR|error:", line)]
-        reason = re.sub(r".*(FATAL|PANIC|ERROR): *", "", (faults or lines)[-1])
+        errors = [line for line in lines if re.search("FATAL|PANIC|ERROR|error:", line)]
+        reason = re.sub(r".*(FATAL|PANIC|ERROR): *", "", (errors or lines)[-1])
         is_full = shutil.disk_usage(folder).free < 1_000_000  # too full to log why
-    # Linux has the same words for the limits of shared memory.
+    # Linux has the same message for the limits of shared memory
     if is_full or re.search(r"^(?!.*shared memory).*(No space left|quota exceeded)", reason):
         return EmbeddedError(f"The disk of {folder} is full: free some space, or {ADVICE}.")
     return EmbeddedError(f"No PostgreSQL can run in {folder} ({reason}): {ADVICE}.")
 
 
 @atexit.register
-def _leave_all() -> None:
-    if _joined:
+def _detach_all() -> None:
+    if _attached:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would orphan the server
-    for folder in list(_joined):
+    for folder in list(_attached):
         detach(folder)
 
 
-def _forget() -> None:
-    for server in _joined.values():
+def _clear_after_fork() -> None:
+    for server in _attached.values():
         server.users.close()
-    _joined.clear()
+    _attached.clear()
 
 
-os.register_at_fork(after_in_child=_forget)  # what a fork inherits is its parent's
+os.register_at_fork(after_in_child=_clear_after_fork)  # the locks are the parent's

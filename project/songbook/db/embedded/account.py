@@ -1,4 +1,4 @@
-"""The account that the embedded PostgreSQL runs as, and the folders that it has to reach."""
+"""The account of the embedded PostgreSQL, and its access to folders."""
 
 import os
 import pwd
@@ -11,18 +11,18 @@ _HARMLESS = {"lost+found", ".gitignore", ".gitkeep", ".DS_Store"}
 
 
 class EmbeddedError(Exception):
-    """Why the embedded PostgreSQL cannot run, in one sentence that says what to do."""
+    """An error of the embedded PostgreSQL: one sentence that says what to do."""
 
 
 def claim(folder: Path) -> pwd.struct_passwd:
-    """Make the folder, private to the account that the server will run as."""
+    """Create the folder, private to the account of the server, which is returned."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     info = folder.stat()
     if os.geteuid() not in {0, info.st_uid}:
         raise EmbeddedError(f"{folder} belongs to another user: {ADVICE}.")
     if info.st_mode & 0o700 != 0o700:
         raise EmbeddedError(f"{folder} is not writable: {ADVICE}.")
-    # `users` is the first file we make: whatever else was there before it is not ours.
+    # `users` is created first: without it other files do not belong to a server.
     if {path.name for path in folder.iterdir()} - _HARMLESS and not (folder / "users").exists():
         raise EmbeddedError(f"{folder} holds other files: {ADVICE}.")
     account = _account(info.st_uid)
@@ -42,29 +42,29 @@ def _account(owner: int) -> pwd.struct_passwd:
 
 
 def groups_of(account: pwd.struct_passwd) -> list[int]:
-    """Return all groups of an account."""
+    """Return the ids of the groups of an account."""
     return os.getgrouplist(account.pw_name, account.pw_gid)
 
 
-def clear_the_way(account: pwd.struct_passwd, binaries: Path, *folders: Path) -> None:
-    """Let the account reach the binaries and the folders, and widen nothing else."""
-    install, opened = binaries.parent, []
+def grant_access(account: pwd.struct_passwd, binaries: Path, *folders: Path) -> None:
+    """Grant the account access to the binaries and the folders, and nothing else."""
+    install, granted = binaries.parent, []
     wheel = install.parent
     for top in (install, wheel / ".dylibs", wheel.with_suffix(".libs")):
-        if top.exists() and _is_shut_out(account, top, 0o5):
-            for path in (*top.rglob("*"), top):  # top is the last: it tells that all is done
+        if top.exists() and _lacks_access(account, top, 0o5):
+            for path in (*top.rglob("*"), top):  # top last, as it marks the rest as done
                 _allow(path, 0o5 if path.stat().st_mode & 0o100 else 0o4)
-            opened.append(f"{top} (o+rX)")
-    for way in sorted({parent for each in (install, *folders) for parent in each.parents}):
-        if _is_shut_out(account, way, 0o1):
-            _allow(way, 0o1)
-            opened.append(f"{way} (o+x)")
-    if opened:
+            granted.append(f"{top} (o+rX)")
+    for parent in sorted({path for each in (install, *folders) for path in each.parents}):
+        if _lacks_access(account, parent, 0o1):
+            _allow(parent, 0o1)
+            granted.append(f"{parent} (o+x)")
+    if granted:
         reason = f"PostgreSQL does not run as root, but as {account.pw_name}"
-        sys.stderr.write(f"{reason}, which was given access to {', '.join(opened)}\n")
+        sys.stderr.write(f"{reason}, which was given access to {', '.join(granted)}\n")
 
 
-def _is_shut_out(account: pwd.struct_passwd, path: Path, bits: int) -> bool:
+def _lacks_access(account: pwd.struct_passwd, path: Path, bits: int) -> bool:
     info = path.stat()
     is_other = account.pw_uid != info.st_uid and info.st_gid not in groups_of(account)
     return is_other and info.st_mode & bits != bits

@@ -1,7 +1,7 @@
 """The server of one folder: created, started and stopped under two locks.
 
-Each process that uses the server holds a shared lock on `users` for its life, and the processes of
-PostgreSQL hold one on `server`: the kernel counts both, so that a killed process is gone at once.
+Each client process holds a shared lock on `users`, and the processes of PostgreSQL hold one on
+`server`: the kernel releases the locks of a killed process at once.
 """
 
 import fcntl
@@ -25,12 +25,12 @@ from urllib.parse import quote
 from songbook.db.embedded.account import ADVICE, EmbeddedError, groups_of
 
 MAJOR = "18"
-PATIENCE = 60  # seconds, with what another process does
-RECOVERY = 300  # seconds: a start may have to replay a gigabyte of log
-LONGEST = 600  # seconds, of any program
+PATIENCE = 60  # seconds, for another process
+RECOVERY = 300  # seconds: a start may replay a gigabyte of WAL
+TIMEOUT = 600  # seconds, of any program
 LOG_LIMIT = 10_000_000
 SOCKET = ".s.PGSQL.5432"
-SOCKET_LIMIT = 103  # bytes: macOS has the shortest sun_path
+SOCKET_LIMIT = 103  # bytes: the sun_path of macOS
 INITDB = (
     *("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions"),
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -46,18 +46,18 @@ class Server:
     folder: Path
     binaries: Path
     account: pwd.struct_passwd
-    haste: tuple[str, ...]
+    options: tuple[str, ...]
     users: FileIO = field(init=False)
     host: str = field(init=False)
 
     @property
     def cluster(self) -> Path:
-        """Where PostgreSQL keeps its data."""
+        """The data directory of PostgreSQL."""
         return self.folder / "cluster"
 
     @property
     def sockets(self) -> Path:
-        """Where to make the socket: PostgreSQL splits a list, so the name must be plain."""
+        """The directory of the socket; PostgreSQL accepts a list, so the name must be plain."""
         is_plain = re.fullmatch(r"[\w/.-]+", str(self.folder), re.ASCII)
         if is_plain and len(f"{self.folder}/{SOCKET}") <= SOCKET_LIMIT:
             return self.folder
@@ -65,82 +65,85 @@ class Server:
         return Path(tempfile.gettempdir()).resolve() / f"songbook-{digest}"
 
     def open(self, name: str) -> FileIO:
-        """Open a lock file, which belongs to the account even if root makes it."""
+        """Open a lock file, which belongs to the account even if root creates it."""
         file = os.open(self.folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         info = os.fstat(file)
         if info.st_uid == 0 and info.st_nlink == 1:
             os.fchown(file, self.account.pw_uid, -1)
         return FileIO(file, "r+")
 
-    def join(self) -> None:
-        """Become one of the users; the kernel counts them, so that a killed one is gone, too."""
+    def connect(self) -> None:
+        """Lock `users`, start the server unless it runs, and set `host`."""
         self.users = self.open("users")
         try:
-            self.host = quote(self.answer())
+            self.host = quote(self.wait())
         except BaseException:
             with self.users:
-                self.leave()
+                self.release()
             raise
 
-    def answer(self) -> str:
-        """Return the directory of the socket where the server answers, started if need be."""
+    def wait(self) -> str:
+        """Return the directory of the socket as soon as the server runs; start it if necessary."""
         for _ in _attempts():
-            # Whoever stops the server keeps us from this lock until he has done so.
-            if _locks(self.users, fcntl.LOCK_SH) and (host := self.answering() or self.started()):
+            # A process that stops the server holds an exclusive lock meanwhile.
+            if _lock(self.users, fcntl.LOCK_SH) and (host := self.probe() or self.ensure_started()):
                 return host
         raise EmbeddedError(
             f"PostgreSQL has been starting or stopping for {PATIENCE} seconds:"
             f" end the processes that hold {self.folder / 'users'}."
         )
 
-    def leave(self) -> None:
-        """Stop the server unless somebody else uses it."""
+    def release(self) -> None:
+        """Unlock `users`; stop the server unless another process uses it."""
         fcntl.flock(self.users, fcntl.LOCK_UN)
         with self.open("server") as alive:
-            if _locks(self.users, fcntl.LOCK_EX):
+            if _lock(self.users, fcntl.LOCK_EX):
                 for _ in _attempts():
-                    # A dead server's pid may be somebody else's by now: pg_ctl would signal him.
-                    if _locks(alive, fcntl.LOCK_EX):
+                    # The pid of a dead server may be reused, and pg_ctl would signal that process.
+                    if _lock(alive, fcntl.LOCK_EX):
                         break
-                    with suppress(subprocess.SubprocessError):  # has no pid file yet, or no more
+                    with suppress(subprocess.SubprocessError):  # there may be no pid file
                         self.run("pg_ctl", "stop", "-s", "-D", "cluster", "-m", "fast")
-                        with suppress(OSError):  # which keeps the folder, where the cluster is
+                        with suppress(OSError):  # it may be the folder itself
                             self.sockets.rmdir()
 
-    def started(self) -> str | None:
-        """Start the server unless a process of it lives or another user does so right now."""
+    def ensure_started(self) -> str | None:
+        """Start the server unless it runs or another process starts it."""
         with self.open("server") as alive:
-            if _locks(alive, fcntl.LOCK_EX):
+            if _lock(alive, fcntl.LOCK_EX):
                 self.create(alive)
                 self.start(alive)
-        return self.answering()
+        return self.probe()
 
-    def answering(self) -> str | None:
-        """Ask the server itself: its pid file may be left over, or copied with the folder."""
-        with suppress(OSError, IndexError), socket.socket(socket.AF_UNIX) as probe:
+    def probe(self) -> str | None:
+        """Return the directory of the socket if the server accepts a connection.
+
+        The pid file alone may be stale, or copied with the folder.
+        """
+        with suppress(OSError, IndexError), socket.socket(socket.AF_UNIX) as client:
             lines = os.fsdecode((self.cluster / "postmaster.pid").read_bytes()).splitlines()
             if lines[7].strip() == "ready" and self.cluster.samefile(lines[1]):
-                probe.settimeout(PATIENCE)
-                probe.connect(f"{lines[4]}/{SOCKET}")
+                client.settimeout(PATIENCE)
+                client.connect(f"{lines[4]}/{SOCKET}")
                 return lines[4]
         return None
 
     def create(self, alive: FileIO) -> None:
-        """Create the cluster and its database, whole or not at all."""
+        """Create the cluster and its database atomically."""
         if self.cluster.exists():
             return
         draft = self.folder / "cluster.new"
         shutil.rmtree(draft, ignore_errors=True)
-        sync = ("--no-sync",) if self.haste else ()
-        single = ("postgres", "--single", *self.haste, "-c", "exit_on_error=on", "-D", draft.name)
+        sync = ("--no-sync",) if self.options else ()
+        single = ("postgres", "--single", *self.options, "-c", "exit_on_error=on", "-D", draft.name)
         try:
             self.run(*INITDB, *sync, "-D", draft.name, keep=alive)
-            self.run(*single, "postgres", given="CREATE DATABASE songbook;\n", keep=alive)
+            self.run(*single, "postgres", stdin="CREATE DATABASE songbook;\n", keep=alive)
             draft.rename(self.cluster)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         directory = os.open(self.folder, os.O_RDONLY)
-        os.fsync(directory)  # or a power cut could undo the rename
+        os.fsync(directory)  # a power failure could undo the rename
         os.close(directory)
 
     def start(self, alive: FileIO) -> None:
@@ -153,10 +156,10 @@ class Server:
         if log.exists() and log.stat().st_size > LOG_LIMIT:
             log.replace(f"{log}.old")
         logged = log.stat().st_size if log.exists() else 0
-        # Nobody held the lock, so whatever process these files name is not our server.
+        # The lock was free, so these files do not belong to a running server.
         for stale in (self.cluster / "postmaster.pid", self.sockets / f"{SOCKET}.lock"):
             stale.unlink(missing_ok=True)
-        options = shlex.join(["-k", str(self.sockets), "-c", "listen_addresses=", *self.haste])
+        options = shlex.join(["-k", str(self.sockets), "-c", "listen_addresses=", *self.options])
         wait = ("-t", str(RECOVERY), "-l", log.name)
         try:
             self.run("pg_ctl", "start", "-s", "-D", "cluster", *wait, "-o", options, keep=alive)
@@ -166,7 +169,7 @@ class Server:
             raise
 
     def make_sockets(self) -> None:
-        """Make the socket's directory private: whoever can enter it may do everything."""
+        """Create the directory of the socket, private: access to it is access to the database."""
         with suppress(FileExistsError):
             self.sockets.mkdir(mode=0o700)
             os.chown(self.sockets, self.account.pw_uid, -1)
@@ -174,21 +177,21 @@ class Server:
         if info.st_uid != self.account.pw_uid or info.st_mode & 0o077:
             raise EmbeddedError(f"{self.sockets} is not private to the server: remove it.")
 
-    def run(self, *command: str, given: str = "", keep: FileIO | None = None) -> None:
-        """Run a program of the wheel as the account, where the terminal's Ctrl-C cannot reach it.
+    def run(self, *command: str, stdin: str = "", keep: FileIO | None = None) -> None:
+        """Run a program of the wheel as the account, in a session that Ctrl-C does not reach.
 
-        It inherits the lock that it is to keep. Raises CalledProcessError, with what it printed.
+        It inherits the lock `keep`. Raises CalledProcessError with its output.
         """
         account, is_root = self.account, os.geteuid() == 0
         subprocess.run(  # noqa: S603 - the programs of the wheel
             [str(self.binaries / command[0]), *command[1:]],
-            input=given,
+            input=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
             check=True,
-            timeout=LONGEST,
+            timeout=TIMEOUT,
             cwd=self.folder,
             env={"PATH": os.defpath, "LC_ALL": "C"},  # not the caller's PGDATA, PGPORT, PGOPTIONS
             start_new_session=True,
@@ -199,7 +202,7 @@ class Server:
         )
 
 
-def _locks(file: FileIO, kind: int) -> bool:
+def _lock(file: FileIO, kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
