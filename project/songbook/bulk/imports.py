@@ -157,7 +157,7 @@ def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
         return problem
     line, first = spool.line_of(int(match[1])), next(iter(problem.errors), None)
     message = (first.type, first.pointer) if first else (problem.slug,)
-    spool.tally.refuse(line, problem.detail, *message)
+    spool.tally.reject(line, problem.detail, *message)
     report = spool.tally.report(given_up=True)
     detail = f"Line {line}: {problem.detail}, and nothing was stored."
     return Conflict(detail, errors=problem.errors, report=report)

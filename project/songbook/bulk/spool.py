@@ -55,12 +55,12 @@ class Spool:
         for line, row in self._parser.feed(chunk, final=final):
             self.tally.read += 1
             if isinstance(row, RowFault):
-                self.tally.refuse(line, *row)
+                self.tally.reject(line, *row)
                 continue
             try:
                 values = self._validate(row).__dict__
             except ValidationError as error:
-                self.tally.refuse_fields(line, error)
+                self.tally.reject_fields(line, error)
                 continue
             written.append("\t".join([_copy_text(values[name]) for name in self.columns]))
             lines.append(line)

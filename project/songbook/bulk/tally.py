@@ -23,17 +23,17 @@ class ImportCounter:
         """Return the number of valid rows."""
         return self.read - self.refused
 
-    def refuse(self, line: int, detail: str, kind: str, pointer: str = "") -> None:
+    def reject(self, line: int, detail: str, kind: str, pointer: str = "") -> None:
         """Count a row that cannot be parsed or stored."""
-        self._refuse([RowError(line=line, pointer=pointer, detail=detail, type=kind)])
+        self._add([RowError(line=line, pointer=pointer, detail=detail, type=kind)])
 
-    def refuse_fields(self, line: int, error: ValidationError) -> None:
+    def reject_fields(self, line: int, error: ValidationError) -> None:
         """Count a row with invalid fields."""
         if len(self.refusals) == MAX_REFUSALS:  # no room for their reasons
-            self._refuse([])
+            self._add([])
             return
         errors = error.errors(include_url=False, include_context=False, include_input=False)
-        self._refuse(
+        self._add(
             [
                 RowError(
                     line=line,
@@ -55,6 +55,6 @@ class ImportCounter:
             refusals=self.refusals,
         )
 
-    def _refuse(self, reasons: Sequence[RowError]) -> None:
+    def _add(self, reasons: Sequence[RowError]) -> None:
         self.refused += 1
         self.refusals += reasons[: MAX_REFUSALS - len(self.refusals)]

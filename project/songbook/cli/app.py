@@ -106,7 +106,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
             except DatabaseUnreachable as error:
                 if migrate:
                     raise
-                text = f"{error} Until then requests are answered 503."
+                text = f"{error} Until then requests get 503."
                 print(self.message(text), file=sys.stderr)
             self._announce(settings.host, port)
             serve(self.application, settings, port, reload=reload)

@@ -55,40 +55,40 @@ class ImportCommand(Service):
         dry_run: DryRun = False,
     ) -> None:
         """Import a CSV or NDJSON file in one transaction."""
-        family, settings = self.family(resource), self.settings.load()
-        skips, start, longest = on_error == "skip", monotonic(), settings.import_line
-        _check(resource, family, on_conflict)
-        rows = PARSERS[media_type_of(file, format)](family.create, ignore or (), longest)
+        family, skips = self._importable(resource, on_conflict), on_error == "skip"
+        settings, start = self.settings.load(), monotonic()
+        parse = PARSERS[media_type_of(file, format)]
+        parser = parse(family.create, ignore or (), settings.import_line)
         with (
             _command_errors(file, family.table, skips=skips),
             _open(file) as source,
             resolve_database(settings) as url,
             progress_bar() as progress,
-            closing(Spool(rows, settings.import_bytes, skip_errors=skips)) as spool,
+            closing(Spool(parser, settings.import_bytes, skip_errors=skips)) as spool,
         ):
             check_database(url)
             report = _read(source, spool, progress)
             if spool.tally.good:
-                storing = _store(url, settings, family.table, spool, on_conflict, dry_run=dry_run)
-                report = asyncio.run(storing)
-        done = f"{self.amount(report.stored, resource)} {'would be ' if dry_run else ''}stored"
-        _print_report(report, f"{done} in {monotonic() - start:.1f} s")
+                work = _store(url, settings, family.table, spool, on_conflict, dry_run=dry_run)
+                report = asyncio.run(work)
+        done = "would be stored" if dry_run else "stored"
+        self._print_report(report, resource, f"{done} in {monotonic() - start:.1f} s")
 
+    def _importable(self, resource: str, on_conflict: OnConflict) -> Family:
+        """Return the classes of a resource. Raises CommandError if its rows cannot be stored so."""
+        family = self.family(resource)
+        if fields := unstored_fields(family.table, family.create):
+            reason = f"cannot be imported, because the table has no column for {', '.join(fields)}"
+            raise CommandError(f"{resource} {reason}: send them with POST.")
+        if on_conflict != "abort" and natural_key(family.table) is None:
+            raise CommandError(f"{resource} have no single unique key: leave out --on-conflict.")
+        return family
 
-def _print_report(report: ImportReport, done: str) -> None:
-    _print_refusals(report)
-    others = {"skipped": report.skipped, "refused": report.refused}
-    left = "".join(f", {number} {what}" for what, number in others.items() if number)
-    print(f"{done}{left}.")
-
-
-def _check(resource: str, family: Family, on_conflict: OnConflict) -> None:
-    """Raise CommandError if rows of this resource cannot be stored with these options."""
-    if fields := unstored_fields(family.table, family.create):
-        reason = f"the table has no column for {', '.join(fields)}"
-        raise CommandError(f"{resource} cannot be imported, because {reason}: send them with POST.")
-    if on_conflict != "abort" and natural_key(family.table) is None:
-        raise CommandError(f"{resource} have no single unique key: leave out --on-conflict.")
+    def _print_report(self, report: ImportReport, resource: str, done: str) -> None:
+        _print_refusals(report)
+        others = {"skipped": report.skipped, "refused": report.refused}
+        left = "".join(f", {number} {what}" for what, number in others.items() if number)
+        print(f"{self.amount(report.stored, resource)} {done}{left}.")
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def _command_errors(path: Path, table: type[Record], *, skips: bool) -> Iterator
         reason = (error.detail or error.message).rstrip(".")
         raise CommandError(f"nothing was stored: {reason}.") from None
     except (asyncpg.InterfaceError, OSError) as error:
-        reason = f"the database did not answer in time ({error!r})"
+        reason = f"the database did not respond in time ({error!r})"
         raise CommandError(f"{reason}: check whether the rows are stored.") from None
 
 
