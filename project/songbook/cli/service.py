@@ -23,7 +23,7 @@ Format = Annotated[
 
 @dataclass(frozen=True)
 class Service:
-    """What the commands need to know of a service."""
+    """The service of a command line."""
 
     settings: type[Settings]
     resources: Callable[[], Mapping[str, ModuleType]]

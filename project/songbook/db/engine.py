@@ -53,7 +53,7 @@ def create_engine(
 
 
 def _statement_cache(url: URL) -> dict[str, int]:
-    """Return asyncpg's option for SQLAlchemy's parameter in the URL, 0 behind PgBouncer."""
+    """Return asyncpg's `statement_cache_size` from the URL; PgBouncer may need 0."""
     size = url.query.get("prepared_statement_cache_size")
     return {} if size is None else {"statement_cache_size": int(str(size))}
 
