@@ -136,7 +136,9 @@ class _Parser:
             self.parse_filter(parameter, values)
         elif name not in PARAMETERS:
             hint = did_you_mean(name, [*self.filters, *PARAMETERS])
-            raise PydanticCustomError("unknown_parameter", "Unknown parameter{hint}", {"hint": hint})
+            raise PydanticCustomError(
+                "unknown_parameter", "Unknown parameter{hint}", {"hint": hint}
+            )
         elif len(values) > 1:
             raise PydanticCustomError("repeated_parameter", "Should occur once")
         elif name in _OPTIONS:
