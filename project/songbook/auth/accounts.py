@@ -42,10 +42,7 @@ def check_accounts(model: type[SQLModel]) -> None:
 def find_account(
     model: type[SQLModel], by: LookupField, value: int | str, *, for_share: bool = False
 ) -> BoundStatement:
-    """Select an account by a unique value, ignoring case; `now` is the time of the database.
-
-    With `for_share` it waits for transactions that change the account.
-    """
+    """Select an account by a unique value, ignoring case, and `now`, the database's time."""
     return _find(model, by, for_share=for_share).bind({"value": value})
 
 

@@ -49,14 +49,10 @@ SELECT ceil(extract(epoch FROM max(since) + $3 - now()))::integer AS seconds FRO
 
 
 class LoginAttempts(SQLModel, table=True):
-    """The number of login attempts of a key since its window began.
-
-    The key is a hash: no address and no name is stored. The table is unlogged: it is empty after a
-    crash of PostgreSQL, and needs no write-ahead log.
-    """
+    """The number of attempts since the window of a key began; keys are stored as hashes."""
 
     __tablename__ = "login_tries"
-    __table_args__ = {"prefixes": ["UNLOGGED"]}
+    __table_args__ = {"prefixes": ["UNLOGGED"]}  # a crash may empty it
 
     key: bytes = Field(primary_key=True)
     tries: int = Field(default=None, sa_column_kwargs={"server_default": text("1")})

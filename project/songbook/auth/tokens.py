@@ -57,10 +57,7 @@ def encode(secret: str, email: str, issued_at: float, minutes: float) -> str:
 
 
 def decode(secret: str, token: str) -> Claims:
-    """Return the claims of a token. Raises Unauthenticated.
-
-    `sub`, `permissions` and `exp` are required; `iat`, `nbf` and `typ` are checked if present.
-    """
+    """Return the claims of a valid token. Raises Unauthenticated."""
     key = _key(secret)
     if len(token) > _MAX_TOKEN:  # PyJWT parses the token before it checks the signature
         raise Unauthenticated(_INVALID)

@@ -83,11 +83,8 @@ class IdempotencyKey:
         raise IdempotencyKeyInUse  # the row was deleted between the two statements
 
     async def lookup(self, db: Database) -> Response | None:
-        """Return the stored response, if any; None if a part of the body is lost.
-
-        Raises IdempotencyKeyReused.
-        """
-        if not self._request.can_be_read:
+        """Return the stored response, if any. Raises IdempotencyKeyReused."""
+        if not self._request.can_be_read:  # without its digest the request cannot be compared
             return None
         return await self._replay(await db.fetch(self._lookup_statement))
 

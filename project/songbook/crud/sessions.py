@@ -36,10 +36,7 @@ class _Session(Session):
 
 
 class SessionTransaction(Transaction):
-    """The transaction of a session, flushed when the handler returns.
-
-    `session.commit()` releases a savepoint.
-    """
+    """The transaction of a session, whose own `commit()` releases a savepoint."""
 
     def __init__(self, db: Database, key: IdempotencyKey | None, *, dry_run: bool) -> None:
         super().__init__(db, key, dry_run=dry_run)

@@ -1,8 +1,4 @@
-"""Private functions of Starlette and FastAPI that have no public counterpart.
-
-`get_route_path` returns the path without `root_path`; `iter_route_contexts` gives all routes of an
-application, those of included routers too.
-"""
+"""Private functions of Starlette and FastAPI that have no public counterpart."""
 
 from fastapi.routing import iter_route_contexts
 from starlette._utils import get_route_path

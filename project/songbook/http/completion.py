@@ -12,10 +12,7 @@ class Completion(Protocol):
         """Commit after the handler has returned. Returns the response to send."""
 
     async def rollback(self, error: BaseException, *, is_called: bool = True) -> Response:
-        """Roll back after an error of the handler, or without a call of it.
-
-        Returns a response instead, or raises `error`.
-        """
+        """Roll back after an error, of the handler if `is_called`. Returns a response or raises."""
 
 
 class Opened(NamedTuple):

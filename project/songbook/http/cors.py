@@ -13,10 +13,7 @@ _EXPOSE_HEADERS = (
 
 
 class CORS(CORSMiddleware):
-    """Allows requests from these origins, without cookies.
-
-    OPTIONS is handled as usual; an allowed origin gets the CORS headers besides.
-    """
+    """Allows requests from these origins, without cookies."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
         super().__init__(

@@ -53,13 +53,10 @@ class Dispatcher:
         raise MethodNotAllowed(headers=allow)
 
     def _match(self, scope: Scope) -> Methods | None:
-        """Return the routes of a path by method, None for an unknown path.
-
-        Routes added later are indexed with the first request for an unknown path.
-        """
+        """Return the routes of a path by method, None for an unknown path."""
         path, routes = get_route_path(scope), scope["app"].routes
         methods = self._look_up(path, scope)
-        if methods is None and len(routes) != self._indexed:
+        if methods is None and len(routes) != self._indexed:  # routes were added
             self._index(routes)
             methods = self._look_up(path, scope)
         if methods is None and path.endswith("\n"):  # Starlette's patterns would match it

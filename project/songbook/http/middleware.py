@@ -27,11 +27,7 @@ _DEFAULT_HEADERS: Headers = [
 
 
 class HeadersMiddleware:
-    """The outermost middleware.
-
-    One trailing slash of a path is ignored, and a HEAD response is that of GET without the body.
-    Every response has a request id and default headers; exceptions become problem responses.
-    """
+    """The outermost middleware, which also ignores one trailing slash of a path."""
 
     def __init__(self, app: ASGIApp, origins: Sequence[str] = ()) -> None:
         self.app = app
