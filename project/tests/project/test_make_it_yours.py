@@ -142,5 +142,5 @@ def test_what_needs_users_stops_the_start_of_a_service_without_them(
         routers = main.read_text().replace("health.router, *", "health.router, auth.router, *")
         main.write_text(f"from songbook import auth\n{routers}")
 
-    with pytest.raises(AssertionError, match=r"TypeError: /\S+ asks who sends a request: give"):
+    with pytest.raises(AssertionError, match=r"TypeError: /\S+ requires an account: pass"):
         run(project, sys.executable, "-c", "import app.main", env=settings)

@@ -61,9 +61,7 @@ def test_the_map_of_the_code_names_modules_that_are_there() -> None:
 
 def test_the_code_of_the_readme_is_that_of_the_songs() -> None:
     songs = (ROOT / "project" / "app" / "resources" / "songs.py").read_text()
-    [code] = re.findall(r"^```python\n(.*?)^```$", readme(), re.DOTALL | re.MULTILINE)
-
-    assert [part for part in code.split("\n\n\n") if part not in songs] == []
+    assert re.findall(r"^```python\n(.*?)^```$", readme(), re.DOTALL | re.MULTILINE) == [songs]
     assert len(songs.splitlines()) < 90
 
 
