@@ -117,6 +117,7 @@ def another(tmp_path: Path) -> Path:
     return folder
 
 
+@slow
 def test_the_library_alone_serves_another_service(another: Path, scratch_url: URL) -> None:
     caches = shutil.ignore_patterns("__pycache__")
     shutil.copytree(PROJECT / "songbook", another / "songbook", ignore=caches)

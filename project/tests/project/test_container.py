@@ -24,6 +24,7 @@ from sqlalchemy.exc import DBAPIError
 
 from app.settings import Settings
 from tests.support.databases import execute
+from tests.support.marks import slow
 from tests.support.paths import PROJECT, ROOT
 from tests.support.settings import other_names
 
@@ -278,6 +279,7 @@ def without(keys: set[str], service: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in service.items() if key not in keys}
 
 
+@slow
 @pytest.mark.processes
 def test_development_keeps_the_limits_of_production(tmp_path: Path) -> None:
     production, development = composed(PRODUCTION, tmp_path), composed(DEVELOPMENT, tmp_path)

@@ -57,6 +57,7 @@ def remove_accounts(project: Path) -> None:
             file.write_text(text.replace(old, re.sub(r"^\+", "", new, flags=re.MULTILINE)))
 
 
+@slow
 def test_the_name_of_the_service_is_written_in_one_place(tmp_path: Path) -> None:
     [rename] = re.findall(r"^    (sed .* project/app/settings\.py)$", PAGE, re.MULTILINE)
     copy = copied_repository(tmp_path)
@@ -108,6 +109,7 @@ def test_each_sample_can_go_without_the_others(name: str, tmp_path: Path, scratc
     }
 
 
+@slow
 @pytest.mark.processes
 def test_without_users_a_service_starts_and_gives_no_tokens(
     tmp_path: Path, scratch_url: URL
@@ -129,6 +131,7 @@ def test_without_users_a_service_starts_and_gives_no_tokens(
     run(project, sys.executable, "-c", "import app.main", env=production)
 
 
+@slow
 @pytest.mark.processes
 @pytest.mark.parametrize("left", ["auth.router", "CLOSED_WRITES"])
 def test_what_needs_users_stops_the_start_of_a_service_without_them(

@@ -465,6 +465,7 @@ INDEXES = """
 """
 
 
+@slow
 def test_a_table_that_differs_from_its_model_is_noticed(
     migrated_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:

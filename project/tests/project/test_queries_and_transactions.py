@@ -12,6 +12,7 @@ from sqlalchemy.engine import URL
 
 from tests.support.copies import copied_project
 from tests.support.databases import spelled
+from tests.support.marks import slow
 from tests.support.paths import ROOT
 from tests.support.processes import Service, ended_at_last
 
@@ -26,6 +27,7 @@ for line in ("upgrade head", "revision --autogenerate -m corrections", "upgrade 
 """
 
 
+@slow
 def test_the_handlers_of_the_document_answer_as_it_shows(tmp_path: Path, scratch_url: URL) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
     project = copied_project(tmp_path)

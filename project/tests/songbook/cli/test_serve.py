@@ -105,6 +105,7 @@ def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> Non
     assert not (tmp_path / "postgres").exists()
 
 
+@slow
 def test_several_workers_start_and_stop_as_one(folder: Path) -> None:
     with SAMPLES.serving("--workers", "2", POSTGRES_DATA=str(folder)) as service:
         assert httpx.post(f"{service.address}/books", json=BOOK).status_code == 201
@@ -510,6 +511,7 @@ def test_the_service_logs_beside_uvicorn_and_statements_only_when_asked(
     assert SECRET not in said.stderr
 
 
+@slow
 def test_a_service_in_development_starts_anew_when_its_code_changes(tmp_path: Path) -> None:
     copy = copied_samples(tmp_path)
     module = copy / "tests" / "samples" / "routes.py"

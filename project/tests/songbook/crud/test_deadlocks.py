@@ -23,11 +23,12 @@ from tests.samples.resources.books import Book, books
 from tests.samples.resources.towns import towns
 from tests.support.asserts import assert_unavailable
 from tests.support.databases import beside, empty, waiting
+from tests.support.marks import slow
 from tests.support.replays import assert_again, assert_first
 from tests.support.routes import add_both_ways, each_way, lent, open_router, serving
 from tests.support.triggers import fail_attempts
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, slow]
 
 KEY = {"Idempotency-Key": "k"}
 TOWN: dict[str, Any] = {"name": "Reykjavík", "population": 140_000}

@@ -253,6 +253,7 @@ def test_a_killed_user_leaves_a_server_that_the_next_one_joins_and_stops(folder:
     assert not has_server(folder)
 
 
+@slow
 def test_a_stale_pid_that_is_now_of_another_process_does_not_prevent_the_start(
     folder: Path,
 ) -> None:
@@ -475,6 +476,7 @@ def test_waiting_for_another_process_has_an_end(place: Path) -> None:
         )
 
 
+@slow
 @as_root
 @pytest.mark.parametrize("size", ["30m", "41m"])  # the second has room for all but the database
 def test_a_full_disk_is_named_and_nothing_half_made_remains(place: Path, size: str) -> None:
