@@ -57,4 +57,4 @@ async def _store(url: URL, user: UserCreate) -> None:
     except asyncpg.UniqueViolationError as error:
         problem = to_problem(error)
         taken = ", ".join(each.pointer.strip("/") for each in problem.errors)
-        raise CommandError(f"{problem.detail}: choose another {taken}.") from None
+        raise CommandError(f"the {taken} is already taken: choose another.") from None

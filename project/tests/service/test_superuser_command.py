@@ -54,7 +54,7 @@ async def test_a_name_that_is_taken_is_named(client: AsyncClient, create: Create
 
     again = await asyncio.to_thread(create, "ADA", "another@example.org")
 
-    assert again.told == ["songbook: The user is already stored: choose another username."]
+    assert again.told == ["songbook: the username is already taken: choose another."]
     assert_problem(await log_in(client, "another@example.org"), 401)
 
 
