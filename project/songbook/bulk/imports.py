@@ -159,7 +159,7 @@ def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:
     message = (first.type, first.pointer) if first else (problem.slug,)
     spool.tally.reject(line, problem.detail, *message)
     report = spool.tally.report(given_up=True)
-    detail = f"Line {line}: {problem.detail}, and nothing was stored."
+    detail = f"Line {line}: {problem.detail}, so nothing was stored."
     return Conflict(detail, errors=problem.errors, report=report)
 
 

@@ -319,7 +319,7 @@ def test_a_duplicate_leaves_nothing_behind_and_is_named(load: Load, books: URL) 
 
     assert (outcome.code, outcome.printed) == (1, "")
     assert outcome.told[0] == "line 6: name: The town is already stored"
-    assert "Line 6: The town is already stored, and nothing was stored." in outcome.told[1]
+    assert "Line 6: The town is already stored, so nothing was stored." in outcome.told[1]
     assert outcome.told[1].endswith(" Add --on-conflict skip or update.")
     assert len(outcome.told) == 2
     assert towns(books) == []
@@ -336,7 +336,7 @@ def test_a_duplicate_under_a_rule_that_only_the_database_knows_is_told_by_its_li
         *(1, ""),
         [
             "line 4: The record is already stored",
-            "samples: Line 4: The record is already stored, and nothing was stored.",
+            "samples: Line 4: The record is already stored, so nothing was stored.",
         ],
     )
     assert stored(migrated_url) == []
