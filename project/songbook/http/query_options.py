@@ -76,7 +76,7 @@ def _errors(
     if schema.get("type") == "array":
         return []
     if len(values) > 1:
-        return [field_error("query", name, "Should occur once", "repeated_parameter")]
+        return [field_error("query", name, "Should occur only once", "repeated_parameter")]
     choices = ["true", "false"] if schema.get("type") == "boolean" else schema.get("enum")
     if choices and values[0] not in choices:
         detail = f"Should be {' or '.join(f'`{choice}`' for choice in choices)}"

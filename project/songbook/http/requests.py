@@ -83,7 +83,7 @@ def parse_form(content: bytes) -> dict[str, str]:
         )
         return _unique(pairs)
     except ValueError:
-        raise BadRequest("The body is not a form in UTF-8 whose fields occur once.") from None
+        raise BadRequest("The body is not a form in UTF-8 whose fields occur only once.") from None
 
 
 class InvalidJson(ValueError):

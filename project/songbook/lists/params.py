@@ -140,7 +140,7 @@ class _Parser:
                 "unknown_parameter", "Unknown parameter{hint}", {"hint": hint}
             )
         elif len(values) > 1:
-            raise PydanticCustomError("repeated_parameter", "Should occur once")
+            raise PydanticCustomError("repeated_parameter", "Should occur only once")
         elif name in _OPTIONS:
             only, attribute = _OPTIONS[name]
             if values[0] != only:
@@ -166,8 +166,8 @@ class _Parser:
         """Add the condition of a filter; an empty value matches null in a nullable column."""
         equal = parameter.comparison == EQUAL
         if len(values) > (MAX_VALUES if equal else 1):
-            most = f"at most {MAX_VALUES} times" if equal else "once"
-            raise PydanticCustomError("too_many_values", "Should be given {most}", {"most": most})
+            most = f"at most {MAX_VALUES} times" if equal else "only once"
+            raise PydanticCustomError("too_many_values", "Should occur {most}", {"most": most})
         parsed = [parameter.parse(value) for value in values if value or not parameter.nullable]
         if parameter.comparison == CONTAINS:
             parsed = [f"%{_escape_like(parsed[0])}%"]
@@ -192,10 +192,10 @@ class _Parser:
         if unknown := [name for name in names if name not in self.sortable]:
             hint = did_you_mean(unknown[0], self.sortable)
             raise PydanticCustomError(
-                "sort", "Should be public fields, separated by commas{hint}", {"hint": hint}
+                "sort", "Should be sortable fields, separated by commas{hint}", {"hint": hint}
             )
         if len(set(names)) < len(names):
-            raise PydanticCustomError("sort", "Should name each field once")
+            raise PydanticCustomError("sort", "Should name each field only once")
         self.params.order = order_of(value)
 
     def parse_after(self, value: str) -> None:
