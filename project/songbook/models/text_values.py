@@ -19,17 +19,17 @@ _SPACE_FOR_PLUS = re.compile(r" (?=[0-9]{2}:?[0-9]{2}$)")
 
 _DAY, _NUMBER = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?"
 _SYNTAX: dict[type, tuple[str, str]] = {
-    bool: ("true|false", "true or false"),
-    float: (_NUMBER, "1.5"),
-    Decimal: (_NUMBER, "1.5"),
-    date: (_DAY, "2026-01-31"),
-    datetime: (rf"{_DAY}[Tt ][0-9:.]+([Zz]|[-+ ][0-9:]+)", "2026-01-31T12:00:00Z"),
+    bool: ("true|false", "`true` or `false`"),
+    float: (_NUMBER, "like 1.5"),
+    Decimal: (_NUMBER, "like 1.5"),
+    date: (_DAY, "like 2026-01-31"),
+    datetime: (rf"{_DAY}[Tt ][0-9:.]+([Zz]|[-+ ][0-9:]+)", "like 2026-01-31T12:00:00Z"),
     UUID: (
         "[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}",
-        "0190163d-8694-739b-aea5-966c26f8ad91",
+        "like 0190163d-8694-739b-aea5-966c26f8ad91",
     ),
 }
-"""The regular expression of a type, and an example."""
+"""The regular expression of a type, and what a value should be."""
 
 
 def text_parser(kind: Any, *, wide: bool = True) -> Callable[[str], Any]:
@@ -41,8 +41,8 @@ def text_parser(kind: Any, *, wide: bool = True) -> Callable[[str], Any]:
     parse: Callable[[str], Any] = TypeAdapter(kind).validate_strings
     if kind is datetime:
         parse = _moment
-    pattern, example = _SYNTAX.get(kind, (".*", "a value of the field's type"))
-    return partial(_matching, re.compile(pattern), parse, example)
+    pattern, expected = _SYNTAX.get(kind, (".*", "a value of the field's type"))
+    return partial(_matching, re.compile(pattern), parse, expected)
 
 
 def _whole_number(low: int, high: int, value: str) -> int:
@@ -56,10 +56,10 @@ def _whole_number(low: int, high: int, value: str) -> int:
 
 
 def _matching(
-    pattern: re.Pattern[str], parse: Callable[[str], Any], example: str, value: str
+    pattern: re.Pattern[str], parse: Callable[[str], Any], expected: str, value: str
 ) -> Any:
     if not pattern.fullmatch(value):
-        raise PydanticCustomError("spelling", "Should be like {like}", {"like": example})
+        raise PydanticCustomError("spelling", "Should be {expected}", {"expected": expected})
     return parse(value)
 
 
