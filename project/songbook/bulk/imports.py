@@ -124,7 +124,11 @@ def checked_report(spool: Spool) -> ImportReport:
     tally = spool.tally
     if tally.refused and not (spool.skip_errors and tally.good):
         failed = f"{tally.refused} of {tally.read} rows failed validation"
-        advice = "" if spool.skip_errors else ": fix them, or skip them with `on_error=skip`"
+        advice = (
+            ""
+            if spool.skip_errors
+            else ": send corrected rows, or skip invalid ones with `on_error=skip`"
+        )
         detail = f"{failed}, and nothing was stored{advice}."
         raise UnprocessableContent(detail, report=tally.report(given_up=True))
     return tally.report()

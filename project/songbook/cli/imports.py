@@ -79,9 +79,11 @@ class ImportCommand(Service):
         family = self.family(resource)
         if fields := unstored_fields(family.table, family.create):
             reason = f"cannot be imported, because the table has no column for {', '.join(fields)}"
-            raise CommandError(f"{resource} {reason}: send them with POST.")
+            raise CommandError(f"{resource} {reason}: send the rows with POST.")
         if on_conflict != "abort" and natural_key(family.table) is None:
-            raise CommandError(f"{resource} have no single unique key: leave out --on-conflict.")
+            raise CommandError(
+                f"{resource} do not have exactly one unique key: leave out --on-conflict."
+            )
         return family
 
     def _print_report(self, report: ImportReport, resource: str, done: str) -> None:
@@ -131,7 +133,7 @@ def _reason(problem: Problem, path: Path, table: type[Record], *, skips: bool) -
     if problem.status == 409:
         advice = " Add --on-conflict skip or update." if natural_key(table) else ""
         return f"{problem.detail}{advice}"
-    advice = "" if skips else ": fix them or add --on-error skip"
+    advice = "" if skips else ": correct the file or add --on-error skip"
     rows = "1 invalid row" if report.refused == 1 else f"{report.refused} invalid rows"
     return f"{rows}, nothing was stored{advice}."
 

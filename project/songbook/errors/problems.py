@@ -58,7 +58,7 @@ class BadCursor(BadRequest):
     """The cursor does not belong to this list (400)."""
 
     slug = "bad-cursor"
-    detail = "The cursor in `after` belongs to another list, filter or order: start without it."
+    detail = "The cursor in `after` belongs to another list, filter or order: leave it out."
 
 
 class Unauthenticated(Problem):

@@ -174,7 +174,7 @@ def test_bytes_that_are_no_utf_8_late_in_a_long_file_leave_nothing_behind(
         "line 10002: name: Should be valid UTF-8",
         "line 10003: name: Should be valid UTF-8",
         "line 10003: author: Should be valid UTF-8",
-        "samples: 2 invalid rows, nothing was stored: fix them or add --on-error skip.",
+        "samples: 2 invalid rows, nothing was stored: correct the file or add --on-error skip.",
     ]
     assert stored(books) == []
 
@@ -207,7 +207,7 @@ def test_accounts_are_not_imported_because_their_passwords_are_hashed(
 
     assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
     assert outcome.told[0].endswith(
-        ", because the table has no column for password: send them with POST."
+        ", because the table has no column for password: send the rows with POST."
     )
 
 
@@ -240,7 +240,7 @@ def test_rows_that_do_not_fit_are_listed_by_line_and_nothing_is_stored(
     assert outcome.printed == ""
     assert outcome.told == [
         *REASONS,
-        "samples: 5 invalid rows, nothing was stored: fix them or add --on-error skip.",
+        "samples: 5 invalid rows, nothing was stored: correct the file or add --on-error skip.",
     ]
     assert stored(books) == []
 
@@ -279,7 +279,7 @@ def test_a_long_list_of_rows_that_do_not_fit_is_cut(load: Load, books: URL) -> N
     assert outcome.told[99:] == [
         "line 101: year: Input should be a valid integer",
         "and 902 more",
-        "samples: 1002 invalid rows, nothing was stored: fix them or add --on-error skip.",
+        "samples: 1002 invalid rows, nothing was stored: correct the file or add --on-error skip.",
     ]
 
 
@@ -294,7 +294,7 @@ def test_json_lines_that_do_not_fit_are_listed_by_line(load: Load, books: URL) -
         "line 2: c: Unknown field",
         "line 3: The line is not a JSON object",
         "line 4: The line is not valid JSON: Expecting value at column 9",
-        "samples: 3 invalid rows, nothing was stored: fix them or add --on-error skip.",
+        "samples: 3 invalid rows, nothing was stored: correct the file or add --on-error skip.",
     ]
 
 
@@ -363,7 +363,7 @@ def test_what_has_no_key_cannot_be_there_already(load: Load, books: URL) -> None
     assert outcome == (
         1,
         "",
-        ["samples: books have no single unique key: leave out --on-conflict."],
+        ["samples: books do not have exactly one unique key: leave out --on-conflict."],
     )
 
 
