@@ -34,11 +34,11 @@ class Album(AlbumBase, Timestamps, SoftDelete, Record, table=True):
 
 IMPORTED = """import (
     Characters,
-    Schema,
     Flag,
     Partial,
     Record,
     RecordPublic,
+    Schema,
     SoftDelete,
     Text,
     Timestamps,
@@ -63,7 +63,7 @@ def write_albums(resources: Path) -> None:
         ("song", "album"),
         ("albumbook", "songbook"),
         ("Song", "Album"),
-        ("import Schema, Partial, Record, RecordPublic, Text, Whole\n", IMPORTED),
+        ("import Partial, Record, RecordPublic, Schema, Text, Whole\n", IMPORTED),
         (
             "class AlbumPublic(AlbumBase, RecordPublic)",
             "class AlbumPublic(Timestamps, AlbumBase, RecordPublic)",
