@@ -1,13 +1,12 @@
 """The application of a service: routes, documentation, database."""
 
 import gc
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
 from fastapi import APIRouter, FastAPI
-from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,6 +25,7 @@ from songbook.http import (
     Route,
     ServiceState,
     add_alias,
+    dependants_of,
     iter_route_contexts,
 )
 from songbook.openapi import add_docs, describe
@@ -98,7 +98,7 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
         route: Any = context  # of an included router, with its prefix and its dependencies
         if not isinstance(context.original_route, APIRoute):
             continue
-        calls = [*_calls(route.dependant)]
+        calls = [each.call for each in dependants_of(route.dependant)]
         is_ours = isinstance(context.original_route, Route)
         if not is_ours and any(isinstance(call, Dependency) for call in calls):
             raise TypeError(f"{route.path} must be a route of a songbook.http.Router")
@@ -109,20 +109,13 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
             )
 
 
-def _needs_accounts(route: Any, calls: list[object], settings: Settings) -> bool:
+def _needs_accounts(route: Any, calls: Sequence[object], settings: Settings) -> bool:
     return bool({current_user, get_logins}.intersection(calls)) or any(
         call.requires_user(method, settings)
         for call in calls
         if isinstance(call, Permission)
         for method in route.methods or ()
     )
-
-
-def _calls(dependant: Dependant) -> Iterator[object]:
-    """Yield the dependencies of a route."""
-    for each in dependant.dependencies:
-        yield each.call
-        yield from _calls(each)
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ import re
 from hashlib import sha256
 
 import asyncpg
-from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.crud.idempotency_table import CLAIM, LOOKUP, STORE
@@ -127,7 +126,7 @@ class IdempotencyKey:
         return hmac.digest(self._key, b"\0".join(parts), "sha256")
 
 
-def read_key(request: Request) -> str | None:
+def read_key(request: StrictRequest) -> IdempotencyKey | None:
     """Return the key of a request, None without the header. Raises BadRequest if malformed."""
     lines = request.headers.getlist(HEADER)
     if not lines:
@@ -136,8 +135,8 @@ def read_key(request: Request) -> str | None:
         if match := _STRING.fullmatch(lines[0]):
             key = re.sub(r"\\(.)", r"\1", match[1])
             if len(key) <= _MAX_KEY:
-                return key
+                return IdempotencyKey(key, request)
         elif _BARE.fullmatch(lines[0]) and len(lines[0]) <= _MAX_KEY:
-            return lines[0]
+            return IdempotencyKey(lines[0], request)
     detail = f"Should be one string of 1 to {_MAX_KEY} visible ASCII characters"
     raise BadRequest(errors=[field_error("header", HEADER, detail, "idempotency_key")])

@@ -179,18 +179,16 @@ def _dry_run_response(response: Response) -> Response:
 
 def begin_bulk(request: StrictRequest, *, dry_run: bool) -> Transaction:
     """Return the transaction of a bulk body. Raises BadRequest for a malformed key."""
-    text = read_key(request)
-    key = IdempotencyKey(text, request) if text else None
-    return Transaction(request.service.database, key, dry_run=dry_run)
+    return Transaction(request.service.database, read_key(request), dry_run=dry_run)
 
 
 def read_write_options(request: StrictRequest) -> tuple[IdempotencyKey | None, bool]:
     """Return the key of a POST or PATCH, and whether the request is a dry run."""
-    text = read_key(request) if request.method in KEYED_METHODS else None
+    key = read_key(request) if request.method in KEYED_METHODS else None
     query_string, dry_run = request.scope["query_string"], False
     if query_string and not request.route.parses_query:
         dry_run = is_dry_run(read_options(query_string, request.route.query_parameters))
-    return IdempotencyKey(text, request) if text else None, dry_run
+    return key, dry_run
 
 
 @opening_dependency(**WRITE_PARAMETERS)

@@ -34,4 +34,5 @@ from songbook.http.requests import media_type_of as media_type_of
 from songbook.http.responses import JSONText as JSONText
 from songbook.http.routing import Route as Route
 from songbook.http.routing import Router as Router
+from songbook.http.routing import dependants_of as dependants_of
 from songbook.http.state import ServiceState as ServiceState

@@ -234,10 +234,9 @@ def declared_media_type(request: Request, accepted: Sequence[str]) -> str | None
     return media_type if media_type in accepted and not others else None
 
 
-def check_media_type(request: Request, media_type: str | None, accepted: Sequence[str]) -> None:
-    """Raise UnsupportedMediaType if the media type or the encoding is not accepted."""
-    if media_type is None:
-        if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
-            raise UnsupportedMediaType("The body is compressed: send it without Content-Encoding.")
-        names = " or ".join(accepted)
-        raise UnsupportedMediaType(f"Send the body in UTF-8, with Content-Type {names}.")
+def unsupported_media_type(request: Request, accepted: Sequence[str]) -> UnsupportedMediaType:
+    """Return the problem of a media type or an encoding that is not accepted."""
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        return UnsupportedMediaType("The body is compressed: send it without Content-Encoding.")
+    names = " or ".join(accepted)
+    return UnsupportedMediaType(f"Send the body in UTF-8, with Content-Type {names}.")

@@ -7,7 +7,7 @@ bodies and errors.
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from copy import copy
-from functools import partial
+from functools import cached_property, partial
 from inspect import Parameter, signature
 from typing import Any, TypeGuard, get_type_hints
 
@@ -21,15 +21,15 @@ from starlette.responses import Response
 
 from songbook.http.dependencies import BulkBody, Dependency, OpeningDependency, Permission
 from songbook.http.media_types import JSON
-from songbook.http.query_params import query_params_of, read_params
+from songbook.http.query_params import QueryParam, query_params_of, read_params
 from songbook.http.requests import (
     FORM,
     MERGE_PATCH,
     RouteInfo,
     StrictRequest,
-    check_media_type,
     declared_media_type,
     read_body,
+    unsupported_media_type,
 )
 
 Handler = Callable[[StrictRequest], Coroutine[Any, Any, Response]]
@@ -85,14 +85,15 @@ class Route(APIRoute):
     def _by_fastapi(self, solve: Callable[[Request], Coroutine[Any, Any, Response]]) -> _Call:
         """Return a function that lets FastAPI call the dependencies and the handler."""
         permission, accepted = self.permission, self.media_types
-        params = query_params_of(self.dependant)
+        params = self.query_params
 
         async def call(request: StrictRequest, media_type: str | None) -> Awaitable[Response]:
             overrides = request.app.dependency_overrides
             if permission not in overrides:
                 request.principal = await permission(request)
+            if accepted and media_type is None:
+                raise unsupported_media_type(request, accepted)
             if accepted:
-                check_media_type(request, media_type, accepted)
                 await request.json()  # before FastAPI, which would raise other errors
             read_params(request, params)
             if not overrides:
@@ -106,7 +107,7 @@ class Route(APIRoute):
     def _directly(self) -> _Call:
         """Return a function that calls the dependencies and the handler."""
         permission, accepted, bodies = self.permission, self.media_types, self.bodies
-        request_name, params = self.dependant.request_param_name, query_params_of(self.dependant)
+        request_name, params = self.dependant.request_param_name, self.query_params
         endpoint, named = self.endpoint, self.request_dependencies.items()
         opening = {n: each.call for n, each in named if isinstance(each, OpeningDependency)}
         reading = {name: each.call for name, each in named if name not in opening}
@@ -114,7 +115,7 @@ class Route(APIRoute):
         async def call(request: StrictRequest, media_type: str | None) -> Awaitable[Response]:
             request.principal = await permission(request)
             if accepted and media_type is None:
-                check_media_type(request, media_type, accepted)
+                raise unsupported_media_type(request, accepted)
             values: dict[str, Any] = {request_name: request} if request_name else {}
             for name, read in reading.items():
                 values[name] = await read(request)
@@ -129,10 +130,15 @@ class Route(APIRoute):
 
         return call
 
-    @property
+    @cached_property
+    def query_params(self) -> list[QueryParam]:
+        """The query parameters of the handler itself."""
+        return query_params_of(self.dependant)
+
+    @cached_property
     def info(self) -> RouteInfo:
         """The route for its dependencies. Raises TypeError for more than one transaction."""
-        parts = [*_parts(self.dependant)]
+        parts = [*dependants_of(self.dependant)]
         calls = dict.fromkeys(part.call for part in parts)
         dependencies = [call for call in calls if isinstance(call, Dependency)]
         if sum(isinstance(each, OpeningDependency) for each in dependencies) > 1:
@@ -179,7 +185,7 @@ class Route(APIRoute):
     def _is_direct(self) -> bool:
         """Return whether the handler has no argument that only FastAPI resolves."""
         named, bodies = self.request_dependencies, self.bodies
-        others = {each.name for each in query_params_of(self.dependant)}
+        others = {each.name for each in self.query_params}
         if self.dependant.request_param_name:
             others.add(self.dependant.request_param_name)
         parameters = signature(self.endpoint).parameters
@@ -197,11 +203,11 @@ class Route(APIRoute):
         )
 
 
-def _parts(dependant: Dependant) -> Iterator[Dependant]:
+def dependants_of(dependant: Dependant) -> Iterator[Dependant]:
     """Iterate over a handler and all its dependencies."""
     yield dependant
     for each in dependant.dependencies:
-        yield from _parts(each)
+        yield from dependants_of(each)
 
 
 def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
