@@ -37,7 +37,7 @@ def test_a_private_name_is_taken_by_one_module_and_is_one_that_is_tested() -> No
 
 
 def private_names(tree: ast.AST) -> Iterator[str]:
-    """Give the names that a module takes from others, and that are nobody else's business."""
+    """Yield the private names that a module imports from other packages."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [f"{node.module}.{alias.name}" for alias in node.names]

@@ -4,7 +4,6 @@ import asyncio
 import statistics
 import time
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 from fastapi import Request, Response
@@ -27,15 +26,13 @@ from tests.support.marks import slow
 from tests.support.replays import assert_again, assert_first
 from tests.support.routes import add_both_ways, each_way, lent, open_router, serving
 from tests.support.triggers import fail_attempts
+from tests.support.writes import TOWN, with_and_without_key
 
 pytestmark = [pytest.mark.long, slow]
 
-KEY = {"Idempotency-Key": "k"}
-TOWN: dict[str, Any] = {"name": "Reykjavík", "population": 140_000}
 BOTH_BOOKS = BoundStatement("UPDATE book SET year = year + 1 WHERE id IN (1, 2) RETURNING id", [])
 
 each_state = pytest.mark.parametrize("state", ["40001", "40P01"])
-with_and_without_key = pytest.mark.parametrize("headers", [{}, KEY], ids=["no key", "key"])
 
 calls: list[str] = []
 """The handlers that were called."""

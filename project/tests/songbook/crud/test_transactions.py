@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import pytest
 from fastapi import BackgroundTasks, Depends, FastAPI, Header, HTTPException, Request, Response
 from httpx import AsyncClient
-from pydantic import BaseModel
 from sqlmodel import col
 
 from songbook.crud import Id, SessionDep, TransactionDep, WriteDep
@@ -21,19 +20,7 @@ from tests.support.asserts import assert_problem, assert_unavailable
 from tests.support.databases import all_rows
 from tests.support.replays import DRY, assert_again, assert_first, assert_reused, assert_tried
 from tests.support.routes import add_both_ways, asking, each_way, lent, open_router
-
-KEY = {"Idempotency-Key": "k"}
-TOWN: dict[str, Any] = {"name": "Reykjavík", "population": 140_000}
-
-with_and_without_key = pytest.mark.parametrize("headers", [{}, KEY], ids=["no key", "key"])
-done_and_tried = pytest.mark.parametrize("query", ["", DRY], ids=["done", "tried"])
-
-
-class Founding(BaseModel):
-    """A body whose values are not all good for the table."""
-
-    name: str
-    population: int
+from tests.support.writes import KEY, TOWN, Bug, Founding, done_and_tried, with_and_without_key
 
 
 async def found_town(id: Id, body: Founding, request: Request, db: TransactionDep) -> Response:
@@ -190,10 +177,6 @@ async def test_a_parameter_that_is_unknown_or_malformed_is_refused_and_nothing_i
     [error] = assert_problem(answer, 422)["errors"]
     assert (error["location"], error["pointer"]) == ("query", pointer)
     assert await all_rows(app) == before
-
-
-class Bug(Exception):
-    """What a handler does not expect."""
 
 
 @each_way

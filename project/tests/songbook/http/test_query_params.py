@@ -1,4 +1,4 @@
-"""Query parameters of a handler's own: read strictly, whoever calls the handler."""
+"""Query parameters of a handler are parsed strictly, whether FastAPI or the route calls it."""
 
 import json
 from collections import deque
