@@ -24,6 +24,9 @@ from songbook.db import DIALECT, BoundStatement, CompiledStatement, Database
 from songbook.http import CSV, NDJSON
 from songbook.models import Record, natural_key, next_version, table_of
 
+# PostgreSQL's own timeout comes first: it says what happened.
+_MARGIN_SECONDS = 5
+
 # JSON escapes control characters: with these COPY has nothing to quote.
 _COPY_OPTIONS: dict[str, dict[str, Any]] = {
     CSV: {"format": "csv", "header": True},
@@ -49,7 +52,7 @@ async def copy_out(
                 query.sql,
                 *query.arguments,
                 output=sink,
-                timeout=db.bulk_seconds,
+                timeout=db.bulk_seconds + _MARGIN_SECONDS,
                 **_COPY_OPTIONS[media_type],
             )
             await connection.execute("COMMIT")
@@ -72,7 +75,7 @@ async def copy_in(
     With `skip` rows whose natural key exists are left out; with `update` they replace the existing
     row if they differ, and the last row of a key wins. Raises TimeoutError and asyncpg's errors.
     """
-    seconds = db.bulk_seconds
+    seconds = db.bulk_seconds + _MARGIN_SECONDS
     into, names = str(model.__tablename__), tuple(columns)
     if on_conflict != "abort":
         staging = _staging(model, names)
