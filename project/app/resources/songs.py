@@ -10,19 +10,17 @@ from songbook.bulk import imports_of
 from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
-from songbook.models import Partial, Record, RecordPublic, Schema, Text, Whole
+from songbook.models import Partial, Record, RecordPublic, Schema
 
 router = Router(prefix="/songs", tags=["songs"], dependencies=[OPEN])
-
-Year = Annotated[int, Whole(1, 9999)]
 
 
 class SongBase(Schema):
     """The fields shared by requests, responses and the table."""
 
-    name: Text
-    artist: Text
-    year: Year | None = Field(default=None, index=True)
+    name: str
+    artist: str
+    year: int | None = Field(default=None, ge=1, le=9999, index=True)
 
 
 class Song(SongBase, Record, table=True):

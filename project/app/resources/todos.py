@@ -11,7 +11,6 @@ from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import (
-    Characters,
     Partial,
     Record,
     RecordPublic,
@@ -22,13 +21,11 @@ from songbook.models import (
 
 router = Router(prefix="/todos", tags=["todos"], dependencies=[OPEN])
 
-Content = Annotated[str, Characters(10_000)]
-
 
 class TodoBase(Schema):
     """The fields shared by requests, responses and the table."""
 
-    content: Content
+    content: str = Field(max_length=10_000)
 
 
 class Todo(TodoBase, Timestamps, SoftDelete, Record, table=True):

@@ -14,7 +14,7 @@ from songbook.auth.tokens import encode
 from songbook.config import Settings
 from songbook.errors import Unauthenticated
 from songbook.http import FORM, Router, SettingsDep
-from songbook.models import Characters
+from songbook.models import TextType
 
 router = Router(prefix="/api/auth", tags=["authentication"], dependencies=[PUBLIC])
 
@@ -24,7 +24,7 @@ class Credentials(BaseModel):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    username: Annotated[str, Characters(254)]
+    username: Annotated[str, TextType(max_length=254)]
     password: SecretStr
     grant_type: Literal["password", ""] = "password"
 

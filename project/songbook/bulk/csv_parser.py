@@ -12,7 +12,8 @@ from sqlmodel import SQLModel
 
 from songbook.bulk.parsers import MAX_LINE, RowFault, RowParser, Rows, length_of
 from songbook.errors import MAX_ERRORS, BadRequest, UnprocessableContent, did_you_mean, field_error
-from songbook.models import is_nullable
+from songbook.http import InvalidJson, decode_json
+from songbook.models import field_type_of, is_nullable
 
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
 
@@ -27,7 +28,7 @@ class CsvParser(RowParser):
         self._lines = _Lines()
         self._reader = csv.reader(self._lines, strict=True)
         self._header: list[str] | None = None
-        self._nullable, self._optional = _omittable(model)
+        self._nullable, self._optional, self._json = _special_fields(model)
 
     def feed(self, chunk: bytes, *, final: bool) -> Rows:
         """Yield the rows that end in a chunk."""
@@ -73,18 +74,30 @@ class CsvParser(RowParser):
             if name in self.ignored:
                 continue
             if value or name not in self._optional:
-                row[name] = value
+                row[name] = _decoded(value) if name in self._json else value
             elif name in self._nullable:
                 row[name] = None
         return row
 
 
 @cache
-def _omittable(model: type[SQLModel]) -> tuple[set[str], set[str]]:
-    """Return the names of the nullable fields and of the optional fields."""
+def _special_fields(model: type[SQLModel]) -> tuple[set[str], set[str], set[str]]:
+    """Return the names of the fields that may be null, may be left out, are written as JSON."""
     fields = model.model_fields.items()
-    nullable = {name for name, info in fields if is_nullable(info.annotation)}
-    return nullable, {name for name, info in fields if not info.is_required()}
+    types = {name: field_type_of(info.annotation) for name, info in fields}
+    return (
+        {name for name, info in fields if is_nullable(info.annotation)},
+        {name for name, info in fields if not info.is_required()},
+        {name for name, type_ in types.items() if type_ and type_.is_json},
+    )
+
+
+def _decoded(value: str) -> Any:
+    """Return the value of a JSON text, or a text that is none, which the field will refuse."""
+    try:
+        return decode_json(value)
+    except InvalidJson:
+        return value
 
 
 class NeedMoreData(Exception):

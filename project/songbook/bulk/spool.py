@@ -114,6 +114,9 @@ def _copy_text(value: Any) -> str:
         return escaped.replace("\n", "\\n").replace("\r", "\\r")
     if value is None:
         return _NULL
-    if isinstance(value, dict | list):
+    if isinstance(value, dict):
         return _copy_text(json.dumps(value))
+    if isinstance(value, list):
+        items = (each.replace("\\", "\\\\").replace('"', '\\"') for each in value)
+        return _copy_text("{" + ",".join(f'"{item}"' for item in items) + "}")
     return str(value)

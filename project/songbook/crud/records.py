@@ -15,7 +15,7 @@ from songbook.crud.preconditions import EntityTags, etag, versions_of
 from songbook.db import BoundStatement
 from songbook.errors import NotFound, PreconditionFailed
 from songbook.http import JSONText
-from songbook.models import Record, display_name
+from songbook.models import Record, column_types, display_name, table_of
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,20 @@ class Records:
 
     table: type[Record]
     public: type[SQLModel]
+
+    def __post_init__(self) -> None:
+        """Raise TypeError for a member of the Public class that PostgreSQL could not write."""
+        columns, types = table_of(self.table).c, column_types(self.table)
+        name = self.public.__name__
+        for field in (*self.public.model_fields, *self.public.model_computed_fields):
+            if field not in columns:
+                raise TypeError(
+                    f"{name}.{field}: the table {self.table.__name__} has no such column"
+                )
+            if field not in types:
+                raise TypeError(
+                    f"{name}.{field}: a column of type {columns[field].type} is not shown"
+                )
 
     def select(self, id: int) -> BoundStatement:
         """Select a record; for `found`."""

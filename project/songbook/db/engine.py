@@ -1,8 +1,10 @@
 """The engine: how connections to PostgreSQL are made and checked."""
 
 import time
+from datetime import UTC, date, datetime
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError, MissingGreenlet
@@ -15,6 +17,7 @@ from songbook.errors import ServiceUnavailable
 _SERVER_SETTINGS = {
     "application_name": "songbook",
     "timezone": "UTC",
+    "datestyle": "ISO",
     "lock_timeout": "2s",
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
@@ -48,7 +51,7 @@ def create_engine(
     )
     event.listen(engine.sync_engine, "checkout", _check_on_checkout)
     event.listen(engine.sync_engine, "do_connect", _connect)
-    event.listen(engine.sync_engine, "connect", _stamp)
+    event.listen(engine.sync_engine, "connect", _set_up)
     return engine
 
 
@@ -64,8 +67,32 @@ def is_reusable(connection: PoolProxiedConnection) -> bool:
     return is_usable and time.monotonic() < connection.info[_EXPIRES_AT]
 
 
-def _stamp(_connection: object, record: Any) -> None:
+def _set_up(connection: Any, record: Any) -> None:
+    """Note when a new connection expires, and give it our codecs."""
     record.info[_EXPIRES_AT] = time.monotonic() + _MAX_LIFETIME_SECONDS
+    connection.run_async(_set_codecs)
+
+
+async def _set_codecs(connection: asyncpg.Connection) -> None:
+    """Send and receive dates and times as text.
+
+    asyncpg's own codecs would store the first and the last of them as infinity.
+    """
+    codecs = {"date": (date.isoformat, _to_date), "timestamptz": (datetime.isoformat, _to_datetime)}
+    for name, (encoder, decoder) in codecs.items():
+        await connection.set_type_codec(
+            name, schema="pg_catalog", encoder=encoder, decoder=decoder, format="text"
+        )
+
+
+def _to_date(text: str) -> date:
+    infinite = {"infinity": date.max, "-infinity": date.min}
+    return infinite.get(text) or date.fromisoformat(text)
+
+
+def _to_datetime(text: str) -> datetime:
+    infinite = {"infinity": datetime.max, "-infinity": datetime.min}  # noqa: DTZ901
+    return (infinite.get(text) or datetime.fromisoformat(text)).replace(tzinfo=UTC)
 
 
 def _is_usable(connection: Any) -> bool:

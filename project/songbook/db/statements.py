@@ -1,9 +1,9 @@
 """Compiled statements with bound values, and rows as JSON from PostgreSQL."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, FromClause, Text, func, select
+from sqlalchemy import ColumnElement, FromClause, Numeric, Text, func, select
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql import ClauseElement
@@ -69,6 +69,14 @@ def public_columns(source: FromClause, public: type[SQLModel]) -> list[ColumnEle
     return [source.c[name] for name in public.model_fields]
 
 
+def json_columns(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
+    """Return columns as JSON shows them: decimals as strings, since many clients read floats."""
+    return [
+        sql_cast(column, Text).label(column.name) if isinstance(column.type, Numeric) else column
+        for column in columns
+    ]
+
+
 def row_to_json(rows: NamedFromClause) -> ColumnElement[str]:
     """Return the expression of the JSON text of a row."""
     return sql_cast(func.row_to_json(rows.table_valued()), Text)
@@ -76,5 +84,6 @@ def row_to_json(rows: NamedFromClause) -> ColumnElement[str]:
 
 def document(source: FromClause, public: type[SQLModel]) -> ColumnElement[str]:
     """Return the JSON text of a row of `source` with the fields of the Public class."""
-    shown = select(*public_columns(source, public)).correlate(source).subquery("shown")
+    columns = json_columns(public_columns(source, public))
+    shown = select(*columns).correlate(source).subquery("shown")
     return select(row_to_json(shown)).scalar_subquery().label("document")

@@ -1,34 +1,23 @@
 """The parameters of a list in the OpenAPI document."""
 
 from collections.abc import Sequence
-from datetime import date, datetime
-from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import BigInteger, Column
 from sqlmodel import SQLModel
 
-from songbook.lists.filters import CONTAINS, EQUAL, FilterParam, filters_of, sortable_fields
+from songbook.lists.filters import FilterParam, filters_of, sortable_fields
 from songbook.lists.params import DEFAULT_LIMIT, MAX_ROWS, MAX_VALUES
-from songbook.models import INT4, INT8, NO_NUL, Record, kind_of, table_of
+from songbook.models import CONTAINS, EQUAL, HAS, NO_NUL, Record
 
 _DESCRIPTIONS = {
     CONTAINS: "Contains this text (case-insensitive).",
+    HAS: "Has this item.",
     "_gt": "Greater than this value.",
     "_gte": "Greater than or equal to this value.",
     "_lt": "Less than this value.",
     "_lte": "Less than or equal to this value.",
 }
-_SCHEMAS: dict[type, dict[str, Any]] = {
-    bool: {"type": "boolean"},
-    float: {"type": "number"},
-    Decimal: {"type": "number"},
-    str: {"type": "string", "pattern": NO_NUL},
-    date: {"type": "string", "format": "date"},
-    datetime: {"type": "string", "format": "date-time"},
-    UUID: {"type": "string", "format": "uuid"},
-}
+_TEXT = {"type": "string", "pattern": NO_NUL}
 
 
 def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> list[dict[str, Any]]:
@@ -43,13 +32,10 @@ def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> l
         _query("limit", "Maximum number of rows; CSV and NDJSON default to all.", limit),
         _sort(sortable_fields(model, public), sort),
         _query("after", after, {"type": "string"}),
-        _query("q", words, _SCHEMAS[str]),
+        _query("q", words, _TEXT),
         _query("count", "JSON only: `exact` adds X-Total-Count.", exact),
         _query("escape", escape, formulas),
-        *(
-            _filter(name, parameter, table_of(model).c[parameter.field])
-            for name, parameter in filters_of(model, public).items()
-        ),
+        *(_filter(name, parameter) for name, parameter in filters_of(model, public).items()),
     ]
 
 
@@ -57,8 +43,8 @@ def _query(name: str, description: str, schema: dict[str, Any], **more: Any) -> 
     return {"name": name, "in": "query", "description": description, "schema": schema, **more}
 
 
-def _filter(name: str, parameter: FilterParam, column: Column[Any]) -> dict[str, Any]:
-    schema = _schema_of(column)
+def _filter(name: str, parameter: FilterParam) -> dict[str, Any]:
+    schema = parameter.type.filter_schema()
     if parameter.comparison != EQUAL:
         return _query(name, _DESCRIPTIONS[parameter.comparison], schema)
     description = "Equal to this value; if repeated, to any of them."
@@ -66,15 +52,6 @@ def _filter(name: str, parameter: FilterParam, column: Column[Any]) -> dict[str,
         description += " An empty value matches null."
         schema = {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
     return _query(name, description, {"type": "array", "items": schema, "maxItems": MAX_VALUES})
-
-
-def _schema_of(column: Column[Any]) -> dict[str, Any]:
-    """Return the schema of a value of a filter, within the range of the column."""
-    kind = kind_of(column)
-    if kind is int:
-        low, high = INT8 if isinstance(column.type, BigInteger) else INT4
-        return {"type": "integer", "minimum": low, "maximum": high}
-    return _SCHEMAS.get(kind, {"type": "string"})
 
 
 def _sort(fields: Sequence[str], default: str) -> dict[str, Any]:

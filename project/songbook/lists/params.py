@@ -20,8 +20,8 @@ from songbook.errors import (
 )
 from songbook.http import CSV, JSON, QueryString
 from songbook.lists.cursors import decode_cursor
-from songbook.lists.filters import CONTAINS, EQUAL, FilterParam, filters_of, sortable_fields
-from songbook.models import normalize_search, without_nul
+from songbook.lists.filters import FilterParam, filters_of, sortable_fields
+from songbook.models import CONTAINS, EQUAL, column_types, normalize_search, without_nul
 
 DEFAULT_LIMIT = 100
 MAX_ROWS = 1000
@@ -154,8 +154,9 @@ class _Parser:
         if self.cursor is not None:
             values = decode_cursor(self.cursor, self.params.cursor_scope)
             try:
+                types = column_types(self.params.records.table)
                 self.params.after = [
-                    None if value is None else self.filters[key.field].parse(value)
+                    None if value is None else types[key.field].parse(value)
                     for key, value in zip(self.params.order, values, strict=True)
                 ]
             except ValueError:  # a forged cursor

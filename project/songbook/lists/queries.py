@@ -3,11 +3,11 @@
 from hashlib import sha256
 
 from asyncpg import Record as Row
-from sqlalchemy import Numeric, SelectBase, Text, cast, func, literal_column, select
+from sqlalchemy import SelectBase, func, literal_column, select
 from starlette.responses import Response
 
 from songbook.crud import EntityTags
-from songbook.db import CompiledStatement, row_to_json
+from songbook.db import CompiledStatement, json_columns, row_to_json
 from songbook.http import JSONText
 from songbook.lists.statements import SQL_SEPARATOR
 
@@ -19,11 +19,7 @@ def json_rows(query: SelectBase) -> CompiledStatement:
     All rows are one text in memory, so the query needs a LIMIT.
     """
     rows = query.subquery("rows")
-    columns = [
-        cast(column, Text).label(column.name) if isinstance(column.type, Numeric) else column
-        for column in rows.c
-    ]
-    shown = select(*columns).subquery("shown")
+    shown = select(*json_columns(rows.c)).subquery("shown")
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     return CompiledStatement(select(document.label("document")).select_from(shown), coalesce=True)
 

@@ -8,7 +8,9 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    Numeric,
     Subquery,
+    Text,
     any_,
     bindparam,
     case,
@@ -20,20 +22,31 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, array
 from sqlmodel import SQLModel
 
 from songbook.db import (
     MAX_STATEMENTS,
     BoundStatement,
     CompiledStatement,
+    json_columns,
     public_columns,
     row_to_json,
 )
 from songbook.http import CSV
-from songbook.lists.filters import CONTAINS
 from songbook.lists.params import DEFAULT_LIMIT, WORDS, Condition, ListParams, SortKey
-from songbook.models import Record, kind_of, not_deleted, search_query, searched_words, table_of
+from songbook.models import (
+    CONTAINS,
+    HAS,
+    FieldType,
+    Record,
+    TextType,
+    column_types,
+    not_deleted,
+    search_query,
+    searched_words,
+    table_of,
+)
 
 SEPARATOR = ",\n"
 """Separates two rows: PostgreSQL escapes line ends in JSON, so it occurs nowhere else."""
@@ -97,7 +110,7 @@ def page_statement(
 ) -> CompiledStatement:
     """Compile the statement of `page_query`."""
     table, where = table_of(model), _where(model, shape)
-    shown = _rows(model, public, shape, bindparam("rows", type_=BigInteger))
+    shown = _as_json(_rows(model, public, shape, bindparam("rows", type_=BigInteger)))
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
     if shape.with_total:
@@ -115,20 +128,22 @@ def export_statement(
     shown = _rows(model, public, shape, rows)
     if not export_format.as_values:
         # without the cast of `row_to_json`, which would cost a third of the time
-        return CompiledStatement(select(func.row_to_json(shown.table_valued())).select_from(shown))
-    kinds = {name: kind_of(table_of(model).c[name]) for name in public.model_fields}
-    cells = (_csv_cell(shown.c[name], kind, export_format) for name, kind in kinds.items())
+        objects = _as_json(shown)
+        json = func.row_to_json(objects.table_valued())
+        return CompiledStatement(select(json).select_from(objects))
+    types = column_types(model)
+    cells = (_csv_cell(shown.c[name], types[name], export_format) for name in public.model_fields)
     return CompiledStatement(select(*cells))
 
 
 def _csv_cell(
-    column: ColumnElement[Any], kind: type, export_format: ExportFormat
+    column: ColumnElement[Any], type_: FieldType, export_format: ExportFormat
 ) -> ColumnElement[Any]:
     """Return a column as in JSON, but without the quotes of strings."""
-    if kind is str and export_format.escaped:
+    if isinstance(type_, TextType) and export_format.escaped:
         escaped = literal_column("''''").concat(column)
         return case((column.regexp_match(_FORMULA), escaped), else_=column).label(column.name)
-    if kind in {str, int}:
+    if type_.python_type in {str, int}:
         return column
     return func.to_json(column).op("#>>")(text("'{}'")).label(column.name)
 
@@ -156,6 +171,13 @@ def _rows(
     return select(union).order_by(*outer).limit(rows).subquery("shown")
 
 
+def _as_json(rows: Subquery) -> Subquery:
+    """Return rows with the columns as JSON shows them, after they were ordered as they are."""
+    if not any(isinstance(column.type, Numeric) for column in rows.c):
+        return rows
+    return select(*json_columns(rows.c)).subquery("as_json")
+
+
 def _ordered(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
     return column.desc() if key.descending else column.asc()
 
@@ -167,6 +189,8 @@ def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]
     column = table_of(model).c[condition.field]
     if not condition.bind:
         return column.is_(None)
+    if condition.comparison == HAS:
+        return column.contains(array([bindparam(condition.bind, type_=Text)]))
     value = bindparam(condition.bind, type_=ARRAY(column.type) if condition.many else column.type)
     comparisons: dict[str, Callable[[], ColumnElement[bool]]] = {
         "": lambda: column == (any_(value) if condition.many else value),

@@ -9,7 +9,8 @@ from sqlalchemy import BigInteger, Identity, func, text
 from sqlmodel import Field, SQLModel
 from sqlmodel.main import default_registry
 
-from songbook.models.fields import INT8
+from songbook.models.fields import is_typed, set_field_type
+from songbook.models.text_values import INT8
 
 SQLModel.metadata.naming_convention = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -21,9 +22,34 @@ SQLModel.metadata.naming_convention = {
 
 
 class Schema(SQLModel):
-    """The base of a resource's Base class: the fields that clients write and read."""
+    """The base of a resource's Base class: the fields that clients write and read.
 
-    model_config = {"extra": "forbid", "json_schema_serialization_defaults_required": True}
+    A field has a plain annotation: str, int, bool, float, Decimal, date, datetime, time, UUID, a
+    Literal of strings, a StrEnum, list[str] or dict[str, Any], each also with `| None`. Raises
+    TypeError, naming class and field, for any other, and for constraints that do not apply.
+    """
+
+    model_config = {
+        "extra": "forbid",
+        "json_schema_serialization_defaults_required": True,
+        # pydantic's own error about a type names no field
+        "arbitrary_types_allowed": True,
+    }
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        super().__pydantic_init_subclass__(**kwargs)
+        others = [base for base in cls.__mro__ if not issubclass(base, Schema)]
+        plain = {name for base in others for name in getattr(base, "__pydantic_fields__", ())}
+        new = {
+            name: field
+            for name, field in cls.model_fields.items()
+            if name not in plain and not is_typed(field)
+        }
+        for name, field in new.items():
+            set_field_type(cls, name, field)
+        if new:
+            cls.model_rebuild(force=True)
 
 
 class Record(SQLModel):

@@ -1,165 +1,80 @@
-"""Field types: one declaration for validation, JSON schema, column and CHECK constraint."""
+"""Fields: from a plain annotation to a field type."""
 
-import re
-from dataclasses import dataclass
-from types import NoneType
-from typing import Annotated, Any, get_args
+from dataclasses import fields, is_dataclass, replace
+from datetime import date, datetime, time
+from decimal import Decimal
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
+from uuid import UUID
 
-from annotated_types import MaxLen
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
-from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-from sqlalchemy import BigInteger, Column, ColumnElement, TypeDecorator, and_, func, text
+from annotated_types import BaseMetadata, GroupedMetadata
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined, SchemaError
+from sqlalchemy import BigInteger, Column, TypeDecorator
+from sqlalchemy.types import NullType
+from sqlmodel import SQLModel
+from sqlmodel.main import FieldInfoMetadata
 
-from songbook.models.digit_patterns import decimal_pattern
+from songbook.models.field_types import (
+    BooleanType,
+    ChoiceType,
+    DateTimeType,
+    DateType,
+    DecimalType,
+    FieldType,
+    FloatType,
+    IntegerType,
+    TextType,
+    TimeType,
+    UuidType,
+)
+from songbook.models.json_types import ListType, ObjectType
 
-INT4 = (-(2**31), 2**31 - 1)
-INT8 = (-(2**63), 2**63 - 1)
-
-# Unicode's White_Space, which pydantic strips; `\s` in a JSON schema is another set.
-_SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_NOT_BLANK = rf"^[^\u0000]*[^\u0000{_SPACE}][^\u0000]*$"
-NO_NUL = r"^[^\u0000]*$"
-_DECIMAL = re.compile(r"0|-?[1-9][0-9]*")
-
-
-def without_nul(value: str) -> str:
-    """Return `value`. Raises PydanticCustomError for NUL, which PostgreSQL cannot store."""
-    if "\0" in value:
-        raise PydanticCustomError("string_nul", "String should not contain NUL (U+0000)")
-    return value
-
-
-@dataclass(frozen=True)
-class Characters(MaxLen):
-    """A text of `min_length` to `max_length` characters without NUL; outer white space is stripped.
-
-    `pattern` is a regular expression that pydantic, JSON schema and PostgreSQL read alike, anchored
-    with ^ and $; `like` is an example for error messages. With `ignores_case` unique constraints
-    are case-insensitive.
-    """
-
-    max_length: int = 255
-    min_length: int = 1
-    pattern: str | None = None
-    like: str = ""
-    ignores_case: bool = False
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        text = core_schema.no_info_after_validator_function(
-            without_nul,
-            core_schema.str_schema(
-                strip_whitespace=True, min_length=self.min_length, max_length=self.max_length
-            ),
-        )
-        if self.pattern is None:
-            return text
-        formed = core_schema.custom_error_schema(
-            core_schema.str_schema(pattern=self.pattern),
-            "string_form",
-            custom_error_message=f"String should be like {self.like}",
-        )
-        return core_schema.chain_schema([text, formed])
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        free = _NOT_BLANK if self.min_length else NO_NUL
-        example = {"examples": [self.like]} if self.like else {}
-        return handler(schema) | {"pattern": self.pattern or free} | example
-
-    def check(self, column: Column[Any]) -> ColumnElement[bool] | None:
-        """Return the CHECK constraint; the column itself limits the length."""
-        checks = []
-        if self.min_length:
-            checks.append(func.char_length(column) >= text(str(self.min_length)))
-        if self.pattern:
-            checks.append(column.regexp_match(self.pattern))
-        return and_(*checks) if checks else None
+_TYPES: dict[Any, type[FieldType]] = {
+    str: TextType,
+    int: IntegerType,
+    bool: BooleanType,
+    float: FloatType,
+    Decimal: DecimalType,
+    date: DateType,
+    datetime: DateTimeType,
+    time: TimeType,
+    UUID: UuidType,
+    list[str]: ListType,
+    dict[str, Any]: ObjectType,
+}
+_SUPPORTED = (
+    "str, int, bool, float, Decimal with max_digits and decimal_places, date, datetime, time, UUID,"
+    " Literal of strings, StrEnum, list[str] and dict[str, Any], each also with `| None`"
+)
 
 
-@dataclass(frozen=True)
-class Whole:
-    """A whole number of `low` to `high`, both included; its digits in a string are accepted."""
-
-    low: int = INT4[0]
-    high: int = INT4[1]
-
-    @staticmethod
-    def _strict(value: Any) -> Any:
-        """Reject true, "1_000" and " 5 ", which pydantic would convert."""
-        if isinstance(value, bool):
-            raise PydanticCustomError("int_type", "Input should be a valid integer")
-        if isinstance(value, str) and not _DECIMAL.fullmatch(value):
-            raise PydanticCustomError("int_parsing", "Input should be a valid integer")
-        return value
-
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            self._strict, core_schema.int_schema(ge=self.low, le=self.high)
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        number = {"type": "integer", "minimum": self.low, "maximum": self.high}
-        if handler.mode == "serialization":
-            return number
-        digits = {"type": "string", "pattern": decimal_pattern(self.low, self.high)}
-        return {"anyOf": [number, digits]}
-
-    def check(self, column: Column[Any]) -> ColumnElement[bool] | None:
-        """Return the CHECK constraint where the range is narrower than the column's."""
-        bounds = []
-        low, high = INT8 if isinstance(column.type, BigInteger) else INT4
-        if self.low > low:
-            bounds.append(column >= text(str(self.low)))
-        if self.high < high:
-            bounds.append(column <= text(str(self.high)))
-        return and_(*bounds) if bounds else None
+class CaseInsensitive:
+    """In `Annotated[str, CaseInsensitive()]`: unique constraints on the field ignore case."""
 
 
-class TrueOrFalse:
-    """`true` or `false`, also as strings, as in CSV files."""
+# https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address
+_LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(\.{_LABEL})*$"
+_HOST = r"([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+_URL = rf"^https?://{_HOST}([/?#][!-~]*)?$"
 
-    @staticmethod
-    def _from_string(value: Any) -> Any:
-        return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+Email = Annotated[
+    str, TextType(max_length=254, pattern=_EMAIL, example="ada@example.org", ignores_case=True)
+]
+"""An e-mail address; unique constraints ignore case."""
 
-    def __get_pydantic_core_schema__(
-        self, source: Any, handler: GetCoreSchemaHandler
-    ) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(
-            self._from_string, core_schema.bool_schema(strict=True)
-        )
-
-    def __get_pydantic_json_schema__(
-        self, schema: CoreSchema, handler: GetJsonSchemaHandler
-    ) -> dict[str, Any]:
-        if handler.mode == "serialization":
-            return {"type": "boolean"}
-        return {"anyOf": [{"type": "boolean"}, {"type": "string", "pattern": "^(true|false)$"}]}
+Url = Annotated[str, TextType(max_length=2000, pattern=_URL, example="https://example.org/a")]
+"""An absolute URL with `http` or `https`, without a user or a password."""
 
 
-def rules_of(*annotations: Any) -> list[Characters | Whole]:
-    """Return the rules in the annotation of a field, also of an optional one."""
-    rules: list[Characters | Whole] = []
-    for part in annotations:
-        rules += [part] if isinstance(part, Characters | Whole) else rules_of(*get_args(part))
-    return rules
-
-
-def ignores_case(*annotations: Any) -> bool:
-    """Return whether unique constraints on a field are case-insensitive."""
-    rules = rules_of(*annotations)
-    return any(isinstance(rule, Characters) and rule.ignores_case for rule in rules)
-
-
-Text = Annotated[str, Characters()]
-Flag = Annotated[bool, TrueOrFalse()]
+def field_type_of(annotation: Any) -> FieldType | None:
+    """Return the field type in an annotation, also in an optional one; None without one."""
+    if isinstance(annotation, FieldType):
+        return annotation
+    return next(filter(None, map(field_type_of, get_args(annotation))), None)
 
 
 def is_nullable(annotation: Any) -> bool:
@@ -167,7 +82,140 @@ def is_nullable(annotation: Any) -> bool:
     return NoneType in get_args(annotation)
 
 
-def kind_of(column: Column[Any]) -> type:
-    """Return the Python type of a column's values."""
+def type_of_column(column: Column[Any]) -> FieldType | None:
+    """Return the field type of a column that no Schema declares, such as the primary key."""
     kind = column.type.impl_instance if isinstance(column.type, TypeDecorator) else column.type
-    return kind.python_type
+    try:
+        python_type = kind.python_type
+    except NotImplementedError:
+        return None
+    if python_type is int:
+        return IntegerType(is_wide=isinstance(kind, BigInteger))
+    if python_type is str:
+        return TextType(max_length=getattr(kind, "length", None) or TextType.max_length)
+    if python_type is Decimal or python_type not in _TYPES:
+        return None
+    return _TYPES[python_type]()
+
+
+def is_typed(field: FieldInfo) -> bool:
+    """Return whether `set_field_type` has seen a field; subclasses inherit what it did."""
+    if field_type_of(field.annotation):
+        return True
+    options = next((each for each in field.metadata if isinstance(each, FieldInfoMetadata)), None)
+    return options is not None and isinstance(options.sa_type, NullType)
+
+
+def set_field_type(owner: type[BaseModel], name: str, field: FieldInfo) -> None:
+    """Give a field its field type and the type of its column.
+
+    A Schema, a list of them, and a secret have none: they can be in bodies, but in no table. Raises
+    TypeError, with the names of the class and the field, for what is not supported.
+    """
+    annotation, metadata = field.annotation, [*field.metadata]
+    if get_origin(annotation) in {Union, UnionType}:
+        arms = [each for each in get_args(annotation) if each is not NoneType]
+        annotation = arms[0] if len(arms) == 1 else annotation
+    if get_origin(annotation) is Annotated:
+        annotation, *inner = get_args(annotation)
+        metadata = [*inner, *metadata]
+    try:
+        options = _column_options(metadata)
+        if _is_body_only(annotation):
+            field.metadata = [*field.metadata, replace(options, sa_type=NullType())]
+            return
+        constraints, others = _split(field, metadata, options)
+        type_ = _field_type(annotation, metadata, constraints)
+        typed: Any = Annotated[annotation, type_, *others]
+        _check_default(typed, field.default)
+    except (TypeError, SchemaError) as error:
+        raise TypeError(f"{owner.__name__}.{name}: {error}") from None
+    field.annotation = Optional[typed] if is_nullable(field.annotation) else typed  # noqa: UP045
+    field.metadata = [replace(options, sa_type=type_.column_type())]
+
+
+def _column_options(metadata: list[Any]) -> FieldInfoMetadata:
+    """Return the options of the column in `Field(…)`. Raises TypeError for those that we choose."""
+    found = (each for each in metadata if isinstance(each, FieldInfoMetadata))
+    options = next(found, None) or FieldInfoMetadata()
+    for name in ("sa_type", "sa_column", "nullable"):
+        if getattr(options, name) is not PydanticUndefined:
+            raise TypeError(f"leave out {name}: the annotation says what the column is")
+    return options
+
+
+def _is_body_only(annotation: Any) -> bool:
+    element = get_args(annotation)[0] if get_origin(annotation) is list else annotation
+    return isinstance(element, type) and issubclass(element, SQLModel | SecretStr)
+
+
+def _split(
+    field: FieldInfo, metadata: list[Any], options: FieldInfoMetadata
+) -> tuple[dict[str, Any], list[Any]]:
+    """Return the constraints of a field by name, and the other annotations, such as validators."""
+    constraints: dict[str, Any] = {}
+    others: list[Any] = []
+    for each in metadata:
+        if isinstance(each, FieldInfo):
+            more, beside = _split(each, each.metadata, options)
+            constraints, others = {**constraints, **more}, [*others, *beside]
+        elif isinstance(each, CaseInsensitive) or each is CaseInsensitive:
+            constraints["ignores_case"] = True
+        elif isinstance(each, BaseMetadata | GroupedMetadata):
+            constraints |= _attributes(each)
+        elif not isinstance(each, FieldType | FieldInfoMetadata):
+            others.append(each)
+    # SQLModel does not pass it on
+    if regex := field._attributes_set.get("regex"):  # noqa: SLF001
+        constraints["pattern"] = regex
+    if field.examples and "pattern" in constraints:
+        constraints["example"] = field.examples[0]
+    if options.foreign_key is not PydanticUndefined:
+        constraints["is_wide"] = True
+    return constraints, others
+
+
+def _attributes(constraint: Any) -> dict[str, Any]:
+    names = [each.name for each in fields(constraint)] if is_dataclass(constraint) else []
+    values = {name: getattr(constraint, name) for name in names} or vars(constraint)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _field_type(annotation: Any, metadata: list[Any], constraints: dict[str, Any]) -> FieldType:
+    """Return the field type of an annotation without `None`. Raises TypeError."""
+    given = next((each for each in metadata if isinstance(each, FieldType)), None)
+    type_ = type(given) if given else _TYPES.get(annotation)
+    choices: dict[str, Any] = {}
+    if get_origin(annotation) is Literal:
+        type_, choices = ChoiceType, {"choices": get_args(annotation)}
+    elif isinstance(annotation, type) and issubclass(annotation, StrEnum):
+        values = tuple(each.value for each in annotation)
+        type_, choices = ChoiceType, {"choices": values, "enum": annotation}
+    if type_ is None:
+        raise TypeError(f"{_name_of(annotation)} is not supported. There are {_SUPPORTED}.")
+    known = {each.name for each in fields(type_)}
+    if unknown := sorted(constraints.keys() - known):
+        raise TypeError(f"{', '.join(unknown)} does not apply to {_name_of(annotation)}")
+    if type_ is DecimalType and not {"max_digits", "decimal_places"} <= constraints.keys():
+        raise TypeError("Decimal needs max_digits and decimal_places: PostgreSQL stores no others")
+    return replace(given, **constraints) if given else type_(**choices, **constraints)
+
+
+def _name_of(annotation: Any) -> str:
+    return (
+        str(annotation)
+        if get_args(annotation)
+        else getattr(annotation, "__name__", str(annotation))
+    )
+
+
+def _check_default(typed: Any, default: Any) -> None:
+    """Raise TypeError for a default that the field would refuse, SchemaError for a bad pattern."""
+    adapter = TypeAdapter[Any](typed)
+    if default is PydanticUndefined or default is None:
+        return
+    try:
+        adapter.validate_python(default)
+    except ValidationError as error:
+        message = error.errors(include_url=False)[0]["msg"]
+        raise TypeError(f"the default {default!r} is not valid: {message}") from None

@@ -1,5 +1,6 @@
 """The table of a model: columns, keys, search, constraints and indexes."""
 
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -14,10 +15,12 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import Mapper
-from sqlmodel import AutoString, SQLModel
+from sqlalchemy.types import NullType
+from sqlmodel import SQLModel
 
 from songbook.models.bases import Record, Schema
-from songbook.models.fields import Characters, ignores_case, kind_of, rules_of
+from songbook.models.field_types import FieldType, TextType
+from songbook.models.fields import field_type_of, type_of_column
 from songbook.models.text_search import create_search_text, search_vector
 
 
@@ -42,6 +45,17 @@ def client_fields(model: type[SQLModel]) -> list[str]:
     """Return the names of the fields that the Base class of a table declares."""
     bases = [base for base in model.__mro__[1:] if issubclass(base, Schema)]
     return [name for name in model.model_fields if any(name in base.model_fields for base in bases)]
+
+
+@cache
+def column_types(model: type[Record]) -> dict[str, FieldType]:
+    """Return the field types of the columns that have one."""
+    declared = {name: field_type_of(info.annotation) for name, info in model.model_fields.items()}
+    found = {
+        column.name: declared.get(column.name) or type_of_column(column)
+        for column in table_of(model).c
+    }
+    return {name: type_ for name, type_ in found.items() if type_}
 
 
 def _unique(model: type[Record]) -> list[Index | UniqueConstraint]:
@@ -76,8 +90,12 @@ def natural_key(model: type[Record]) -> NaturalKey | None:
 
 def searched_words(model: type[Record]) -> ColumnElement[Any]:
     """Return the search vector of all texts that clients write."""
-    columns = [table_of(model).c[name] for name in client_fields(model)]
-    return search_vector([column for column in columns if kind_of(column) is str])
+    return search_vector([table_of(model).c[name] for name in _searched(model)])
+
+
+def _searched(model: type[Record]) -> list[str]:
+    types = column_types(model)
+    return [name for name in client_fields(model) if isinstance(types.get(name), TextType)]
 
 
 # For `create_all`; migrations contain the statement.
@@ -90,13 +108,8 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
     if not issubclass(model, Record):
         return
     table = cast("Table", mapper.local_table)
-    for name, field in model.model_fields.items():
-        for rule in rules_of(field.annotation, *field.metadata):
-            if isinstance(rule, Characters):  # SQLModel ignores it in optional fields
-                table.c[name].type = AutoString(rule.max_length)
-            if (check := rule.check(table.c[name])) is not None:
-                table.append_constraint(CheckConstraint(check, name=name))
-    if any(kind_of(table.c[name]) is str for name in client_fields(model)):
+    _add_checks(model, table)
+    if _searched(model):
         Index(f"ix_{table.name}_words", searched_words(model), postgresql_using="gin")
         event.listen(table, "before_create", _CREATE_SEARCH_TEXT)
     for constraint in [each for each in table.constraints if isinstance(each, UniqueConstraint)]:
@@ -108,11 +121,21 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
         Index(f"ix_{table.name}_deleted_at", *due, postgresql_where=~condition)
 
 
+def _add_checks(model: type[Record], table: Table) -> None:
+    """Add the CHECK constraints. Raises TypeError for a field that a table cannot have."""
+    for name, info in model.model_fields.items():
+        if isinstance(table.c[name].type, NullType):
+            raise TypeError(f"{model.__name__}.{name}: a table cannot have {info.annotation}")
+        type_ = field_type_of(info.annotation)
+        if type_ and (check := type_.check(table.c[name])) is not None:
+            table.append_constraint(CheckConstraint(check, name=name))
+
+
 def _replace_by_index(constraint: UniqueConstraint, model: type[Record]) -> None:
     """Replace a unique constraint by an index where case or deleted rows have to be ignored."""
     table, names = constraint.table, [column.name for column in constraint.columns]
-    infos = {name: model.model_fields[name] for name in names}
-    folded = {name for name, info in infos.items() if ignores_case(info.annotation, *info.metadata)}
+    types = column_types(model)
+    folded = {name for name in names if getattr(types[name], "ignores_case", False)}
     if folded or not_deleted(model):
         table.constraints.discard(constraint)
         parts = [func.lower(table.c[name]) if name in folded else table.c[name] for name in names]

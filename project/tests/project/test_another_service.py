@@ -58,13 +58,13 @@ from songbook.bulk import imports_of
 from songbook.crud import ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
-from songbook.models import Schema, Partial, Record, RecordPublic, Text
+from songbook.models import Schema, Partial, Record, RecordPublic
 
 router = Router(prefix="/books", tags=["books"], dependencies=[OPEN])
 
 
 class BookBase(Schema):
-    title: Text = Field(unique=True)
+    title: str = Field(unique=True)
 
 
 class Book(BookBase, Record, table=True):

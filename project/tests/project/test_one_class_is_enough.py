@@ -29,8 +29,8 @@ class Copy:
         self.folder = copied_project(folder)
         self.url = url
         songs = self.folder / "app" / "resources" / "songs.py"
-        head, tail = songs.read_text().split("    artist: Text\n")
-        songs.write_text(f"{head}    artist: Text\n{line}{tail}")
+        head, tail = songs.read_text().split("    artist: str\n")
+        songs.write_text(f"{head}    artist: str\n{line}{tail}")
 
     def ask(self, *asked: Asked, rows: str) -> tuple[str, list[list[Any]]]:
         """Migrate, import rows, send requests; return the new revision, and the answers."""
@@ -67,7 +67,7 @@ def shown(document: dict[str, Any], field: str) -> list[str]:
 def test_a_line_makes_a_number_in_the_table_the_bodies_the_filters_and_the_documents(
     tmp_path: Path, scratch_url: URL
 ) -> None:
-    line = "    tempo: Annotated[int, Whole(20, 300)] | None = None\n"
+    line = "    tempo: int | None = Field(default=None, ge=20, le=300)\n"
     copy = Copy(tmp_path, line, scratch_url)
 
     migration, answers = copy.ask(
@@ -101,7 +101,7 @@ def test_a_line_makes_a_number_in_the_table_the_bodies_the_filters_and_the_docum
 
 @slow
 def test_a_line_makes_a_text_that_is_searched_too(tmp_path: Path, scratch_url: URL) -> None:
-    copy = Copy(tmp_path, "    genre: Text | None = None\n", scratch_url)
+    copy = Copy(tmp_path, "    genre: str | None = None\n", scratch_url)
 
     migration, answers = copy.ask(
         ("POST", "/songs", {**BASE, "genre": " Synth-Pop "}),

@@ -10,16 +10,19 @@ UNDOCUMENTED = {
     "fastapi.routing.iter_route_contexts",
     "sqlalchemy.util.await_only",
     "sqlalchemy.util.concurrency.in_greenlet",
+    "sqlmodel.main.FieldInfoMetadata",
     "sqlmodel.main.default_registry",
     "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol",
 }
 """What has no underscore in its name, and no page in the documentation."""
 
 TAKEN = {
+    "._attributes_set": "models/fields.py",
     "._bind_processors": "db/statements.py",
     "fastapi.routing.iter_route_contexts": "http/compat.py",
     "sqlalchemy.util.await_only": "crud/sessions.py",
     "sqlalchemy.util.concurrency.in_greenlet": "db/engine.py",
+    "sqlmodel.main.FieldInfoMetadata": "models/fields.py",
     "sqlmodel.main.default_registry": "models/bases.py",
     "starlette._utils.get_route_path": "http/compat.py",
     "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol": "server/protocol.py",
@@ -51,7 +54,9 @@ def private_names(tree: ast.AST) -> Iterator[str]:
 
 
 def is_own(value: ast.expr) -> bool:
-    """Tell whether an attribute is one of the object's own."""
+    """Tell whether an attribute is one of the object's own, or of its base class."""
+    if isinstance(value, ast.Call):
+        return isinstance(value.func, ast.Name) and value.func.id == "super"
     return isinstance(value, ast.Name) and value.id in {"self", "cls"}
 
 

@@ -10,14 +10,16 @@ import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
+from pydantic_core import PydanticUndefined
 from sqlalchemy import Integer, bindparam, select
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import MissingGreenlet
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.util import await_only
 from sqlalchemy.util.concurrency import in_greenlet
+from sqlmodel import Field
 from sqlmodel.ext.asyncio.session import AsyncSession
-from sqlmodel.main import default_registry
+from sqlmodel.main import FieldInfoMetadata, default_registry
 from starlette._utils import get_route_path
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -107,6 +109,21 @@ def test_sqlmodel_registers_each_class_with_a_table_and_no_other() -> None:
     assert BookCreate not in found
     assert {*mapped_classes()} == {*found}
     assert all(hasattr(model, "__table__") for model in found)
+
+
+def test_sqlmodel_keeps_the_options_of_a_column_in_the_metadata_of_a_field() -> None:
+    field = Field(index=True, foreign_key="song.id", max_length=3)
+
+    [options] = [each for each in field.metadata if isinstance(each, FieldInfoMetadata)]
+    assert (options.index, options.foreign_key) == (True, "song.id")
+    assert options.sa_type is options.sa_column is options.nullable is PydanticUndefined
+
+
+def test_a_field_of_sqlmodel_has_its_regular_expression_among_what_was_set() -> None:
+    field = Field(regex="^a$")
+
+    assert field._attributes_set["regex"] == "^a$"  # noqa: SLF001
+    assert not hasattr(field, "pattern")
 
 
 def test_pydantic_validates_with_a_validator_that_a_class_of_sqlmodel_has() -> None:

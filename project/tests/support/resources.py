@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 from httpx import AsyncClient, Response
-from pydantic import TypeAdapter
 
 from app import resources
 from songbook.models.discovery import family
-from songbook.models.fields import Text
 from tests.support.clients import PRINCIPAL
 from tests.support.leaks import PASSWORD
+from tests.support.texts import FREE
 
 
 class Resource:
@@ -101,9 +100,6 @@ def resource(request: pytest.FixtureRequest) -> Resource:
     """Give each resource in turn."""
     found: Resource = request.param
     return found
-
-
-FREE = TypeAdapter(Text).json_schema()["pattern"]
 
 
 TEXTS = [

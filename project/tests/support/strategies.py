@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from songbook.models.fields import ignores_case
+from songbook.models.fields import field_type_of
 from songbook.models.tables import table_of
 from tests.support.resources import RESOURCES, Resource
 from tests.support.texts import texts
@@ -47,8 +47,8 @@ def is_unique(resource: Resource, name: str) -> bool:
 
 def as_indexed(resource: Resource, name: str, row: dict[str, Any]) -> Any:
     """Return a value as its unique index sees it."""
-    field = resource.table.model_fields[name]
-    return row[name].lower() if ignores_case(field.annotation, *field.metadata) else row[name]
+    type_ = field_type_of(resource.table.model_fields[name].annotation)
+    return row[name].lower() if getattr(type_, "ignores_case", False) else row[name]
 
 
 def without_repetition(resource: Resource, name: str, values: Sequence[Any]) -> list[Any]:

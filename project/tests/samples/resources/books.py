@@ -10,20 +10,18 @@ from songbook.bulk import imports_of
 from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
-from songbook.models import Partial, RecordPublic, Schema, Text, Whole
+from songbook.models import Partial, RecordPublic, Schema
 from tests.samples.tables import Stored
 
 router = Router(prefix="/books", tags=["books"], dependencies=[OPEN])
-
-Year = Annotated[int, Whole(1, 9999)]
 
 
 class BookBase(Schema):
     """The fields shared by requests, responses and the table."""
 
-    name: Text
-    author: Text
-    year: Year | None = Field(default=None, index=True)
+    name: str
+    author: str
+    year: int | None = Field(default=None, ge=1, le=9999, index=True)
 
 
 class Book(BookBase, Stored, table=True):

@@ -9,19 +9,18 @@ from songbook.auth import SIGNED_IN, SUPERUSER, Account, CurrentUser, Password, 
 from songbook.crud import IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
-from songbook.models import Characters, Flag, Partial, RecordPublic, Schema
+from songbook.models import CaseInsensitive, Email, Partial, RecordPublic, Schema
 from tests.samples.tables import Stored
 
 router = Router(prefix="/members", tags=["members"])
-
-Username = Annotated[str, Characters(150, pattern=r"^[A-Za-z0-9]+$", ignores_case=True)]
-Email = Annotated[str, Characters(254, pattern=r"^\S+@\S+$", ignores_case=True)]
 
 
 class MemberBase(Schema):
     """The fields shared by requests, responses and the table."""
 
-    username: Username = Field(unique=True)
+    username: Annotated[str, CaseInsensitive()] = Field(
+        unique=True, max_length=150, regex="^[A-Za-z0-9]+$"
+    )
     email: Email = Field(unique=True)
 
 
@@ -35,8 +34,8 @@ class MemberCreate(MemberBase):
     """The body of a POST."""
 
     password: Password
-    is_superuser: Flag = False
-    is_active: Flag = True
+    is_superuser: bool = False
+    is_active: bool = True
 
 
 class MemberUpdate(MemberBase, Partial):

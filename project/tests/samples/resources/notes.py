@@ -11,7 +11,6 @@ from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import (
-    Characters,
     Partial,
     RecordPublic,
     Schema,
@@ -22,13 +21,11 @@ from tests.samples.tables import Stored
 
 router = Router(prefix="/notes", tags=["notes"], dependencies=[OPEN])
 
-Content = Annotated[str, Characters(10_000)]
-
 
 class NoteBase(Schema):
     """The fields shared by requests, responses and the table."""
 
-    content: Content
+    content: str = Field(max_length=10_000)
 
 
 class Note(NoteBase, Timestamps, SoftDelete, Stored, table=True):

@@ -10,19 +10,17 @@ from songbook.bulk import imports_of
 from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, json_rows, page_of, rows_response
-from songbook.models import Partial, RecordPublic, Schema, Text, Whole
+from songbook.models import Partial, RecordPublic, Schema
 from tests.samples.tables import Stored
 
 router = Router(prefix="/towns", tags=["towns"], dependencies=[OPEN])
-
-Population = Annotated[int, Whole(0)]
 
 
 class TownBase(Schema):
     """The fields shared by requests, responses and the table."""
 
-    name: Text = Field(unique=True)
-    population: Population = Field(index=True)
+    name: str = Field(unique=True)
+    population: int = Field(ge=0, index=True)
 
 
 class Town(TownBase, Stored, table=True):

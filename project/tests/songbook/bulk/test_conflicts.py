@@ -22,7 +22,7 @@ from songbook.crud.records import Records
 from songbook.http.media_types import CSV, NDJSON
 from songbook.http.routing import Router
 from songbook.models.bases import Record, Schema, SoftDelete, Timestamps
-from songbook.models.fields import Characters, Flag, Text, Whole
+from songbook.models.fields import CaseInsensitive
 from songbook.models.tables import table_of
 from tests.samples.resources.towns import Town
 from tests.support.asserts import assert_problem
@@ -257,10 +257,10 @@ class Apart(SQLModel, registry=registry()):
 class AlbumBase(Schema):
     """Schema of all kinds, whose key ignores case."""
 
-    title: Annotated[str, Characters(100, ignores_case=True)] = Field(unique=True)
-    tracks: Annotated[int, Whole(1, 500)] = 10
-    label: Text | None = None
-    live: Flag = False
+    title: Annotated[str, CaseInsensitive()] = Field(unique=True, max_length=100)
+    tracks: int = Field(default=10, ge=1, le=500)
+    label: str | None = None
+    live: bool = False
 
 
 class Album(AlbumBase, Timestamps, SoftDelete, Record, Apart, table=True):

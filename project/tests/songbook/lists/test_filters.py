@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from json import loads
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote, urlencode
 from uuid import UUID
 
@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    Column,
     Date,
     DateTime,
     Double,
@@ -32,7 +31,6 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.crud.records import Records
 from songbook.db.database import Database
-from songbook.models.fields import kind_of
 from songbook.models.tables import table_of
 from songbook.models.text_values import text_parser
 from tests.samples.resources.books import Book
@@ -333,7 +331,6 @@ READ: list[tuple[TypeEngine[Any], str, Any]] = [
     (Boolean(), "false", False),
     (Date(), "2024-02-29", date(2024, 2, 29)),
     (Numeric(), "-12.50", Decimal("-12.50")),
-    (Numeric(), "1e3", Decimal(1000)),
     (Double(), "1e+300", 1e300),
     (Double(), "-0.5", -0.5),
     (Uuid(), str(TOKEN), TOKEN),
@@ -349,6 +346,8 @@ READ: list[tuple[TypeEngine[Any], str, Any]] = [
 REFUSED: list[tuple[TypeEngine[Any], str]] = [
     (Integer(), "2147483648"),
     (BigInteger(), "9223372036854775808"),
+    (Numeric(), "1e3"),
+    (Double(), "1e999"),
     (String(), "a\0"),
     *((Boolean(), text) for text in ["", "True", "1", "0", "yes", "on", "t", " true", "null"]),
     *((Date(), text) for text in ["", "2024-02-30", "0000-01-01", "2024-2-9", "20240229", "0"]),
@@ -375,7 +374,7 @@ REFUSED: list[tuple[TypeEngine[Any], str]] = [
 
 def parser_of(kind: TypeEngine[Any]) -> Callable[[str], Any]:
     """Return what parses the value of a filter of a column of this type."""
-    return text_parser(kind_of(Column("x", kind)), wide=isinstance(kind, BigInteger))
+    return text_parser(cast("Any", kind.python_type), wide=isinstance(kind, BigInteger))
 
 
 @pytest.mark.parametrize(("kind", "text", "value"), READ)

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from songbook.models.digit_patterns import decimal_pattern
-from songbook.models.fields import INT4, INT8
+from songbook.models.text_values import INT4, INT8
 
 BOUNDS = st.integers(*INT8) | st.integers(-1200, 1200)
 

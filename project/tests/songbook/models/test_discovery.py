@@ -17,7 +17,7 @@ from sqlalchemy import MetaData
 
 from songbook.auth import OPEN
 from songbook.http import Router
-from songbook.models import Schema, Partial, Record, RecordPublic, Text
+from songbook.models import Schema, Partial, Record, RecordPublic
 
 class Apart(Record):
     metadata: ClassVar[MetaData] = MetaData()  # which no other test looks at
@@ -27,7 +27,7 @@ router = Router(prefix="/{noun}s", dependencies=[OPEN])
 
 
 class {name}Base(Schema):
-    name: Text
+    name: str
 
 
 class {name}({name}Base, Apart, table=True):

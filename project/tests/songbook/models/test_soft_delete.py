@@ -21,7 +21,7 @@ from songbook.crud.records import Records
 from songbook.db.database import Database
 from songbook.db.statements import BoundStatement
 from songbook.models.bases import Record, RecordPublic, Schema, SoftDelete
-from songbook.models.fields import Characters, Text
+from songbook.models.fields import CaseInsensitive
 from tests.support.databases import spelled
 from tests.support.paths import PROJECT
 
@@ -33,9 +33,9 @@ class Apart(SQLModel, registry=registry()):
 class ShelfBase(Schema):
     """Unique by itself, regardless of case, and together."""
 
-    name: Text = Field(unique=True)
-    code: Annotated[str, Characters(20, ignores_case=True)] = Field(unique=True)
-    room: Text
+    name: str = Field(unique=True)
+    code: Annotated[str, CaseInsensitive()] = Field(unique=True, max_length=20)
+    room: str
     place: int
 
 
@@ -183,7 +183,7 @@ from songbook.auth.permissions import OPEN
 from songbook.crud.dependencies import Id
 from songbook.crud.records import Records
 from songbook.crud.transactions import WriteDep
-from songbook.models.fields import Characters, Text
+from songbook.models.fields import CaseInsensitive
 from songbook.crud.preconditions import IfMatch
 from songbook.models.bases import Schema, Partial, Record, RecordPublic, SoftDelete
 from songbook.http.routing import Router
@@ -192,8 +192,8 @@ router = Router(prefix="/shelves", dependencies=[OPEN])
 
 
 class ShelfBase(Schema):
-    name: Text = Field(unique=True)
-    code: Annotated[str, Characters(20, ignores_case=True)] = Field(unique=True)
+    name: str = Field(unique=True)
+    code: Annotated[str, CaseInsensitive()] = Field(unique=True, max_length=20)
 
 
 class Shelf(ShelfBase, SoftDelete, Record, table=True):
