@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import asyncpg
 from sqlalchemy import (
@@ -12,10 +12,13 @@ from sqlalchemy import (
     Identity,
     MetaData,
     Table,
+    delete,
+    exists,
+    func,
     select,
     tuple_,
 )
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on, insert
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.schema import ColumnElementColumnDefault
 from sqlalchemy.sql.visitors import replacement_traverse
@@ -65,27 +68,76 @@ async def copy_out(
 async def copy_in(
     db: Database,
     connection: asyncpg.Connection,
-    model: type[Record],
+    into: Table,
     columns: Sequence[str],
     rows: BinaryIO,
-    on_conflict: OnConflict,
 ) -> int:
     """Store rows in COPY's text format, in a transaction with `bulk_settings`; return their number.
 
-    With `skip` rows whose natural key exists are left out; with `update` they replace the existing
-    row if they differ, and the last row of a key wins. Raises TimeoutError and asyncpg's errors.
+    Raises TimeoutError and asyncpg's errors.
     """
     seconds = db.bulk_seconds + _MARGIN_SECONDS
-    into, names = str(model.__tablename__), tuple(columns)
-    if on_conflict != "abort":
-        staging = _staging(model, names)
-        await connection.execute(str(CreateTable(staging).compile(dialect=DIALECT)))
-        into = staging.name
-    done = await connection.copy_to_table(into, source=rows, columns=columns, timeout=seconds)
-    if on_conflict != "abort":
-        merge = _merge(model, names, on_conflict).bind({})
-        done = await connection.execute(merge.sql, *merge.arguments, timeout=seconds)
-    return _rowcount(done)
+    copied = await connection.copy_to_table(
+        into.name, source=rows, columns=columns, timeout=seconds
+    )
+    return _rowcount(copied)
+
+
+async def stage(
+    db: Database,
+    connection: asyncpg.Connection,
+    model: type[Record],
+    columns: Sequence[str],
+    rows: BinaryIO,
+) -> None:
+    """Store rows as `copy_in` does, in a temporary table for `discard_orphans` and `merge`."""
+    staging = _staging(model, tuple(columns))
+    await connection.execute(str(CreateTable(staging).compile(dialect=DIALECT)))
+    await copy_in(db, connection, staging, columns, rows)
+
+
+def references_of(model: type[Record], columns: Sequence[str]) -> list[str]:
+    """Return those of the columns that are foreign keys."""
+    return [name for name in columns if table_of(model).c[name].foreign_keys]
+
+
+class Orphans(NamedTuple):
+    """The staged rows that referred to no record: their number, and their places in order."""
+
+    number: int
+    places: list[int]
+
+
+async def discard_orphans(
+    db: Database,
+    connection: asyncpg.Connection,
+    model: type[Record],
+    columns: Sequence[str],
+    reference: str,
+) -> Orphans:
+    """Delete staged rows whose reference is to no record; lock the records of the others."""
+    statement = _discard_orphans(model, tuple(columns), reference).bind({})
+    seconds = db.bulk_seconds + _MARGIN_SECONDS
+    row = await connection.fetchrow(statement.sql, *statement.arguments, timeout=seconds)
+    assert row is not None, "an aggregate gives a row"
+    return Orphans(row["number"], row["places"] or [])
+
+
+async def merge(
+    db: Database,
+    connection: asyncpg.Connection,
+    model: type[Record],
+    columns: Sequence[str],
+    on_conflict: OnConflict,
+) -> int:
+    """Store staged rows; return the number of rows that were inserted or updated.
+
+    With `skip` rows whose natural key exists are left out; with `update` they replace the existing
+    row if they differ, and the last row of a key wins.
+    """
+    statement = _merge(model, tuple(columns), on_conflict).bind({})
+    seconds = db.bulk_seconds + _MARGIN_SECONDS
+    return _rowcount(await connection.execute(statement.sql, *statement.arguments, timeout=seconds))
 
 
 def _rowcount(tag: str) -> int:
@@ -111,6 +163,30 @@ def _staging(model: type[Record], columns: tuple[str, ...]) -> Table:
         prefixes=["TEMPORARY"],
         postgresql_on_commit="DROP",
     )
+
+
+@cache
+def _discard_orphans(
+    model: type[Record], columns: tuple[str, ...], reference: str
+) -> CompiledStatement:
+    """Compile the DELETE of the rows without a parent.
+
+    The parents are locked, so that none of them is deleted before the rows are stored.
+    """
+    staged = _staging(model, columns)
+    [foreign_key] = table_of(model).c[reference].foreign_keys
+    parents, key = foreign_key.column.table, foreign_key.column
+    referred = key.in_(select(staged.c[reference]))
+    deleted_at = parents.c.get("deleted_at")
+    living = [] if deleted_at is None else [deleted_at.is_(None)]
+    found = select(key.label("id")).where(referred, *living).with_for_update(read=True)
+    locked = found.cte("locked")
+    is_orphan = staged.c[reference].is_not(None) & ~exists().where(
+        locked.c.id == staged.c[reference]
+    )
+    gone = delete(staged).where(is_orphan).returning(staged.c[_POSITION]).cte("gone")
+    places = func.array_agg(aggregate_order_by(gone.c[_POSITION], gone.c[_POSITION]))
+    return CompiledStatement(select(func.count().label("number"), places.label("places")))
 
 
 @cache

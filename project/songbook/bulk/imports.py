@@ -10,18 +10,31 @@ import asyncpg
 from sqlmodel import SQLModel
 from starlette.responses import Response
 
-from songbook.bulk.copy import OnConflict, bulk_settings, copy_in
+from songbook.bulk.copy import (
+    OnConflict,
+    Orphans,
+    bulk_settings,
+    copy_in,
+    discard_orphans,
+    merge,
+    references_of,
+    stage,
+)
 from songbook.bulk.csv_parser import CsvParser
 from songbook.bulk.parsers import NdjsonParser, RowParser
 from songbook.bulk.spool import Spool
 from songbook.crud import Records, Transaction, begin_bulk
 from songbook.db import Database
 from songbook.errors import (
+    MAX_REFUSALS,
+    NO_SUCH_RECORD,
     Conflict,
+    FieldError,
     ImportReport,
     RequestTimeout,
     ServiceUnavailable,
     UnprocessableContent,
+    field_error,
     to_problem,
 )
 from songbook.http import (
@@ -143,14 +156,44 @@ async def store(
 ) -> ImportReport:
     """Store the rows of a spool in the transaction of a connection; return the report.
 
-    Raises Conflict, with the line, for a row that exists, TimeoutError, and asyncpg's errors.
+    Raises Conflict, with the line, for a row that exists or refers to no record, TimeoutError, and
+    asyncpg's errors.
     """
-    rows = spool.rewind()
+    columns = spool.columns
+    references = references_of(table, columns)
+    if references or on_conflict != "abort":
+        await stage(db, connection, table, columns, spool.rewind())
+    orphans = {
+        reference: await discard_orphans(db, connection, table, columns, reference)
+        for reference in references
+    }
+    _reject_orphans(spool, orphans)
     try:
-        stored = await copy_in(db, connection, table, spool.columns, rows, on_conflict)
+        if on_conflict == "abort":
+            stored = await copy_in(db, connection, table_of(table), columns, spool.rewind())
+        else:
+            stored = await merge(db, connection, table, columns, on_conflict)
     except asyncpg.IntegrityConstraintViolationError as error:
         raise _conflict(error, spool) from None
     return spool.tally.report(stored)
+
+
+def _reject_orphans(spool: Spool, orphans: Mapping[str, Orphans]) -> None:
+    """Discard rows that refer to no record. Raises Conflict if they are not to be skipped."""
+    for reference, (number, places) in orphans.items():
+        lines = [spool.line_of(place) for place in places[:MAX_REFUSALS]]
+        spool.tally.reject_missing(lines, number, reference)
+    fields = [reference for reference, found in orphans.items() if found.number]
+    if fields and not (spool.skip_errors and spool.tally.good):
+        line, errors = spool.tally.refusals[0].line, [_no_such_record(name) for name in fields]
+        detail = f"Line {line}: {NO_SUCH_RECORD}, so nothing was stored."
+        raise Conflict(detail, errors=errors, report=spool.tally.report(given_up=True))
+    if fields:
+        spool.discard({place for found in orphans.values() for place in found.places})
+
+
+def _no_such_record(name: str) -> FieldError:
+    return field_error("body", name, NO_SUCH_RECORD, "foreign_key")
 
 
 def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:

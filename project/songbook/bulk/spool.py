@@ -3,7 +3,7 @@
 import errno
 import json
 from array import array
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from tempfile import TemporaryFile
@@ -73,6 +73,18 @@ class Spool:
         line = array("I")
         line.fromfile(self._lines, 1)
         return line[0]
+
+    def discard(self, places: Collection[int]) -> None:
+        """Discard rows by their places, counted from 1."""
+        self._lines.seek(0)
+        lines = array("I", self._lines.read())
+        kept = array("I", (line for nth, line in enumerate(lines, 1) if nth not in places))
+        rows, self.rows = self.rewind(), TemporaryFile()  # noqa: SIM115
+        with _disk_errors(), rows:
+            self.rows.writelines(row for nth, row in enumerate(rows, 1) if nth not in places)
+            self._lines.seek(0)
+            self._lines.truncate()
+            kept.tofile(self._lines)
 
     def rewind(self) -> BinaryIO:
         """Return the file with the rows, at its start."""

@@ -4,7 +4,15 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from songbook.errors import MAX_REFUSALS, ImportReport, RowError, message_of, pointer_to, relevant
+from songbook.errors import (
+    MAX_REFUSALS,
+    NO_SUCH_RECORD,
+    ImportReport,
+    RowError,
+    message_of,
+    pointer_to,
+    relevant,
+)
 
 _MESSAGES = {"string_unicode": "Should be valid UTF-8"}
 """Replacements for messages of pydantic."""
@@ -26,6 +34,12 @@ class ImportCounter:
     def reject(self, line: int, detail: str, kind: str, pointer: str = "") -> None:
         """Count a row that cannot be parsed or stored."""
         self._add([RowError(line=line, pointer=pointer, detail=detail, type=kind)])
+
+    def reject_missing(self, lines: Sequence[int], number: int, field: str) -> None:
+        """Count a number of rows whose field refers to no record; `lines` are the first of them."""
+        for line in lines:
+            self.reject(line, NO_SUCH_RECORD, "foreign_key", pointer_to(field))
+        self.refused += number - len(lines)
 
     def reject_fields(self, line: int, error: ValidationError) -> None:
         """Count a row with invalid fields."""

@@ -2,6 +2,7 @@
 
 from songbook.errors.details import MAX_REFUSALS as MAX_REFUSALS
 from songbook.errors.details import MEDIA_TYPE as MEDIA_TYPE
+from songbook.errors.details import NO_SUCH_RECORD as NO_SUCH_RECORD
 from songbook.errors.details import FieldError as FieldError
 from songbook.errors.details import ImportReport as ImportReport
 from songbook.errors.details import ProblemDetails as ProblemDetails

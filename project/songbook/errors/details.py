@@ -6,6 +6,7 @@ from pydantic import BaseModel, Field
 
 MEDIA_TYPE = "application/problem+json"
 MAX_REFUSALS = 100
+NO_SUCH_RECORD = "The referenced record does not exist"
 _TITLES = {413: "Content Too Large", 414: "URI Too Long", 422: "Unprocessable Content"}
 
 

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songbook.errors.details import MEDIA_TYPE, FieldError, title_of
+from songbook.errors.details import MEDIA_TYPE, NO_SUCH_RECORD, FieldError, title_of
 from songbook.errors.field_errors import field_error
 from songbook.errors.problems import (
     Conflict,
@@ -22,12 +22,13 @@ from songbook.errors.problems import (
     UnprocessableContent,
     from_pydantic,
 )
-from songbook.models import display_name, mapped_classes, table_of
+from songbook.models import display_name, mapped_classes, plural_name, table_of
 
 logger = logging.getLogger(__name__)
 
 # SQLSTATEs or their prefixes (PostgreSQL manual, appendix A)
 _DUPLICATE, _REFERENCE, _RULE_VIOLATED = ("23505", "23P01"), "23503", "23000"
+_RESTRICTED = "23001"  # by a foreign key with RESTRICT, since PostgreSQL 18; before it was 23503
 _INVALID_VALUE = ("22", "23502", "23514")
 _UNAVAILABLE = (
     *("08", "40", "53", "25006", "25P03", "25P04"),
@@ -62,14 +63,32 @@ def _from_postgres(error: asyncpg.PostgresError) -> Problem:
         return Conflict(
             f"The {noun} is already stored", errors=errors("Is already taken", "unique")
         )
+    if state == _RESTRICTED or (state == _REFERENCE and _deletes(error)):
+        return Conflict(_still_referred_to(getattr(error, "constraint_name", None)))
     if state == _REFERENCE:
-        return Conflict(errors=errors("The referenced record does not exist", "foreign_key"))
+        return Conflict(errors=errors(NO_SUCH_RECORD, "foreign_key"))
     if state == _RULE_VIOLATED:  # raised by our own triggers, with a message for clients
         return Conflict(error.message)
     if state.startswith(_INVALID_VALUE):
         logger.warning("PostgreSQL rejected a value that validation accepted: SQLSTATE %s", state)
         return UnprocessableContent(errors=errors("PostgreSQL rejects this value", "value"))
     return ServiceUnavailable() if state.startswith(_UNAVAILABLE) else Problem()
+
+
+def _deletes(error: asyncpg.PostgresError) -> bool:
+    """Return whether a DELETE failed: the messages for both sides of a foreign key are alike."""
+    return "DELETE FROM " in (getattr(error, "query", None) or "")
+
+
+def _still_referred_to(constraint: str | None) -> str | None:
+    """Return the sentence about a foreign key that forbids to delete the parent."""
+    for model in mapped_classes():
+        for each in table_of(model).foreign_key_constraints:
+            if each.name == constraint:
+                parents = {table_of(other): other for other in mapped_classes()}
+                parent = display_name(parents[each.referred_table]).lower()
+                return f"The {parent} is still referred to by {plural_name(model)}."
+    return None
 
 
 def to_problem(error: BaseException) -> Problem:

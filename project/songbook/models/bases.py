@@ -106,6 +106,14 @@ def display_name(model: type[Any]) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", model.__name__.removesuffix("Public")).capitalize()
 
 
+def plural_name(model: type[Any]) -> str:
+    """Return the plural of the noun of a class, in lower case: "cities" for City."""
+    noun = display_name(model).lower()
+    if re.search("[^aeiou]y$", noun):
+        return f"{noun[:-1]}ies"
+    return f"{noun}{'es' if re.search('(s|x|z|ch|sh)$', noun) else 's'}"
+
+
 def mapped_classes() -> list[type[Any]]:
     """Return the classes with `table=True` that have been imported."""
     return [mapper.class_ for mapper in default_registry.mappers]

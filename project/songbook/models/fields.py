@@ -135,13 +135,20 @@ def set_field_type(owner: type[BaseModel], name: str, field: FieldInfo) -> None:
 
 
 def _column_options(metadata: list[Any]) -> FieldInfoMetadata:
-    """Return the options of the column in `Field(…)`. Raises TypeError for those that we choose."""
+    """Return the options of the column in `Field(…)`; a foreign key has an index.
+
+    Raises TypeError for those that the annotation decides.
+    """
     found = (each for each in metadata if isinstance(each, FieldInfoMetadata))
     options = next(found, None) or FieldInfoMetadata()
     for name in ("sa_type", "sa_column", "nullable"):
         if getattr(options, name) is not PydanticUndefined:
             raise TypeError(f"leave out {name}: the annotation says what the column is")
-    return options
+    if options.foreign_key is PydanticUndefined:
+        return options
+    # the parent must not disappear unnoticed, and PostgreSQL looks for children when it is deleted
+    ondelete = "RESTRICT" if options.ondelete is PydanticUndefined else options.ondelete
+    return replace(options, index=options.unique is not True, ondelete=ondelete)
 
 
 def _is_body_only(annotation: Any) -> bool:
@@ -193,6 +200,8 @@ def _field_type(annotation: Any, metadata: list[Any], constraints: dict[str, Any
         type_, choices = ChoiceType, {"choices": values, "enum": annotation}
     if type_ is None:
         raise TypeError(f"{_name_of(annotation)} is not supported. There are {_SUPPORTED}.")
+    if constraints.get("is_wide") and type_ is not IntegerType:
+        raise TypeError("a field with a foreign_key should be int: it has the id of a record")
     known = {each.name for each in fields(type_)}
     if unknown := sorted(constraints.keys() - known):
         raise TypeError(f"{', '.join(unknown)} does not apply to {_name_of(annotation)}")
