@@ -8,7 +8,6 @@ import asyncpg
 from sqlalchemy import (
     BigInteger,
     Column,
-    ColumnElement,
     Identity,
     MetaData,
     Table,
@@ -21,11 +20,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on, insert
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.schema import ColumnElementColumnDefault
-from sqlalchemy.sql.visitors import replacement_traverse
 
 from songbook.db import DIALECT, BoundStatement, CompiledStatement, Database
 from songbook.http import CSV, NDJSON
-from songbook.models import Record, natural_key, next_version, table_of
+from songbook.models import Record, natural_key, next_version, rebase, table_of
 
 # PostgreSQL's own timeout comes first: it says what happened.
 _MARGIN_SECONDS = 5
@@ -196,7 +194,7 @@ def _merge(
     """Compile the INSERT from the staging table."""
     table, staged, key = table_of(model), _staging(model, columns), natural_key(model)
     assert key is not None, "on_conflict is only offered with a natural key"
-    parts = [_rebase(staged, part, table) for part in key.parts]
+    parts = [rebase(part, table, staged) for part in key.parts]
     staged_values = [staged.c[name] for name in columns]
     # ordered by the key, so that two imports lock rows in the same order and cannot deadlock
     ordered = select(*staged_values).order_by(*parts, staged.c[_POSITION])
@@ -220,13 +218,3 @@ def _onupdate(table: Table) -> dict[str, Any]:
         if isinstance(column.onupdate, ColumnElementColumnDefault):
             values[column.name] = column.onupdate.arg
     return values
-
-
-def _rebase(staged: Table, part: ColumnElement[Any], table: Table) -> ColumnElement[Any]:
-    """Return an expression of one table over the columns of the staging table."""
-
-    def replaced(element: Any, **_: Any) -> Any:
-        return staged.c[element.name] if getattr(element, "table", None) is table else None
-
-    rebased: ColumnElement[Any] = replacement_traverse(part, {}, replaced)
-    return rebased

@@ -17,7 +17,6 @@ from sqlalchemy.engine import URL
 from songbook.bulk import copy_out
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
 from songbook.config import CommandError, Settings
-from songbook.crud import Records
 from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import Problem, one_line
 from songbook.http import read_query_string
@@ -38,13 +37,13 @@ class ExportCommand(Service):
         format: Format = None,
     ) -> None:
         """Export a resource as CSV or NDJSON to a file or to standard output."""
-        family, media_type = self.family(resource), media_type_of(file, format)
+        shown, media_type = self.representation(resource), media_type_of(file, format)
         settings, start = self.settings.load(), monotonic()
         with resolve_database(settings) as url:
             check_database(url)
             with _command_errors(), progress_bar() as progress:
                 options = read_query_string(query.encode(), MAX_PARAMETERS)
-                params = parse_params(Records(family.table, family.public), options)
+                params = parse_params(shown, options)
                 params.require_format(media_type)
                 progress.add_task(f"Exporting {resource}", total=None)
                 with _open_output(file) as output:

@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from songbook.config import CommandError, Settings
 from songbook.http import CSV, NDJSON
-from songbook.models import Family, display_name, family
+from songbook.models import Family, Representation, display_name, family, representation
 
 Resource = Annotated[str, typer.Argument(help="The name of the resource.")]
 Format = Annotated[
@@ -38,10 +38,17 @@ class Service:
 
     def family(self, resource: str) -> Family:
         """Return the classes of a resource. Raises CommandError if the name is unknown."""
+        return family(self._module(resource))
+
+    def representation(self, resource: str) -> Representation:
+        """Return how a resource is shown. Raises CommandError if the name is unknown."""
+        return representation(self._module(resource))
+
+    def _module(self, resource: str) -> ModuleType:
         modules = self.resources()
         if resource not in modules:
             raise CommandError(f"unknown resource {resource}: choose from {', '.join(modules)}.")
-        return family(modules[resource])
+        return modules[resource]
 
     def amount(self, rows: int, resource: str) -> str:
         """Return a number of rows with the noun, as "1 city" and "2 cities"."""

@@ -16,7 +16,7 @@ from songbook.http import StrictRequest, dependency
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")
 _ONE_TAG = re.compile(_TAG)
-_VERSION = re.compile(r'"([0-9a-f]{6})-([1-9][0-9]{0,8})"')
+_VERSION = re.compile(r'"([0-9a-f]{6})-([1-9][0-9]{0,8})(?:\.[0-9a-f]+)?"')
 
 _TAGS_SCHEMA = {
     "anyOf": [
@@ -53,9 +53,14 @@ def versions_of(if_match: EntityTags | None, public: type[SQLModel]) -> list[int
     return [int(match[2]) for match in matches if match and match[1] == schema_fingerprint(public)]
 
 
-def etag(version: int, public: type[SQLModel]) -> str:
-    """Return the strong entity tag of a version of a record."""
-    return f'"{schema_fingerprint(public)}-{version}"'
+def etag(version: int, public: type[SQLModel], digest: str = "") -> str:
+    """Return the strong entity tag of a version of a record.
+
+    `digest` is the hash of what is shown where that depends on more than the record; a condition of
+    a change ignores it.
+    """
+    suffix = f".{digest[:16]}" if digest else ""
+    return f'"{schema_fingerprint(public)}-{version}{suffix}"'
 
 
 def require_version(

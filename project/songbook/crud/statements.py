@@ -1,7 +1,7 @@
 """The statements for single records.
 
-Each returns one row: `document`, the JSON of the columns of the Public class, and the columns for
-the headers. No record has the id 0.
+Each returns one row: `document`, the JSON of the members of the Public class, and the columns for
+the headers; with computed members also the `digest` of the document. No record has the id 0.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +13,7 @@ from sqlalchemy import (
     BigInteger,
     Delete,
     Integer,
+    Select,
     SQLColumnExpression,
     Table,
     Text,
@@ -32,7 +33,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
-from sqlmodel import SQLModel
 
 from songbook.db import (
     MAX_STATEMENTS,
@@ -40,26 +40,22 @@ from songbook.db import (
     BoundStatement,
     CompiledStatement,
     document,
-    public_columns,
 )
-from songbook.models import Record, next_version, not_deleted, table_of
+from songbook.models import Record, Representation, next_version, not_deleted, table_of
 
 
-def select_record(model: type[Record], public: type[SQLModel], id: int) -> BoundStatement:
+def select_record(shown: Representation, id: int) -> BoundStatement:
     """Select a record: its `version` and `document`."""
-    return _select(model, public).bind({"id": id}) if id else NO_ROW
+    return _select(shown).bind({"id": id}) if id else NO_ROW
 
 
-def insert_record(
-    model: type[Record], public: type[SQLModel], fields: Mapping[str, Any]
-) -> BoundStatement:
+def insert_record(shown: Representation, fields: Mapping[str, Any]) -> BoundStatement:
     """Insert a record: its `id`, `version` and `document`."""
-    return _insert(model, public, tuple(fields)).bind(fields)
+    return _insert(shown, tuple(fields)).bind(fields)
 
 
 def update_record(
-    model: type[Record],
-    public: type[SQLModel],
+    shown: Representation,
     id: int,
     fields: Mapping[str, Any],
     versions: Sequence[int] | None,
@@ -74,8 +70,8 @@ def update_record(
     values: dict[str, Any] = {**fields, "id_": id, "versions_": versions}
     matched = versions is not None
     if [value for value in fields.values() if isinstance(value, SQLColumnExpression)]:
-        return _update(model, public, fields, matched=matched).bind(values)
-    return _update_values(model, public, tuple(fields), matched=matched).bind(values)
+        return _update(shown, fields, matched=matched).bind(values)
+    return _update_values(shown, tuple(fields), matched=matched).bind(values)
 
 
 def delete_record(model: type[Record], id: int, versions: Sequence[int] | None) -> BoundStatement:
@@ -84,39 +80,46 @@ def delete_record(model: type[Record], id: int, versions: Sequence[int] | None) 
     return statement.bind({"id_": id, "versions_": versions}) if id else NO_ROW
 
 
-def restore_record(model: type[Record], public: type[SQLModel], id: int) -> BoundStatement:
+def restore_record(shown: Representation, id: int) -> BoundStatement:
     """Restore a deleted record: the columns of `update_record`.
 
     One that is not deleted is unchanged. Raises UniqueViolationError if a value is in use again.
     """
-    return _restore(model, public).bind({"id_": id}) if id else NO_ROW
+    return _restore(shown).bind({"id_": id}) if id else NO_ROW
 
 
 @lru_cache(MAX_STATEMENTS)
-def _select(model: type[Record], public: type[SQLModel]) -> CompiledStatement:
-    table = table_of(model)
-    shown = (table.c.version, document(table, public))
+def _select(shown: Representation) -> CompiledStatement:
+    table = table_of(shown.table)
+    columns = (table.c.version, document(table, shown))
+    living = not_deleted(shown.table)
     # text[], since asyncpg would look up the type bigint[]
     ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
-    many = CompiledStatement(
-        select(*shown, table.c.id).where(table.c.id == ids, *not_deleted(model))
-    )
-    one = select(*shown).where(table.c.id == bindparam("id"), *not_deleted(model))
-    return CompiledStatement(one, coalesce=True, batch_sql=many.sql)
+    many = select(*columns, table.c.id).where(table.c.id == ids, *living)
+    batch_sql = CompiledStatement(_hashed(many, shown)).sql
+    one = select(*columns).where(table.c.id == bindparam("id"), *living)
+    return CompiledStatement(_hashed(one, shown), coalesce=True, batch_sql=batch_sql)
+
+
+def _hashed(statement: Select[Any], shown: Representation) -> Select[Any]:
+    """Add the `digest` of the document where the version alone does not tell what it shows."""
+    if not shown.computed:
+        return statement
+    rows = statement.subquery("rows")
+    return select(*rows.c, func.md5(rows.c.document).label("digest"))
 
 
 @lru_cache(MAX_STATEMENTS)
-def _insert(
-    model: type[Record], public: type[SQLModel], fields: tuple[str, ...]
-) -> CompiledStatement:
-    table = table_of(model)
+def _insert(shown: Representation, fields: tuple[str, ...]) -> CompiledStatement:
+    table = table_of(shown.table)
     new = (
         insert(table)
         .values({name: bindparam(name) for name in fields})
-        .returning(table.c.version, *public_columns(table, public))
+        .returning(table.c.version, *shown.stored)
         .cte("created")
     )
-    return CompiledStatement(select(new.c.id, new.c.version, document(new, public)))
+    created = select(new.c.id, new.c.version, document(new, shown))
+    return CompiledStatement(_hashed(created, shown))
 
 
 def _current(model: type[Record], *, locked: bool) -> CTE:
@@ -135,27 +138,27 @@ def _matching(table: Table, current: CTE, *, matched: bool) -> ColumnElement[boo
 
 @lru_cache(MAX_STATEMENTS)
 def _update_values(
-    model: type[Record], public: type[SQLModel], fields: tuple[str, ...], *, matched: bool
+    shown: Representation, fields: tuple[str, ...], *, matched: bool
 ) -> CompiledStatement:
     values: dict[str, Any] = {name: bindparam(name) for name in fields}
-    return _update(model, public, values, matched=matched)
+    return _update(shown, values, matched=matched)
 
 
 def _update(
-    model: type[Record], public: type[SQLModel], fields: Mapping[str, Any], *, matched: bool
+    shown: Representation, fields: Mapping[str, Any], *, matched: bool
 ) -> CompiledStatement:
-    table = table_of(model)
-    current = _current(model, locked=bool(fields))
+    table = table_of(shown.table)
+    current = _current(shown.table, locked=bool(fields))
     condition = _matching(table, current, matched=matched)
-    shown = (table.c.version, *public_columns(table, public))
+    stored = (table.c.version, *shown.stored)
     if fields:
-        after = _next_version(table, fields).where(condition).returning(*shown).cte("changed")
+        after = _next_version(table, fields).where(condition).returning(*stored).cte("changed")
     else:
-        after = select(*shown).where(condition).cte("changed")
+        after = select(*stored).where(condition).cte("changed")
     joined = current.outerjoin(after, true())
     before = current.c.version.label("current_version")
-    columns = (before, after.c.version, document(after, public))
-    return CompiledStatement(select(*columns).select_from(joined))
+    columns = (before, after.c.version, document(after, shown))
+    return CompiledStatement(_hashed(select(*columns).select_from(joined), shown))
 
 
 def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
@@ -177,16 +180,17 @@ def _delete(model: type[Record], *, matched: bool) -> CompiledStatement:
 
 
 @lru_cache(MAX_STATEMENTS)
-def _restore(model: type[Record], public: type[SQLModel]) -> CompiledStatement:
-    table = table_of(model)
-    shown = (table.c.version, *public_columns(table, public))
+def _restore(shown: Representation) -> CompiledStatement:
+    table = table_of(shown.table)
+    stored = (table.c.version, *shown.stored)
     key = table.c.id == bindparam("id_")
-    locked = select(table.c.id, table.c.deleted_at, *shown).where(key).with_for_update()
+    locked = select(table.c.id, table.c.deleted_at, *stored).where(key).with_for_update()
     current = locked.cte("current")
     deleted = and_(table.c.id == current.c.id, current.c.deleted_at.is_not(None))
-    again = _next_version(table, {"deleted_at": null()}).where(deleted).returning(*shown)
-    columns = (current.c[column.name] for column in shown)
+    again = _next_version(table, {"deleted_at": null()}).where(deleted).returning(*stored)
+    columns = (current.c[column.name] for column in stored)
     kept = select(*columns).where(current.c.deleted_at.is_(None))
     after = union_all(select(again.cte("restored")), kept).cte("after")
     before = after.c.version.label("current_version")
-    return CompiledStatement(select(before, after.c.version, document(after, public)))
+    restored = select(before, after.c.version, document(after, shown))
+    return CompiledStatement(_hashed(restored, shown))

@@ -18,5 +18,4 @@ from songbook.db.statements import BoundStatement as BoundStatement
 from songbook.db.statements import CompiledStatement as CompiledStatement
 from songbook.db.statements import document as document
 from songbook.db.statements import json_columns as json_columns
-from songbook.db.statements import public_columns as public_columns
 from songbook.db.statements import row_to_json as row_to_json

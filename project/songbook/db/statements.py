@@ -9,7 +9,8 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import NamedFromClause
-from sqlmodel import SQLModel
+
+from songbook.models import Representation
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 MAX_STATEMENTS = 1000
@@ -47,7 +48,8 @@ class CompiledStatement:
         self.sql, params = str(compiled), compiled.params
         # the conversions that SQLAlchemy applies to values
         processors = cast("dict[str, Callable[[Any], Any]]", compiled._bind_processors)  # noqa: SLF001
-        if compiled.post_compile_params:  # the values of an IN, whose places are not written yet
+        # the values of an IN, whose places are not written yet, and literals
+        if compiled.post_compile_params or compiled.literal_execute_params:
             state = compiled.construct_expanded_state(params)
             self.sql, names, params = state.statement, state.positiontup, state.parameters
             processors = {**processors, **cast("dict[str, Any]", state.processors)}
@@ -64,11 +66,6 @@ class CompiledStatement:
         return BoundStatement(self.sql, arguments, self._coalesce, self._batch_sql)
 
 
-def public_columns(source: FromClause, public: type[SQLModel]) -> list[ColumnElement[Any]]:
-    """Return the columns of `source` in the Public class, in its order."""
-    return [source.c[name] for name in public.model_fields]
-
-
 def json_columns(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
     """Return columns as JSON shows them: decimals as strings, since many clients read floats."""
     return [
@@ -82,8 +79,8 @@ def row_to_json(rows: NamedFromClause) -> ColumnElement[str]:
     return sql_cast(func.row_to_json(rows.table_valued()), Text)
 
 
-def document(source: FromClause, public: type[SQLModel]) -> ColumnElement[str]:
-    """Return the JSON text of a row of `source` with the fields of the Public class."""
-    columns = json_columns(public_columns(source, public))
-    shown = select(*columns).correlate(source).subquery("shown")
-    return select(row_to_json(shown)).scalar_subquery().label("document")
+def document(source: FromClause, shown: Representation) -> ColumnElement[str]:
+    """Return the JSON text of a row of `source`, the table or a query of its columns."""
+    columns = json_columns(shown.columns(source))
+    members = select(*columns).correlate(source).subquery("shown")
+    return select(row_to_json(members)).scalar_subquery().label("document")

@@ -3,11 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlmodel import SQLModel
-
 from songbook.lists.filters import FilterParam, filters_of, sortable_fields
 from songbook.lists.params import DEFAULT_LIMIT, MAX_ROWS, MAX_VALUES
-from songbook.models import CONTAINS, EQUAL, HAS, NO_NUL, Record
+from songbook.models import CONTAINS, EQUAL, HAS, NO_NUL, Representation
 
 _DESCRIPTIONS = {
     CONTAINS: "Contains this text (case-insensitive).",
@@ -20,7 +18,7 @@ _DESCRIPTIONS = {
 _TEXT = {"type": "string", "pattern": NO_NUL}
 
 
-def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> list[dict[str, Any]]:
+def list_parameters(shown: Representation, sort: str) -> list[dict[str, Any]]:
     """Return the parameters of a list; `sort` is its default order."""
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_LIMIT}
     after = "The cursor from a `Link` header, valid only with the same filters and order."
@@ -30,12 +28,12 @@ def list_parameters(model: type[Record], public: type[SQLModel], sort: str) -> l
     escape = "CSV only: `formulas` prefixes texts that a spreadsheet would run with an apostrophe."
     return [
         _query("limit", "Maximum number of rows; CSV and NDJSON default to all.", limit),
-        _sort(sortable_fields(model, public), sort),
+        _sort(sortable_fields(shown), sort),
         _query("after", after, {"type": "string"}),
         _query("q", words, _TEXT),
         _query("count", "JSON only: `exact` adds X-Total-Count.", exact),
         _query("escape", escape, formulas),
-        *(_filter(name, parameter) for name, parameter in filters_of(model, public).items()),
+        *(_filter(name, parameter) for name, parameter in filters_of(shown).items()),
     ]
 
 

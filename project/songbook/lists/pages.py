@@ -75,7 +75,7 @@ class Page:
 
 def page_of(records: Records, sort: str = "id", *, counted: bool = False) -> Dependency[Page]:
     """Return the dependency that parses the query string of a list; `sort` is its default order."""
-    parameters = list_parameters(records.table, records.public, sort)
+    parameters = list_parameters(records, sort)
     names = {parameter["name"] for parameter in parameters}
 
     @dependency(*parameters, IF_NONE_MATCH, error_statuses=(400, 422), parses_query=True)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
-from songbook.crud import Records, schema_fingerprint
+from songbook.crud import schema_fingerprint
 from songbook.errors import (
     MAX_ERRORS,
     BadCursor,
@@ -21,7 +21,14 @@ from songbook.errors import (
 from songbook.http import CSV, JSON, QueryString
 from songbook.lists.cursors import decode_cursor
 from songbook.lists.filters import FilterParam, filters_of, sortable_fields
-from songbook.models import CONTAINS, EQUAL, column_types, normalize_search, without_nul
+from songbook.models import (
+    CONTAINS,
+    EQUAL,
+    Representation,
+    column_types,
+    normalize_search,
+    without_nul,
+)
 
 DEFAULT_LIMIT = 100
 MAX_ROWS = 1000
@@ -57,7 +64,7 @@ class SortKey(NamedTuple):
 class ListParams:
     """The parsed query string of a list; `pairs` are its parameters as they were sent."""
 
-    records: Records
+    records: Representation
     order: tuple[SortKey, ...]
     limit: int | None = None
     conditions: tuple[Condition, ...] = ()
@@ -97,7 +104,7 @@ def order_of(sort: str) -> tuple[SortKey, ...]:
 
 
 def parse_params(
-    records: Records, query: QueryString, sort: str = "id", others: Collection[str] = ()
+    records: Representation, query: QueryString, sort: str = "id", others: Collection[str] = ()
 ) -> ListParams:
     """Parse a query string; `sort` is the default order, and `others` are parameters to ignore.
 
@@ -123,9 +130,8 @@ class _Parser:
     """The parser of one query string."""
 
     def __init__(self, params: ListParams) -> None:
-        classes = (params.records.table, params.records.public)
-        self.filters = filters_of(*classes)
-        self.sortable = sortable_fields(*classes)
+        self.filters = filters_of(params.records)
+        self.sortable = sortable_fields(params.records)
         self.params = params
         self.cursor: str | None = None
         self.errors: list[FieldError] = []

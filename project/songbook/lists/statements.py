@@ -23,14 +23,12 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, array
-from sqlmodel import SQLModel
 
 from songbook.db import (
     MAX_STATEMENTS,
     BoundStatement,
     CompiledStatement,
     json_columns,
-    public_columns,
     row_to_json,
 )
 from songbook.http import CSV
@@ -40,6 +38,7 @@ from songbook.models import (
     HAS,
     FieldType,
     Record,
+    Representation,
     TextType,
     column_types,
     not_deleted,
@@ -78,7 +77,7 @@ def page_query(params: ListParams, *, with_total: bool) -> BoundStatement:
 
     If there is a next page, the first row of it is included.
     """
-    statement = page_statement(*_classes(params), _shape(params, with_total=with_total))
+    statement = page_statement(params.records, _shape(params, with_total=with_total))
     return statement.bind({**_values(params), "rows": (params.limit or DEFAULT_LIMIT) + 1})
 
 
@@ -86,12 +85,8 @@ def export_query(params: ListParams, media_type: str) -> BoundStatement:
     """Return the statement of an export, for COPY."""
     export_format = ExportFormat(media_type == CSV, params.escaped, params.limit is not None)
     shape = _shape(params, with_total=False)
-    statement = export_statement(*_classes(params), shape, export_format)
+    statement = export_statement(params.records, shape, export_format)
     return statement.bind({**_values(params), "rows": params.limit})
-
-
-def _classes(params: ListParams) -> tuple[type[Record], type[SQLModel]]:
-    return params.records.table, params.records.public
 
 
 def _shape(params: ListParams, *, with_total: bool) -> PageShape:
@@ -105,12 +100,10 @@ def _values(params: ListParams) -> dict[str, Any]:
 
 
 @lru_cache(MAX_STATEMENTS)
-def page_statement(
-    model: type[Record], public: type[SQLModel], shape: PageShape
-) -> CompiledStatement:
+def page_statement(records: Representation, shape: PageShape) -> CompiledStatement:
     """Compile the statement of `page_query`."""
-    table, where = table_of(model), _where(model, shape)
-    shown = _as_json(_rows(model, public, shape, bindparam("rows", type_=BigInteger)))
+    table, where = table_of(records.table), _where(records.table, shape)
+    shown = _as_json(_rows(records, shape, bindparam("rows", type_=BigInteger)))
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
     if shape.with_total:
@@ -121,29 +114,32 @@ def page_statement(
 
 @lru_cache(MAX_STATEMENTS)
 def export_statement(
-    model: type[Record], public: type[SQLModel], shape: PageShape, export_format: ExportFormat
+    records: Representation, shape: PageShape, export_format: ExportFormat
 ) -> CompiledStatement:
     """Compile the statement of `export_query`."""
     rows = bindparam("rows", type_=BigInteger) if export_format.limited else None
-    shown = _rows(model, public, shape, rows)
+    shown = _rows(records, shape, rows)
     if not export_format.as_values:
         # without the cast of `row_to_json`, which would cost a third of the time
         objects = _as_json(shown)
         json = func.row_to_json(objects.table_valued())
         return CompiledStatement(select(json).select_from(objects))
-    types = column_types(model)
-    cells = (_csv_cell(shown.c[name], types[name], export_format) for name in public.model_fields)
+    types = column_types(records.table)
+    cells = (
+        _csv_cell(shown.c[name], types.get(name), export_format)
+        for name in records.public.model_fields
+    )
     return CompiledStatement(select(*cells))
 
 
 def _csv_cell(
-    column: ColumnElement[Any], type_: FieldType, export_format: ExportFormat
+    column: ColumnElement[Any], type_: FieldType | None, export_format: ExportFormat
 ) -> ColumnElement[Any]:
     """Return a column as in JSON, but without the quotes of strings."""
     if isinstance(type_, TextType) and export_format.escaped:
         escaped = literal_column("''''").concat(column)
         return case((column.regexp_match(_FORMULA), escaped), else_=column).label(column.name)
-    if type_.python_type in {str, int}:
+    if type_ and type_.python_type in {str, int}:
         return column
     return func.to_json(column).op("#>>")(text("'{}'")).label(column.name)
 
@@ -152,12 +148,10 @@ def _where(model: type[Record], shape: PageShape) -> list[ColumnElement[bool]]:
     return not_deleted(model) + [_condition(model, condition) for condition in shape.conditions]
 
 
-def _rows(
-    model: type[Record], public: type[SQLModel], shape: PageShape, rows: BindParameter[int] | None
-) -> Subquery:
+def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | None) -> Subquery:
     """Return the subquery of at most `rows` rows, in their order."""
-    table = table_of(model)
-    where, columns = _where(model, shape), public_columns(table, public)
+    model, table = records.table, table_of(records.table)
+    where, columns = _where(model, shape), records.columns(table)
     order = [_ordered(table.c[key.field], key) for key in shape.order]
     ranges = [[]] if shape.after is None else list(_keyset_ranges(model, shape.order, shape.after))
     branches = [

@@ -12,6 +12,7 @@ from songbook.models.bases import plural_name as plural_name
 from songbook.models.discovery import Family as Family
 from songbook.models.discovery import discover as discover
 from songbook.models.discovery import family as family
+from songbook.models.discovery import representation as representation
 from songbook.models.field_types import CONTAINS as CONTAINS
 from songbook.models.field_types import EQUAL as EQUAL
 from songbook.models.field_types import HAS as HAS
@@ -23,6 +24,8 @@ from songbook.models.fields import Email as Email
 from songbook.models.fields import Url as Url
 from songbook.models.fields import field_type_of as field_type_of
 from songbook.models.fields import is_nullable as is_nullable
+from songbook.models.representations import Representation as Representation
+from songbook.models.representations import rebase as rebase
 from songbook.models.tables import column_types as column_types
 from songbook.models.tables import natural_key as natural_key
 from songbook.models.tables import next_version as next_version

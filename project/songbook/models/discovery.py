@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlmodel import SQLModel
 
 from songbook.models.bases import Record
+from songbook.models.representations import Representation
 
 _ROLES = ("Create", "Update", "Public")
 
@@ -28,6 +29,14 @@ def discover(package: str) -> dict[str, ModuleType]:
     names = sorted(each.name for each in iter_modules(import_module(package).__path__))
     loaded = {name: import_module(f"{package}.{name}") for name in names}
     return {name: module for name, module in loaded.items() if hasattr(module, "router")}
+
+
+def representation(module: ModuleType) -> Representation:
+    """Return how the lists of a resource show its records. Raises TypeError as `family` does."""
+    classes = family(module)
+    declared = [each for each in vars(module).values() if isinstance(each, Representation)]
+    own = [each for each in declared if each.table is classes.table]
+    return own[0] if own else Representation(classes.table, classes.public)
 
 
 def family(module: ModuleType) -> Family:

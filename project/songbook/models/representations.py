@@ -1,0 +1,103 @@
+"""Representations: which members of a record responses have."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+from sqlalchemy import (
+    BindParameter,
+    Column,
+    ColumnElement,
+    Exists,
+    FromClause,
+    ScalarSelect,
+    SQLColumnExpression,
+    Table,
+)
+from sqlalchemy.sql import coercions, roles
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
+from sqlmodel import SQLModel
+
+from songbook.models.bases import Record
+from songbook.models.tables import column_types, table_of
+
+
+@dataclass(frozen=True, eq=False)
+class Representation:
+    """A table, and its Public class: the columns, and the computed members, that responses have.
+
+    A computed member is an SQL expression over the columns of the table, such as
+    `Song.year / 10 * 10`, or a scalar subquery that is correlated to the table.
+    """
+
+    table: type[Record]
+    public: type[SQLModel]
+    computed: Mapping[str, SQLColumnExpression[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raise TypeError for a member of the Public class that PostgreSQL could not write."""
+        columns, types = table_of(self.table).c, column_types(self.table)
+        name = self.public.__name__
+        for member in self.public.model_computed_fields:
+            raise TypeError(f"{name}.{member}: PostgreSQL writes the JSON: pass it as `computed`")
+        for member in self.computed:
+            if member in columns or member not in self.public.model_fields:
+                raise TypeError(f"{name}.{member}: a computed member is a field of {name} alone")
+        for member in self.public.model_fields.keys() - self.computed:
+            if member not in columns:
+                raise TypeError(f"{name}.{member}: {self.table.__name__} has no such column")
+            if member not in types:
+                raise TypeError(f"{name}.{member}: {columns[member].type!r} cannot be shown")
+
+    @cached_property
+    def stored(self) -> list[Column[Any]]:
+        """The columns of the table that the members are made of."""
+        columns, names = table_of(self.table).c, {*self.public.model_fields}
+        for expression in self._computed.values():
+            parts: Iterator[Any] = iterate(expression)
+            names |= {part.name for part in parts if _belongs_to(part, columns)}
+        return [column for column in columns if column.name in names]
+
+    def columns(self, source: FromClause) -> list[ColumnElement[Any]]:
+        """Return the members, over the table or a query of its `stored` columns or its members."""
+        return [
+            source.c[name]
+            if name in source.c
+            else rebase(self._computed[name], table_of(self.table), source).label(name)
+            for name in self.public.model_fields
+        ]
+
+    @cached_property
+    def _computed(self) -> dict[str, ColumnElement[Any]]:
+        """The computed members with their constants as literals, not as parameters."""
+        expect: Any = partial(coercions.expect, roles.ExpressionElementRole)
+        return {name: _replace(expect(each), _literal) for name, each in self.computed.items()}
+
+
+def rebase(expression: ColumnElement[Any], table: Table, source: FromClause) -> ColumnElement[Any]:
+    """Return an expression over the columns of a table as one over those of another source."""
+
+    def replaced(element: Any) -> Any:
+        return source.c[element.name] if _belongs_to(element, table.c) else None
+
+    def correlated(element: Any) -> Any:
+        is_subquery = isinstance(element, ScalarSelect | Exists)
+        return element.correlate(source) if is_subquery else None
+
+    return _replace(_replace(expression, replaced), correlated)
+
+
+def _replace(expression: ColumnElement[Any], replaced: Callable[[Any], Any]) -> ColumnElement[Any]:
+    traverse: Any = replacement_traverse
+    found: ColumnElement[Any] = traverse(expression, {}, lambda element, **_: replaced(element))
+    return found
+
+
+def _literal(element: Any) -> Any:
+    return element.render_literal_execute() if isinstance(element, BindParameter) else None
+
+
+def _belongs_to(part: Any, columns: ReadOnlyColumnCollection[str, Column[Any]]) -> bool:
+    return isinstance(part, Column) and columns.contains_column(part)
