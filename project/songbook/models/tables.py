@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, cast
 from sqlalchemy import (
     DDL,
     CheckConstraint,
+    Column,
     ColumnElement,
     Index,
     Table,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.orm import Mapper
+from sqlalchemy.schema import conv
 from sqlalchemy.types import NullType
 from sqlmodel import SQLModel
 
@@ -114,6 +116,7 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
         event.listen(table, "before_create", _CREATE_SEARCH_TEXT)
     for constraint in [each for each in table.constraints if isinstance(each, UniqueConstraint)]:
         _replace_by_index(constraint, model)
+    _index_orders(table)
     for condition in not_deleted(model):
         for index in table.indexes:
             index.dialect_options["postgresql"]["where"] = condition
@@ -129,6 +132,19 @@ def _add_checks(model: type[Record], table: Table) -> None:
         type_ = field_type_of(info.annotation)
         if type_ and (check := type_.check(table.c[name])) is not None:
             table.append_constraint(CheckConstraint(check, name=name))
+
+
+def _index_orders(table: Table) -> None:
+    """Add the id, the last key of every order, to the indexes that `index=True` makes.
+
+    On the field alone, an index would serve filters only: a page had to sort all rows of a year.
+    Indexes that a model names itself stay as they are.
+    """
+    for index in [each for each in table.indexes if isinstance(each.name, conv)]:
+        match [*index.expressions]:
+            case [Column(index=True, primary_key=False) as column] if not index.unique:
+                table.indexes.discard(index)
+                Index(index.name, column, table.c.id)
 
 
 def _replace_by_index(constraint: UniqueConstraint, model: type[Record]) -> None:
