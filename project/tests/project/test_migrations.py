@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from io import StringIO
 from pathlib import Path
@@ -38,7 +39,10 @@ pytestmark = pytest.mark.processes
 
 REVISIONS = sorted((PROJECT / "migrations" / "versions").glob("*.py"))
 SCRIPTS = ScriptDirectory.from_config(Config(PROJECT / "alembic.ini"))
-BEFORE_SEARCH_TEXT = "c3f8e1a95d02"
+BEFORE_SEARCH_TEXT, BEFORE_INDEXED_ORDERS = (
+    str(SCRIPTS.get_revision(revision).down_revision)
+    for revision in ("7b2e94d1c6f8", "e27f40b9a6d3")
+)
 STEPS = [script.revision for script in reversed([*SCRIPTS.walk_revisions()])]
 BINARIES = Path(sys.executable).parent
 
@@ -339,36 +343,79 @@ def test_a_revision_that_was_interrupted_can_be_run_again(
         assert execute(scratch_url, broken) == []
 
 
-INTERRUPTED_INDEXES = [
-    [
-        "CREATE INDEX ix_todo_words_new ON todo (content)",
-        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'ix_todo_words_new'::regclass",
-    ],
-    ["DROP INDEX ix_todo_words"],
-]
+def interruptions(index: str) -> list[list[str]]:
+    """Return what a revision leaves that is interrupted as it builds an index anew, or later."""
+    return [
+        [
+            f"CREATE INDEX {index}_new ON todo (content)",
+            f"UPDATE pg_index SET indisvalid = false WHERE indexrelid = '{index}_new'::regclass",
+        ],
+        [f"DROP INDEX {index}"],
+    ]
 
 
 @pytest.mark.parametrize("step", ["upgrade", "downgrade"])
+@pytest.mark.parametrize(
+    ("before", "index"),
+    [(BEFORE_SEARCH_TEXT, "ix_todo_words"), (BEFORE_INDEXED_ORDERS, "ix_todo_created_at")],
+)
 def test_new_indexes_that_were_interrupted_are_built_again(
-    alembic: Alembic, scratch_url: URL, step: str
+    alembic: Alembic, scratch_url: URL, step: str, before: str, index: str
 ) -> None:
-    ends = [BEFORE_SEARCH_TEXT, "head"]
-    start, end = ends if step == "upgrade" else ends[::-1]
+    start, end = [before, "head"] if step == "upgrade" else ["head", before]
     alembic("upgrade", "head")
-    alembic("downgrade", BEFORE_SEARCH_TEXT)
-    whole = {BEFORE_SEARCH_TEXT: described(scratch_url)}
+    alembic("downgrade", before)
+    whole = {before: described(scratch_url)}
     alembic("upgrade", "head")
     whole["head"] = described(scratch_url)
 
-    for steps in range(1, len(INTERRUPTED_INDEXES) + 1):
+    for steps in (1, 2):
         alembic("upgrade", "head")
         if start != "head":
             alembic("downgrade", start)
-        execute(scratch_url, *sum(INTERRUPTED_INDEXES[:steps], []))  # noqa: RUF017
+        execute(scratch_url, *sum(interruptions(index)[:steps], []))  # noqa: RUF017
 
         alembic(step, end)
 
         assert described(scratch_url) == whole[end]
+
+
+WAITING = """
+    SELECT count(*) > 0 FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+WRITES = (
+    "SET lock_timeout = '1s'",
+    "INSERT INTO song (name, artist, year) VALUES ('New', 'AC/DC', 1979)",
+    "UPDATE song SET year = 1980 WHERE id = 2",
+    "DELETE FROM song WHERE id = 3",
+)
+
+
+def test_others_write_while_the_index_of_an_order_is_built(
+    alembic: Alembic, scratch_url: URL
+) -> None:
+    alembic("upgrade", BEFORE_INDEXED_ORDERS)
+    years = "SELECT 'No', 'AC/DC', nullif(n % 75, 0) FROM generate_series(1, 5000) n"
+    execute(scratch_url, f"INSERT INTO song (name, artist, year) {years}")
+    numbers = "SELECT count(*), sum(year) FROM song WHERE year > 0"
+
+    for step, end in (("upgrade", "head"), ("downgrade", BEFORE_INDEXED_ORDERS)):
+        with ThreadPoolExecutor(1) as beside:
+            with locked(scratch_url, "UPDATE song SET year = 1981 WHERE id = 1"):
+                migrating = beside.submit(alembic, step, end)
+                while execute(scratch_url, WAITING) != [(True,)]:
+                    assert not migrating.done()
+                execute(scratch_url, *WRITES)
+            migrating.result()
+
+        execute(scratch_url, "VACUUM song")
+        plan = execute(scratch_url, "SET enable_seqscan = off", f"EXPLAIN {numbers}")
+        assert any("ix_song_year" in line for (line,) in plan)
+        by_index = execute(scratch_url, "SET enable_seqscan = off", numbers)
+        ways = ("indexscan", "indexonlyscan", "bitmapscan")
+        by_table = execute(scratch_url, *(f"SET enable_{way} = off" for way in ways), numbers)
+        assert by_index == by_table
 
 
 @slow
