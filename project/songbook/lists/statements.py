@@ -5,11 +5,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     BindParameter,
     ColumnElement,
     Numeric,
+    Select,
     Subquery,
+    Table,
     Text,
     any_,
     bindparam,
@@ -153,14 +156,14 @@ def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | 
     model, table = records.table, table_of(records.table)
     where, columns = _where(model, shape), records.columns(table)
     order = [_ordered(table.c[key.field], key) for key in shape.order]
-    ranges = [[]] if shape.after is None else list(_keyset_ranges(model, shape.order, shape.after))
+    ranges = [[]] if shape.after is None else list(_keyset_ranges(table, shape.order, shape.after))
     branches = [
         select(*columns).where(*where, *after).order_by(*order).limit(rows)
         for after in ranges or [[literal_column("false")]]
     ]
     if len(branches) == 1:
         return branches[0].subquery("shown")
-    union = union_all(*branches).subquery("ranges")
+    union = _until_full(branches, rows)
     outer = [_ordered(union.c[key.field], key) for key in shape.order]
     return select(union).order_by(*outer).limit(rows).subquery("shown")
 
@@ -170,6 +173,19 @@ def _as_json(rows: Subquery) -> Subquery:
     if not any(isinstance(column.type, Numeric) for column in rows.c):
         return rows
     return select(*json_columns(rows.c)).subquery("as_json")
+
+
+def _until_full(branches: list[Select[Any]], rows: BindParameter[int] | None) -> CTE:
+    """Return the rows of the branches, the nearest first; those after the page are not executed.
+
+    Merging them takes the first row of each, and PostgreSQL may have to sort many rows to find it.
+    """
+    union = branches[0].cte("nearest")
+    for nth, branch in enumerate(branches[1:], 1):
+        number = select(func.count()).select_from(union).scalar_subquery()
+        is_reached = [] if rows is None else [number < rows]
+        union = union_all(select(union), branch.where(*is_reached)).cte(f"nearest_{nth}")
+    return union
 
 
 def _ordered(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
@@ -199,41 +215,41 @@ def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]
 
 
 def _keyset_ranges(
-    model: type[Record], order: tuple[SortKey, ...], after: tuple[bool, ...]
+    table: Table, order: tuple[SortKey, ...], after: tuple[bool, ...], start: int = 0
 ) -> Iterator[list[ColumnElement[bool]]]:
-    """Yield the conditions of the index ranges after the cursor.
+    """Yield the conditions of the index ranges after the cursor, the nearest first.
 
     With a single condition with OR, PostgreSQL would read all rows before the page. NULLs sort last
     in ascending and first in descending order.
     """
-    table = table_of(model)
-    same: list[ColumnElement[bool]] = []
-    start = 0
-    while start < len(order):
-        descending = order[start].descending
-        run = list(_same_direction(order, after, start))
-        columns = [table.c[order[nth].field] for nth in run]
-        values = [bindparam(f"k{nth}", type_=table.c[order[nth].field].type) for nth in run]
-        if run:
-            row, cursor = tuple_(*columns), tuple_(*values)
-            yield [*same, row < cursor if descending else row > cursor]
-        for column, value in zip(columns, values, strict=True):
-            if column.nullable and not descending:
-                yield [*same, column.is_(None)]
-            same.append(column == value)
-        if not run:
-            column = table.c[order[start].field]
-            if descending:
-                yield [*same, column.is_not(None)]
-            same.append(column.is_(None))
-        start += len(run) or 1
+    if start == len(order):
+        return
+    first, descending = table.c[order[start].field], order[start].descending
+    run = list(_same_direction(table, order, after, start))
+    columns = [table.c[order[nth].field] for nth in run]
+    values = [bindparam(f"k{nth}", type_=table.c[order[nth].field].type) for nth in run]
+    same = [column == value for column, value in zip(columns, values, strict=True)]
+    for nearer in _keyset_ranges(table, order, after, start + (len(run) or 1)):
+        yield [*(same or [first.is_(None)]), *nearer]
+    if run:
+        row, cursor = tuple_(*columns), tuple_(*values)
+        yield [row < cursor if descending else row > cursor]
+    if run and first.nullable and not descending:
+        yield [first.is_(None)]
+    elif not run and descending:
+        yield [first.is_not(None)]
 
 
 def _same_direction(
-    order: tuple[SortKey, ...], after: tuple[bool, ...], start: int
+    table: Table, order: tuple[SortKey, ...], after: tuple[bool, ...], start: int
 ) -> Iterator[int]:
-    """Yield the keys from `start` on that one row comparison covers: not null, one direction."""
+    """Yield the keys from `start` on that one row comparison covers: not null, one direction.
+
+    One whose NULLs come last begins a row comparison of its own: they lie between its rows.
+    """
+    descending = order[start].descending
     for nth in range(start, len(order)):
-        if not after[nth] or order[nth].descending != order[start].descending:
+        nulls_last = table.c[order[nth].field].nullable and not descending
+        if not after[nth] or order[nth].descending != descending or (nulls_last and nth > start):
             return
         yield nth

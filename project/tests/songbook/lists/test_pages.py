@@ -15,6 +15,7 @@ from httpx import URL, ASGITransport, AsyncClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, text
+from sqlmodel import SQLModel
 
 from songbook.crud.preconditions import schema_fingerprint
 from songbook.db.database import Database
@@ -23,9 +24,10 @@ from songbook.errors.problems import BadCursor
 from songbook.http.media_types import JSON
 from songbook.lists.cursors import decode_cursor, encode_cursor
 from songbook.lists.pages import Page
+from songbook.models.bases import Record
 from songbook.models.tables import table_of
 from tests.samples.resources.books import Book, BookPublic
-from tests.samples.resources.notes import Note
+from tests.samples.resources.notes import Note, NotePublic
 from tests.support.asserts import assert_problem
 from tests.support.books import (
     BOOKS,
@@ -426,14 +428,25 @@ def page_of_samples(query: str) -> Page:
     return Page(params_of(Sample, SamplePublic, query), JSON, "/samples", None, counted=False)
 
 
+# Few values and many nulls, so that a page ends in any of the ranges behind a cursor.
+FEW = st.fixed_dictionaries(
+    {
+        **dict.fromkeys(KINDS, st.none()),
+        "yes": st.none() | st.booleans(),
+        "number": st.none() | st.integers(1, 2),
+    }
+)
+
+
 @pytest.mark.long
-@settings(max_examples=60)
+@settings(max_examples=120)
 @given(
-    samples=st.lists(SAMPLES, max_size=8),
-    order=orders(list(KINDS)),
+    samples=st.lists(SAMPLES, max_size=8) | st.lists(FEW, min_size=8, max_size=16),
+    order=orders(list(KINDS)) | orders(["yes", "number"]),
+    limit=st.integers(1, 5),
 )
 async def test_every_kind_of_field_can_be_walked_along(
-    sample_database: Database, samples: list[Row], order: list[str]
+    sample_database: Database, samples: list[Row], order: list[str], limit: int
 ) -> None:
     table = table_of(Sample)
     async with sample_database.engine.begin() as connection:
@@ -442,7 +455,7 @@ async def test_every_kind_of_field_can_be_walked_along(
             await connection.execute(insert(table).values(id=number, **sample))
 
     seen: list[int] = []
-    following: str | None = f"sort={','.join(order)}&limit=1"
+    following: str | None = f"sort={','.join(order)}&limit={limit}"
     while following:
         answer = await page_of_samples(following).response(sample_database)
         seen += [row["id"] for row in json.loads(bytes(answer.body))]
@@ -495,10 +508,86 @@ async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cur
             assert top["Shared Hit Blocks"] + top["Shared Read Blocks"] < 60, order
 
 
-def page_at(order: str, row: dict[str, str | None]) -> BoundStatement:
-    """Return the query of the ten books behind a row, as a client would ask for them."""
+def page_at(
+    order: str,
+    row: dict[str, str | None],
+    table: type[Record] = Book,
+    public: type[SQLModel] = BookPublic,
+) -> BoundStatement:
+    """Return the query of the ten rows behind a row, or of the first, as a client would ask."""
     query = f"sort={order}&limit=10"
-    first = params_of(Book, BookPublic, query)
+    if not row:
+        return page_statement_of(table, public, query)
+    first = params_of(table, public, query)
     values = [row[key.field] for key in first.order]
     after = f"{query}&after={encode_cursor(values, first.cursor_scope)}"
-    return page_statement_of(Book, BookPublic, after)
+    return page_statement_of(table, public, after)
+
+
+MANY_BOOKS = """
+    INSERT INTO book (name, author, year)
+    SELECT 'n' || i % 1000, 'a', CASE WHEN i % 9 > 0 THEN i * 7919 % 10 + 1 END
+    FROM generate_series(1, 20000) AS i
+"""
+MANY_NOTES = """
+    INSERT INTO note (content, created_at, deleted_at)
+    SELECT 'n', '2024-01-01T00:00Z'::timestamptz + i / 2000 * '1 day'::interval,
+        CASE WHEN i % 2 > 0 THEN now() END
+    FROM generate_series(1, 20000) AS i
+"""
+
+
+async def scans_of(driver: Any, page: BoundStatement) -> tuple[list[Any], set[str]]:
+    """Run a page; return the nodes of its plan that read a table, and the types of all."""
+    [plan] = await driver.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {page.sql}", *page.arguments)
+    nodes = list(nodes_of(plan["Plan"]))
+    return [node for node in nodes if "Relation Name" in node], {
+        node["Node Type"] for node in nodes
+    }
+
+
+# A row of each part of the list, and of none: what is behind it is asked for.
+PLACES: dict[str, tuple[type[Record], type[SQLModel], list[dict[str, str | None]]]] = {
+    "year": (
+        Book,
+        BookPublic,
+        [{}, *({"year": year, "id": "9000"} for year in ("1", "5", "10", None))],
+    ),
+    "created_at": (Note, NotePublic, [{}, {"created_at": "2024-01-05T00:00:00Z", "id": "9000"}]),
+}
+
+
+@pytest.mark.parametrize("field", PLACES)
+@pytest.mark.parametrize("direction", ["", "-"])
+@pytest.mark.usefixtures("client")
+async def test_the_index_of_a_field_serves_its_order_without_sorting(
+    app: FastAPI, field: str, direction: str
+) -> None:
+    table, public, rows = PLACES[field]
+    async with app.state.service.database.engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.execute(f"{MANY_BOOKS}; {MANY_NOTES}; ANALYZE book; ANALYZE note")
+        for row in rows:
+            page = page_at(f"{direction}{field}", row, table, public)
+            scans, types = await scans_of(driver, page)
+
+            index = f"ix_{table_of(table).name}_{field}"
+            assert {scan.get("Index Name") for scan in scans} == {index}, row
+            assert not {"Sort", "Incremental Sort"} & types, row
+            assert sum(scan["Actual Rows"] for scan in scans) == 11, row
+
+
+@pytest.mark.usefixtures("client")
+async def test_what_a_page_does_not_reach_is_not_read(app: FastAPI) -> None:
+    """Without an index of its own, the order of names has to be made of all rows of a year."""
+    async with app.state.service.database.engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        await driver.execute(f"{MANY_BOOKS}; ANALYZE book")
+        for order, year in (("year,name", "5"), ("-year,name", "5"), ("-year,name", None)):
+            row = {"year": year, "name": "n500", "id": "9000"}
+            scans, _ = await scans_of(driver, page_at(order, row))
+
+            nearest, *others = scans
+            assert nearest["Actual Rows"] > 0, order
+            assert others, order
+            assert all(scan["Actual Loops"] == 0 for scan in others), order
