@@ -25,10 +25,9 @@ SORTED = ("sort=year", "sort=-year", "sort=name", "sort=-year,name", "sort=year,
 ADVISED = {
     "ix_song_name": "name, id",
     "ix_song_artist": "artist, id",
-    "ix_song_year_id": "year, id",
     "ix_song_year_name": "year, name, id",
 }
-HELPED = ("sort=name", "sort=year", "sort=-year", "sort=year,name", "name=…", "artist=…")
+HELPED = ("sort=name", "sort=year,name", "name=…", "artist=…")
 HALFWAY = ", in the middle"
 ROOM = "SET maintenance_work_mem = '1GB'"
 SECONDARY = """
