@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from songbook.crud import statements
 from songbook.crud.preconditions import EntityTags, etag, versions_of
+from songbook.crud.views import ITSELF, View
 from songbook.db import BoundStatement
 from songbook.errors import NotFound, PreconditionFailed
 from songbook.http import JSONText
@@ -19,9 +20,9 @@ from songbook.models import Representation, display_name
 class Records(Representation):
     """A table and its Public class: statements for single records, and responses of their rows."""
 
-    def select(self, id: int) -> BoundStatement:
-        """Select a record; for `found`."""
-        return statements.select_record(self, id)
+    def select(self, id: int, view: View = ITSELF) -> BoundStatement:
+        """Select a record, with what the request asks to see beside it; for `found`."""
+        return statements.select_record(self, id, view.expand)
 
     def insert(self, fields: Mapping[str, Any]) -> BoundStatement:
         """Insert a record; for `created`."""

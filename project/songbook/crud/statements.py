@@ -41,12 +41,14 @@ from songbook.db import (
     CompiledStatement,
     document,
 )
-from songbook.models import Record, Representation, next_version, not_deleted, table_of
+from songbook.models import Record, Relation, Representation, next_version, not_deleted, table_of
 
 
-def select_record(shown: Representation, id: int) -> BoundStatement:
+def select_record(
+    shown: Representation, id: int, expand: tuple[Relation, ...] = ()
+) -> BoundStatement:
     """Select a record: its `version` and `document`."""
-    return _select(shown).bind({"id": id}) if id else NO_ROW
+    return _select(shown, expand).bind({"id": id}) if id else NO_ROW
 
 
 def insert_record(shown: Representation, fields: Mapping[str, Any]) -> BoundStatement:
@@ -89,21 +91,23 @@ def restore_record(shown: Representation, id: int) -> BoundStatement:
 
 
 @lru_cache(MAX_STATEMENTS)
-def _select(shown: Representation) -> CompiledStatement:
+def _select(shown: Representation, expand: tuple[Relation, ...]) -> CompiledStatement:
     table = table_of(shown.table)
-    columns = (table.c.version, document(table, shown))
+    columns = (table.c.version, document(table, shown, expand))
     living = not_deleted(shown.table)
     # text[], since asyncpg would look up the type bigint[]
     ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
     many = select(*columns, table.c.id).where(table.c.id == ids, *living)
-    batch_sql = CompiledStatement(_hashed(many, shown)).sql
+    batch_sql = CompiledStatement(_hashed(many, shown, expand)).sql
     one = select(*columns).where(table.c.id == bindparam("id"), *living)
-    return CompiledStatement(_hashed(one, shown), coalesce=True, batch_sql=batch_sql)
+    return CompiledStatement(_hashed(one, shown, expand), coalesce=True, batch_sql=batch_sql)
 
 
-def _hashed(statement: Select[Any], shown: Representation) -> Select[Any]:
+def _hashed(
+    statement: Select[Any], shown: Representation, expand: tuple[Relation, ...] = ()
+) -> Select[Any]:
     """Add the `digest` of the document where the version alone does not tell what it shows."""
-    if not shown.computed:
+    if not (shown.computed or expand):
         return statement
     rows = statement.subquery("rows")
     return select(*rows.c, func.md5(rows.c.document).label("digest"))

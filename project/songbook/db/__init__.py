@@ -12,10 +12,12 @@ from songbook.db.database import SingleStatement as SingleStatement
 from songbook.db.database import pause as pause
 from songbook.db.pool import INVALIDATING_ERRORS as INVALIDATING_ERRORS
 from songbook.db.statements import DIALECT as DIALECT
+from songbook.db.statements import MAX_CHILDREN as MAX_CHILDREN
 from songbook.db.statements import MAX_STATEMENTS as MAX_STATEMENTS
 from songbook.db.statements import NO_ROW as NO_ROW
 from songbook.db.statements import BoundStatement as BoundStatement
 from songbook.db.statements import CompiledStatement as CompiledStatement
 from songbook.db.statements import document as document
 from songbook.db.statements import json_columns as json_columns
+from songbook.db.statements import related as related
 from songbook.db.statements import row_to_json as row_to_json

@@ -3,18 +3,31 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, FromClause, Numeric, Text, func, select
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    FromClause,
+    Numeric,
+    Text,
+    func,
+    literal_column,
+    select,
+    text,
+)
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import NamedFromClause
 
-from songbook.models import Representation
+from songbook.models import Relation, Representation, table_of
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 MAX_STATEMENTS = 1000
 """The size of the cache of compiled statements of each kind (least recently used)."""
+
+MAX_CHILDREN = 20
+"""How many children of a record `expand` shows."""
 
 
 class BoundStatement(NamedTuple):
@@ -79,8 +92,34 @@ def row_to_json(rows: NamedFromClause) -> ColumnElement[str]:
     return sql_cast(func.row_to_json(rows.table_valued()), Text)
 
 
-def document(source: FromClause, shown: Representation) -> ColumnElement[str]:
+def related(relation: Relation, source: FromClause) -> ColumnElement[Any]:
+    """Return the JSON of the parent of a row of `source`, or of its first children."""
+    shown = relation.shown
+    other = table_of(shown.table).alias()
+    same = other.c[relation.field] == source.c.id if relation.many else None
+    if same is None:
+        same = other.c.id == source.c[relation.field]
+    living = [other.c.deleted_at.is_(None)] if "deleted_at" in other.c else []
+    found = select(*json_columns(shown.columns(other))).where(same, *living).correlate(source)
+    if not relation.many:
+        parent = found.subquery("parent")
+        value = select(func.row_to_json(parent.table_valued())).select_from(parent)
+        return value.scalar_subquery().label(relation.name)
+    children = (
+        found.order_by(other.c.id).limit(literal_column(str(MAX_CHILDREN))).subquery("children")
+    )
+    # json_agg would put line ends between the rows
+    rows = func.string_agg(row_to_json(children), text("','"))
+    array = func.concat(text("'['"), rows, text("']'"))
+    value = select(sql_cast(array, JSON)).select_from(children)
+    return value.scalar_subquery().label(relation.name)
+
+
+def document(
+    source: FromClause, shown: Representation, expand: Iterable[Relation] = ()
+) -> ColumnElement[str]:
     """Return the JSON text of a row of `source`, the table or a query of its columns."""
     columns = json_columns(shown.columns(source))
+    columns += [related(each, source) for each in expand]
     members = select(*columns).correlate(source).subquery("shown")
     return select(row_to_json(members)).scalar_subquery().label("document")

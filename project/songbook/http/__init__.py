@@ -7,6 +7,7 @@ from songbook.http.dependencies import KEYED_METHODS as KEYED_METHODS
 from songbook.http.dependencies import BulkBody as BulkBody
 from songbook.http.dependencies import Dependency as Dependency
 from songbook.http.dependencies import Permission as Permission
+from songbook.http.dependencies import RelatedDependency as RelatedDependency
 from songbook.http.dependencies import SettingsDep as SettingsDep
 from songbook.http.dependencies import dependency as dependency
 from songbook.http.dependencies import opening_dependency as opening_dependency

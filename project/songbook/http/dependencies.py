@@ -3,17 +3,19 @@
 Each declares its parameters and error statuses for the OpenAPI document.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Generic, TypeVar
 
 from fastapi import Depends
 from starlette.responses import Response
+from typing_extensions import override
 
 from songbook.config import Settings
 from songbook.http.completion import Completion, Opened
 from songbook.http.query_options import Parameter
 from songbook.http.requests import Principal, StrictRequest
+from songbook.models import Relation, Relations, Representation
 
 T = TypeVar("T")
 
@@ -38,7 +40,11 @@ class Dependency(Generic[T]):
     parses_query: bool = False
     """Whether it parses the query string, and rejects unknown parameters."""
 
-    def parameters_for(self, method: str) -> tuple[Parameter, ...]:  # noqa: ARG002
+    def parameters_for(
+        self,
+        method: str,  # noqa: ARG002
+        relations: Relations,  # noqa: ARG002
+    ) -> tuple[Parameter, ...]:
         """Return the parameters that it reads from a request with this method."""
         return self.parameters
 
@@ -58,8 +64,8 @@ class OpeningDependency(Dependency[Opened]):
     key_parameter: Parameter | None = None
     """The parameter of the idempotency key, for `KEYED_METHODS`."""
 
-    def parameters_for(self, method: str) -> tuple[Parameter, ...]:
-        """Return the parameters that it reads from a request with this method."""
+    @override
+    def parameters_for(self, method: str, relations: Relations) -> tuple[Parameter, ...]:
         keyed = (self.key_parameter,) if self.key_parameter and method in KEYED_METHODS else ()
         return (*self.parameters, *keyed)
 
@@ -72,6 +78,19 @@ class OpeningDependency(Dependency[Opened]):
         """Return the argument for the handler when FastAPI calls the dependencies."""
         argument, request.completion = await self.call(request)
         return argument
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RelatedDependency(Dependency[T]):
+    """A dependency whose parameters depend on the relations of a resource."""
+
+    shown: Representation
+    describe: Callable[[Mapping[str, Relation]], tuple[Parameter, ...]]
+    """Returns the parameters for these relations."""
+
+    @override
+    def parameters_for(self, method: str, relations: Relations) -> tuple[Parameter, ...]:
+        return self.describe(relations.of(self.shown.table))
 
 
 def dependency(

@@ -10,6 +10,7 @@ from sqlmodel import SQLModel
 
 from songbook.config import Settings
 from songbook.db import Database
+from songbook.models import Relations
 
 _MAX_UPLOADS = 64
 
@@ -22,6 +23,9 @@ class ServiceState:
 
     accounts: type[SQLModel] | None = None
     """The table class of the users that sign in."""
+
+    relations: Relations = field(default_factory=Relations)
+    """The relations between the resources."""
 
     database: Database = field(init=False)
     """The database, open while the service runs."""

@@ -1,10 +1,10 @@
 """The filters of a list, derived from the public fields and their types."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from songbook.models import EQUAL, FieldType, Representation, column_types, table_of
+from songbook.models import EQUAL, FieldType, Relation, Representation, column_types, table_of
 
 
 class FilterParam(NamedTuple):
@@ -15,17 +15,30 @@ class FilterParam(NamedTuple):
     nullable: bool
     type: FieldType
     parse: Callable[[str], Any]
+    parent: Relation | None = None
+    """The parent whose field it is."""
 
 
 @cache
-def filters_of(shown: Representation) -> dict[str, FilterParam]:
-    """Return the filters by name: those that the type of each public field has."""
+def filters_of(shown: Representation, parents: tuple[Relation, ...] = ()) -> dict[str, FilterParam]:
+    """Return the filters by name: those that the type of each public field has.
+
+    The filters of parents follow the name of the relation and a point.
+    """
     filters = {}
     for name, type_ in _public_types(shown).items():
         for comparison in type_.filters:
             nullable = bool(table_of(shown.table).c[name].nullable and comparison == EQUAL)
             filters[name + comparison] = FilterParam(name, comparison, nullable, type_, type_.parse)
+    for parent in parents:
+        for name, found in filters_of(parent.shown).items():
+            filters[f"{parent.name}.{name}"] = found._replace(parent=parent)
     return filters
+
+
+def parents_in(relations: Mapping[str, Relation]) -> tuple[Relation, ...]:
+    """Return those of the relations whose fields are filters, too."""
+    return tuple(relation for relation in relations.values() if not relation.many)
 
 
 @cache

@@ -1,11 +1,12 @@
 """The parameters of a list in the OpenAPI document."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from songbook.lists.filters import FilterParam, filters_of, sortable_fields
+from songbook.crud import expand_parameter
+from songbook.lists.filters import FilterParam, filters_of, parents_in, sortable_fields
 from songbook.lists.params import DEFAULT_LIMIT, MAX_ROWS, MAX_VALUES
-from songbook.models import CONTAINS, EQUAL, HAS, NO_NUL, Representation
+from songbook.models import CONTAINS, EQUAL, HAS, NO_NUL, Relation, Representation
 
 _DESCRIPTIONS = {
     CONTAINS: "Contains this text (case-insensitive).",
@@ -18,7 +19,9 @@ _DESCRIPTIONS = {
 _TEXT = {"type": "string", "pattern": NO_NUL}
 
 
-def list_parameters(shown: Representation, sort: str) -> list[dict[str, Any]]:
+def list_parameters(
+    shown: Representation, sort: str, relations: Mapping[str, Relation]
+) -> list[dict[str, Any]]:
     """Return the parameters of a list; `sort` is its default order."""
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_LIMIT}
     after = "The cursor from a `Link` header, valid only with the same filters and order."
@@ -33,7 +36,11 @@ def list_parameters(shown: Representation, sort: str) -> list[dict[str, Any]]:
         _query("q", words, _TEXT),
         _query("count", "JSON only: `exact` adds X-Total-Count.", exact),
         _query("escape", escape, formulas),
-        *(_filter(name, parameter) for name, parameter in filters_of(shown).items()),
+        *([expand_parameter(relations)] if relations else []),
+        *(
+            _filter(name, parameter)
+            for name, parameter in filters_of(shown, parents_in(relations)).items()
+        ),
     ]
 
 

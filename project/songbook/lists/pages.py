@@ -13,9 +13,8 @@ from songbook.db import Database
 from songbook.http import (
     FILE_SUFFIXES,
     JSON,
-    Dependency,
+    RelatedDependency,
     StrictRequest,
-    dependency,
     negotiate,
     read_query_string,
 )
@@ -73,23 +72,31 @@ class Page:
         return f"{quote(self.path)}?{urlencode(pairs, safe=',')}"
 
 
-def page_of(records: Records, sort: str = "id", *, counted: bool = False) -> Dependency[Page]:
+def page_of(
+    records: Records, sort: str = "id", *, counted: bool = False
+) -> RelatedDependency[Page]:
     """Return the dependency that parses the query string of a list; `sort` is its default order."""
-    parameters = list_parameters(records, sort)
+    parameters = list_parameters(records, sort, {})
     names = {parameter["name"] for parameter in parameters}
 
-    @dependency(*parameters, IF_NONE_MATCH, error_statuses=(400, 422), parses_query=True)
     async def page(request: StrictRequest) -> Page:
         declared = request.route.query_parameters
         others = () if len(declared) == len(names) else {each["name"] for each in declared} - names
         media_type = negotiate(",".join(request.headers.getlist("accept")), (JSON, *FILE_SUFFIXES))
         query = read_query_string(request.scope["query_string"], MAX_PARAMETERS)
         tags = await if_none_match.call(request)
-        params = parse_params(records, query, sort, others)
+        params = parse_params(records, query, sort, others, request.service.relations)
         params.require_format(media_type)
         return Page(params, media_type, request.scope["path"], tags, counted)
 
-    return page
+    return RelatedDependency(
+        page,
+        (*parameters, IF_NONE_MATCH),
+        error_statuses=(400, 422),
+        parses_query=True,
+        shown=records,
+        describe=lambda relations: (*list_parameters(records, sort, relations), IF_NONE_MATCH),
+    )
 
 
 def _query_value(value: Any) -> str | None:

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
-from songbook.crud import schema_fingerprint
+from songbook.crud import parse_expand, schema_fingerprint
 from songbook.errors import (
     MAX_ERRORS,
     BadCursor,
@@ -18,12 +18,14 @@ from songbook.errors import (
     field_error,
     query_error,
 )
-from songbook.http import CSV, JSON, QueryString
+from songbook.http import CSV, JSON, NDJSON, QueryString
 from songbook.lists.cursors import decode_cursor
-from songbook.lists.filters import FilterParam, filters_of, sortable_fields
+from songbook.lists.filters import FilterParam, filters_of, parents_in, sortable_fields
 from songbook.models import (
     CONTAINS,
     EQUAL,
+    Relation,
+    Relations,
     Representation,
     column_types,
     normalize_search,
@@ -33,11 +35,15 @@ from songbook.models import (
 DEFAULT_LIMIT = 100
 MAX_ROWS = 1000
 MAX_VALUES = 100
+MAX_PARENTS = 100
+"""How many rows may be shown with their children."""
 MAX_PARAMETERS = 1000
 
 WORDS = "words"
 _OPTIONS = {"count": ("exact", "with_total"), "escape": ("formulas", "escaped")}
 PARAMETERS = ("limit", "sort", "after", "q", "count", "escape")
+
+NO_RELATIONS = Relations()
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _LIKE = re.compile(r"[%_\\]")
@@ -51,6 +57,7 @@ class Condition(NamedTuple):
     bind: str
     many: bool = False
     or_null: bool = False
+    parent: Relation | None = None
 
 
 class SortKey(NamedTuple):
@@ -74,23 +81,32 @@ class ListParams:
     with_total: bool = False
     escaped: bool = False
     pairs: list[tuple[str, str]] = field(default_factory=list)
+    expand: tuple[Relation, ...] = ()
 
     @property
     def cursor_scope(self) -> str:
         """Return the scope of a cursor: the list, its filters and its order."""
-        other = {"limit", "after", "count", "sort", "escape"}
+        other = {"limit", "after", "count", "sort", "escape", "expand"}
         filters = sorted(pair for pair in self.pairs if pair[0] not in other)
         table, public = self.records.table, self.records.public
         return json.dumps([table.__tablename__, schema_fingerprint(public), self.order, filters])
 
     def require_format(self, media_type: str) -> None:
-        """Raise UnprocessableContent for options of another format."""
-        options = (("count", self.with_total, JSON), ("escape", self.escaped, CSV))
-        errors = [
-            field_error("query", name, f"Is only available in {only} responses", "format")
-            for name, is_set, only in options
-            if is_set and only != media_type
-        ]
+        """Raise UnprocessableContent for options of another format, and for too many children."""
+        options = (
+            ("count", self.with_total, (JSON,)),
+            ("escape", self.escaped, (CSV,)),
+            ("expand", self.expand, (JSON, NDJSON)),
+        )
+        errors = []
+        for name, is_set, only in options:
+            if is_set and media_type not in only:
+                message = f"Is only available in {' and '.join(only)} responses"
+                errors.append(field_error("query", name, message, "format"))
+        most = (self.limit or DEFAULT_LIMIT) if media_type == JSON else self.limit or MAX_ROWS
+        if any(relation.many for relation in self.expand) and most > MAX_PARENTS:
+            message = f"Should be at most {MAX_PARENTS} with children"
+            errors.append(field_error("query", "limit", message, "limit"))
         if errors:
             raise UnprocessableContent(errors=errors)
 
@@ -104,7 +120,11 @@ def order_of(sort: str) -> tuple[SortKey, ...]:
 
 
 def parse_params(
-    records: Representation, query: QueryString, sort: str = "id", others: Collection[str] = ()
+    records: Representation,
+    query: QueryString,
+    sort: str = "id",
+    others: Collection[str] = (),
+    relations: Relations = NO_RELATIONS,
 ) -> ListParams:
     """Parse a query string; `sort` is the default order, and `others` are parameters to ignore.
 
@@ -113,7 +133,7 @@ def parse_params(
     params = ListParams(records, order_of(sort), pairs=query.pairs)
     if not query.pairs:
         return params
-    parser = _Parser(params)
+    parser = _Parser(params, relations.of(records.table))
     for name, values in query.values.items():
         if name in others:
             continue
@@ -129,8 +149,9 @@ def parse_params(
 class _Parser:
     """The parser of one query string."""
 
-    def __init__(self, params: ListParams) -> None:
-        self.filters = filters_of(params.records)
+    def __init__(self, params: ListParams, relations: Mapping[str, Relation]) -> None:
+        self.relations = relations
+        self.filters = filters_of(params.records, parents_in(relations))
         self.sortable = sortable_fields(params.records)
         self.params = params
         self.cursor: str | None = None
@@ -140,8 +161,9 @@ class _Parser:
         """Parse one parameter with all its values."""
         if parameter := self.filters.get(name):
             self.parse_filter(parameter, values)
-        elif name not in PARAMETERS:
-            hint = did_you_mean(name, [*self.filters, *PARAMETERS])
+        elif name not in PARAMETERS and not (name == "expand" and self.relations):
+            more = ["expand"] if self.relations else []
+            hint = did_you_mean(name, [*self.filters, *PARAMETERS, *more])
             raise PydanticCustomError(
                 "unknown_parameter", "Unknown parameter{hint}", {"hint": hint}
             )
@@ -181,7 +203,8 @@ class _Parser:
         bind = f"f{len(self.params.values)}"
         many, or_null = len(parsed) > 1, len(parsed) < len(values)
         field, comparison = parameter.field, parameter.comparison
-        condition = Condition(field, comparison, bind if parsed else "", many, or_null)
+        given = bind if parsed else ""
+        condition = Condition(field, comparison, given, many, or_null, parameter.parent)
         self.params.conditions += (condition,)
         self.params.values[bind] = parsed if many else next(iter(parsed), None)
 
@@ -204,6 +227,10 @@ class _Parser:
         if len(set(names)) < len(names):
             raise PydanticCustomError("sort", "Should name each field only once")
         self.params.order = order_of(value)
+
+    def parse_expand(self, value: str) -> None:
+        """Set the relations to show."""
+        self.params.expand = parse_expand(value, self.relations)
 
     def parse_after(self, value: str) -> None:
         """Set the cursor, which `finish` decodes."""

@@ -17,6 +17,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     case,
+    exists,
     func,
     literal_column,
     or_,
@@ -32,6 +33,7 @@ from songbook.db import (
     BoundStatement,
     CompiledStatement,
     json_columns,
+    related,
     row_to_json,
 )
 from songbook.http import CSV
@@ -41,10 +43,12 @@ from songbook.models import (
     HAS,
     FieldType,
     Record,
+    Relation,
     Representation,
     TextType,
     column_types,
     not_deleted,
+    rebase,
     search_query,
     searched_words,
     table_of,
@@ -65,6 +69,7 @@ class PageShape(NamedTuple):
     order: tuple[SortKey, ...]
     after: tuple[bool, ...] | None
     with_total: bool
+    expand: tuple[Relation, ...]
 
 
 class ExportFormat(NamedTuple):
@@ -94,7 +99,7 @@ def export_query(params: ListParams, media_type: str) -> BoundStatement:
 
 def _shape(params: ListParams, *, with_total: bool) -> PageShape:
     after = None if params.after is None else tuple(value is not None for value in params.after)
-    return PageShape(params.conditions, params.order, after, with_total)
+    return PageShape(params.conditions, params.order, after, with_total, params.expand)
 
 
 def _values(params: ListParams) -> dict[str, Any]:
@@ -106,7 +111,8 @@ def _values(params: ListParams) -> dict[str, Any]:
 def page_statement(records: Representation, shape: PageShape) -> CompiledStatement:
     """Compile the statement of `page_query`."""
     table, where = table_of(records.table), _where(records.table, shape)
-    shown = _as_json(_rows(records, shape, bindparam("rows", type_=BigInteger)))
+    rows = _rows(records, shape, bindparam("rows", type_=BigInteger))
+    shown = _as_json(records, shape, rows)
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
     if shape.with_total:
@@ -124,7 +130,7 @@ def export_statement(
     shown = _rows(records, shape, rows)
     if not export_format.as_values:
         # without the cast of `row_to_json`, which would cost a third of the time
-        objects = _as_json(shown)
+        objects = _as_json(records, shape, shown)
         json = func.row_to_json(objects.table_valued())
         return CompiledStatement(select(json).select_from(objects))
     types = column_types(records.table)
@@ -155,6 +161,8 @@ def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | 
     """Return the subquery of at most `rows` rows, in their order."""
     model, table = records.table, table_of(records.table)
     where, columns = _where(model, shape), records.columns(table)
+    keys = {"id" if relation.many else relation.field for relation in shape.expand}
+    columns += [table.c[name] for name in sorted(keys - records.public.model_fields.keys())]
     order = [_ordered(table.c[key.field], key) for key in shape.order]
     ranges = [[]] if shape.after is None else list(_keyset_ranges(table, shape.order, shape.after))
     branches = [
@@ -168,11 +176,13 @@ def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | 
     return select(union).order_by(*outer).limit(rows).subquery("shown")
 
 
-def _as_json(rows: Subquery) -> Subquery:
-    """Return rows with the columns as JSON shows them, after they were ordered as they are."""
-    if not any(isinstance(column.type, Numeric) for column in rows.c):
+def _as_json(records: Representation, shape: PageShape, rows: Subquery) -> Subquery:
+    """Return rows as JSON shows them, after they were ordered as they are."""
+    if not (shape.expand or any(isinstance(column.type, Numeric) for column in rows.c)):
         return rows
-    return select(*json_columns(rows.c)).subquery("as_json")
+    columns = json_columns(rows.c[name] for name in records.public.model_fields)
+    expanded = [related(each, rows) for each in shape.expand]
+    return select(*columns, *expanded).subquery("as_json")
 
 
 def _until_full(branches: list[Select[Any]], rows: BindParameter[int] | None) -> CTE:
@@ -196,6 +206,8 @@ def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]
     """Return the expression of a condition."""
     if condition.comparison == WORDS:
         return searched_words(model).op("@@")(search_query(condition.bind))
+    if condition.parent:
+        return _parent_condition(model, condition, condition.parent)
     column = table_of(model).c[condition.field]
     if not condition.bind:
         return column.is_(None)
@@ -212,6 +224,18 @@ def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]
     }
     compared = comparisons[condition.comparison]()
     return or_(compared, column.is_(None)) if condition.or_null else compared
+
+
+def _parent_condition(
+    model: type[Record], condition: Condition, relation: Relation
+) -> ColumnElement[bool]:
+    """Return the condition that a row has a parent for which a condition holds."""
+    parent = table_of(relation.shown.table)
+    other = parent.alias(relation.name)
+    holds = rebase(_condition(relation.shown.table, condition._replace(parent=None)), parent, other)
+    living = [other.c.deleted_at.is_(None)] if "deleted_at" in other.c else []
+    key = other.c.id == table_of(model).c[relation.field]
+    return exists().where(key, holds, *living)
 
 
 def _keyset_ranges(

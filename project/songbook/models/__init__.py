@@ -24,6 +24,9 @@ from songbook.models.fields import Email as Email
 from songbook.models.fields import Url as Url
 from songbook.models.fields import field_type_of as field_type_of
 from songbook.models.fields import is_nullable as is_nullable
+from songbook.models.relations import Listed as Listed
+from songbook.models.relations import Relation as Relation
+from songbook.models.relations import Relations as Relations
 from songbook.models.representations import Representation as Representation
 from songbook.models.representations import rebase as rebase
 from songbook.models.tables import column_types as column_types

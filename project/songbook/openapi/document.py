@@ -1,14 +1,24 @@
 """The OpenAPI document: FastAPI's, completed from dependencies, bodies and responses."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from songbook.config import Settings
+from songbook.db import MAX_CHILDREN
 from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
-from songbook.http import CSV, FILE_SUFFIXES, JSON, MERGE_PATCH, NDJSON, Route, ServiceState
-from songbook.models import Schema, mapped_classes, unique_fields
+from songbook.http import (
+    CSV,
+    FILE_SUFFIXES,
+    JSON,
+    MERGE_PATCH,
+    NDJSON,
+    RelatedDependency,
+    Route,
+    ServiceState,
+)
+from songbook.models import Relations, Schema, mapped_classes, unique_fields
 from songbook.openapi.headers import HEADERS, headers_of, references
 
 _BODY = (400, 413, 415, 422)
@@ -48,9 +58,10 @@ def describe(app: FastAPI) -> dict[str, Any]:
     for route in routes:
         for method in route.methods or ():
             operation = document["paths"][route.path_format][method.lower()]
-            errors |= _complete(operation, route, method, service.settings)
+            errors |= _complete(operation, route, method, service)
     components = document.setdefault("components", {})
     schemas = {**components.get("schemas", {}), **_schemas(routes)}
+    _add_relations(schemas, routes, service.relations)
     components["schemas"] = {
         name: schemas[name] for name in sorted(schemas) if name not in _FROM_FASTAPI
     }
@@ -59,6 +70,21 @@ def describe(app: FastAPI) -> dict[str, Any]:
     if service.accounts:
         components["securitySchemes"] = _SECURITY
     return document
+
+
+def _add_relations(schemas: dict[str, Any], routes: Iterable[Route], relations: Relations) -> None:
+    """Add the members that `expand` shows to the schemas of responses."""
+    dependencies = [each for route in routes for each in route.request_dependencies.values()]
+    for dependency in dependencies:
+        if not isinstance(dependency, RelatedDependency):
+            continue
+        for relation in relations.of(dependency.shown.table).values():
+            record = {"$ref": _SCHEMA.format(model=relation.shown.public.__name__)}
+            children = {"type": "array", "items": record, "maxItems": MAX_CHILDREN}
+            shown = children if relation.many else {"anyOf": [record, {"type": "null"}]}
+            described = {**shown, "description": f"Only with `expand={relation.name}`."}
+            schema = schemas[dependency.shown.public.__name__]
+            schema["properties"][relation.name] = described
 
 
 def _schemas(routes: list[Route]) -> dict[str, Any]:
@@ -71,10 +97,13 @@ def _schemas(routes: list[Route]) -> dict[str, Any]:
     return schemas
 
 
-def _complete(operation: dict[str, Any], route: Route, method: str, settings: Settings) -> set[int]:
+def _complete(
+    operation: dict[str, Any], route: Route, method: str, service: ServiceState
+) -> set[int]:
     """Add parameters, responses and headers to an operation; return its error statuses."""
     dependencies = route.request_dependencies.values()
-    parameters = [each for one in dependencies for each in one.parameters_for(method)]
+    relations = service.relations
+    parameters = [each for one in dependencies for each in one.parameters_for(method, relations)]
     errors = {status for one in dependencies for status in one.error_statuses_for(method)}
     if route.bulk:
         parameters += route.bulk.parameters
@@ -89,7 +118,7 @@ def _complete(operation: dict[str, Any], route: Route, method: str, settings: Se
     if route.bodies:
         errors |= {*_BODY, *([409] if _may_conflict(route) else ())}
     operation["x-rule"] = route.permission.name
-    if route.permission.requires_user(method, settings):
+    if route.permission.requires_user(method, service.settings):
         operation["security"] = [{name: []} for name in _SECURITY]
         errors |= {*route.permission.error_statuses}
     for status, response in responses.items():

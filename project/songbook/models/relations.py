@@ -1,0 +1,79 @@
+"""Relations between resources: what lists and records can be expanded with."""
+
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from songbook.models.bases import Record, display_name
+from songbook.models.representations import Representation
+from songbook.models.tables import table_of
+
+
+class Listed(NamedTuple):
+    """A resource with a list: the last segment of its path, what it shows, and who may read it."""
+
+    name: str
+    shown: Representation
+    readers: object
+    """The permission of the list, None if everyone may read it."""
+
+
+class Relation(NamedTuple):
+    """A related resource: its parent by a foreign key `field`, or with `many` its children."""
+
+    name: str
+    field: str
+    shown: Representation
+    many: bool
+
+
+class Relations:
+    """The relations between the resources of a service.
+
+    A resource is related to those that its readers may read.
+    """
+
+    def __init__(self, resources: Iterable[Listed] = ()) -> None:
+        self._resources: dict[type[Record], Listed] = {}
+        for each in resources:
+            self._resources.setdefault(each.shown.table, each)
+
+    def of(self, table: type[Record]) -> dict[str, Relation]:
+        """Return the relations of a resource by name: its parents, and then its children."""
+        return self._relations.get(table, {})
+
+    @cached_property
+    def _relations(self) -> dict[type[Record], dict[str, Relation]]:
+        return {
+            table: {
+                relation.name: relation
+                for relation in (*self._parents(own), *self._children(own))
+                if relation.name not in own.shown.public.model_fields
+            }
+            for table, own in self._resources.items()
+        }
+
+    def _parents(self, own: Listed) -> Iterator[Relation]:
+        tables = {table_of(table): listed for table, listed in self._resources.items()}
+        for field, referred in _references(own.shown.table):
+            parent = tables.get(referred)
+            if parent and parent.readers in {None, own.readers} and field.endswith("_id"):
+                yield Relation(field.removesuffix("_id"), field, parent.shown, many=False)
+
+    def _children(self, own: Listed) -> Iterator[Relation]:
+        """Yield the children by the reference that is called after the parent."""
+        field = f"{display_name(own.shown.table).lower().replace(' ', '_')}_id"
+        for child in self._resources.values():
+            is_child = (field, table_of(own.shown.table)) in _references(child.shown.table)
+            if is_child and child.readers in {None, own.readers}:
+                yield Relation(child.name, field, child.shown, many=True)
+
+
+def _references(table: type[Record]) -> list[tuple[str, Any]]:
+    """Return the foreign keys of a table, each with the table that it refers to."""
+    return [
+        (column.name, key.column.table)
+        for column in table_of(table).c
+        for key in column.foreign_keys
+        if key.column.name == "id"
+    ]
