@@ -3,15 +3,16 @@
 import asyncio
 import logging
 import shutil
+from functools import partial
 
 from alembic import context
-from sqlalchemy import Connection, pool, text
+from sqlalchemy import Connection, MetaData, pool, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from songbook.config import Settings
-from songbook.db import autogenerate
+from songbook.db.autogenerate import autogenerate_options
 from songbook.db.connect import resolve_database
 
 _MIGRATOR = 8004
@@ -20,39 +21,35 @@ _MIGRATOR = 8004
 _LOCK = text("SELECT pg_try_advisory_lock(:key)")
 
 
-def run_migrations(settings: Settings) -> None:
+def run_migrations(settings: Settings, metadata: MetaData = SQLModel.metadata) -> None:
     """Run the migrations on the database of the settings; import the models before."""
     if shutil.which("ruff") is None:  # the hooks need it, and the container has none
         context.script.hooks.clear()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s [%(name)s] %(message)s")
     logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
     if context.is_offline_mode():
-        _migrate(url=settings.url or "postgresql+asyncpg://")
+        _migrate(metadata, url=settings.url or "postgresql+asyncpg://")
     else:
         with resolve_database(settings) as url:
-            asyncio.run(_migrate_online(url))
+            asyncio.run(_migrate_online(metadata, url))
 
 
-def _migrate(connection: Connection | None = None, url: URL | str | None = None) -> None:
-    """Run the migrations; autogenerate also compares CHECK constraints and server defaults."""
+def _migrate(
+    metadata: MetaData, connection: Connection | None = None, url: URL | str | None = None
+) -> None:
+    """Run the migrations, or let autogenerate compare the database with the models."""
     context.configure(
         connection=connection,
         url=url,
-        target_metadata=SQLModel.metadata,
         literal_binds=connection is None,
         transaction_per_migration=True,
-        compare_server_default=True,
-        autogenerate_plugins=[
-            "alembic.autogenerate.*",
-            "alembic.ext.checkconstraint_byname",
-            autogenerate.PLUGIN.name,
-        ],
+        **autogenerate_options(metadata),
     )
     with context.begin_transaction():
         context.run_migrations()
 
 
-async def _migrate_online(url: URL) -> None:
+async def _migrate_online(metadata: MetaData, url: URL) -> None:
     """Run the migrations under an advisory lock.
 
     The lock is polled: a waiting statement has a snapshot that blocks CREATE INDEX CONCURRENTLY.
@@ -62,6 +59,6 @@ async def _migrate_online(url: URL) -> None:
         await lock.execution_options(isolation_level="AUTOCOMMIT")
         while not await lock.scalar(_LOCK, {"key": _MIGRATOR}):  # noqa: ASYNC110
             await asyncio.sleep(0.1)
-        await connection.run_sync(_migrate)
+        await connection.run_sync(partial(_migrate, metadata))
         await connection.commit()
     await engine.dispose()

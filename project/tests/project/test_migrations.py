@@ -34,6 +34,7 @@ from tests.support.databases import execute, spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import Outcome
+from tests.support.revisions import described
 
 pytestmark = pytest.mark.processes
 
@@ -46,24 +47,7 @@ BEFORE_SEARCH_TEXT, BEFORE_INDEXED_ORDERS = (
 STEPS = [script.revision for script in reversed([*SCRIPTS.walk_revisions()])]
 BINARIES = Path(sys.executable).parent
 
-# Every column, constraint and index, each as PostgreSQL itself describes it.
-DESCRIPTION = """
-    SELECT 'column', attrelid::regclass::text, attname::text, format_type(atttypid, atttypmod)
-        || ' ' || attidentity::text || ' ' || coalesce(pg_get_expr(adbin, adrelid), '')
-    FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
-    LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
-    WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-    AND attnum > 0 AND NOT attisdropped
-    UNION ALL
-    SELECT 'constraint', conrelid::regclass::text, conname::text, pg_get_constraintdef(oid)
-    FROM pg_constraint WHERE connamespace = 'public'::regnamespace
-    UNION ALL
-    SELECT 'index', tablename::text, indexname::text, indexdef
-    FROM pg_indexes WHERE schemaname = 'public'
-"""
-
 Alembic = Callable[..., str]
-Described = set[tuple[Any, ...]]
 
 
 @pytest.fixture
@@ -82,11 +66,6 @@ def alembic_of(url: URL, monkeypatch: pytest.MonkeyPatch) -> Alembic:
         return output.getvalue()
 
     return run
-
-
-def described(url: URL) -> Described:
-    """Return what the tables of a database are, those of Alembic left out."""
-    return {row for row in execute(url, DESCRIPTION) if row[1] != "alembic_version"}
 
 
 def translated(texts: str) -> str:

@@ -7,7 +7,7 @@ from sqlalchemy import Executable, MetaData
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
-from songbook.models import Record, create_search_text
+from songbook.models import VERSION_TRIGGERS, Record, create_next_version, create_search_text
 
 
 class Stored(Record):
@@ -39,11 +39,13 @@ EXECUTE FUNCTION members_credentials()
 
 
 def statements() -> Iterator[Executable | str]:
-    """Give what creates the tables of the sample and of the library, their function and trigger."""
+    """Give what creates the tables of the sample and of the library, functions and triggers."""
     yield create_search_text()
+    yield create_next_version()
     library = [SQLModel.metadata.tables[name] for name in ("idempotency", "login_tries")]
     for table in (*library, *Stored.metadata.sorted_tables):
         yield CreateTable(table)
         yield from (CreateIndex(index) for index in table.indexes)
+    yield from (VERSION_TRIGGERS[table] for table in Stored.metadata.sorted_tables)
     yield CREDENTIALS
     yield ON_CREDENTIALS

@@ -9,7 +9,6 @@ from sqlalchemy import Connection, MetaData, NullPool
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from songbook.db import autogenerate
 from songbook.models import create_search_text, searched_words
 from tests.samples.resources.books import Book
 from tests.samples.tables import Stored
@@ -25,7 +24,7 @@ def revision(url: URL, metadata: MetaData) -> list[list[str]]:
     """Return what the code of a new revision executes: in its upgrade, in its downgrade."""
 
     def produce(connection: Connection) -> list[list[str]]:
-        plugins = ["alembic.autogenerate.schemas", autogenerate.PLUGIN.name]
+        plugins = ["alembic.autogenerate.schemas", "songbook.search_text"]
         options = {"autogenerate_plugins": plugins}
         context = MigrationContext.configure(connection, opts=options)
         script = produce_migrations(context, metadata)
