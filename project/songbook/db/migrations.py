@@ -43,7 +43,7 @@ def _migrate(
         url=url,
         literal_binds=connection is None,
         transaction_per_migration=True,
-        **autogenerate_options(metadata),
+        **autogenerate_options(metadata, connection),
     )
     with context.begin_transaction():
         context.run_migrations()

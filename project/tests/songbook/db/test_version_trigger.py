@@ -172,3 +172,14 @@ def test_a_trigger_or_function_that_differs_is_replaced(revisions: Revisions, dr
         revisions.check(tables())
 
     revisions.apply(tables())
+
+
+def test_tables_of_others_are_not_dropped(revisions: Revisions) -> None:
+    revisions.apply(tables())
+    execute(revisions.url, "CREATE TABLE theirs (id int, version int)")
+
+    revisions.check(tables())
+    source = revisions.apply(tables(albums=False))
+
+    assert "op.drop_table('albums')" in source
+    assert "theirs" not in source
