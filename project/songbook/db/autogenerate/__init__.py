@@ -1,11 +1,14 @@
 """What autogenerate compares and writes, beyond what Alembic does by itself."""
 
-from typing import Any
+from typing import Any, Literal
 
+from alembic.autogenerate.api import AutogenContext
 from alembic.runtime.environment import NameFilterParentNames, NameFilterType
-from sqlalchemy import Connection, MetaData
+from sqlalchemy import CheckConstraint, Connection, MetaData
+from sqlalchemy.types import TypeEngine
 
 from songbook.db.autogenerate import search_text, version_trigger
+from songbook.db.autogenerate.checks import render_check
 
 
 def autogenerate_options(metadata: MetaData, connection: Connection | None) -> dict[str, Any]:
@@ -23,6 +26,7 @@ def autogenerate_options(metadata: MetaData, connection: Connection | None) -> d
         "target_metadata": metadata,
         "compare_server_default": True,
         "include_name": include_name,
+        "render_item": _render_item,
         "autogenerate_plugins": [
             "alembic.autogenerate.*",
             "alembic.ext.checkconstraint_byname",
@@ -30,3 +34,14 @@ def autogenerate_options(metadata: MetaData, connection: Connection | None) -> d
             version_trigger.PLUGIN.name,
         ],
     }
+
+
+def _render_item(_kind: str, item: Any, context: AutogenContext) -> str | Literal[False]:
+    """Return the code of a constraint; import the module of a type that is no SQLAlchemy's."""
+    if isinstance(item, CheckConstraint):
+        return render_check(item)
+    if isinstance(item, TypeEngine):
+        module = type(item).__module__
+        if module.partition(".")[0] not in {"sqlalchemy", "sqlmodel"}:
+            context.imports.add(f"import {module}")
+    return False

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, MetaData, NullPool
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from songbook.db.autogenerate import search_text
 from songbook.models import create_search_text, searched_words
 from tests.samples.resources.books import Book
 from tests.samples.tables import Stored
@@ -24,7 +25,7 @@ def revision(url: URL, metadata: MetaData) -> list[list[str]]:
     """Return what the code of a new revision executes: in its upgrade, in its downgrade."""
 
     def produce(connection: Connection) -> list[list[str]]:
-        plugins = ["alembic.autogenerate.schemas", "songbook.search_text"]
+        plugins = ["alembic.autogenerate.schemas", search_text.PLUGIN.name]
         options = {"autogenerate_plugins": plugins}
         context = MigrationContext.configure(connection, opts=options)
         script = produce_migrations(context, metadata)
