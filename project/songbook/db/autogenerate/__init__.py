@@ -7,7 +7,7 @@ from alembic.runtime.environment import NameFilterParentNames, NameFilterType
 from sqlalchemy import CheckConstraint, Connection, MetaData
 from sqlalchemy.types import TypeEngine
 
-from songbook.db.autogenerate import search_text, version_trigger
+from songbook.db.autogenerate import ordering, search_text, version_trigger
 from songbook.db.autogenerate.checks import render_check
 
 
@@ -31,6 +31,7 @@ def autogenerate_options(metadata: MetaData, connection: Connection | None) -> d
             "alembic.autogenerate.*",
             "alembic.ext.checkconstraint_byname",
             search_text.PLUGIN.name,
+            ordering.PLUGIN.name,
             version_trigger.PLUGIN.name,
         ],
     }
