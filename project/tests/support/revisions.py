@@ -3,19 +3,22 @@
 import asyncio
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import MetaData, NullPool
+from sqlalchemy import Connection, Executable, MetaData, NullPool
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlmodel import SQLModel
 
 from tests.support.databases import execute, spelled
 from tests.support.paths import PROJECT
+
+T = TypeVar("T")
 
 # Every column, constraint, index and version trigger, each as PostgreSQL itself describes it.
 DESCRIPTION = """
@@ -106,14 +109,21 @@ class Revisions:
 
     def create_all(self, metadata: MetaData) -> None:
         """Create the tables without a revision."""
+        self._run(metadata.create_all)
 
-        async def create() -> None:
+    def fetch(self, statement: Executable) -> list[Any]:
+        """Return the rows of a statement."""
+        return self._run(lambda connection: [*connection.execute(statement)])
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        async def run() -> T:
             engine = create_async_engine(self.url, poolclass=NullPool)
             async with engine.begin() as connection:
-                await connection.run_sync(metadata.create_all)
+                done = await connection.run_sync(work)
             await engine.dispose()
+            return done
 
-        asyncio.run(create())
+        return asyncio.run(run())
 
 
 def new_metadata() -> MetaData:

@@ -7,7 +7,7 @@ from alembic.runtime.environment import NameFilterParentNames, NameFilterType
 from sqlalchemy import CheckConstraint, Connection, MetaData
 from sqlalchemy.types import TypeEngine
 
-from songbook.db.autogenerate import ordering, search_text, version_trigger
+from songbook.db.autogenerate import new_columns, ordering, search_text, version_trigger
 from songbook.db.autogenerate.checks import render_check
 
 
@@ -27,6 +27,7 @@ def autogenerate_options(metadata: MetaData, connection: Connection | None) -> d
         "compare_server_default": True,
         "include_name": include_name,
         "render_item": _render_item,
+        "process_revision_directives": new_columns.rewriter,
         "autogenerate_plugins": [
             "alembic.autogenerate.*",
             "alembic.ext.checkconstraint_byname",
