@@ -12,7 +12,7 @@ import sqlmodel
 from alembic import op
 
 revision: str = "e27f40b9a6d3"
-down_revision: str | None = "7b2e94d1c6f8"
+down_revision: str | None = "d2f60c81b9e7"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 
