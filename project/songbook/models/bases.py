@@ -39,6 +39,7 @@ class Schema(SQLModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
+        _check_bases(cls)
         others = [base for base in cls.__mro__ if not issubclass(base, Schema)]
         plain = {name for base in others for name in getattr(base, "__pydantic_fields__", ())}
         new = {
@@ -50,6 +51,19 @@ class Schema(SQLModel):
             set_field_type(cls, name, field)
         if new:
             cls.model_rebuild(force=True)
+
+
+def _check_bases(cls: type[SQLModel]) -> None:
+    """Raise TypeError for a field that hides a column of another base, such as `version`."""
+    for base in cls.__mro__[1:]:
+        for other in cls.__mro__:
+            if issubclass(other, Schema) or not issubclass(base, Schema) or issubclass(base, other):
+                continue
+            if hidden := base.model_fields.keys() & getattr(other, "__pydantic_fields__", ()):
+                raise TypeError(
+                    f"{base.__name__}.{min(hidden)}: {other.__name__} has a field of this name:"
+                    " choose another"
+                )
 
 
 class Record(SQLModel):

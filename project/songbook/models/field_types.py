@@ -41,9 +41,14 @@ from songbook.models.text_values import INT4, INT8, SYNTAX, in_utc, text_parser,
 _SPACE = r"\t-\r \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 _NOT_BLANK = rf"^[^\u0000]*[^\u0000{_SPACE}][^\u0000]*$"
 NO_NUL = r"^[^\u0000]*$"
-# What Rust's regular expressions, ECMA 262 and PostgreSQL read differently, or not at all.
-_NOT_PORTABLE = re.compile(r"\\[A-Za-z0-9]|\(\?(?!:)|\[\[?:?|[*+?}][?+]")
-_ESCAPE_OR_SET = re.compile(r"\\[^A-Za-z0-9]|\[(\\[^A-Za-z0-9]|\[(?![:.=])|[^\]\[\\])*\]")
+# What Rust's regular expressions, ECMA 262 and PostgreSQL read alike: escapes, sets, repetitions
+_ESCAPE = r"\\[$()*+./?\[\]^{|}\\-]"
+_ITEM = rf"(?!&&|~~)(?:{_ESCAPE}|[^\]\[\\-])"
+_ATOM = re.compile(rf"{_ESCAPE}|\[\^?(?:-?(?:{_ITEM}(?:-{_ITEM})?)+-?|-)\]")
+_COUNT = "(?:[0-9]{1,2}|1[0-9]{2}|2[0-4][0-9]|25[0-5])"
+_REPETITION = re.compile(rf"\{{{_COUNT}(?:,{_COUNT}?)?\}}")
+# and what they do not, in what is left without them.
+_NOT_PORTABLE = re.compile(r"\\.?|\(\?(?!:)|[\[\]{}\0]|[\^$*+?][*+?]")
 
 EQUAL, CONTAINS, HAS = "", "_contains", "_has"
 RANGES = ("_gt", "_gte", "_lt", "_lte")
@@ -136,11 +141,16 @@ class TextType(FieldType):
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_length <= self.max_length <= _MAX_CHARACTERS:
-            raise TypeError(f"min_length and max_length should be from 0 to {_MAX_CHARACTERS}")
-        if self.pattern and (found := _NOT_PORTABLE.search(_ESCAPE_OR_SET.sub("x", self.pattern))):
             raise TypeError(
-                f"{found[0]} in a regular expression means something else to PostgreSQL or to"
-                " JSON Schema: write sets such as [0-9], groups and greedy repetitions"
+                "min_length should be 0 or more, max_length not less than min_length (1 by default)"
+                f" and at most {_MAX_CHARACTERS}"
+            )
+        rest = _REPETITION.sub("*", _ATOM.sub("x", self.pattern or ""))
+        if found := _NOT_PORTABLE.search(rest):
+            raise TypeError(
+                f"{found[0]!r} in the regular expression {self.pattern!r} means something else to"
+                " PostgreSQL or to JSON Schema: write sets such as [0-9], groups (?:…), and"
+                " repetitions that are greedy and of at most 255"
             )
 
     @property
@@ -235,6 +245,17 @@ class NumberType(ScalarType):
     le: Any = None
     lt: Any = None
 
+    def __post_init__(self) -> None:
+        bounds = self._bounds()
+        if not all(type(each) in {int, float, Decimal} for each in bounds.values()):
+            raise TypeError("the bounds should be numbers")
+        if not all(math.isfinite(each) for each in bounds.values()):
+            raise TypeError("the bounds should be finite numbers; leave them out for none")
+        lows = [bounds[name] for name in ("ge", "gt") if name in bounds]
+        highs = [bounds[name] for name in ("le", "lt") if name in bounds]
+        if lows and highs and max(lows) > min(highs):
+            raise TypeError("the bounds leave no value")
+
     def _bounds(self) -> dict[str, Any]:
         """Return the bounds by the name of their constraint."""
         bounds = {name: getattr(self, name) for name in _COMPARE}
@@ -264,8 +285,11 @@ class IntegerType(NumberType):
     is_wide: bool = False
 
     def __post_init__(self) -> None:
-        if not INT8[0] <= self.low <= self.high <= INT8[1]:
-            raise TypeError(f"the bounds should be integers from {INT8[0]} to {INT8[1]}")
+        super().__post_init__()
+        if not (INT8[0] <= self.low and self.high <= INT8[1]):
+            raise TypeError(f"the bounds should be from {INT8[0]} to {INT8[1]}, those of BIGINT")
+        if self.low > self.high:
+            raise TypeError("the bounds leave no value")
 
     @property
     def _column_range(self) -> tuple[int, int]:
@@ -388,8 +412,12 @@ class DecimalType(NumberType):
     decimal_places: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 0 <= self.decimal_places <= self.max_digits <= _MAX_DIGITS or not self.max_digits:
-            raise TypeError(f"max_digits should be from 1 to {_MAX_DIGITS}, decimal_places less")
+            raise TypeError(
+                f"max_digits should be from 1 to {_MAX_DIGITS}, and decimal_places from 0 to"
+                " max_digits"
+            )
 
     @override
     def column_type(self) -> TypeEngine[Any]:
@@ -499,12 +527,17 @@ class ChoiceType(FieldType):
     enum: type[StrEnum] | None = None
 
     def __post_init__(self) -> None:
-        if not all(isinstance(each, str) for each in self.choices):
-            raise TypeError("its values should be strings; for null, write `| None`")
-        if not self.choices or any(
-            len(each) > _MAX_SORTED or "\0" in each for each in self.choices
-        ):
-            raise TypeError(f"its values should be at most {_MAX_SORTED} characters, without NUL")
+        if others := [each for each in self.choices if not isinstance(each, str)]:
+            advice = "for null, write `| None`" if others == [None] else "write strings"
+            raise TypeError(f"{others[0]!r} is no string: {advice}")
+        if not self.choices:
+            raise TypeError(f"{self.enum.__name__ if self.enum else 'Literal'} has no members")
+        for each in self.choices:
+            if len(each) > _MAX_SORTED or "\0" in each:
+                raise TypeError(
+                    f"the member {each[:20]!r} should have at most {_MAX_SORTED} characters, none"
+                    " of them NUL"
+                )
 
     @override
     def column_type(self) -> TypeEngine[Any]:

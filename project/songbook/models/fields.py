@@ -1,11 +1,12 @@
 """Fields: from a plain annotation to a field type."""
 
+import re
 from dataclasses import fields, is_dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Optional, Union, get_args, get_origin
+from typing import Annotated, Any, ForwardRef, Literal, Optional, Union, get_args, get_origin
 from uuid import UUID
 
 from annotated_types import BaseMetadata, GroupedMetadata
@@ -47,8 +48,12 @@ _TYPES: dict[Any, type[FieldType]] = {
 }
 _SUPPORTED = (
     "str, int, bool, float, Decimal with max_digits and decimal_places, date, datetime, time, UUID,"
-    " Literal of strings, StrEnum, list[str] and dict[str, Any], each also with `| None`"
+    " Literal of strings, StrEnum, list[str] and dict[str, Any], each also with `| None`; in bodies"
+    " that no table has, classes derived from Schema and lists of them, too"
 )
+_MODULE = re.compile(r"\b([A-Za-z_]\w*\.)+(?=[A-Za-z_])")
+_INTERNAL = {"choices", "enum", "example", "ignores_case", "is_wide"}
+_ONE_NAME = ("alias", "validation_alias", "serialization_alias")
 
 
 class CaseInsensitive:
@@ -120,6 +125,7 @@ def set_field_type(owner: type[BaseModel], name: str, field: FieldInfo) -> None:
         annotation, *inner = get_args(annotation)
         metadata = [*inner, *metadata]
     try:
+        _check_names(name, field)
         options = _column_options(metadata)
         if _is_body_only(annotation):
             field.metadata = [*field.metadata, replace(options, sa_type=NullType())]
@@ -127,11 +133,21 @@ def set_field_type(owner: type[BaseModel], name: str, field: FieldInfo) -> None:
         constraints, others = _split(field, metadata, options)
         type_ = _field_type(annotation, metadata, constraints)
         typed: Any = Annotated[annotation, type_, *others]
-        _check_default(typed, field.default)
-    except (TypeError, SchemaError) as error:
+        _set_default(typed, field)
+    except TypeError as error:
         raise TypeError(f"{owner.__name__}.{name}: {error}") from None
     field.annotation = Optional[typed] if is_nullable(field.annotation) else typed  # noqa: UP045
     field.metadata = [replace(options, sa_type=type_.column_type())]
+
+
+def _check_names(name: str, field: FieldInfo) -> None:
+    """Raise TypeError for a name of SQLModel's, for an alias, and for a type not defined yet."""
+    if name in {"metadata", "registry"}:
+        raise TypeError("SQLModel uses this name: choose another")
+    if given := [each for each in _ONE_NAME if getattr(field, each) is not None]:
+        raise TypeError(f"leave out {', '.join(given)}: requests, table and responses share a name")
+    if isinstance(field.annotation, ForwardRef):
+        raise TypeError(f"{field.annotation.__forward_arg__} is not defined: define it before")
 
 
 def _column_options(metadata: list[Any]) -> FieldInfoMetadata:
@@ -172,13 +188,15 @@ def _split(
             constraints |= _attributes(each)
         elif not isinstance(each, FieldType | FieldInfoMetadata):
             others.append(each)
-    # SQLModel does not pass it on
+    # SQLModel does not pass them on
     if regex := field._attributes_set.get("regex"):  # noqa: SLF001
         constraints["pattern"] = regex
+    if field._attributes_set.get("unique_items"):  # noqa: SLF001
+        constraints["unique_items"] = True
     if field.examples and "pattern" in constraints:
         constraints["example"] = field.examples[0]
     if options.foreign_key is not PydanticUndefined:
-        constraints["is_wide"] = True
+        constraints["foreign_key"] = True
     return constraints, others
 
 
@@ -199,32 +217,51 @@ def _field_type(annotation: Any, metadata: list[Any], constraints: dict[str, Any
         values = tuple(each.value for each in annotation)
         type_, choices = ChoiceType, {"choices": values, "enum": annotation}
     if type_ is None:
-        raise TypeError(f"{_name_of(annotation)} is not supported. There are {_SUPPORTED}.")
-    if constraints.get("is_wide") and type_ is not IntegerType:
-        raise TypeError("a field with a foreign_key should be int: it has the id of a record")
-    known = {each.name for each in fields(type_)}
-    if unknown := sorted(constraints.keys() - known):
-        raise TypeError(f"{', '.join(unknown)} does not apply to {_name_of(annotation)}")
-    if type_ is DecimalType and not {"max_digits", "decimal_places"} <= constraints.keys():
-        raise TypeError("Decimal needs max_digits and decimal_places: PostgreSQL stores no others")
+        raise TypeError(f"{name_of(annotation)} is not supported. There are {_SUPPORTED}.")
+    if type_ is IntegerType and constraints.pop("foreign_key", False):
+        constraints["is_wide"] = True
+    _check_applicable(type_, name_of(annotation), constraints)
     return replace(given, **constraints) if given else type_(**choices, **constraints)
 
 
-def _name_of(annotation: Any) -> str:
-    return (
-        str(annotation)
-        if get_args(annotation)
-        else getattr(annotation, "__name__", str(annotation))
-    )
+def _check_applicable(type_: type[FieldType], name: str, constraints: dict[str, Any]) -> None:
+    """Raise TypeError for constraints that a type does not have, and for those it needs."""
+    known = [each.name for each in fields(type_)]
+    if unknown := sorted(constraints.keys() - {*known}):
+        others = ", ".join(each for each in known if each not in _INTERNAL)
+        advice = f", only {others}" if others else ": leave it out"
+        raise TypeError(f"{', '.join(unknown)} does not apply to {name}{advice}")
+    if type_ is DecimalType and not {"max_digits", "decimal_places"} <= constraints.keys():
+        raise TypeError("Decimal needs max_digits and decimal_places, as NUMERIC has them")
 
 
-def _check_default(typed: Any, default: Any) -> None:
-    """Raise TypeError for a default that the field would refuse, SchemaError for a bad pattern."""
-    adapter = TypeAdapter[Any](typed)
-    if default is PydanticUndefined or default is None:
+def name_of(annotation: Any) -> str:
+    """Return the name of a type as a class has it, without modules."""
+    if not get_args(annotation):
+        return getattr(annotation, "__name__", str(annotation))
+    return _MODULE.sub("", str(annotation))
+
+
+def _set_default(typed: Any, field: FieldInfo) -> None:
+    """Make the default a value of the field, which pydantic does not.
+
+    Raises TypeError for a default that the field would refuse, and for a pattern that is not valid.
+    """
+    try:
+        adapter = TypeAdapter[Any](typed)
+    except SchemaError as error:
+        reason = str(error).rpartition("error: ")[2]
+        raise TypeError(f"the regular expression is not valid: {reason}") from None
+    if field.default_factory:
+        field.validate_default = True
+    # the classes of `Partial` have None for what is left out
+    declared = field._attributes_set.get("default", PydanticUndefined)  # noqa: SLF001
+    if declared is None and not is_nullable(field.annotation):
+        raise TypeError("the default None is not valid: write `| None`")
+    if field.default is PydanticUndefined or field.default is None:
         return
     try:
-        adapter.validate_python(default)
+        field.default = adapter.validate_python(field.default)
     except ValidationError as error:
         message = error.errors(include_url=False)[0]["msg"]
-        raise TypeError(f"the default {default!r} is not valid: {message}") from None
+        raise TypeError(f"the default {field.default!r} is not valid: {message}") from None

@@ -33,7 +33,10 @@ class ListType(FieldType):
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_length <= self.max_length <= _MAX_ITEMS:
-            raise TypeError(f"min_length and max_length should be from 0 to {_MAX_ITEMS}")
+            raise TypeError(
+                "min_length should be 0 or more, max_length not less than min_length and at most"
+                f" {_MAX_ITEMS}"
+            )
 
     @property
     @override
