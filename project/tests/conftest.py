@@ -12,6 +12,7 @@ pytest_plugins = [
     "tests.support.databases",
     "tests.support.fixtures",
     "tests.support.leaks",
+    "tests.support.offers",
     "tests.support.resources",
     "tests.support.revisions",
     "tests.support.samples",

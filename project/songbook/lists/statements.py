@@ -11,12 +11,14 @@ from sqlalchemy import (
     ColumnElement,
     Numeric,
     Select,
+    String,
     Subquery,
     Table,
     Text,
     any_,
     bindparam,
     case,
+    cast,
     exists,
     func,
     literal_column,
@@ -27,6 +29,8 @@ from sqlalchemy import (
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, array
+from sqlalchemy.types import TypeEngine
+from sqlmodel import AutoString
 
 from songbook.db import (
     MAX_STATEMENTS,
@@ -212,8 +216,11 @@ def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]
     if not condition.bind:
         return column.is_(None)
     if condition.comparison == HAS:
-        return column.contains(array([bindparam(condition.bind, type_=Text)]))
-    value = bindparam(condition.bind, type_=ARRAY(column.type) if condition.many else column.type)
+        # asyncpg's dialect binds texts as VARCHAR, whose arrays cannot be compared with TEXT[]
+        items = cast(array([bindparam(condition.bind, type_=Text)]), ARRAY(Text))
+        return column.contains(items)
+    kind = _compared_type(column)
+    value = bindparam(condition.bind, type_=ARRAY(kind) if condition.many else kind)
     comparisons: dict[str, Callable[[], ColumnElement[bool]]] = {
         "": lambda: column == (any_(value) if condition.many else value),
         CONTAINS: lambda: column.ilike(value),
@@ -236,6 +243,13 @@ def _parent_condition(
     living = [other.c.deleted_at.is_(None)] if "deleted_at" in other.c else []
     key = other.c.id == table_of(model).c[relation.field]
     return exists().where(key, holds, *living)
+
+
+def _compared_type(column: ColumnElement[Any]) -> TypeEngine[Any]:
+    """Return the type of a value to compare: in the column's own it would be cut or rounded."""
+    if isinstance(column.type, Numeric):
+        return Numeric()
+    return String() if isinstance(column.type, String | AutoString) else column.type
 
 
 def _keyset_ranges(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
-from sqlalchemy import ARRAY, Column, ColumnElement, Text, and_, func, null, text
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import Column, ColumnElement, Text, and_, func, null, text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from typing_extensions import override
 
 from songbook.models.field_types import HAS, FieldType, TextType

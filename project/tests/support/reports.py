@@ -21,7 +21,7 @@ FILES = {
 each_format = pytest.mark.parametrize("kind", [CSV, NDJSON])
 
 
-def written(rows: Sequence[dict[str, Any]], kind: str) -> bytes:
+def written(rows: Sequence[dict[str, Any]], kind: str, errors: str = "strict") -> bytes:
     """Return rows in a format, as any other program would write them."""
     if kind == NDJSON:
         return "".join(f"{json.dumps(row)}\n" for row in rows).encode()
@@ -29,7 +29,7 @@ def written(rows: Sequence[dict[str, Any]], kind: str) -> bytes:
     writer = csv.DictWriter(file, rows[0].keys())
     writer.writeheader()
     writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
-    return file.getvalue().encode()
+    return file.getvalue().encode(errors=errors)
 
 
 def _cell(value: Any) -> Any:
