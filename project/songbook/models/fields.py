@@ -1,7 +1,7 @@
 """Fields: from a plain annotation to a field type."""
 
 import re
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
@@ -14,7 +14,7 @@ from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined, SchemaError
 from sqlalchemy import BigInteger, Column, TypeDecorator
-from sqlalchemy.types import NullType
+from sqlalchemy.types import NullType, TypeEngine
 from sqlmodel import SQLModel
 from sqlmodel.main import FieldInfoMetadata
 
@@ -103,12 +103,14 @@ def type_of_column(column: Column[Any]) -> FieldType | None:
     return _TYPES[python_type]()
 
 
+@dataclass
+class _TypedColumn(FieldInfoMetadata):
+    """The options of a column whose type `set_field_type` has chosen."""
+
+
 def is_typed(field: FieldInfo) -> bool:
     """Return whether `set_field_type` has seen a field; subclasses inherit what it did."""
-    if field_type_of(field.annotation):
-        return True
-    options = next((each for each in field.metadata if isinstance(each, FieldInfoMetadata)), None)
-    return options is not None and isinstance(options.sa_type, NullType)
+    return any(isinstance(each, _TypedColumn) for each in field.metadata)
 
 
 def set_field_type(owner: type[BaseModel], name: str, field: FieldInfo) -> None:
@@ -128,7 +130,7 @@ def set_field_type(owner: type[BaseModel], name: str, field: FieldInfo) -> None:
         _check_names(name, field)
         options = _column_options(metadata)
         if _is_body_only(annotation):
-            field.metadata = [*field.metadata, replace(options, sa_type=NullType())]
+            field.metadata = [*field.metadata, _typed_column(options, NullType())]
             return
         constraints, others = _split(field, metadata, options)
         type_ = _field_type(annotation, metadata, constraints)
@@ -137,7 +139,7 @@ def set_field_type(owner: type[BaseModel], name: str, field: FieldInfo) -> None:
     except TypeError as error:
         raise TypeError(f"{owner.__name__}.{name}: {error}") from None
     field.annotation = Optional[typed] if is_nullable(field.annotation) else typed  # noqa: UP045
-    field.metadata = [replace(options, sa_type=type_.column_type())]
+    field.metadata = [_typed_column(options, type_.column_type())]
 
 
 def _check_names(name: str, field: FieldInfo) -> None:
@@ -165,6 +167,10 @@ def _column_options(metadata: list[Any]) -> FieldInfoMetadata:
     # the parent must not disappear unnoticed, and PostgreSQL looks for children when it is deleted
     ondelete = "RESTRICT" if options.ondelete is PydanticUndefined else options.ondelete
     return replace(options, index=options.unique is not True, ondelete=ondelete)
+
+
+def _typed_column(options: FieldInfoMetadata, type_: TypeEngine[Any]) -> _TypedColumn:
+    return _TypedColumn(**{**vars(options), "sa_type": type_})
 
 
 def _is_body_only(annotation: Any) -> bool:
