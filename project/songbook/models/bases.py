@@ -110,7 +110,7 @@ class Partial(SQLModel):
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
         super().__pydantic_init_subclass__(**kwargs)
         for field in cls.model_fields.values():
-            field.default, field.default_factory = None, None
+            field.default, field.default_factory, field.validate_default = None, None, False
             field.json_schema_extra = _without_default
         cls.model_rebuild(force=True)
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import String
 from sqlmodel import Field
 
-from songbook.models.bases import Record, Schema
+from songbook.models.bases import Partial, Record, Schema
 from songbook.models.fields import Email, Url
 from songbook.models.tables import table_of
 from tests.support.samples import Apart
@@ -32,3 +32,13 @@ def test_an_option_that_the_annotation_decides_is_refused_also_with_a_nullable_u
 
         class SiteBase(Schema):
             page: Url | None = Field(sa_type=String)
+
+
+def test_a_patch_leaves_out_a_list_whose_default_is_made() -> None:
+    class ShelfBase(Schema):
+        labels: list[str] = Field(default_factory=list)
+
+    class ShelfUpdate(ShelfBase, Partial):
+        pass
+
+    assert ShelfUpdate.model_validate({}).model_dump(exclude_unset=True) == {}
