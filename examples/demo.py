@@ -20,8 +20,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = ROOT / "project"
 START_SECONDS = 60
 
-# Its session is with a resource that it adds: a test runs it.
-_OWN_RESOURCE = ROOT / "docs" / "queries-and-transactions.md"
+# Their sessions are with resources that they add: tests run them.
+_OWN_RESOURCES = {ROOT / "docs" / name for name in ("fields.md", "queries-and-transactions.md")}
 
 # Of the settings that a user may have, none changes what the README shows.
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG")
@@ -127,7 +127,7 @@ def main() -> None:
                     text=True,
                     check=True,
                 )
-            documents = [ROOT / "README.md", *sorted({*ROOT.glob("docs/*.md")} - {_OWN_RESOURCE})]
+            documents = [ROOT / "README.md", *sorted({*ROOT.glob("docs/*.md")} - _OWN_RESOURCES)]
             path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
             typing = {**environment, "PATH": path, "PYTHONPATH": str(PROJECT)}
             different = sum(run(document, port, here, typing) for document in documents)

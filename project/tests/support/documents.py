@@ -1,0 +1,51 @@
+"""Documents whose code is a resource, and whose session a service with it answers."""
+
+import os
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+from sqlalchemy.engine import URL
+
+from tests.support.copies import copied_project
+from tests.support.databases import spelled
+from tests.support.paths import ROOT
+from tests.support.processes import Service, ended_at_last
+
+MIGRATE = """
+from alembic.config import main as alembic
+
+for line in ("upgrade head", "revision --autogenerate -m add", "upgrade head", "check"):
+    alembic(line.split())
+"""
+
+
+def different_answers(document: Path, resource: str, place: Path, url: URL) -> int:
+    """Serve the document's resource; return how many answers differ from those that it shows."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
+    project = copied_project(place)
+    module = project / "app" / "resources" / f"{resource}.py"
+    module.write_text("\n\n".join(blocks))
+    database = {"DATABASE_URL": spelled(url)}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    for arguments in (
+        ["-m", "ruff", "check", module],
+        ["-m", "ruff", "format", "--check", module],
+        ["-c", MIGRATE],
+    ):
+        subprocess.run(
+            [sys.executable, *arguments],
+            cwd=project,
+            env={**os.environ, "PATH": path, **database},
+            check=True,
+            timeout=60,
+        )
+    demo = runpy.run_path(str(ROOT / "examples" / "demo.py"))
+    assert len(demo["session"](document.read_text())) > 9
+    service = Service("app", "serve", folder=project, PORT="0", **database)
+    with ended_at_last(service):
+        service.answers(service.said())
+        port = int(service.address.rpartition(":")[2])
+        return int(demo["run"](document, port, place, {**os.environ}))
