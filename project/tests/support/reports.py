@@ -32,9 +32,11 @@ def written(rows: Sequence[dict[str, Any]], kind: str, errors: str = "strict") -
     return file.getvalue().encode(errors=errors)
 
 
-def _cell(value: Any) -> Any:
-    """Return a value as COPY writes it; None becomes nothing."""
-    return str(value).lower() if isinstance(value, bool) else value
+def _cell(value: Any) -> str:
+    """Return a value of JSON as CSV has it: null as nothing, and texts as they are."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 async def send_rows(

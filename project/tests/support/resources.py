@@ -1,18 +1,38 @@
 """The resources of the service as their classes describe them."""
 
 import itertools
-import re
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from httpx import AsyncClient, Response
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
 
 from app import resources
 from songbook.models.discovery import family
+from songbook.models.field_types import DecimalType, FieldType, TextType
+from songbook.models.fields import field_type_of, is_nullable
 from tests.support.clients import PRINCIPAL
 from tests.support.leaks import PASSWORD
-from tests.support.texts import FREE
+from tests.support.values import numbered, shown
+
+
+class Field(NamedTuple):
+    """A field of a body."""
+
+    type: FieldType
+    is_nullable: bool
+    is_secret: bool
+
+    @classmethod
+    def of(cls, info: FieldInfo) -> "Field":
+        """Return the field that a class describes."""
+        found, is_secret = field_type_of(info.annotation), info.annotation is SecretStr
+        assert found or is_secret, info
+        password = TextType(min_length=8, max_length=128)
+        return cls(found or password, is_nullable(info.annotation), is_secret)
 
 
 class Resource:
@@ -22,13 +42,14 @@ class Resource:
         self.name = name
         self.path: str = module.router.prefix
         self.table, self.create, self.update, self.public = family(module)
-        schema = self.create.model_json_schema()
-        self.required: list[str] = schema["required"]
-        self.fields = {name: kinds(field) for name, field in schema["properties"].items()}
+        fields = self.create.model_fields.items()
+        self.required = [name for name, info in fields if info.is_required()]
+        self.fields = {name: Field.of(info) for name, info in fields}
         self.defaults = {
-            name: field["default"]
-            for name, field in schema["properties"].items()
-            if name in self.public.model_fields and "default" in field
+            name: default(self.fields[name].type, info)
+            for name, info in fields
+            if name in self.public.model_fields and not info.is_required()
+            if info.default_factory is None
         }
         permissions = {route.permission.name for route in module.router.routes}
         self.is_protected = permissions != {"open"}
@@ -39,26 +60,11 @@ class Resource:
         return {name: self.value(name) for name in self.fields} | given
 
     def value(self, name: str) -> Any:
-        """Return a value of a field; the types that are not here yet have to be added."""
-        kind, number = self.fields[name], next(self._numbers)
-        if kind.get("string", {}).get("format") == "password":
+        """Return a value of a field, as JSON has it."""
+        field, number = self.fields[name], next(self._numbers)
+        if field.is_secret:
             return f"{PASSWORD}{number}"
-        if "integer" in kind:
-            low, high = kind["integer"]["minimum"], kind["integer"]["maximum"]
-            return low + number % (high - low)
-        if "boolean" in kind:
-            return number % 2 == 0
-        if "string" in kind:
-            texts = (
-                f"{name} {number}",
-                f"{name}{number}",
-                f"{name}-{number}",
-                f"{name}{number}@x.org",
-            )
-            short = kind["string"].get("minLength", 0)
-            fitting = (text.ljust(short, ".") for text in texts)
-            return next(text for text in fitting if re.search(kind["string"]["pattern"], text))
-        raise NotImplementedError(kind)
+        return shown(numbered(field.type, name, number))
 
     def shown(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return those of the fields that a client is shown; a password is not among them."""
@@ -87,9 +93,11 @@ class Resource:
         return answer
 
 
-def kinds(schema: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Return the schemas that a field allows by their types: integer, string, null."""
-    return {kind["type"]: kind for kind in schema.get("anyOf", [schema])}
+def default(type_: FieldType, info: FieldInfo) -> Any:
+    """Return the default of a field, as JSON has it."""
+    if isinstance(type_, DecimalType) and info.default is not None:
+        return f"{info.default:.{type_.decimal_places}f}"
+    return shown(info.default)
 
 
 RESOURCES = [Resource(name, module) for name, module in resources.modules().items()]
@@ -102,9 +110,14 @@ def resource(request: pytest.FixtureRequest) -> Resource:
     return found
 
 
-TEXTS = [
-    pytest.param(resource, name, id=f"{resource.name}.{name}")
-    for resource in RESOURCES
-    for name, kinds in resource.fields.items()
-    if "integer" not in kinds and kinds.get("string", {}).get("pattern") == FREE
-]
+def fields_of(is_one: Callable[[Field], bool]) -> list[Any]:
+    """Return the fields for which this is true, each with its resource, but no secrets."""
+    return [
+        pytest.param(resource, name, id=f"{resource.name}.{name}")
+        for resource in RESOURCES
+        for name, field in resource.fields.items()
+        if name in resource.public.model_fields and is_one(field)
+    ]
+
+
+TEXTS = fields_of(lambda field: isinstance(field.type, TextType) and field.type.pattern is None)

@@ -40,7 +40,11 @@ async def replace_rows(
 
 
 def pairs(text: str) -> list[list[tuple[str, Any]]]:
-    """Return the members of the objects of a JSON text, in its order."""
-    found: list[list[tuple[str, Any]]] = []
-    json.loads(text, object_pairs_hook=found.append)
-    return found
+    """Return the members of an object, or of those in an array, in the order of the JSON text."""
+    found = json.loads(text, object_pairs_hook=_once)
+    return [[*each.items()] for each in (found if isinstance(found, list) else [found])]
+
+
+def _once(members: list[tuple[str, Any]]) -> dict[str, Any]:
+    assert len(dict(members)) == len(members)
+    return dict(members)

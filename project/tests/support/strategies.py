@@ -1,34 +1,25 @@
 """Strategies: all that a field, a body or a row of a resource may hold."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from songbook.models.fields import field_type_of
 from songbook.models.tables import table_of
 from tests.support.resources import RESOURCES, Resource
-from tests.support.texts import texts
-
-
-def values(kinds: dict[str, dict[str, Any]], *, stripped: bool) -> st.SearchStrategy[Any]:
-    """Return all that a field takes and that is stored as it is."""
-    found: list[st.SearchStrategy[Any]] = []
-    if "null" in kinds:
-        found.append(st.none())
-    if "boolean" in kinds:
-        found.append(st.booleans())
-    if "integer" in kinds:
-        found.append(st.integers(kinds["integer"]["minimum"], kinds["integer"]["maximum"]))
-    elif "string" in kinds and "boolean" not in kinds:
-        found.append(texts(kinds["string"], stripped=stripped))
-    return st.one_of(found)
+from tests.support.values import shown, values
 
 
 def bodies(resource: Resource, *, stripped: bool) -> st.SearchStrategy[dict[str, Any]]:
+    """Return the fields of a record, as Python has them."""
+    found = {name: values(field.type, stripped=stripped) for name, field in resource.fields.items()}
+    nullable = {name for name, field in resource.fields.items() if field.is_nullable}
     return st.fixed_dictionaries(
-        {name: values(kinds, stripped=stripped) for name, kinds in resource.fields.items()}
+        {name: st.none() | value if name in nullable else value for name, value in found.items()}
     )
 
 
@@ -55,12 +46,16 @@ def without_repetition(resource: Resource, name: str, values: Sequence[Any]) -> 
     """Return values without those that a unique index of the field takes for an earlier one."""
     if not is_unique(resource, name):
         return [*values]
-    texts = {
-        as_indexed(resource, name, {name: value}): value
-        for value in reversed(values)
-        if isinstance(value, str)
-    }
-    return [value for value in values if not isinstance(value, str) or value in texts.values()]
+    read = TypeAdapter(resource.create.model_fields[name].rebuild_annotation())
+    found, seen = [], set()
+    for value in values:
+        key = None
+        with suppress(ValidationError):
+            key = as_indexed(resource, name, {name: read.validate_python(value)})
+        if key is None or key not in seen:
+            found.append(value)
+            seen.add(key)
+    return found
 
 
 def hashed(fields: dict[str, Any]) -> dict[str, Any]:
@@ -70,7 +65,14 @@ def hashed(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 # A test is run for one resource at a time, and takes that one's bodies or rows.
-A_BODY = st.fixed_dictionaries({each.name: bodies(each, stripped=True) for each in RESOURCES})
+A_BODY = st.fixed_dictionaries(
+    {
+        each.name: bodies(each, stripped=True).map(
+            lambda body: {name: shown(value) for name, value in body.items()}
+        )
+        for each in RESOURCES
+    }
+)
 
 
 ROWS = st.fixed_dictionaries({each.name: rows(each) for each in RESOURCES})

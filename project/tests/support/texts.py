@@ -1,11 +1,8 @@
 """Texts that are hard to get right, and strategies of them."""
 
-from typing import Annotated, Any
-
 from hypothesis import strategies as st
-from pydantic import TypeAdapter
 
-from songbook.models.field_types import NO_NUL, TextType
+from songbook.models.field_types import TextType
 
 # What every encoder, escaper and column has to get right.
 AWKWARD = [
@@ -37,16 +34,12 @@ NAUGHTY = [
 ]  # fmt: skip
 
 
-FREE: str = TypeAdapter(Annotated[str, TextType()]).json_schema()["pattern"]
-FREE_PATTERNS = {NO_NUL, FREE}
-
-
-def texts(schema: dict[str, Any], *, stripped: bool) -> st.SearchStrategy[str]:
+def texts(type_: TextType, *, stripped: bool) -> st.SearchStrategy[str]:
     """Return all of Unicode that a field takes, or all that fits its pattern."""
-    low, high = schema.get("minLength", 0), schema["maxLength"]
-    if schema.get("pattern", NO_NUL) not in FREE_PATTERNS:
-        pattern: str = schema["pattern"]
-        return st.from_regex(pattern, fullmatch=True).filter(lambda text: low <= len(text) <= high)
+    low, high = type_.min_length, type_.max_length
+    if type_.pattern:
+        found = st.from_regex(type_.pattern, fullmatch=True)
+        return found.filter(lambda text: low <= len(text) <= high)
     awkward = st.sampled_from([text for text in AWKWARD if low <= len(text) <= high])
     any_text = st.text(CHARACTERS, min_size=low, max_size=high) | awkward
     if not stripped:

@@ -61,7 +61,7 @@ class Way(NamedTuple):
             return Sent(self.method, url, content, headers)
         body = rows[0] if rows else self.resource.body()
         if self.method == "PATCH":
-            name = self.resource.required[0]
+            name = [*self.resource.required, *self.resource.fields][0]
             body = {name: body[name]}
         return Sent(self.method, url, json.dumps(body).encode(), headers)
 

@@ -82,7 +82,7 @@ async def test_a_field_left_out_of_many_rows_has_its_default(
 async def test_a_text_among_many_comes_back_as_it_was_sent(
     client: AsyncClient, resource: Resource, name: str, kind: str
 ) -> None:
-    longest = resource.fields[name]["string"].get("maxLength", 255)
+    longest = getattr(resource.fields[name].type, "max_length", 0)
     of_copy = ["\\.", "\\N", "\\b\\t", "a\\\nb", "a\tb\\", "\\x41", "NULL", "a\vb", '"",""', "#,"]
     texts = [text[:longest] for text in (*NAUGHTY, *of_copy)]
     texts = without_repetition(resource, name, texts)
@@ -97,6 +97,8 @@ async def test_a_text_among_many_comes_back_as_it_was_sent(
 JUDGED: list[Any] = [
     *(None, True, False, 1, 1.5, 2021.0, 1e400, -1, 0, 2**31, 2**63, [], {}, ["a"], "", " ", "a"),
     *("1_000", " 5 ", "+5", "2021", "true", "True", "null", "a\0b", " b ", "\ud800", "x" * 10_001),
+    *("9.90", "2026-01-31", "2026-01-31T12:00:00+01:00", "12:00:00", {"a": 1e-31}, {"a": [None]}),
+    *("0190163D-8694-739b-aea5-966c26f8ad91", ["a", "\0"], ["a"] * 101, [" a ", "NULL", '{"\\']),
 ]
 
 

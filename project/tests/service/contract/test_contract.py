@@ -13,19 +13,15 @@ from httpx import ASGITransport, AsyncClient, Response
 from pydantic import BaseModel
 
 from songbook.http.routing import Route
+from songbook.models.field_types import IntegerType, TextType
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.resources import RESOURCES, TEXTS, Resource
-from tests.support.texts import NAUGHTY
+from tests.support.resources import RESOURCES, TEXTS, Resource, fields_of
+from tests.support.values import extremes, invalid, shown
 
-FIELDS = [
-    (pytest.param(resource, name, id=f"{resource.name}.{name}"), set(kinds))
-    for resource in RESOURCES
-    for name, kinds in resource.fields.items()
-    if name in resource.public.model_fields
-]
-WHOLE = [field for field, kinds in FIELDS if "integer" in kinds]
-NULLABLE = [field for field, kinds in FIELDS if "null" in kinds]
-NOT_NULLABLE = [field for field, kinds in FIELDS if "null" not in kinds]
+WHOLE = fields_of(lambda field: isinstance(field.type, IntegerType))
+OTHERS = fields_of(lambda field: not isinstance(field.type, TextType | IntegerType))
+NULLABLE = fields_of(lambda field: field.is_nullable)
+NOT_NULLABLE = fields_of(lambda field: not field.is_nullable)
 METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "CONNECT", "PROPFIND", "BREW"]
 MERGE_PATCH = {"Content-Type": "application/merge-patch+json"}
 
@@ -421,8 +417,7 @@ async def test_a_body_is_an_object(client: AsyncClient, resource: Resource, body
 async def test_a_whole_number_may_be_written_in_several_ways(
     client: AsyncClient, resource: Resource, name: str
 ) -> None:
-    kind = resource.fields[name]["integer"]
-    low, high = kind["minimum"], kind["maximum"]
+    low, high = extremes(resource.fields[name].type)
     written = {f"{bound}": bound for bound in (low, high)}
     written |= {f'"{bound}"': bound for bound in (low, high)}
     written |= {f"{bound}.0": bound for bound in (low, high) if abs(bound) < 2**53}
@@ -443,8 +438,7 @@ async def test_what_is_no_whole_number_of_the_range_is_refused(
     client: AsyncClient, resource: Resource, name: str
 ) -> None:
     created = await resource.add(client)
-    kind = resource.fields[name]["integer"]
-    low, high = kind["minimum"], kind["maximum"]
+    low, high = extremes(resource.fields[name].type)
     texts = ["true", "false", "[]", "{}", "[1]", "1.5", "1e400", "-1e400", "1e22"]
     texts += ["1e-400"] if low > 0 else []  # as a double it is 0
     texts += [f"{low - 1}", f"{high + 1}", f"{2**63}", f"{-(2**63) - 1}", "9" * 4300]
@@ -472,9 +466,7 @@ async def test_what_is_no_whole_number_of_the_range_is_refused(
 async def test_a_text_comes_back_as_it_was_sent(
     client: AsyncClient, resource: Resource, name: str
 ) -> None:
-    longest = resource.fields[name]["string"].get("maxLength", 255)
-    shortest = resource.fields[name]["string"].get("minLength", 0)
-    texts = [text[:longest].ljust(shortest, ".") for text in NAUGHTY]
+    texts = extremes(resource.fields[name].type)
 
     for text in texts:
         body = json.dumps(resource.body(**{name: text}), ensure_ascii=len(text) % 2 == 0)
@@ -505,24 +497,8 @@ async def test_what_is_no_text_of_the_length_is_refused(
     client: AsyncClient, resource: Resource, name: str
 ) -> None:
     created = await resource.add(client)
-    kind = resource.fields[name]["string"]
-    texts: list[Any] = [
-        1,
-        1.5,
-        True,
-        [],
-        {},
-        ["a"],
-        "a\0b",
-        "\0",
-        "\ud800",
-        "a\udfff",
-        "\ude00\ud83d",
-    ]
-    texts += ["x" * (kind["maxLength"] + 1)] if "maxLength" in kind else []
-    texts += ["", " ", "\n", "\u3000\u2003"] if kind.get("minLength") else []
 
-    for text in texts:
+    for text in invalid(resource.fields[name].type):
         for method, url in (("POST", ""), ("PATCH", "/1")):
             body = json.dumps(resource.body(**{name: text}))
             answer = await client.request(
@@ -533,6 +509,37 @@ async def test_what_is_no_text_of_the_length_is_refused(
             )
             [error] = assert_problem(answer, 422, "validation")["errors"]
             assert error["pointer"] == f"/{name}"
+    assert resource.rows(await resource.page(client)) == [created.json()]
+
+
+@pytest.mark.parametrize(("resource", "name"), OTHERS)
+async def test_the_extremes_of_a_field_come_back_as_they_were_sent(
+    client: AsyncClient, resource: Resource, name: str
+) -> None:
+    for value in map(shown, extremes(resource.fields[name].type)):
+        created = await resource.add(client, **{name: value})
+        read = await client.get(created.headers["location"])
+        patched = await client.patch(created.headers["location"], json={name: value})
+
+        assert created.json()[name] == read.json()[name] == patched.json()[name] == value
+
+
+@pytest.mark.parametrize(("resource", "name"), OTHERS)
+async def test_what_is_no_value_of_a_field_is_refused(
+    client: AsyncClient, resource: Resource, name: str
+) -> None:
+    created = await resource.add(client)
+
+    for value in invalid(resource.fields[name].type):
+        for method, url in (("POST", ""), ("PATCH", "/1")):
+            answer = await client.request(
+                method,
+                resource.path + url,
+                content=json.dumps(resource.body(**{name: value})),
+                headers={"Content-Type": "application/json"},
+            )
+            errors = assert_problem(answer, 422, "validation")["errors"]
+            assert {error["pointer"].split("/")[1] for error in errors} == {name}, value
     assert resource.rows(await resource.page(client)) == [created.json()]
 
 

@@ -151,22 +151,41 @@ def test_the_filters_are_those_of_the_public_fields(
     expected = {"limit", "sort", "after", "q", "count", "escape", "If-None-Match"}
     public = document["components"]["schemas"][resource.public.__name__]["properties"]
     for name, schema in public.items():
-        kinds = {kind.get("format", kind["type"]) for kind in schema.get("anyOf", [schema])}
-        more = ["_contains"] if "string" in kinds else []
-        more += ["_gt", "_gte", "_lt", "_lte"] if kinds & {"integer", "date-time"} else []
-        expected |= {name, *(name + comparison for comparison in more)}
+        expected |= {name + comparison for comparison in comparisons(schema)}
 
     described = document["paths"][resource.path]["get"]["parameters"]
 
     assert {parameter["name"] for parameter in described} == expected
     [sort] = [parameter for parameter in described if parameter["name"] == "sort"]
-    shorter = {name for name, schema in public.items() if longest(schema) <= 255}
-    assert {key.removeprefix("-") for key in sort["schema"]["items"]["enum"]} == shorter
+    sortable = {name for name, schema in public.items() if is_short(schema)}
+    assert {key.removeprefix("-") for key in sort["schema"]["items"]["enum"]} == sortable
 
 
-def longest(schema: dict[str, Any]) -> int:
-    """Return how many characters a text of a field may have; a cursor cannot hold too many."""
-    return max(int(kind.get("maxLength", 0)) for kind in schema.get("anyOf", [schema]))
+def without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of the values of a field, but for null."""
+    kinds: list[dict[str, Any]] = schema.get("anyOf", [schema])
+    [kind] = [each for each in kinds if each["type"] != "null"]
+    return kind
+
+
+def comparisons(schema: dict[str, Any]) -> list[str]:
+    """Return what follows the name of a field in the names of its filters."""
+    match without_null(schema):
+        case {"type": "array"}:
+            return ["_has"]
+        case {"type": "object"}:
+            return []
+        case {"type": "boolean"} | {"enum": _} | {"format": "uuid"}:
+            return [""]
+        case {"type": "string", "maxLength": _}:
+            return ["", "_contains"]
+    return ["", "_gt", "_gte", "_lt", "_lte"]
+
+
+def is_short(schema: dict[str, Any]) -> bool:
+    """Return whether a cursor can hold all values of a field."""
+    kind = without_null(schema)
+    return kind["type"] not in {"array", "object"} and kind.get("maxLength", 0) <= 255
 
 
 # What is wrong with a request, one thing at a time; much of it means nothing to most operations.

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from json import loads
@@ -31,12 +31,13 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.crud.records import Records
 from songbook.db.database import Database
+from songbook.models.field_types import EQUAL
 from songbook.models.tables import table_of
 from songbook.models.text_values import text_parser
 from tests.samples.resources.books import Book
 from tests.support.asserts import assert_problem
 from tests.support.lists import page_statement_of
-from tests.support.samples import SAMPLES, Sample, SamplePublic
+from tests.support.samples import SAMPLES, TYPES, Sample, SamplePublic
 from tests.support.texts import CHARACTERS
 
 LIBRARY = [
@@ -398,6 +399,18 @@ def as_copied(value: Any) -> str:
     return value if isinstance(value, str) else str(value).lower()
 
 
+def queries_of(name: str, value: Any) -> Iterator[tuple[str, bool]]:
+    """Give queries by a value of a response, and whether they find its row."""
+    if EQUAL in TYPES[name].filters:
+        copied = as_copied(value)
+        for escaped in {quote(copied), quote(copied, safe="+:" if name == "moment" else "")}:
+            yield f"{name}={escaped}", True
+            if value is not None and "_gt" in TYPES[name].filters:
+                yield f"{name}_gte={escaped}&{name}_lte={escaped}", True
+                yield f"{name}_gt={escaped}", False
+                yield f"{name}_lt={escaped}", False
+
+
 @pytest.mark.long
 @settings(max_examples=60)
 @given(sample=SAMPLES)
@@ -410,15 +423,11 @@ async def test_a_value_copied_from_an_answer_finds_its_row(
     assert row
     document = loads(row[2], parse_int=str, parse_float=str)
 
-    for name, value in document.items():
-        for escaped in (
-            quote(as_copied(value)),
-            quote(as_copied(value), safe="+:" if name == "moment" else ""),
-        ):
-            statement = page_statement_of(Sample, SamplePublic, f"{name}={escaped}")
-            found = await sample_database.fetch(statement)
+    for field in TYPES:
+        for query, finds in queries_of(field, document[field]):
+            found = await sample_database.fetch(page_statement_of(Sample, SamplePublic, query))
             assert found
-            assert found["number"] == 1, f"{name}={escaped}"
+            assert found["number"] == finds, query
 
 
 async def test_the_marks_of_typographers_are_no_parts_of_words(client: AsyncClient) -> None:
