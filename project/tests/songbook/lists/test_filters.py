@@ -401,6 +401,9 @@ def as_copied(value: Any) -> str:
 
 def queries_of(name: str, value: Any) -> Iterator[tuple[str, bool]]:
     """Give queries by a value of a response, and whether they find its row."""
+    if isinstance(value, list):
+        yield f"{name}_has=no such item", False
+        yield from ((f"{name}_has={quote(item)}", True) for item in value[-3:])
     if EQUAL in TYPES[name].filters:
         copied = as_copied(value)
         for escaped in {quote(copied), quote(copied, safe="+:" if name == "moment" else "")}:
