@@ -73,10 +73,12 @@ class CsvParser(RowParser):
         for name, value in zip(self._header, values, strict=True):
             if name in self.ignored:
                 continue
-            if value or name not in self._optional:
+            if value:
                 row[name] = _decoded(value) if name in self._json else value
             elif name in self._nullable:
                 row[name] = None
+            elif name not in self._optional:
+                row[name] = value
         return row
 
 
