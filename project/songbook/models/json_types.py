@@ -120,7 +120,7 @@ def _storable(value: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_values(value: Any, depth: int) -> None:
-    if depth > _MAX_DEPTH + 1:
+    if depth > _MAX_DEPTH and isinstance(value, dict | list):
         message = "Object should have at most {most} levels"
         raise PydanticCustomError("json_too_deep", message, {"most": _MAX_DEPTH})
     match value:
