@@ -4,7 +4,7 @@ import math
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from functools import partial, singledispatch
+from functools import singledispatch
 from typing import Any
 from uuid import UUID
 
@@ -214,10 +214,7 @@ def _any(type_: FieldType) -> st.SearchStrategy[Any]:
 _any.register(BooleanType, lambda _: st.booleans())
 _any.register(IntegerType, lambda type_: st.integers(type_.low, type_.high))
 _any.register(FloatType, lambda type_: st.floats(*_floats(type_)))
-_any.register(
-    DecimalType,
-    lambda type_: st.integers(*_units(type_)).map(partial(_decimal, type_)),
-)
+_any.register(DecimalType, lambda type_: _decimals(type_, *_units(type_)))
 _any.register(DateType, lambda _: st.dates())
 _any.register(DateTimeType, lambda _: st.datetimes(timezones=st.just(UTC)))
 _any.register(TimeType, lambda _: st.times())
@@ -289,6 +286,10 @@ def _units(type_: DecimalType) -> tuple[int, int]:
     return max(*lows, -most), min(*highs, most)
 
 
+def _decimals(type_: DecimalType, low: int, high: int) -> st.SearchStrategy[Decimal]:
+    return st.integers(low, high).map(lambda units: _decimal(type_, units))
+
+
 def _decimal(type_: DecimalType, units: int) -> Decimal:
     """Return so many units of the last place, with all places."""
     return Decimal(f"{units}E-{type_.decimal_places}")
@@ -301,6 +302,18 @@ _UUID = "0190163d-8694-739b-aea5-966c26f8ad91"
 
 _INVALID: dict[type[FieldType], list[Any]] = {
     BooleanType: [*_NO_SCALARS, 0, 1, 0.0, "0", "1", "yes", "on", "True", "t", " true"],
+    IntegerType: [
+        *_NO_NUMBERS,
+        1.5,
+        1e22,
+        2**63,
+        -(2**63) - 1,
+        "5.0",
+        "5e0",
+        "05",
+        "-0",
+        "9" * 5000,
+    ],
     FloatType: [*_NO_NUMBERS, "1e999", "-Infinity", ".5", "1.", "1,5"],
     DecimalType: [*_NO_NUMBERS, "1e2", "1e5000", ".5", "1.", "1,5", 0.1234567890123456, "9" * 5000],
     DateType: [
@@ -345,4 +358,5 @@ def invalid(type_: FieldType) -> list[Any]:
         least, most = _floats(type_)
         ends = (math.nextafter(least, -math.inf), math.nextafter(most, math.inf))
         beyond = [each for each in ends if math.isfinite(each)]
-    return [*_INVALID[type(type_)], *beyond]
+    members = getattr(type_, "choices", ())
+    return [each for each in _INVALID[type(type_)] if each not in members] + beyond
