@@ -79,7 +79,6 @@ def create_app(
     )
     app.state.service = ServiceState(settings, accounts)
     _add_routes(app, routers, aliases or {})
-    app.state.service.relations = relations_of(app.routes, settings)
     _check_routes(app.routes, app.state.service)
     return app
 
@@ -87,6 +86,8 @@ def create_app(
 def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str, str]) -> None:
     for router in routers:
         app.router.routes.extend(router.routes)  # include_router would match paths twice
+    service: ServiceState = app.state.service
+    service.relations = relations_of(app.routes, service.settings)
     add_docs(app)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     for alias, path in aliases.items():

@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import asyncpg
 import typer
-from sqlalchemy import Column, Interval, Table, bindparam, delete, func, literal_column, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Interval,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+)
 from sqlalchemy.engine import URL
 
 from songbook.cli.service import Service, progress_bar
@@ -91,6 +102,16 @@ async def remove(
     return removed
 
 
+def _unreferred(table: Table) -> list[ColumnElement[bool]]:
+    """Return the conditions that no row refers to one, which PostgreSQL would not delete."""
+    keys = [key for other in table.metadata.tables.values() for key in other.foreign_keys]
+    return [
+        ~exists().where(key.parent.table.alias().c[key.parent.name] == key.column)
+        for key in keys
+        if key.column.table is table and key.ondelete not in {"CASCADE", "SET NULL"}
+    ]
+
+
 @cache
 def _removal(moment: Column[Any]) -> CompiledStatement:
     """Compile the removal of the next batch: the numbers of rows that were due and are gone.
@@ -103,7 +124,7 @@ def _removal(moment: Column[Any]) -> CompiledStatement:
     keys = [*table.primary_key]
     due = (
         select(*keys)
-        .where(late)
+        .where(late, *_unreferred(table))
         .order_by(moment, *keys)
         .limit(literal_column(str(_BATCH)))
         .with_for_update()

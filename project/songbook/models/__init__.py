@@ -44,7 +44,6 @@ from songbook.models.text_search import search_query as search_query
 from songbook.models.text_values import INT8 as INT8
 from songbook.models.text_values import text_parser as text_parser
 from songbook.models.text_values import without_nul as without_nul
-from songbook.models.version_trigger import NEXT_VERSION as NEXT_VERSION
-from songbook.models.version_trigger import NEXT_VERSION_BODY as NEXT_VERSION_BODY
-from songbook.models.version_trigger import VERSION_TRIGGERS as VERSION_TRIGGERS
-from songbook.models.version_trigger import create_next_version as create_next_version
+from songbook.models.triggers import TRIGGER_FUNCTIONS as TRIGGER_FUNCTIONS
+from songbook.models.triggers import create_function as create_function
+from songbook.models.triggers import triggers_of as triggers_of

@@ -17,12 +17,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapper
 from sqlalchemy.schema import conv
-from sqlalchemy.types import NullType
 from sqlmodel import SQLModel
 
 from songbook.models.bases import Record, Schema
 from songbook.models.field_types import FieldType, TextType
-from songbook.models.fields import field_type_of, name_of, type_of_column
+from songbook.models.fields import field_type_of, is_typed, name_of, type_of_column
 from songbook.models.text_search import create_search_text, search_vector
 
 
@@ -127,12 +126,12 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
 def _add_checks(model: type[Record], table: Table) -> None:
     """Add the CHECK constraints. Raises TypeError for a field that a table cannot have."""
     for name, info in model.model_fields.items():
-        if isinstance(table.c[name].type, NullType):
+        type_ = field_type_of(info.annotation)
+        if type_ is None and is_typed(info):
             raise TypeError(
                 f"{model.__name__}.{name}: a table cannot have {name_of(info.annotation)}: keep it"
                 " in the classes of bodies and responses"
             )
-        type_ = field_type_of(info.annotation)
         if type_ and (check := type_.check(table.c[name])) is not None:
             table.append_constraint(CheckConstraint(check, name=name))
 

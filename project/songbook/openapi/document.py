@@ -121,15 +121,19 @@ def _complete(
     if route.permission.requires_user(method, service.settings):
         operation["security"] = [{name: []} for name in _SECURITY]
         errors |= {*route.permission.error_statuses}
-    for status, response in responses.items():
-        response["headers"] = headers_of(int(status), names, route)
-        for content in response.get("content", {}).values():
-            content["schema"].pop("title", None)
+    _add_headers(responses, names, route)
     responses |= {
         str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in errors
     }
     operation["responses"] = dict(sorted(responses.items()))
     return errors
+
+
+def _add_headers(responses: dict[str, dict[str, Any]], names: set[str], route: Route) -> None:
+    for status, response in responses.items():
+        response["headers"] = headers_of(int(status), names, route)
+        for content in response.get("content", {}).values():
+            content["schema"].pop("title", None)
 
 
 def _add_formats(operation: dict[str, Any], route: Route, method: str, names: set[str]) -> None:

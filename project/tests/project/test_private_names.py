@@ -16,6 +16,9 @@ UNDOCUMENTED = {
 }
 """What has no underscore in its name, and no page in the documentation."""
 
+DOCUMENTED = {"._replace"}
+"""What has an underscore in its name, and is documented."""
+
 TAKEN = {
     "._attributes_set": "models/fields.py",
     "._bind_processors": "db/statements.py",
@@ -50,7 +53,8 @@ def private_names(tree: ast.AST) -> Iterator[str]:
             names = [f".{node.attr}"]
         else:
             continue
-        yield from (name for name in names if name in UNDOCUMENTED or has_underscore(name))
+        taken = (name for name in names if name in UNDOCUMENTED or has_underscore(name))
+        yield from (name for name in taken if name not in DOCUMENTED)
 
 
 def is_own(value: ast.expr) -> bool:

@@ -33,7 +33,12 @@ FUNCTION_LINES = 30
 LOADED_LATE = {"songbook.db.embedded", "songbook.db.migrations"}
 """What most processes do without: no face imports it."""
 
-FOR_SERVICES = {"songbook.crud.TransactionDep", "songbook.models.Url"}
+FOR_SERVICES = {
+    "songbook.crud.TransactionDep",
+    "songbook.crud.View",
+    "songbook.crud.view_of",
+    "songbook.models.Url",
+}
 """What a face names for services that need it, as neither this one nor the samples do."""
 
 each_module = pytest.mark.parametrize(

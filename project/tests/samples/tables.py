@@ -7,7 +7,13 @@ from sqlalchemy import Executable, MetaData
 from sqlalchemy.schema import CreateIndex, CreateTable
 from sqlmodel import SQLModel
 
-from songbook.models import VERSION_TRIGGERS, Record, create_next_version, create_search_text
+from songbook.models import (
+    TRIGGER_FUNCTIONS,
+    Record,
+    create_function,
+    create_search_text,
+    triggers_of,
+)
 
 
 class Stored(Record):
@@ -41,11 +47,12 @@ EXECUTE FUNCTION members_credentials()
 def statements() -> Iterator[Executable | str]:
     """Give what creates the tables of the sample and of the library, functions and triggers."""
     yield create_search_text()
-    yield create_next_version()
+    yield from map(create_function, TRIGGER_FUNCTIONS)
     library = [SQLModel.metadata.tables[name] for name in ("idempotency", "login_tries")]
     for table in (*library, *Stored.metadata.sorted_tables):
         yield CreateTable(table)
         yield from (CreateIndex(index) for index in table.indexes)
-    yield from (VERSION_TRIGGERS[table] for table in Stored.metadata.sorted_tables)
+    for table in Stored.metadata.sorted_tables:
+        yield from triggers_of(table).values()
     yield CREDENTIALS
     yield ON_CREDENTIALS

@@ -7,7 +7,7 @@ from alembic.runtime.environment import NameFilterParentNames, NameFilterType
 from sqlalchemy import CheckConstraint, Connection, MetaData
 from sqlalchemy.types import TypeEngine
 
-from songbook.db.autogenerate import new_columns, ordering, search_text, version_trigger
+from songbook.db.autogenerate import new_columns, ordering, search_text, triggers
 from songbook.db.autogenerate.checks import render_check
 
 
@@ -20,7 +20,8 @@ def autogenerate_options(metadata: MetaData, connection: Connection | None) -> d
         """Leave out tables of others: those without a model and without our trigger."""
         if kind != "table" or name in metadata.tables:
             return True
-        return connection is not None and name in version_trigger.stored_triggers(connection)
+        marked = triggers.stored_triggers(connection) if connection is not None else {}
+        return name in {table for table, _ in marked}
 
     return {
         "target_metadata": metadata,
@@ -33,7 +34,7 @@ def autogenerate_options(metadata: MetaData, connection: Connection | None) -> d
             "alembic.ext.checkconstraint_byname",
             search_text.PLUGIN.name,
             ordering.PLUGIN.name,
-            version_trigger.PLUGIN.name,
+            triggers.PLUGIN.name,
         ],
     }
 

@@ -1,0 +1,126 @@
+"""A plugin of Alembic's autogenerate for the triggers of Records and their functions."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alembic.autogenerate import renderers
+from alembic.autogenerate.api import AutogenContext
+from alembic.operations.ops import DropTableOp, MigrateOperation, UpgradeOps
+from alembic.runtime.plugins import Plugin
+from alembic.util import DispatchPriority, PriorityDispatchResult
+from sqlalchemy import Connection, text
+
+from songbook.models import TRIGGER_FUNCTIONS, create_function, triggers_of
+
+PLUGIN = Plugin("songbook.triggers")
+
+_STORED_BODY = text("SELECT prosrc FROM pg_proc WHERE oid = to_regprocedure(:function)")
+_STORED_TRIGGERS = text(
+    "SELECT relname, tgname, pg_get_triggerdef(pg_trigger.oid, true) AS definition"
+    " FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+    " WHERE tgfoid = to_regprocedure(:function) AND pg_table_is_visible(tgrelid)"
+)
+
+Trigger = tuple[str, str]
+"""The names of a table and of a trigger."""
+
+
+@dataclass
+class ReplaceFunction(MigrateOperation):
+    """Create, replace or drop a function."""
+
+    signature: str
+    body: str | None
+    stored_body: str | None
+
+    def reverse(self) -> "ReplaceFunction":
+        """Return the operation for the downgrade."""
+        return ReplaceFunction(self.signature, self.stored_body, self.body)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return the difference that `alembic check` prints."""
+        return ("replace_function", self.signature)
+
+
+@dataclass
+class ReplaceTrigger(MigrateOperation):
+    """Create, replace or drop a trigger of a table."""
+
+    table: str
+    name: str
+    definition: str | None
+    stored_definition: str | None
+
+    def reverse(self) -> "ReplaceTrigger":
+        """Return the operation for the downgrade."""
+        return ReplaceTrigger(self.table, self.name, self.stored_definition, self.definition)
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return the difference that `alembic check` prints."""
+        return ("replace_trigger", self.name, self.table)
+
+
+def stored_triggers(connection: Connection) -> dict[Trigger, str]:
+    """Return the definitions of our triggers in the database."""
+    return {
+        (trigger.relname, trigger.tgname): trigger.definition
+        for function in TRIGGER_FUNCTIONS
+        for trigger in connection.execute(_STORED_TRIGGERS, {"function": function})
+    }
+
+
+def _compare_triggers(
+    context: AutogenContext, upgrade: UpgradeOps, _schemas: set[str | None]
+) -> PriorityDispatchResult:
+    """Add the operations: those of dropped tables and the functions in front, the others behind."""
+    assert context.connection is not None
+    tables = {table.name for table in context.sorted_tables}
+    dropped = {each.table_name for each in upgrade.ops if isinstance(each, DropTableOp)}
+    wanted: Mapping[Trigger, str] = {
+        (table.name, name): definition
+        for table in context.sorted_tables
+        for name, definition in triggers_of(table).items()
+    }
+    stored = {
+        trigger: definition
+        for trigger, definition in stored_triggers(context.connection).items()
+        if trigger[0] in tables | dropped
+    }
+    for trigger in sorted({*wanted, *stored}):
+        operation = ReplaceTrigger(*trigger, wanted.get(trigger), stored.get(trigger))
+        if _unquoted(operation.definition) != _unquoted(operation.stored_definition):
+            upgrade.ops.insert(0 if trigger[0] in dropped else len(upgrade.ops), operation)
+    for signature, body in TRIGGER_FUNCTIONS.items():
+        is_called = any(f"EXECUTE FUNCTION {signature[:-1]}" in each for each in wanted.values())
+        stored_body = context.connection.scalar(_STORED_BODY, {"function": signature})
+        if is_called and stored_body != body:
+            upgrade.ops.insert(0, ReplaceFunction(signature, body, stored_body))
+    return PriorityDispatchResult.CONTINUE
+
+
+def _unquoted(definition: str | None) -> str | None:
+    """Return a definition without quotes, which PostgreSQL and SQLAlchemy set differently."""
+    return definition and definition.replace('"', "")
+
+
+@renderers.dispatch_for(ReplaceFunction)
+def _render_function(_context: AutogenContext, operation: ReplaceFunction) -> str:
+    """Return plain SQL, so that revisions do not depend on the library."""
+    statement = f"DROP FUNCTION {operation.signature}"
+    if operation.body is not None:
+        statement = create_function(operation.signature, operation.body)
+    return f"op.execute({statement!r})"
+
+
+@renderers.dispatch_for(ReplaceTrigger)
+def _render_trigger(context: AutogenContext, operation: ReplaceTrigger) -> str:
+    """Return plain SQL, so that revisions do not depend on the library."""
+    quote = context.dialect.identifier_preparer.quote
+    statement = f"DROP TRIGGER {quote(operation.name)} ON {quote(operation.table)}"
+    if operation.definition is not None:
+        statement = operation.definition.replace("CREATE", "CREATE OR REPLACE", 1)
+    return f"op.execute({statement!r})"
+
+
+PLUGIN.add_autogenerate_comparator(_compare_triggers, "schema", priority=DispatchPriority.LAST)
