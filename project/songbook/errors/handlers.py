@@ -22,7 +22,7 @@ from songbook.errors.problems import (
     UnprocessableContent,
     from_pydantic,
 )
-from songbook.models import display_name, mapped_classes, plural_name, table_of
+from songbook.models import client_fields, display_name, mapped_classes, plural_name, table_of
 
 logger = logging.getLogger(__name__)
 
@@ -42,12 +42,14 @@ _UNREACHABLE = (
 
 
 def fields_of_constraint(name: str | None) -> tuple[str, list[str]]:
-    """Return the noun of the table of a constraint or unique index, and its columns."""
-    for model in mapped_classes():
+    """Return the noun of the table of a constraint or unique index, and its fields in bodies."""
+    for model in mapped_classes() if name else ():
         table = table_of(model)
         for each in (*table.constraints, *table.indexes):
             if isinstance(each, ColumnCollectionConstraint | Index) and each.name == name:
-                return display_name(model).lower(), [column.name for column in each.columns]
+                written = client_fields(model)
+                fields = [column.name for column in each.columns if column.name in written]
+                return display_name(model).lower(), fields
     return "record", []
 
 

@@ -29,6 +29,7 @@ from songbook.models.relations import Relation as Relation
 from songbook.models.relations import Relations as Relations
 from songbook.models.representations import Representation as Representation
 from songbook.models.representations import rebase as rebase
+from songbook.models.tables import client_fields as client_fields
 from songbook.models.tables import column_types as column_types
 from songbook.models.tables import natural_key as natural_key
 from songbook.models.tables import next_version as next_version

@@ -4,15 +4,14 @@ from collections.abc import AsyncIterator
 from datetime import date, datetime, time
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 import pytest
 from fastapi import Depends, FastAPI, Request, Response
 from httpx import ASGITransport, AsyncClient
-from sqlalchemy import CheckConstraint, text
+from sqlalchemy import CheckConstraint, MetaData, UniqueConstraint, text
 from sqlalchemy.engine import URL
-from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from songbook.auth import PUBLIC
@@ -26,12 +25,28 @@ from tests.support.databases import spelled
 from tests.support.services import SAMPLES
 
 
-class Apart(SQLModel, registry=registry()):
-    """Keeps the tables of this file out of the service's own."""
+class Apart(Record):
+    """Keeps the tables of this file out of the migrations of any service."""
+
+    metadata: ClassVar[MetaData] = MetaData(naming_convention=SQLModel.metadata.naming_convention)
 
 
-class Maker(Record, Apart, table=True):
-    """What an offer refers to."""
+class MakerBase(Schema):
+    """The field of what an offer refers to."""
+
+    name: str | None = None
+
+
+class Maker(MakerBase, Apart, table=True):
+    """What an offer refers to, with a column that no client writes."""
+
+    __table_args__ = (UniqueConstraint("hall", "name"),)
+
+    hall: int = Field(sa_column_kwargs={"server_default": "1"})
+
+
+class MakerPublic(MakerBase, RecordPublic):
+    """The representation in responses."""
 
 
 class Mood(StrEnum):
@@ -68,7 +83,7 @@ class OfferBase(Schema):
     site: Url | None = None
 
 
-class Offer(OfferBase, Record, Apart, table=True):
+class Offer(OfferBase, Apart, table=True):
     """The table, with a rule of its own about two columns."""
 
     __table_args__ = (CheckConstraint("year <= plays", name="order"),)
@@ -86,19 +101,27 @@ class OfferPublic(OfferBase, RecordPublic):
     """The representation in responses."""
 
 
-router = Router(prefix="/offers", tags=["offers"], dependencies=[PUBLIC])
+router = Router(tags=["offers"], dependencies=[PUBLIC])
+makers_of = Records(Maker, MakerPublic)
 offers_of = Records(Offer, OfferPublic)
 OffersPage = Annotated[Page, Depends(page_of(offers_of))]
 
 
-@router.get("", response_model=list[OfferPublic])
+@router.post("/makers", response_model=MakerPublic, status_code=201)
+async def create_maker(body: MakerBase, request: Request, db: WriteDep) -> Response:
+    """Create a maker."""
+    row = await db.fetch(makers_of.insert(body.model_dump()))
+    return makers_of.created(row, request)
+
+
+@router.get("/offers", response_model=list[OfferPublic])
 async def list_offers(page: OffersPage, db: ReadDep) -> Response:
     """List offers."""
     return await page.response(db)
 
 
 @router.post(
-    "", response_model=OfferPublic, status_code=201, bulk=imports_of(offers_of, OfferCreate)
+    "/offers", response_model=OfferPublic, status_code=201, bulk=imports_of(offers_of, OfferCreate)
 )
 async def create_offer(body: OfferCreate, request: Request, db: WriteDep) -> Response:
     """Create an offer."""
@@ -106,21 +129,21 @@ async def create_offer(body: OfferCreate, request: Request, db: WriteDep) -> Res
     return offers_of.created(row, request)
 
 
-@router.get("/{id}", response_model=OfferPublic)
+@router.get("/offers/{id}", response_model=OfferPublic)
 async def read_offer(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read an offer."""
     row = await db.fetch(offers_of.select(id))
     return offers_of.found(row, if_none_match)
 
 
-@router.put("/{id}", response_model=OfferPublic)
+@router.put("/offers/{id}", response_model=OfferPublic)
 async def replace_offer(id: Id, if_match: IfMatch, body: OfferCreate, db: WriteDep) -> Response:
     """Replace an offer."""
     row = await db.fetch(offers_of.update(id, body.model_dump(), if_match))
     return offers_of.updated(row)
 
 
-@router.patch("/{id}", response_model=OfferPublic)
+@router.patch("/offers/{id}", response_model=OfferPublic)
 async def update_offer(id: Id, if_match: IfMatch, body: OfferUpdate, db: WriteDep) -> Response:
     """Change some fields of an offer."""
     row = await db.fetch(offers_of.update(id, body.model_dump(exclude_unset=True), if_match))

@@ -1,13 +1,15 @@
 """The values of a field of every type: stored, answered, found, exported, imported or refused."""
 
 import json
-from typing import Any
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
-from sqlalchemy import text
+from sqlalchemy import MetaData, text
+from sqlmodel import Field, SQLModel
 
 from songbook.http.media_types import CSV, NDJSON
 from songbook.lists.filters import filters_of
@@ -375,3 +377,64 @@ async def test_whatever_a_filter_is_sent_it_finds_or_is_refused_by_its_name(
                 assert "errors" in answer.json(), query
                 [error] = answer.json()["errors"]
                 assert (error["pointer"], error["location"]) == (f"/{name}", "query")
+
+
+async def run(offering: FastAPI, *statements: str) -> list[tuple[Any, ...]]:
+    """Run statements beside the service; return the rows of the last one."""
+    async with offering.state.service.database.engine.begin() as connection:
+        for statement in statements:
+            answer = await connection.exec_driver_sql(statement)
+        return [tuple(row) for row in answer] if answer.returns_rows else []
+
+
+class Ledger(SQLModel, table=True):
+    """A table whose constraints have no names, as those of most SQLModel programs."""
+
+    metadata: ClassVar[MetaData] = MetaData()
+
+    key: int | None = Field(default=None, primary_key=True)
+
+
+@pytest.fixture
+async def stricter(offering: FastAPI) -> AsyncIterator[None]:
+    """Make the table stricter than the classes say."""
+    await run(
+        offering,
+        "ALTER TABLE offer DROP CONSTRAINT ck_offer_tempo",
+        "ALTER TABLE offer ADD CONSTRAINT ck_offer_tempo CHECK (tempo < 100)",
+        "ALTER TABLE offer ALTER note TYPE VARCHAR(10)",
+        "ALTER TABLE offer ADD CHECK (gain < 100)",
+    )
+    yield
+    await run(
+        offering,
+        "ALTER TABLE offer DROP CONSTRAINT ck_offer_tempo",
+        "ALTER TABLE offer ADD CONSTRAINT ck_offer_tempo CHECK (tempo >= 20 AND tempo <= 400)",
+        "ALTER TABLE offer ALTER note TYPE VARCHAR(5000)",
+        "ALTER TABLE offer DROP CONSTRAINT offer_gain_check",
+    )
+
+
+@pytest.mark.usefixtures("stricter")
+async def test_what_postgresql_refuses_is_told_of_a_field_that_a_body_has_or_of_none(
+    offers: AsyncClient,
+) -> None:
+    await offer(offers)
+
+    for fields, pointers in (
+        ({"tempo": 200}, ["/tempo"]),
+        ({"note": "x" * 11}, []),
+        ({"gain": 200}, []),
+        ({"year": 2, "plays": 1}, []),
+    ):
+        for answer in (await ways(offers, fields)).values():
+            problem = assert_problem(answer, 422, "validation")
+            assert [each["pointer"] for each in problem.get("errors", [])] == pointers
+
+
+async def test_a_duplicate_is_told_of_the_fields_that_a_body_has(offers: AsyncClient) -> None:
+    assert (await offers.post("/makers", json={"name": "a"})).status_code == 201
+
+    problem = assert_problem(await offers.post("/makers", json={"name": "a"}), 409, "conflict")
+
+    assert [error["pointer"] for error in problem["errors"]] == ["/name"]
