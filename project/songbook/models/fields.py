@@ -130,7 +130,8 @@ def set_field_type(owner: type[BaseModel], name: str, field: FieldInfo) -> None:
         _check_names(name, field)
         options = _column_options(metadata)
         if _is_body_only(annotation):
-            field.metadata = [*field.metadata, _typed_column(options, NullType())]
+            rules = [each for each in field.metadata if each is not options]
+            field.metadata = [*rules, _typed_column(options, NullType())]
             return
         constraints, others = _split(field, metadata, options)
         type_ = _field_type(annotation, metadata, constraints)

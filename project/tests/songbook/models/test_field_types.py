@@ -218,8 +218,12 @@ def test_a_regular_expression_that_is_none_is_refused_with_the_reason(
 
 
 def test_a_table_is_told_which_field_it_cannot_have() -> None:
-    for annotation, name in ((Line, "Line"), (list[Line], "list[Line]"), (SecretStr, "SecretStr")):
-        base: Any = schema_of(annotation)
+    for annotation, field, name in (
+        (Line, ..., "Line"),
+        (list[Line], Field(min_length=1), "list[Line]"),
+        (SecretStr, ..., "SecretStr"),
+    ):
+        base: Any = schema_of(annotation, field)
         with pytest.raises(TypeError, match="keep it in the classes of bodies") as caught:
             type(f"Plane{name[:4]}", (base, Record, Apart), {"__module__": __name__}, table=True)
         assert f".x: a table cannot have {name}: " in str(caught.value)
