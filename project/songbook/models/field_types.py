@@ -214,6 +214,8 @@ class ScalarType(FieldType):
     """The name in the types of errors."""
     lax_schema: ClassVar[CoreSchema]
     """pydantic's own schema, which accepts more than it should."""
+    limits: ClassVar[dict[str, str]] = {}
+    """The bounds, as SQL, beyond which only PostgreSQL has values, such as infinity."""
 
     @override
     def pydantic_schema(self) -> CoreSchema:
@@ -222,6 +224,16 @@ class ScalarType(FieldType):
     def _lax_schema(self) -> CoreSchema:
         """Return `lax_schema` with the constraints."""
         return self.lax_schema
+
+    @override
+    def check(self, column: Column[Any]) -> ColumnElement[bool] | None:
+        """Return the CHECK constraint of the bounds."""
+        bounds = self._sql_bounds().items()
+        checks = [_COMPARE[name](column, literal_column(value)) for name, value in bounds]
+        return and_(*checks) if checks else None
+
+    def _sql_bounds(self) -> dict[str, str]:
+        return self.limits
 
     def _strict(self, value: Any) -> Any:
         """Refuse what pydantic would convert: true for 1, 0 for a date, "1_000" and " 5 "."""
@@ -262,13 +274,12 @@ class NumberType(ScalarType):
         return {name: value for name, value in bounds.items() if value is not None}
 
     @override
-    def check(self, column: Column[Any]) -> ColumnElement[bool] | None:
-        """Return the CHECK constraint of the bounds."""
-        checks = [
-            _COMPARE[name](column, literal_column(str(value)))
-            for name, value in self._bounds().items()
-        ]
-        return and_(*checks) if checks else None
+    def _sql_bounds(self) -> dict[str, str]:
+        """Return the bounds, and the limits where there are none."""
+        bounds = {name: str(value) for name, value in self._bounds().items()}
+        sides = {name[0] for name in bounds}  # `ge` and `gt`, `le` and `lt`
+        limits = {name: value for name, value in self.limits.items() if name[0] not in sides}
+        return {**limits, **bounds}
 
     def _number_schema(self) -> dict[str, Any]:
         """Return the JSON schema of a number within the bounds."""
@@ -380,6 +391,7 @@ class FloatType(NumberType):
     python_type = float
     sql_type = Double()
     name = "float"
+    limits: ClassVar[dict[str, str]] = {"gt": "'-Infinity'", "lt": "'Infinity'"}
 
     @override
     def _lax_schema(self) -> CoreSchema:
@@ -408,6 +420,7 @@ class DecimalType(NumberType):
 
     python_type = Decimal
     name = "decimal"
+    limits: ClassVar[dict[str, str]] = {"lt": "'NaN'"}
     max_digits: int
     decimal_places: int
 
@@ -475,6 +488,7 @@ class DateType(FormattedType):
     sql_type = Date()
     lax_schema = core_schema.date_schema()
     name = json_format = "date"
+    limits: ClassVar[dict[str, str]] = {"ge": "'0001-01-01'", "le": "'9999-12-31'"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -487,6 +501,10 @@ class DateTimeType(FormattedType):
         in_utc, core_schema.datetime_schema(tz_constraint="aware")
     )
     name, json_format = "datetime", "date-time"
+    limits: ClassVar[dict[str, str]] = {
+        "ge": "'0001-01-01 00:00+00'",
+        "lt": "'10000-01-01 00:00+00'",
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -497,6 +515,7 @@ class TimeType(FormattedType):
     sql_type = Time()
     lax_schema = core_schema.time_schema()
     name = "time"
+    limits: ClassVar[dict[str, str]] = {"lt": "'24:00'"}
     # not `time`, which has an offset (RFC 3339)
     json_format = "partial-time"
 

@@ -45,10 +45,12 @@ class ListType(FieldType):
 
     @override
     def check(self, column: Column[Any]) -> ColumnElement[bool] | None:
-        """Return the CHECK constraint; no item is null."""
+        """Return the CHECK constraint: one dimension, and no item is null or empty."""
         number = func.cardinality(column)
         checks = [
+            func.array_ndims(column) == text("1"),
             func.array_position(column, null()).is_(None),
+            func.array_position(column, text("''")).is_(None),
             number <= text(str(self.max_length)),
         ]
         if self.min_length:

@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from sqlalchemy import MetaData, text
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Field, SQLModel
 
 from songbook.http.media_types import CSV, NDJSON
@@ -438,3 +439,97 @@ async def test_a_duplicate_is_told_of_the_fields_that_a_body_has(offers: AsyncCl
     problem = assert_problem(await offers.post("/makers", json={"name": "a"}), 409, "conflict")
 
     assert [error["pointer"] for error in problem["errors"]] == ["/name"]
+
+
+async def test_the_table_has_the_types_and_the_rules_of_the_fields(
+    offering: FastAPI, offers: AsyncClient
+) -> None:
+    del offers  # it makes the table
+    columns = await run(
+        offering,
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = 'offer'::regclass AND attnum > 0",
+    )
+    checks = await run(
+        offering,
+        "SELECT conname, pg_get_expr(conbin, conrelid) FROM pg_constraint"
+        " WHERE conrelid = 'offer'::regclass AND contype = 'c'",
+    )
+
+    types = dict(columns)
+    assert {name: types[name] for name in TAKEN} == {
+        "name": "character varying(255)",
+        "nick": "character varying(20)",
+        "note": "character varying(5000)",
+        "year": "integer",
+        "tempo": "integer",
+        "plays": "bigint",
+        "maker_id": "bigint",
+        "live": "boolean",
+        "gain": "double precision",
+        "share": "double precision",
+        "price": "numeric(8,2)",
+        "fee": "numeric(30,9)",
+        "day": "date",
+        "moment": "timestamp with time zone",
+        "starts": "time without time zone",
+        "token": "uuid",
+        "genre": "character varying(255)",
+        "mood": "character varying(255)",
+        "tags": "text[]",
+        "details": "jsonb",
+        "email": "character varying(254)",
+        "site": "character varying(2000)",
+    }
+    assert {name.removeprefix("ck_offer_") for name, _ in checks} == {
+        *("order", "name", "nick", "tempo", "plays", "share", "fee", "genre", "mood"),
+        *("gain", "price", "day", "moment", "starts", "tags", "details", "email", "site"),
+    }
+
+
+PAST_THE_SERVICE = [
+    ("name", "''"),
+    ("name", "NULL"),
+    ("name", "repeat('x', 256)"),
+    ("nick", "'AB'"),
+    ("note", "repeat('x', 5001)"),
+    ("year", "2147483648"),
+    ("tempo", "19"),
+    ("tempo", "401"),
+    ("plays", "-1"),
+    ("plays", "1000000000001"),
+    ("maker_id", "77"),
+    ("gain", "'NaN'"),
+    ("gain", "'Infinity'"),
+    ("share", "1"),
+    ("share", "'NaN'"),
+    ("price", "1000000"),
+    ("price", "'NaN'"),
+    ("fee", "0"),
+    ("fee", "'NaN'"),
+    ("day", "'infinity'"),
+    ("moment", "'-infinity'"),
+    ("day", "'10000-01-01'"),
+    ("moment", "'0001-01-01 BC'"),
+    ("starts", "'24:00:00'"),
+    ("genre", "'pop'"),
+    ("mood", "'CALM'"),
+    ("tags", "ARRAY['a', NULL]"),
+    ("tags", "array_fill('a'::text, ARRAY[101])"),
+    ("tags", "ARRAY['']"),
+    ("tags", "ARRAY[['a'], ['b']]"),
+    ("details", "'[]'"),
+    ("details", "'null'"),
+    ("email", "'a'"),
+    ("site", "'ftp://a'"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), PAST_THE_SERVICE)
+async def test_a_value_that_does_not_fit_cannot_be_stored_past_the_service(
+    offering: FastAPI, offers: AsyncClient, name: str, value: str
+) -> None:
+    await offer(offers)
+
+    with pytest.raises(DBAPIError):
+        await run(offering, f"UPDATE offer SET {name} = {value}")
