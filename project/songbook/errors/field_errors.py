@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from songbook.errors.details import FieldError
 
 _MAX_NAME = 64
-_PREDICATES = ("Is ", "Should ", "Was ")  # beginnings of messages that continue their field's name
+_PREDICATES = ("is ", "should ", "was ")  # beginnings of messages that continue their field's name
 _MESSAGES = {  # in place of those that speak of Python
     "extra_forbidden": "Unknown field",
     "model_attributes_type": "Input should be an object",
@@ -42,11 +42,16 @@ def query_error(name: str, error: ValueError) -> FieldError:
 
 def one_line(errors: Iterable[FieldError]) -> str:
     """Return errors with their fields in one line: "artist is missing; id: unknown field"."""
-    named = ((error.pointer.removeprefix("/"), error.detail) for error in errors)
     return "; ".join(
-        f"{name}{' ' if detail.startswith(_PREDICATES) else ': '}{detail[:1].lower()}{detail[1:]}"
-        for name, detail in named
+        _named(error.pointer.removeprefix("/"), error.detail[:1].lower() + error.detail[1:])
+        for error in errors
     )
+
+
+def _named(name: str, detail: str) -> str:
+    if not name:  # of a body as a whole
+        return detail
+    return f"{name}{' ' if detail.startswith(_PREDICATES) else ': '}{detail}"
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
@@ -62,7 +67,9 @@ def relevant(errors: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]
 
 def message_of(error: Mapping[str, Any]) -> str:
     """Return the message of one of pydantic's errors for clients."""
-    return _MESSAGES.get(error["type"]) or str(error["msg"])
+    message = _MESSAGES.get(error["type"]) or str(error["msg"])
+    # of a validator that raises ValueError, in words of its own
+    return message.removeprefix("Value error, ")
 
 
 def validation_summary(error: ValidationError) -> str:
