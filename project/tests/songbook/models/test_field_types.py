@@ -1,5 +1,6 @@
 """The types that a field may have, and what is refused when its class is made, by name."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -11,8 +12,9 @@ from uuid import UUID
 import pydantic
 import pytest
 from annotated_types import Ge, Le
-from pydantic import AfterValidator, SecretStr, create_model
-from sqlalchemy import BigInteger, Column, Integer
+from fastapi import FastAPI
+from pydantic import AfterValidator, SecretStr, StringConstraints, TypeAdapter, create_model
+from sqlalchemy import BigInteger, Column, Integer, text
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -336,3 +338,45 @@ def test_a_partial_class_has_no_defaults_and_may_tighten_a_field() -> None:
     assert PlaneUpdate.model_json_schema()["properties"]["x"]["maxLength"] == 2
     with pytest.raises(pydantic.ValidationError):
         PlaneUpdate.model_validate({"x": "abc"})
+
+
+PORTABLE = [
+    "^[a-z]+$",
+    "a",
+    "^a{2,255}$",
+    "^a{2,}b{3}$",
+    r"^\$\(\)\*\+\.\/\?\[\\\]\^\{\|\}$",
+    r"^[\]\[\\^-]+$",
+    "^[-a]+$",
+    "^[a^]+$",
+    "^[^a]$",
+    "^[!-~]+$",
+    "^(?:ab|c)*$",
+    "^(a|b||c)d$",
+    "()",
+    "^é[à-ÿ]$",
+    "^a b$",
+    "a$|^b",
+    "^[(*+?{|}).]+$",
+    "^[a&~]+$",
+]
+TEXTS = [
+    *("a", "b", "aa", "ab", "aab", "aabbb", "abab", "abc", "ababc", "d", "ad", "bd", "cd", "xd"),
+    *(r"$()*+./?[\]^{|}", "]", "[", "\\", "^", "-", "-a", "a-", "a^", "!~", "~", "!", " ", "a b"),
+    *("éà", "éÿ", "ée", "éé", "a&b", "&", "a&~", "(*+?{|}).", "a\n", "\na", "a\nb", "𝄞", "B", "A"),
+    *("a" * 255, "a" * 256, "é", "", "aabbbb"),
+]
+
+
+async def test_a_regular_expression_is_read_alike_by_all_three(app: FastAPI) -> None:
+    query = text("SELECT CAST(:value AS text) ~ :regex")
+    async with app.state.service.database.engine.connect() as connection:
+        for regex in PORTABLE:
+            rust = TypeAdapter(Annotated[str, StringConstraints(pattern=regex)]).validator
+            schema_of(str, Field(regex=regex))
+            for value in TEXTS:
+                matches = rust.isinstance_python(value)
+                stored = await connection.scalar(query, {"value": value, "regex": regex})
+                assert stored is matches, (regex, value)
+                if not value.endswith("\n"):  # where Python's `$` is another
+                    assert bool(re.search(regex, value)) is matches, (regex, value)

@@ -1,6 +1,7 @@
 """The values of a field of every type: stored, answered, found, exported, imported or refused."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
@@ -13,11 +14,12 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import Field, SQLModel
 
 from songbook.http.media_types import CSV, NDJSON
-from songbook.lists.filters import filters_of
+from songbook.lists.filters import filters_of, sortable_fields
 from tests.support.asserts import assert_problem
 from tests.support.offers import Offer, OfferPublic, exported, found, offer
 from tests.support.reports import counts, refusals, report_of, send_rows, written
 
+JSON_BODY = {"Content-Type": "application/json"}
 DAYS = ["0001-01-01", "2026-01-31", "9999-12-31"]
 MOMENTS = [
     "0001-01-01T00:00:00+00:00",
@@ -533,3 +535,79 @@ async def test_a_value_that_does_not_fit_cannot_be_stored_past_the_service(
 
     with pytest.raises(DBAPIError):
         await run(offering, f"UPDATE offer SET {name} = {value}")
+
+
+async def test_what_is_no_json_is_refused_as_a_whole(offers: AsyncClient) -> None:
+    for number in ("NaN", "Infinity", "-Infinity", "1" * 5000, "01", "1.", ".5", "+1", "0x1"):
+        for name in ("gain", "price", "year", "details"):
+            value = f'{{"a":{number}}}' if name == "details" else number
+            body = f'{{"name":"a","{name}":{value}}}'.encode()
+            answer = await offers.post("/offers", content=body, headers=JSON_BODY)
+            assert_problem(answer, 400, "malformed")
+            sent = await send_rows(offers, body, path="/offers", kind=NDJSON)
+            [(line, pointer, _)] = refusals(report_of(sent, 422))
+            assert (line, pointer) == (1, "")
+
+
+async def test_an_object_has_up_to_32_levels(offers: AsyncClient) -> None:
+    await offer(offers)
+
+    for of_lists in (False, True):
+        inner = nested(31, of_lists=of_lists)
+        for answer in (await ways(offers, {"details": {"a": inner}})).values():
+            assert answer.status_code in {200, 201}, answer.text
+        for levels in (32, 500):
+            deeper = {"a": nested(levels, of_lists=of_lists)}
+            for way, answer in (await ways(offers, {"details": deeper})).items():
+                problem = assert_problem(answer, 422, "validation")
+                errors = problem.get("errors") or problem["report"]["refusals"]
+                assert [error["pointer"] for error in errors] == ["/details"], way
+    body = b'{"name":"a","details":' + b'{"a":' * 900 + b"1" + b"}" * 901
+    assert_problem(await offers.post("/offers", content=body, headers=JSON_BODY), 400, "malformed")
+    for kind in (NDJSON, CSV):
+        cells = b'name,details\na,"' + body[22:-1].replace(b'"', b'""') + b'"\n'
+        sent = await send_rows(offers, cells if kind == CSV else body, path="/offers", kind=kind)
+        assert len(refusals(report_of(sent, 422))) == 1
+
+
+@pytest.mark.parametrize("name", sorted({*sortable_fields(Offer, OfferPublic)} - {"id"}))
+async def test_a_list_is_walked_in_the_order_of_every_field(offers: AsyncClient, name: str) -> None:
+    for value in TAKEN.get(name, []):
+        await offer(offers, **{name: value[0] if isinstance(value, tuple) else value})
+    await offer(offers)
+
+    wanted = await found(offers, f"sort={name}")
+    assert await walked(offers, f"/offers?limit=1&sort={name}") == wanted
+    assert await walked(offers, f"/offers?limit=2&sort=-{name}") == wanted[::-1]
+
+
+def test_a_document_says_what_a_field_takes_and_what_it_is_answered(offering: FastAPI) -> None:
+    schemas = offering.openapi()["components"]["schemas"]
+    shown, sent = (schemas[name]["properties"] for name in ("OfferPublic", "OfferCreate"))
+
+    def kinds(field: dict[str, Any]) -> list[str]:
+        return [each["type"] for each in field.get("anyOf", [field])]
+
+    assert kinds(shown["price"]) == ["string", "null"]
+    assert kinds(sent["price"]) == ["number", "string", "null"]
+    assert kinds(shown["gain"]) == ["number", "null"]
+    assert kinds(sent["gain"]) == ["number", "string", "null"]
+    assert kinds(shown["year"]) == kinds(shown["maker_id"]) == ["integer", "null"]
+    assert shown["mood"]["anyOf"][0] == {"type": "string", "enum": ["calm", "very wild"]}
+    assert shown["day"]["anyOf"][0] == {"type": "string", "format": "date"}
+    assert shown["moment"]["anyOf"][0] == {"type": "string", "format": "date-time"}
+    assert kinds(shown["tags"]) == ["array", "null"]
+    assert kinds(shown["details"]) == ["object", "null"]
+    for name, values in TAKEN.items():
+        pattern = shown[name].get("anyOf", [shown[name]])[0].get("pattern")
+        for value in values if pattern else ():
+            answered = value[1] if isinstance(value, tuple) else value
+            if isinstance(answered, str) and answered:
+                assert re.search(pattern, answered), (name, answered)
+
+
+async def test_a_parent_that_is_not_there_is_refused_at_the_field(offers: AsyncClient) -> None:
+    for value in (0, -1, 2**62, str(2**62)):
+        answer = await offers.post("/offers", json={"name": "a", "maker_id": value})
+        problem = assert_problem(answer, 409, "conflict")
+        assert [error["pointer"] for error in problem["errors"]] == ["/maker_id"]
