@@ -23,32 +23,40 @@ Asked = tuple[str, str, Any]
 
 
 class Copy:
-    """A copy of the project in which one line was added to SongBase."""
+    """A copy of the project in which lines were added to SongBase, and to the imports."""
 
-    def __init__(self, folder: Path, line: str, url: URL) -> None:
+    def __init__(self, folder: Path, lines: str, url: URL, imports: str = "") -> None:
         self.folder = copied_project(folder)
         self.url = url
         songs = self.folder / "app" / "resources" / "songs.py"
         head, tail = songs.read_text().split("    artist: str\n")
-        songs.write_text(f"{head}    artist: str\n{line}{tail}")
+        if imports:
+            head = head.replace("from typing import Annotated\n", imports)
+        songs.write_text(f"{head}    artist: str\n{lines}{tail}")
 
     def ask(self, *asked: Asked, rows: str) -> tuple[str, list[list[Any]]]:
         """Migrate, import rows, send requests; return the new revision, and the answers."""
         versions = self.folder / "migrations" / "versions"
         known = {*versions.glob("*.py")}
         (self.folder / "songs.csv").write_text(rows)
+        printed = self.run(
+            *("-c", ASK, "field", "import", "songs", "songs.csv"), given=json.dumps(asked)
+        )
+        [new] = {*versions.glob("*.py")} - known
+        return new.read_text(), json.loads(printed.splitlines()[-1])
+
+    def run(self, *arguments: str, given: str = "") -> str:
+        """Run Python in the copy; return what it prints."""
         path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        printed = subprocess.run(
-            [sys.executable, "-c", ASK, "field", "import", "songs", "songs.csv"],
+        return subprocess.run(
+            [sys.executable, *arguments],
             cwd=self.folder,
             env={**os.environ, "DATABASE_URL": spelled(self.url), "PATH": path},
-            input=json.dumps(asked),
+            input=given,
             stdout=subprocess.PIPE,
             text=True,
             check=True,
         ).stdout
-        [new] = {*versions.glob("*.py")} - known
-        return new.read_text(), json.loads(printed.splitlines()[-1])
 
 
 def names(songs: list[dict[str, Any]]) -> list[str]:
@@ -130,3 +138,73 @@ def test_a_line_makes_a_text_that_is_searched_too(tmp_path: Path, scratch_url: U
         scratch_url, "SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_song_words'"
     )
     assert "genre" in index
+
+
+IMPORTS = """from datetime import date
+from decimal import Decimal
+from typing import Annotated, Literal
+"""
+LINES = """    genre: Literal["rock", "pop"] | None = None
+    released: date | None = None
+    price: Decimal | None = Field(default=None, max_digits=8, decimal_places=2)
+"""
+DOWN_AND_UP = """
+from alembic.config import main as alembic
+
+for line in ("downgrade -1", "upgrade head", "check"):
+    alembic(line.split())
+"""
+FIELDS = {"genre": "rock", "released": "9999-12-31", "price": "9.90"}
+ROWS = """price,genre,released,name,artist
+0.05,pop,1979-05-11,Roads,Portishead
+,,,Hurt,Johnny Cash
+"""
+
+
+def test_three_lines_make_a_choice_a_date_and_a_decimal(tmp_path: Path, scratch_url: URL) -> None:
+    copy = Copy(tmp_path, LINES, scratch_url, IMPORTS)
+
+    migration, answers = copy.ask(
+        ("POST", "/songs", {**BASE, **FIELDS, "price": 9.9}),
+        ("POST", "/songs", {**BASE, "genre": "jazz", "released": 0, "price": "1.005"}),
+        ("PATCH", "/songs/2", {"genre": "pop"}),
+        ("GET", "/songs?genre=pop", None),
+        ("GET", "/songs?released_gt=1979-05-11", None),
+        ("GET", "/songs?price_lte=0.05", None),
+        ("GET", "/songs?genre=jazz", None),
+        *(("GET", f"/songs?sort={name}", None) for name in FIELDS),
+        ("GET", "/openapi.json", None),
+        rows=ROWS,
+    )
+    created, refused, changed, pop, later, cheap, jazz, *in_order, document = answers
+
+    assert "ck_song_genre" in migration
+    assert created == [201, {"id": 3, **BASE, **FIELDS, "year": None}]
+    assert refused[0] == 422
+    assert {error["pointer"] for error in refused[1]["errors"]} == {f"/{name}" for name in FIELDS}
+    nothing = {"released": None, "price": None, "year": None}
+    hurt = {"id": 2, "name": "Hurt", "artist": "Johnny Cash"}
+    assert changed == [200, {**hurt, "genre": "pop", **nothing}]
+    assert names(pop[1]) == ["Roads", "Hurt"]
+    assert names(later[1]) == ["Blue Monday"]
+    assert names(cheap[1]) == ["Roads"]
+    assert (jazz[0], jazz[1]["errors"][0]["pointer"]) == (422, "/genre")
+    assert [names(listed) for _, listed in in_order] == [
+        ["Roads", "Hurt", "Blue Monday"],
+        ["Roads", "Blue Monday", "Hurt"],
+        ["Roads", "Blue Monday", "Hurt"],
+    ]
+    for name in FIELDS:
+        ranges = {name + each for each in ("_gt", "_gte", "_lt", "_lte") if name != "genre"}
+        schemas = {"SongCreate", "SongPublic", "SongUpdate"}
+        assert {*shown(document[1], name)} == schemas | {name} | ranges
+    for column, value in (("genre", "'jazz'"), ("price", "1000000")):
+        with pytest.raises(DBAPIError, match=r"ck_song_genre|numeric field overflow"):
+            execute(scratch_url, f"UPDATE song SET {column} = {value}")
+    assert copy.run("-m", "app", "export", "songs") == (
+        "id,name,artist,genre,released,price,year\n"
+        "1,Roads,Portishead,pop,1979-05-11,0.05,\n"
+        "2,Hurt,Johnny Cash,pop,,,\n"
+        "3,Blue Monday,New Order,rock,9999-12-31,9.90,\n"
+    )
+    copy.run("-c", DOWN_AND_UP)
