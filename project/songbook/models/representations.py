@@ -41,13 +41,19 @@ class Representation:
         columns, types = table_of(self.table).c, column_types(self.table)
         name = self.public.__name__
         for member in self.public.model_computed_fields:
-            raise TypeError(f"{name}.{member}: PostgreSQL writes the JSON: pass it as `computed`")
+            raise TypeError(
+                f"{name}.{member}: the table {self.table.__name__} has no such column: pass it as"
+                " `computed`, an SQL expression, since PostgreSQL writes the JSON"
+            )
         for member in self.computed:
             if member in columns or member not in self.public.model_fields:
                 raise TypeError(f"{name}.{member}: a computed member is a field of {name} alone")
         for member in self.public.model_fields.keys() - self.computed:
             if member not in columns:
-                raise TypeError(f"{name}.{member}: {self.table.__name__} has no such column")
+                raise TypeError(
+                    f"{name}.{member}: the table {self.table.__name__} has no such column: leave it"
+                    " out, or pass it as `computed`"
+                )
             if member not in types:
                 raise TypeError(f"{name}.{member}: {columns[member].type!r} cannot be shown")
 

@@ -15,6 +15,7 @@ from sqlmodel import Field, SQLModel
 
 from songbook.http.media_types import CSV, NDJSON
 from songbook.lists.filters import filters_of, sortable_fields
+from songbook.models import Representation
 from tests.support.asserts import assert_problem
 from tests.support.offers import Offer, OfferPublic, exported, found, offer
 from tests.support.reports import counts, refusals, report_of, send_rows, written
@@ -364,7 +365,7 @@ async def test_whatever_a_field_is_sent_it_is_stored_or_refused_at_the_field(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", filters_of(Offer, OfferPublic))
+@pytest.mark.parametrize("name", filters_of(Representation(Offer, OfferPublic)))
 async def test_whatever_a_filter_is_sent_it_finds_or_is_refused_by_its_name(
     offers: AsyncClient, name: str
 ) -> None:
@@ -570,7 +571,9 @@ async def test_an_object_has_up_to_32_levels(offers: AsyncClient) -> None:
         assert len(refusals(report_of(sent, 422))) == 1
 
 
-@pytest.mark.parametrize("name", sorted({*sortable_fields(Offer, OfferPublic)} - {"id"}))
+@pytest.mark.parametrize(
+    "name", sorted({*sortable_fields(Representation(Offer, OfferPublic))} - {"id"})
+)
 async def test_a_list_is_walked_in_the_order_of_every_field(offers: AsyncClient, name: str) -> None:
     for value in TAKEN.get(name, []):
         await offer(offers, **{name: value[0] if isinstance(value, tuple) else value})
