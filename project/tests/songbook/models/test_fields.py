@@ -17,6 +17,7 @@ from songbook.http.media_types import CSV, NDJSON
 from songbook.lists.filters import filters_of, sortable_fields
 from songbook.models import Representation
 from tests.support.asserts import assert_problem
+from tests.support.marks import slow
 from tests.support.offers import Offer, OfferPublic, exported, found, offer
 from tests.support.reports import counts, refusals, report_of, send_rows, written
 
@@ -338,7 +339,7 @@ HOSTILE: list[Any] = [
 ]
 
 
-@pytest.mark.long
+@slow
 @pytest.mark.parametrize("name", TAKEN)
 async def test_whatever_a_field_is_sent_it_is_stored_or_refused_at_the_field(
     offers: AsyncClient, name: str
@@ -364,7 +365,7 @@ async def test_whatever_a_field_is_sent_it_is_stored_or_refused_at_the_field(
         assert counts(report_of(again))[3] == 0
 
 
-@pytest.mark.long
+@slow
 @pytest.mark.parametrize("name", filters_of(Representation(Offer, OfferPublic)))
 async def test_whatever_a_filter_is_sent_it_finds_or_is_refused_by_its_name(
     offers: AsyncClient, name: str
@@ -373,7 +374,7 @@ async def test_whatever_a_filter_is_sent_it_finds_or_is_refused_by_its_name(
 
     for value in HOSTILE:
         sent = cell(value).encode(errors="surrogatepass")[:2000]
-        for others in ([], [(name, "")], [(name, sent[:1])]):
+        for others in ([], [(name, "")]):
             query = urlencode([(name, sent), *others])
             answer = await offers.get(f"/offers?{query}")
             assert answer.status_code in {200, 400, 422}, (query, answer.text)
