@@ -49,7 +49,6 @@ from songbook.models import (
     Record,
     Relation,
     Representation,
-    TextType,
     column_types,
     not_deleted,
     rebase,
@@ -149,7 +148,7 @@ def _csv_cell(
     column: ColumnElement[Any], type_: FieldType | None, export_format: ExportFormat
 ) -> ColumnElement[Any]:
     """Return a column as in JSON, but without the quotes of strings."""
-    if isinstance(type_, TextType) and export_format.escaped:
+    if type_ and type_.python_type is str and export_format.escaped:
         escaped = literal_column("''''").concat(column)
         return case((column.regexp_match(_FORMULA), escaped), else_=column).label(column.name)
     if type_ and type_.python_type in {str, int}:

@@ -54,7 +54,7 @@ class SampleBase(Schema):
     hour: time | None
     moment: datetime | None
     token: UUID | None
-    genre: Literal["rock", "pop", "null", "r&b \\ 'soul'"] | None
+    genre: Literal["rock", "pop", "null", "r&b \\ 'soul'", "=1+1"] | None
     mood: Mood | None
     tags: list[str] | None
     details: dict[str, Any] | None

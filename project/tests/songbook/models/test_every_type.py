@@ -171,3 +171,13 @@ async def test_an_empty_cell_is_null(sample_client: AsyncClient) -> None:
         report_of(await send_rows(sample_client, written([nothing], kind), path=PATH, kind=kind))
 
     assert await stored(sample_client) == [nothing, nothing]
+
+
+async def test_a_choice_that_a_spreadsheet_would_run_is_marked_on_request(
+    sample_client: AsyncClient,
+) -> None:
+    await sample_client.post(PATH, json=body(genre="=1+1"))
+
+    answer = await sample_client.get(f"{PATH}?escape=formulas", headers={"Accept": CSV})
+
+    assert ",'=1+1," in answer.text
