@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    Integer,
     Numeric,
     Select,
     String,
@@ -45,11 +46,9 @@ from songbook.lists.params import DEFAULT_LIMIT, WORDS, Condition, ListParams, S
 from songbook.models import (
     CONTAINS,
     HAS,
-    FieldType,
     Record,
     Relation,
     Representation,
-    column_types,
     not_deleted,
     rebase,
     search_query,
@@ -136,22 +135,17 @@ def export_statement(
         objects = _as_json(records, shape, shown)
         json = func.row_to_json(objects.table_valued())
         return CompiledStatement(select(json).select_from(objects))
-    types = column_types(records.table)
-    cells = (
-        _csv_cell(shown.c[name], types.get(name), export_format)
-        for name in records.public.model_fields
-    )
+    cells = (_csv_cell(shown.c[name], export_format) for name in records.public.model_fields)
     return CompiledStatement(select(*cells))
 
 
-def _csv_cell(
-    column: ColumnElement[Any], type_: FieldType | None, export_format: ExportFormat
-) -> ColumnElement[Any]:
+def _csv_cell(column: ColumnElement[Any], export_format: ExportFormat) -> ColumnElement[Any]:
     """Return a column as in JSON, but without the quotes of strings."""
-    if type_ and type_.python_type is str and export_format.escaped:
+    is_text = isinstance(column.type, String | AutoString)
+    if is_text and export_format.escaped:
         escaped = literal_column("''''").concat(column)
         return case((column.regexp_match(_FORMULA), escaped), else_=column).label(column.name)
-    if type_ and type_.python_type in {str, int}:
+    if is_text or isinstance(column.type, Integer):
         return column
     return func.to_json(column).op("#>>")(text("'{}'")).label(column.name)
 

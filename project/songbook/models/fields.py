@@ -63,7 +63,7 @@ class CaseInsensitive:
 # https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address
 _LABEL = "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _EMAIL = rf"^[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]+@{_LABEL}(\.{_LABEL})*$"
-_HOST = r"([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+_HOST = r"([A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*\.?|\[[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*\])(:[0-9]{1,5})?"
 _URL = rf"^https?://{_HOST}([/?#][!-~]*)?$"
 
 Email = Annotated[
