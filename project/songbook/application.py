@@ -22,14 +22,13 @@ from songbook.http import (
     Dependency,
     HeadersMiddleware,
     Permission,
-    RelatedDependency,
     Route,
     ServiceState,
     add_alias,
     dependants_of,
     iter_route_contexts,
 )
-from songbook.models import Listed, Relations
+from songbook.lists import relations_of
 from songbook.openapi import add_docs, describe
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -92,23 +91,6 @@ def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     for alias, path in aliases.items():
         add_alias(app, alias, path)
-
-
-def relations_of(routes: Iterable[BaseRoute], settings: Settings) -> Relations:
-    """Return the relations between the resources that have a list among the routes."""
-    listed = []
-    for route in routes:
-        if not isinstance(route, Route) or "GET" not in (route.methods or ()):
-            continue
-        is_closed = route.permission.requires_user("GET", settings)
-        readers = route.permission if is_closed else None
-        name = route.path.rpartition("/")[2]
-        listed += [
-            Listed(name, each.shown, readers)
-            for each in route.request_dependencies.values()
-            if isinstance(each, RelatedDependency) and each.parses_query
-        ]
-    return Relations(listed)
 
 
 def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:

@@ -20,7 +20,14 @@ from songbook.config import CommandError, Settings
 from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import Problem, one_line
 from songbook.http import read_query_string
-from songbook.lists import MAX_PARAMETERS, ListParams, export_query, page_query, parse_params
+from songbook.lists import (
+    MAX_PARAMETERS,
+    ListParams,
+    export_query,
+    page_query,
+    parse_params,
+    relations_of,
+)
 
 ExportFile = Annotated[Path | None, typer.Argument(help="Default: standard output.")]
 QueryString = Annotated[str, typer.Option(help="Filters and order, as year_gte=1990&sort=-year.")]
@@ -43,7 +50,8 @@ class ExportCommand(Service):
             check_database(url)
             with _command_errors(), progress_bar() as progress:
                 options = read_query_string(query.encode(), MAX_PARAMETERS)
-                params = parse_params(shown, options)
+                relations = relations_of(self.routes(), settings)
+                params = parse_params(shown, options, relations=relations)
                 params.require_format(media_type)
                 progress.add_task(f"Exporting {resource}", total=None)
                 with _open_output(file) as output:

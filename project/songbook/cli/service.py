@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 from rich.progress import Progress
+from starlette.routing import BaseRoute
 
 from songbook.config import CommandError, Settings
 from songbook.http import CSV, NDJSON
@@ -43,6 +44,10 @@ class Service:
     def representation(self, resource: str) -> Representation:
         """Return how a resource is shown. Raises CommandError if the name is unknown."""
         return representation(self._module(resource))
+
+    def routes(self) -> list[BaseRoute]:
+        """Return the routes of the resources."""
+        return [route for module in self.resources().values() for route in module.router.routes]
 
     def _module(self, resource: str) -> ModuleType:
         modules = self.resources()

@@ -2,6 +2,7 @@
 
 from songbook.lists.pages import Page as Page
 from songbook.lists.pages import page_of as page_of
+from songbook.lists.pages import relations_of as relations_of
 from songbook.lists.params import MAX_PARAMETERS as MAX_PARAMETERS
 from songbook.lists.params import ListParams as ListParams
 from songbook.lists.params import parse_params as parse_params

@@ -1,19 +1,23 @@
 """The pages of a list (keyset pagination), and its exports as CSV and NDJSON."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
 from songbook.bulk import Export
+from songbook.config import Settings
 from songbook.crud import IF_NONE_MATCH, EntityTags, Records, if_none_match
 from songbook.db import Database
 from songbook.http import (
     FILE_SUFFIXES,
     JSON,
     RelatedDependency,
+    Route,
     StrictRequest,
     negotiate,
     read_query_string,
@@ -23,6 +27,7 @@ from songbook.lists.openapi import list_parameters
 from songbook.lists.params import DEFAULT_LIMIT, MAX_PARAMETERS, ListParams, parse_params
 from songbook.lists.queries import list_response
 from songbook.lists.statements import SEPARATOR, export_query, page_query
+from songbook.models import Listed, Relations
 
 _DECODER = json.JSONDecoder(parse_float=str)
 
@@ -97,6 +102,22 @@ def page_of(
         shown=records,
         describe=lambda relations: (*list_parameters(records, sort, relations), IF_NONE_MATCH),
     )
+
+
+def relations_of(routes: Iterable[BaseRoute], settings: Settings) -> Relations:
+    """Return the relations between the resources that have a list among the routes."""
+    listed = []
+    for route in routes:
+        if not isinstance(route, Route) or "GET" not in (route.methods or ()):
+            continue
+        is_closed = route.permission.requires_user("GET", settings)
+        readers = route.permission if is_closed else None
+        listed += [
+            Listed(route.path, each.shown, readers)
+            for each in route.request_dependencies.values()
+            if isinstance(each, RelatedDependency) and each.parses_query
+        ]
+    return Relations(listed)
 
 
 def _query_value(value: Any) -> str | None:

@@ -31,12 +31,12 @@ from songbook.models.representations import Representation as Representation
 from songbook.models.representations import rebase as rebase
 from songbook.models.tables import client_fields as client_fields
 from songbook.models.tables import column_types as column_types
+from songbook.models.tables import conflicting_fields as conflicting_fields
 from songbook.models.tables import natural_key as natural_key
 from songbook.models.tables import next_version as next_version
 from songbook.models.tables import not_deleted as not_deleted
 from songbook.models.tables import searched_words as searched_words
 from songbook.models.tables import table_of as table_of
-from songbook.models.tables import unique_fields as unique_fields
 from songbook.models.text_search import SEARCH_TEXT as SEARCH_TEXT
 from songbook.models.text_search import SEARCH_TEXT_BODY as SEARCH_TEXT_BODY
 from songbook.models.text_search import create_search_text as create_search_text

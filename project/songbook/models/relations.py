@@ -10,12 +10,17 @@ from songbook.models.tables import table_of
 
 
 class Listed(NamedTuple):
-    """A resource with a list: the last segment of its path, what it shows, and who may read it."""
+    """A resource with a list: its path, what it shows, and who may read it."""
 
-    name: str
+    path: str
     shown: Representation
     readers: object
     """The permission of the list, None if everyone may read it."""
+
+    @property
+    def name(self) -> str:
+        """Return the last segment of the path."""
+        return self.path.rpartition("/")[2]
 
 
 class Relation(NamedTuple):
@@ -41,6 +46,17 @@ class Relations:
     def of(self, table: type[Record]) -> dict[str, Relation]:
         """Return the relations of a resource by name: its parents, and then its children."""
         return self._relations.get(table, {})
+
+    def is_referred_to(self, path: str) -> bool:
+        """Return whether foreign keys keep records of the resource with this path from deletion."""
+        return any(
+            key.column.table is table_of(own.shown.table)
+            for own in self._resources.values()
+            if own.path == path
+            for other in table_of(own.shown.table).metadata.tables.values()
+            for key in other.foreign_keys
+            if "deleted_at" in key.column.table.c or key.ondelete not in {"CASCADE", "SET NULL"}
+        )
 
     @cached_property
     def _relations(self) -> dict[type[Record], dict[str, Relation]]:

@@ -66,9 +66,10 @@ def _unique(model: type[Record]) -> list[Index | UniqueConstraint]:
     return [*(index for index in table.indexes if index.unique), *constraints]
 
 
-def unique_fields(model: type[Record]) -> set[str]:
-    """Return the names of the fields in unique indexes and constraints."""
-    return {column.name for each in _unique(model) for column in each.columns}
+def conflicting_fields(model: type[Record]) -> set[str]:
+    """Return the names of the unique fields and of the references."""
+    references = {column.name for column in table_of(model).c if column.foreign_keys}
+    return references | {column.name for each in _unique(model) for column in each.columns}
 
 
 class NaturalKey(NamedTuple):

@@ -18,7 +18,7 @@ from songbook.http import (
     Route,
     ServiceState,
 )
-from songbook.models import Relations, Schema, mapped_classes, unique_fields
+from songbook.models import Relations, Schema, conflicting_fields, mapped_classes
 from songbook.openapi.headers import HEADERS, headers_of, references
 
 _BODY = (400, 413, 415, 422)
@@ -115,8 +115,7 @@ def _complete(
     _add_formats(operation, route, method, names)
     responses: dict[str, dict[str, Any]] = operation["responses"]
     errors |= {int(status) for status in responses if int(status) >= 400}
-    if route.bodies:
-        errors |= {*_BODY, *([409] if _may_conflict(route) else ())}
+    errors |= {*(_BODY if route.bodies else ()), *_conflicts(route, method, relations)}
     operation["x-rule"] = route.permission.name
     if route.permission.requires_user(method, service.settings):
         operation["security"] = [{name: []} for name in _SECURITY]
@@ -174,14 +173,16 @@ def _add_dry_run(responses: dict[str, Any]) -> None:
     responses.setdefault("200", dry_run)
 
 
-def _may_conflict(route: Route) -> bool:
-    """Return whether a body has fields with unique values in the table of its Base class."""
+def _conflicts(route: Route, method: str, relations: Relations) -> list[int]:
+    """Return 409 for a body with unique fields or references, and where children may refer."""
+    if method == "DELETE" and relations.is_referred_to(route.path.rpartition("/{")[0]):
+        return [409]
     for body in route.bodies.values():
         bases = {base for base in body.__mro__ if issubclass(base, Schema)} - {Schema}
         for model in mapped_classes():
-            if bases & {*model.__mro__} and unique_fields(model) & body.model_fields.keys():
-                return True
-    return False
+            if bases & {*model.__mro__} and conflicting_fields(model) & body.model_fields.keys():
+                return [409]
+    return []
 
 
 def _error_response(status: int) -> dict[str, Any]:
