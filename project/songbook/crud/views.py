@@ -56,7 +56,7 @@ def view_of(shown: Representation) -> RelatedDependency[View]:
         texts = read_options(request.scope["query_string"], request.route.query_parameters)
         if "expand" not in texts:
             return ITSELF
-        relations = request.service.relations.of(shown.table)
+        relations = request.service.relations.of(shown.table, request.route.permission)
         try:
             return View(parse_expand(texts["expand"][0], relations))
         except ValueError as error:

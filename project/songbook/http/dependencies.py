@@ -5,7 +5,7 @@ Each declares its parameters and error statuses for the OpenAPI document.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeAlias, TypeVar
 
 from fastapi import Depends
 from starlette.responses import Response
@@ -15,9 +15,12 @@ from songbook.config import Settings
 from songbook.http.completion import Completion, Opened
 from songbook.http.query_options import Parameter
 from songbook.http.requests import Principal, StrictRequest
-from songbook.models import Relation, Relations, Representation
+from songbook.models import Record, Relation, Representation
 
 T = TypeVar("T")
+
+Related: TypeAlias = Callable[[type[Record]], Mapping[str, Relation]]
+"""Returns the relations of a resource that a route shows."""
 
 Call = Callable[[StrictRequest], Awaitable[T]]
 
@@ -43,7 +46,7 @@ class Dependency(Generic[T]):
     def parameters_for(
         self,
         method: str,  # noqa: ARG002
-        relations: Relations,  # noqa: ARG002
+        related: Related,  # noqa: ARG002
     ) -> tuple[Parameter, ...]:
         """Return the parameters that it reads from a request with this method."""
         return self.parameters
@@ -65,7 +68,7 @@ class OpeningDependency(Dependency[Opened]):
     """The parameter of the idempotency key, for `KEYED_METHODS`."""
 
     @override
-    def parameters_for(self, method: str, relations: Relations) -> tuple[Parameter, ...]:
+    def parameters_for(self, method: str, related: Related) -> tuple[Parameter, ...]:
         keyed = (self.key_parameter,) if self.key_parameter and method in KEYED_METHODS else ()
         return (*self.parameters, *keyed)
 
@@ -89,8 +92,8 @@ class RelatedDependency(Dependency[T]):
     """Returns the parameters for these relations."""
 
     @override
-    def parameters_for(self, method: str, relations: Relations) -> tuple[Parameter, ...]:
-        return self.describe(relations.of(self.shown.table))
+    def parameters_for(self, method: str, related: Related) -> tuple[Parameter, ...]:
+        return self.describe(related(self.shown.table))
 
 
 def dependency(

@@ -112,6 +112,8 @@ class RouteInfo:
     parses_query: bool = False
     """Whether a dependency parses the query string, as that of a list does."""
 
+    permission: object = None
+
 
 class StrictRequest(Request):
     """A request whose body is parsed strictly and within a limit."""

@@ -146,7 +146,8 @@ class Route(APIRoute):
         parameters = [each for dependency in dependencies for each in dependency.parameters]
         parameters += [param.parameter for part in parts for param in query_params_of(part)]
         query = tuple(each for each in parameters if each["in"] == "query")
-        return RouteInfo(self.path, query, any(each.parses_query for each in dependencies))
+        parses_query = any(each.parses_query for each in dependencies)
+        return RouteInfo(self.path, query, parses_query, self.permission)
 
     @property
     def permission(self) -> Permission:

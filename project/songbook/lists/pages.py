@@ -90,7 +90,8 @@ def page_of(
         media_type = negotiate(",".join(request.headers.getlist("accept")), (JSON, *FILE_SUFFIXES))
         query = read_query_string(request.scope["query_string"], MAX_PARAMETERS)
         tags = await if_none_match.call(request)
-        params = parse_params(records, query, sort, others, request.service.relations)
+        relations = request.service.relations.of(records.table, request.route.permission)
+        params = parse_params(records, query, sort, others, relations)
         params.require_format(media_type)
         return Page(params, media_type, request.scope["path"], tags, counted)
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic_core import PydanticCustomError
@@ -25,7 +26,6 @@ from songbook.models import (
     CONTAINS,
     EQUAL,
     Relation,
-    Relations,
     Representation,
     column_types,
     normalize_search,
@@ -42,8 +42,6 @@ MAX_PARAMETERS = 1000
 WORDS = "words"
 _OPTIONS = {"count": ("exact", "with_total"), "escape": ("formulas", "escaped")}
 PARAMETERS = ("limit", "sort", "after", "q", "count", "escape")
-
-NO_RELATIONS = Relations()
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _LIKE = re.compile(r"[%_\\]")
@@ -124,7 +122,7 @@ def parse_params(
     query: QueryString,
     sort: str = "id",
     others: Collection[str] = (),
-    relations: Relations = NO_RELATIONS,
+    relations: Mapping[str, Relation] = MappingProxyType({}),
 ) -> ListParams:
     """Parse a query string; `sort` is the default order, and `others` are parameters to ignore.
 
@@ -133,7 +131,7 @@ def parse_params(
     params = ListParams(records, order_of(sort), pairs=query.pairs)
     if not query.pairs:
         return params
-    parser = _Parser(params, relations.of(records.table))
+    parser = _Parser(params, relations)
     for name, values in query.values.items():
         if name in others:
             continue

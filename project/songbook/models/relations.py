@@ -30,22 +30,29 @@ class Relation(NamedTuple):
     field: str
     shown: Representation
     many: bool
+    readers: object
+    """The permission of the list of the related resource, None if everyone may read it."""
 
 
 class Relations:
-    """The relations between the resources of a service.
-
-    A resource is related to those that its readers may read.
-    """
+    """The relations between the resources of a service."""
 
     def __init__(self, resources: Iterable[Listed] = ()) -> None:
         self._resources: dict[type[Record], Listed] = {}
         for each in resources:
             self._resources.setdefault(each.shown.table, each)
 
-    def of(self, table: type[Record]) -> dict[str, Relation]:
-        """Return the relations of a resource by name: its parents, and then its children."""
-        return self._relations.get(table, {})
+    def of(self, table: type[Record], permission: object) -> dict[str, Relation]:
+        """Return the relations of a resource by name: its parents, and then its children.
+
+        A route with this permission shows only what its callers may read elsewhere.
+        """
+        relations = self._relations.get(table, {})
+        return {
+            name: relation
+            for name, relation in relations.items()
+            if relation.readers in {None, permission}
+        }
 
     def is_referred_to(self, path: str) -> bool:
         """Return whether foreign keys keep records of the resource with this path from deletion."""
@@ -73,16 +80,16 @@ class Relations:
         tables = {table_of(table): listed for table, listed in self._resources.items()}
         for field, referred in _references(own.shown.table):
             parent = tables.get(referred)
-            if parent and parent.readers in {None, own.readers} and field.endswith("_id"):
-                yield Relation(field.removesuffix("_id"), field, parent.shown, many=False)
+            if parent and field.endswith("_id"):
+                name = field.removesuffix("_id")
+                yield Relation(name, field, parent.shown, many=False, readers=parent.readers)
 
     def _children(self, own: Listed) -> Iterator[Relation]:
         """Yield the children by the reference that is called after the parent."""
         field = f"{display_name(own.shown.table).lower().replace(' ', '_')}_id"
         for child in self._resources.values():
-            is_child = (field, table_of(own.shown.table)) in _references(child.shown.table)
-            if is_child and child.readers in {None, own.readers}:
-                yield Relation(child.name, field, child.shown, many=True)
+            if (field, table_of(own.shown.table)) in _references(child.shown.table):
+                yield Relation(child.name, field, child.shown, many=True, readers=child.readers)
 
 
 def _references(table: type[Record]) -> list[tuple[str, Any]]:

@@ -1,6 +1,7 @@
 """The OpenAPI document: FastAPI's, completed from dependencies, bodies and responses."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Literal
 
 from fastapi import FastAPI
@@ -74,11 +75,14 @@ def describe(app: FastAPI) -> dict[str, Any]:
 
 def _add_relations(schemas: dict[str, Any], routes: Iterable[Route], relations: Relations) -> None:
     """Add the members that `expand` shows to the schemas of responses."""
-    dependencies = [each for route in routes for each in route.request_dependencies.values()]
-    for dependency in dependencies:
-        if not isinstance(dependency, RelatedDependency):
-            continue
-        for relation in relations.of(dependency.shown.table).values():
+    dependencies = [
+        (each, route.permission)
+        for route in routes
+        for each in route.request_dependencies.values()
+        if isinstance(each, RelatedDependency)
+    ]
+    for dependency, permission in dependencies:
+        for relation in relations.of(dependency.shown.table, permission).values():
             record = {"$ref": _SCHEMA.format(model=relation.shown.public.__name__)}
             children = {"type": "array", "items": record, "maxItems": MAX_CHILDREN}
             shown = children if relation.many else {"anyOf": [record, {"type": "null"}]}
@@ -102,8 +106,8 @@ def _complete(
 ) -> set[int]:
     """Add parameters, responses and headers to an operation; return its error statuses."""
     dependencies = route.request_dependencies.values()
-    relations = service.relations
-    parameters = [each for one in dependencies for each in one.parameters_for(method, relations)]
+    related = partial(service.relations.of, permission=route.permission)
+    parameters = [each for one in dependencies for each in one.parameters_for(method, related)]
     errors = {status for one in dependencies for status in one.error_statuses_for(method)}
     if route.bulk:
         parameters += route.bulk.parameters

@@ -1,0 +1,130 @@
+"""Records that refer to each other: what is shown of them, to whom, under which names."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import pytest
+from fastapi import Depends, FastAPI, Request, Response
+from httpx import AsyncClient
+from sqlalchemy.engine import URL
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from songbook.application import create_app
+from songbook.auth import OPEN, SIGNED_IN
+from songbook.bulk import imports_of
+from songbook.crud import Id, IfMatch, ReadDep, Records, View, WriteDep, view_of
+from songbook.http import Router
+from songbook.lists import Page, page_of
+from songbook.models import Record, RecordPublic, Schema
+from tests.samples.resources.members import Member
+from tests.samples.settings import Settings
+from tests.support.clients import client_of
+from tests.support.databases import spelled
+
+
+class Apart(SQLModel, registry=registry()):
+    """Keeps the tables of this file out of the service's own."""
+
+
+class DraftBase(Schema):
+    """What only users may read."""
+
+    text: str
+
+
+class Draft(DraftBase, Record, Apart, table=True):
+    """The table."""
+
+
+class DraftPublic(DraftBase, RecordPublic):
+    """The representation in responses."""
+
+
+class PosterBase(Schema):
+    """Refers to what only users may read."""
+
+    title: str
+    draft_id: int | None = Field(default=None, foreign_key="draft.id")
+
+
+class Poster(PosterBase, Record, Apart, table=True):
+    """The table."""
+
+
+class PosterPublic(PosterBase, RecordPublic):
+    """The representation in responses."""
+
+
+drafts, posters = Records(Draft, DraftPublic), Records(Poster, PosterPublic)
+
+
+def routes_of(
+    records: Records, create: type[SQLModel], path: str, lists: Any, reads: Any
+) -> Router:
+    """Return the routes of a resource; `lists` and `reads` are the permissions of its reads."""
+    router = Router(prefix=path)
+    public: Any = records.public
+
+    async def list_records(page: Page, db: ReadDep) -> Response:
+        return await page.response(db)
+
+    async def create_record(body: Any, request: Request, db: WriteDep) -> Response:
+        return records.created(await db.fetch(records.insert(body.model_dump())), request)
+
+    async def read_record(id: Id, view: View, db: ReadDep) -> Response:
+        return records.found(await db.fetch(records.select(id, view)))
+
+    async def delete_record(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
+        return records.deleted(await db.fetch(records.delete(id, if_match)))
+
+    list_records.__annotations__["page"] = Annotated[Page, Depends(page_of(records))]
+    read_record.__annotations__["view"] = Annotated[View, Depends(view_of(records))]
+    create_record.__annotations__["body"] = create
+    router.get("", response_model=list[public], dependencies=[lists])(list_records)
+    router.post(
+        "",
+        response_model=public,
+        status_code=201,
+        bulk=imports_of(records, create),
+        dependencies=[OPEN],
+    )(create_record)
+    router.get("/{id}", response_model=public, dependencies=[reads])(read_record)
+    router.delete("/{id}", status_code=204, dependencies=[OPEN])(delete_record)
+    return router
+
+
+RESOURCES = [
+    routes_of(drafts, DraftBase, "/drafts", SIGNED_IN, SIGNED_IN),
+    routes_of(posters, PosterBase, "/posters", SIGNED_IN, OPEN),
+    routes_of(posters, PosterBase, "/shown/posters", OPEN, OPEN),
+]
+
+
+@pytest.fixture
+async def related(app: FastAPI, database_url: URL) -> AsyncIterator[AsyncClient]:
+    """Give a client of a service of these resources, which are empty."""
+    engine = app.state.service.database.engine
+    async with engine.begin() as connection:
+        await connection.run_sync(Apart.metadata.create_all)
+    service = create_app(Settings(database_url=spelled(database_url)), RESOURCES, accounts=Member)
+    async with service.router.lifespan_context(service), client_of(service) as client:
+        yield client
+    async with engine.begin() as connection:
+        await connection.run_sync(Apart.metadata.drop_all)
+
+
+@pytest.mark.parametrize("path", ["/posters/1", "/shown/posters"])
+async def test_a_route_that_everyone_may_call_shows_no_parent_that_only_users_may_read(
+    related: AsyncClient, path: str
+) -> None:
+    """Even though the first list of the resource is for users, too."""
+    await related.post("/posters", json={"title": "A"})
+
+    assert (await related.get(path)).status_code == 200
+    assert (await related.get(f"{path}?expand=draft")).status_code == 422
+    assert (await related.get(f"{path}?draft.text=secret")).status_code == 422
+    described = (await related.get("/openapi.json")).json()["paths"]
+    assert "draft.text" in {each["name"] for each in described["/posters"]["get"]["parameters"]}
+    offered = {each["name"] for each in described["/shown/posters"]["get"]["parameters"]}
+    assert not {"draft.text", "expand"} & offered
