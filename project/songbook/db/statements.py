@@ -88,7 +88,11 @@ def json_columns(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[An
 
 
 def row_to_json(rows: NamedFromClause) -> ColumnElement[str]:
-    """Return the expression of the JSON text of a row."""
+    """Return the expression of the JSON text of a row.
+
+    `rows` needs a name that no field can have, as with a leading underscore: PostgreSQL would read
+    that of a column as the column.
+    """
     return sql_cast(func.row_to_json(rows.table_valued()), Text)
 
 
@@ -102,11 +106,11 @@ def related(relation: Relation, source: FromClause) -> ColumnElement[Any]:
     living = [other.c.deleted_at.is_(None)] if "deleted_at" in other.c else []
     found = select(*json_columns(shown.columns(other))).where(same, *living).correlate(source)
     if not relation.many:
-        parent = found.subquery("parent")
+        parent = found.subquery("_parent")
         value = select(func.row_to_json(parent.table_valued())).select_from(parent)
         return value.scalar_subquery().label(relation.name)
     children = (
-        found.order_by(other.c.id).limit(literal_column(str(MAX_CHILDREN))).subquery("children")
+        found.order_by(other.c.id).limit(literal_column(str(MAX_CHILDREN))).subquery("_children")
     )
     # json_agg would put line ends between the rows
     rows = func.string_agg(row_to_json(children), text("','"))
@@ -121,5 +125,5 @@ def document(
     """Return the JSON text of a row of `source`, the table or a query of its columns."""
     columns = json_columns(shown.columns(source))
     columns += [related(each, source) for each in expand]
-    members = select(*columns).correlate(source).subquery("shown")
+    members = select(*columns).correlate(source).subquery("_shown")
     return select(row_to_json(members)).scalar_subquery().label("document")

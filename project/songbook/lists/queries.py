@@ -19,7 +19,7 @@ def json_rows(query: SelectBase) -> CompiledStatement:
     All rows are one text in memory, so the query needs a LIMIT.
     """
     rows = query.subquery("rows")
-    shown = select(*json_columns(rows.c)).subquery("shown")
+    shown = select(*json_columns(rows.c)).subquery("_shown")
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     return CompiledStatement(select(document.label("document")).select_from(shown), coalesce=True)
 

@@ -167,10 +167,10 @@ def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | 
         for after in ranges or [[literal_column("false")]]
     ]
     if len(branches) == 1:
-        return branches[0].subquery("shown")
+        return branches[0].subquery("_shown")
     union = _until_full(branches, rows)
     outer = [_ordered(union.c[key.field], key) for key in shape.order]
-    return select(union).order_by(*outer).limit(rows).subquery("shown")
+    return select(union).order_by(*outer).limit(rows).subquery("_shown")
 
 
 def _as_json(records: Representation, shape: PageShape, rows: Subquery) -> Subquery:
@@ -179,7 +179,7 @@ def _as_json(records: Representation, shape: PageShape, rows: Subquery) -> Subqu
         return rows
     columns = json_columns(rows.c[name] for name in records.public.model_fields)
     expanded = [related(each, rows) for each in shape.expand]
-    return select(*columns, *expanded).subquery("as_json")
+    return select(*columns, *expanded).subquery("_as_json")
 
 
 def _until_full(branches: list[Select[Any]], rows: BindParameter[int] | None) -> CTE:

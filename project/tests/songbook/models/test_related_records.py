@@ -16,7 +16,7 @@ from songbook.bulk import imports_of
 from songbook.crud import Id, IfMatch, ReadDep, Records, View, WriteDep, view_of
 from songbook.http import Router
 from songbook.lists import Page, page_of
-from songbook.models import Record, RecordPublic, Schema
+from songbook.models import Record, RecordPublic, Schema, SoftDelete
 from tests.samples.resources.members import Member
 from tests.samples.settings import Settings
 from tests.support.clients import client_of
@@ -56,7 +56,26 @@ class PosterPublic(PosterBase, RecordPublic):
     """The representation in responses."""
 
 
+class NodeBase(Schema):
+    """Refers to itself by its own name; the other fields are called as parts of statements were."""
+
+    name: str
+    node_id: int | None = Field(default=None, foreign_key="node.id")
+    shown: bool = True
+    parent: str = "none"
+    children: int = 0
+
+
+class Node(NodeBase, SoftDelete, Record, Apart, table=True):
+    """A table with soft deletion."""
+
+
+class NodePublic(NodeBase, RecordPublic):
+    """The representation in responses."""
+
+
 drafts, posters = Records(Draft, DraftPublic), Records(Poster, PosterPublic)
+nodes = Records(Node, NodePublic)
 
 
 def routes_of(
@@ -98,6 +117,7 @@ RESOURCES = [
     routes_of(drafts, DraftBase, "/drafts", SIGNED_IN, SIGNED_IN),
     routes_of(posters, PosterBase, "/posters", SIGNED_IN, OPEN),
     routes_of(posters, PosterBase, "/shown/posters", OPEN, OPEN),
+    routes_of(nodes, NodeBase, "/nodes", OPEN, OPEN),
 ]
 
 
@@ -128,3 +148,12 @@ async def test_a_route_that_everyone_may_call_shows_no_parent_that_only_users_ma
     assert "draft.text" in {each["name"] for each in described["/posters"]["get"]["parameters"]}
     offered = {each["name"] for each in described["/shown/posters"]["get"]["parameters"]}
     assert not {"draft.text", "expand"} & offered
+
+
+async def test_a_field_may_be_called_as_a_part_of_a_statement(related: AsyncClient) -> None:
+    for body in ({"name": "a"}, {"name": "b", "node_id": 1}):
+        assert (await related.post("/nodes", json=body)).status_code == 201
+
+    shown = await related.get("/nodes?expand=node,nodes")
+    assert [each["parent"] for each in shown.json()] == ["none", "none"]
+    assert (await related.get("/nodes/1?expand=nodes")).json()["nodes"][0]["children"] == 0
