@@ -231,7 +231,7 @@ def _parent_condition(
 ) -> ColumnElement[bool]:
     """Return the condition that a row has a parent for which a condition holds."""
     parent = table_of(relation.shown.table)
-    other = parent.alias(relation.name)
+    other = parent.alias()
     holds = rebase(_condition(relation.shown.table, condition._replace(parent=None)), parent, other)
     living = [other.c.deleted_at.is_(None)] if "deleted_at" in other.c else []
     key = other.c.id == table_of(model).c[relation.field]

@@ -157,3 +157,18 @@ async def test_a_field_may_be_called_as_a_part_of_a_statement(related: AsyncClie
     shown = await related.get("/nodes?expand=node,nodes")
     assert [each["parent"] for each in shown.json()] == ["none", "none"]
     assert (await related.get("/nodes/1?expand=nodes")).json()["nodes"][0]["children"] == 0
+
+
+async def test_a_record_may_refer_to_one_of_its_own_table(related: AsyncClient) -> None:
+    for body in ({"name": "a"}, {"name": "b", "node_id": 1}, {"name": "c", "node_id": 2}):
+        assert (await related.post("/nodes", json=body)).status_code == 201
+
+    assert [each["id"] for each in (await related.get("/nodes?node.name=a")).json()] == [2]
+    [_, second, third] = (await related.get("/nodes?expand=node")).json()
+    assert second["node"]["name"] == "a"
+    assert third["node"]["name"] == "b"
+    first = (await related.get("/nodes/1?expand=nodes,node")).json()
+    assert [each["name"] for each in first["nodes"]] == ["b"]
+    assert first["node"] is None
+    lines = await related.get("/nodes?expand=node", headers={"Accept": "application/x-ndjson"})
+    assert len(lines.text.splitlines()) == 3
