@@ -78,7 +78,7 @@ class Relations:
 
     def _parents(self, own: Listed) -> Iterator[Relation]:
         tables = {table_of(table): listed for table, listed in self._resources.items()}
-        for field, referred in _references(own.shown.table):
+        for field, referred in _references(own.shown):
             parent = tables.get(referred)
             if parent and field.endswith("_id"):
                 name = field.removesuffix("_id")
@@ -88,15 +88,15 @@ class Relations:
         """Yield the children by the reference that is called after the parent."""
         field = f"{display_name(own.shown.table).lower().replace(' ', '_')}_id"
         for child in self._resources.values():
-            if (field, table_of(own.shown.table)) in _references(child.shown.table):
+            if (field, table_of(own.shown.table)) in _references(child.shown):
                 yield Relation(child.name, field, child.shown, many=True, readers=child.readers)
 
 
-def _references(table: type[Record]) -> list[tuple[str, Any]]:
-    """Return the foreign keys of a table, each with the table that it refers to."""
+def _references(shown: Representation) -> list[tuple[str, Any]]:
+    """Return the foreign keys that a resource shows, each with the table that it refers to."""
     return [
         (column.name, key.column.table)
-        for column in table_of(table).c
+        for column in table_of(shown.table).c
         for key in column.foreign_keys
-        if key.column.name == "id"
+        if key.column.name == "id" and column.name in shown.public.model_fields
     ]

@@ -67,7 +67,9 @@ class NodeBase(Schema):
 
 
 class Node(NodeBase, SoftDelete, Record, Apart, table=True):
-    """A table with soft deletion."""
+    """A table with a reference that is not public, and soft deletion."""
+
+    hidden_id: int | None = Field(default=None, foreign_key="node.id")
 
 
 class NodePublic(NodeBase, RecordPublic):
@@ -172,3 +174,8 @@ async def test_a_record_may_refer_to_one_of_its_own_table(related: AsyncClient) 
     assert first["node"] is None
     lines = await related.get("/nodes?expand=node", headers={"Accept": "application/x-ndjson"})
     assert len(lines.text.splitlines()) == 3
+
+
+async def test_a_reference_that_is_not_public_is_no_relation(related: AsyncClient) -> None:
+    assert (await related.get("/nodes?expand=hidden")).status_code == 422
+    assert (await related.get("/nodes?hidden.id=1")).status_code == 422
