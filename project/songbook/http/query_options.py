@@ -53,8 +53,8 @@ def read_options(query_string: bytes, parameters: Sequence[Parameter]) -> dict[s
     if not query_string:
         return {}
     options = read_query_string(query_string, _MAX_OPTIONS).values
-    schemas = {parameter["name"]: parameter["schema"] for parameter in parameters}
-    errors = [error for name in options for error in _errors(name, options[name], schemas)]
+    known = {parameter["name"]: parameter for parameter in parameters}
+    errors = [error for name in options for error in _errors(name, options[name], known)]
     if errors:
         raise UnprocessableContent(errors=errors[:MAX_ERRORS])
     return options
@@ -65,15 +65,13 @@ def is_dry_run(options: Mapping[str, list[str]]) -> bool:
     return options.get("dry_run") == ["true"]
 
 
-def _errors(
-    name: str, values: list[str], schemas: Mapping[str, Mapping[str, Any]]
-) -> list[FieldError]:
+def _errors(name: str, values: list[str], known: Mapping[str, Parameter]) -> list[FieldError]:
     """Return the errors of one parameter."""
-    if name not in schemas:
-        detail = f"Unknown parameter{did_you_mean(name, [*schemas])}"
+    if name not in known:
+        detail = f"Unknown parameter{did_you_mean(name, [*known])}"
         return [field_error("query", name, detail, "unknown_parameter")]
-    schema = schemas[name]
-    if schema.get("type") == "array":
+    schema = known[name]["schema"]
+    if schema.get("type") == "array" and known[name].get("explode", True):
         return []
     if len(values) > 1:
         return [field_error("query", name, "Should occur only once", "repeated_parameter")]

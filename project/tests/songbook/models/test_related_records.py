@@ -179,3 +179,11 @@ async def test_a_record_may_refer_to_one_of_its_own_table(related: AsyncClient) 
 async def test_a_reference_that_is_not_public_is_no_relation(related: AsyncClient) -> None:
     assert (await related.get("/nodes?expand=hidden")).status_code == 422
     assert (await related.get("/nodes?hidden.id=1")).status_code == 422
+
+
+async def test_a_parameter_of_a_record_occurs_once(related: AsyncClient) -> None:
+    await related.post("/nodes", json={"name": "a"})
+
+    answer = await related.get("/nodes/1?expand=node&expand=nodes")
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["type"] == "repeated_parameter"
