@@ -44,21 +44,21 @@ class ReplaceFunction(MigrateOperation):
 
 
 @dataclass
-class ReplaceTrigger(MigrateOperation):
-    """Create, replace or drop a trigger of a table."""
+class ChangeTrigger(MigrateOperation):
+    """Create or drop a trigger of a table."""
 
     table: str
     name: str
     definition: str | None
     stored_definition: str | None
 
-    def reverse(self) -> "ReplaceTrigger":
+    def reverse(self) -> "ChangeTrigger":
         """Return the operation for the downgrade."""
-        return ReplaceTrigger(self.table, self.name, self.stored_definition, self.definition)
+        return ChangeTrigger(self.table, self.name, self.stored_definition, self.definition)
 
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return the difference that `alembic check` prints."""
-        return ("replace_trigger", self.name, self.table)
+        return ("change_trigger", self.name, self.table)
 
 
 def stored_triggers(connection: Connection) -> dict[Trigger, str]:
@@ -73,7 +73,10 @@ def stored_triggers(connection: Connection) -> dict[Trigger, str]:
 def _compare_triggers(
     context: AutogenContext, upgrade: UpgradeOps, _schemas: set[str | None]
 ) -> PriorityDispatchResult:
-    """Add the operations: those of dropped tables and the functions in front, the others behind."""
+    """Add the operations: what is dropped and the functions in front, what is created behind.
+
+    PostgreSQL drops no column, and no table, that a trigger watches.
+    """
     assert context.connection is not None
     tables = {table.name for table in context.sorted_tables}
     dropped = {each.table_name for each in upgrade.ops if isinstance(each, DropTableOp)}
@@ -88,9 +91,13 @@ def _compare_triggers(
         if trigger[0] in tables | dropped
     }
     for trigger in sorted({*wanted, *stored}):
-        operation = ReplaceTrigger(*trigger, wanted.get(trigger), stored.get(trigger))
-        if _unquoted(operation.definition) != _unquoted(operation.stored_definition):
-            upgrade.ops.insert(0 if trigger[0] in dropped else len(upgrade.ops), operation)
+        old, new = stored.get(trigger), wanted.get(trigger)
+        if _unquoted(old) == _unquoted(new):
+            continue
+        if old:
+            upgrade.ops.insert(0, ChangeTrigger(*trigger, None, old))
+        if new:
+            upgrade.ops.append(ChangeTrigger(*trigger, new, None))
     for signature, body in TRIGGER_FUNCTIONS.items():
         is_called = any(f"EXECUTE FUNCTION {signature[:-1]}" in each for each in wanted.values())
         stored_body = context.connection.scalar(_STORED_BODY, {"function": signature})
@@ -113,13 +120,13 @@ def _render_function(_context: AutogenContext, operation: ReplaceFunction) -> st
     return f"op.execute({statement!r})"
 
 
-@renderers.dispatch_for(ReplaceTrigger)
-def _render_trigger(context: AutogenContext, operation: ReplaceTrigger) -> str:
+@renderers.dispatch_for(ChangeTrigger)
+def _render_trigger(context: AutogenContext, operation: ChangeTrigger) -> str:
     """Return plain SQL, so that revisions do not depend on the library."""
     quote = context.dialect.identifier_preparer.quote
     statement = f"DROP TRIGGER {quote(operation.name)} ON {quote(operation.table)}"
     if operation.definition is not None:
-        statement = operation.definition.replace("CREATE", "CREATE OR REPLACE", 1)
+        statement = operation.definition
     return f"op.execute({statement!r})"
 
 
