@@ -70,7 +70,7 @@ def triggers_of(table: Table) -> dict[str, str]:
     }
     for name, key in _soft_references(table):
         columns = [key.parent.name, *(["deleted_at"] if "deleted_at" in table.c else [])]
-        triggers[f"check_{name}"] = (
+        triggers[f"check_parent_{name}"] = (
             f"BEFORE INSERT OR UPDATE OF {', '.join(map(_quoted, columns))}"
             f" ON {_quoted(table.name)} FOR EACH ROW EXECUTE FUNCTION"
             f" check_parent({_quoted_texts(key.parent.name, key.column.table.name, name)})"
@@ -78,7 +78,7 @@ def triggers_of(table: Table) -> dict[str, str]:
     for child in table.metadata.sorted_tables if "deleted_at" in table.c else ():
         for name, key in _soft_references(child):
             if key.column.table is table:
-                triggers[f"check_{name}"] = (
+                triggers[f"check_children_{name}"] = (
                     f"BEFORE UPDATE OF deleted_at ON {_quoted(table.name)} FOR EACH ROW"
                     " WHEN (old.deleted_at IS NULL AND new.deleted_at IS NOT NULL)"
                     " EXECUTE FUNCTION"
