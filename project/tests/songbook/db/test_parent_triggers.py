@@ -84,3 +84,17 @@ def test_triggers_leave_before_the_columns_that_they_watch(
 
     revisions.check(tables(soft=soft))
     assert execute(revisions.url, TRIGGERS) == [(2 * soft[0],)]
+
+
+def test_rows_are_restored_without_a_search_path(revisions: Revisions) -> None:
+    """As pg_dump writes it."""
+    revisions.apply(tables(soft=(True, True)))
+
+    execute(
+        revisions.url,
+        "SET search_path = ''",
+        "INSERT INTO public.artist (name) VALUES ('a')",
+        "INSERT INTO public.album (name, artist_id) VALUES ('b', 1)",
+        "UPDATE public.album SET deleted_at = now()",
+        "UPDATE public.artist SET deleted_at = now()",
+    )
