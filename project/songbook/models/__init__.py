@@ -9,6 +9,7 @@ from songbook.models.bases import Timestamps as Timestamps
 from songbook.models.bases import display_name as display_name
 from songbook.models.bases import mapped_classes as mapped_classes
 from songbook.models.bases import plural_name as plural_name
+from songbook.models.bases import stored_name as stored_name
 from songbook.models.discovery import Family as Family
 from songbook.models.discovery import discover as discover
 from songbook.models.discovery import family as family

@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic.config import JsonDict
 from sqlalchemy import BigInteger, Identity, func, text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import conv
 from sqlmodel import Field, SQLModel
 from sqlmodel.main import default_registry
 
@@ -19,6 +21,14 @@ SQLModel.metadata.naming_convention = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
     "pk": "pk_%(table_name)s",
 }
+
+
+_PREPARER = postgresql.dialect().identifier_preparer  # type: ignore[no-untyped-call]
+
+
+def stored_name(name: str) -> str:
+    """Return the name of a constraint in PostgreSQL, which has 63 characters at most."""
+    return str(_PREPARER.truncate_and_render_constraint_name(conv(name), _alembic_quote=False))
 
 
 class Schema(SQLModel):

@@ -7,7 +7,7 @@ from sqlalchemy import DDL, Connection, ForeignKey, Table, event
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Mapper
 
-from songbook.models.bases import Record, Timestamps
+from songbook.models.bases import Record, Timestamps, stored_name
 
 TRIGGER_FUNCTIONS = {
     # A better hash of the same password, which a login stores, is no change to clients.
@@ -71,7 +71,7 @@ def triggers_of(table: Table) -> dict[str, str]:
     }
     for name, key in _soft_references(table):
         columns = [key.parent.name, *(["deleted_at"] if "deleted_at" in table.c else [])]
-        triggers[f"check_parent_{name}"] = (
+        triggers[stored_name(f"check_parent_{name}")] = (
             f"BEFORE INSERT OR UPDATE OF {', '.join(map(_quoted, columns))}"
             f" ON {_quoted(table.name)} FOR EACH ROW EXECUTE FUNCTION"
             f" check_parent({_quoted_texts(key.parent.name, key.column.table.name, name)})"
@@ -79,7 +79,7 @@ def triggers_of(table: Table) -> dict[str, str]:
     for child in table.metadata.sorted_tables if "deleted_at" in table.c else ():
         for name, key in _soft_references(child):
             if key.column.table is table:
-                triggers[f"check_children_{name}"] = (
+                triggers[stored_name(f"check_children_{name}")] = (
                     f"BEFORE UPDATE OF deleted_at ON {_quoted(table.name)} FOR EACH ROW"
                     " WHEN (old.deleted_at IS NULL AND new.deleted_at IS NOT NULL)"
                     " EXECUTE FUNCTION"
@@ -93,7 +93,7 @@ def _soft_references(table: Table) -> Iterator[tuple[str, ForeignKey]]:
     for constraint in table.foreign_key_constraints:
         [*keys] = constraint.elements
         if len(keys) == 1 and "deleted_at" in keys[0].column.table.c:
-            yield str(constraint.name), keys[0]
+            yield stored_name(str(constraint.name)), keys[0]
 
 
 def _quoted(name: str) -> str:

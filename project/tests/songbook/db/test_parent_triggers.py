@@ -15,6 +15,7 @@ from songbook.models import Record, Schema, SoftDelete
 from tests.support.databases import execute
 from tests.support.revisions import Revisions, new_metadata
 
+LONG = "purchase_order_line_item"
 TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgname <> 'next_version' AND NOT tgisinternal"
 
 
@@ -84,6 +85,16 @@ def test_triggers_leave_before_the_columns_that_they_watch(
 
     revisions.check(tables(soft=soft))
     assert execute(revisions.url, TRIGGERS) == [(2 * soft[0],)]
+
+
+@pytest.mark.parametrize(
+    ("parent", "child"),
+    [("order", "user"), ("Order", "orderItem"), (LONG, f"{LONG}_return"), (LONG, LONG)],
+)
+def test_tables_may_have_any_name(revisions: Revisions, parent: str, child: str) -> None:
+    revisions.apply(tables(parent, child, soft=(True, True)))
+
+    assert execute(revisions.url, TRIGGERS) == [(2,)]
 
 
 def test_rows_are_restored_without_a_search_path(revisions: Revisions) -> None:
