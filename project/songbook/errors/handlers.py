@@ -22,7 +22,14 @@ from songbook.errors.problems import (
     UnprocessableContent,
     from_pydantic,
 )
-from songbook.models import client_fields, display_name, mapped_classes, plural_name, table_of
+from songbook.models import (
+    client_fields,
+    display_name,
+    mapped_classes,
+    plural_name,
+    stored_name,
+    table_of,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +53,9 @@ def fields_of_constraint(name: str | None) -> tuple[str, list[str]]:
     for model in mapped_classes() if name else ():
         table = table_of(model)
         for each in (*table.constraints, *table.indexes):
-            if isinstance(each, ColumnCollectionConstraint | Index) and each.name == name:
+            if not isinstance(each, ColumnCollectionConstraint | Index):
+                continue
+            if stored_name(str(each.name)) == name:
                 written = client_fields(model)
                 fields = [column.name for column in each.columns if column.name in written]
                 return display_name(model).lower(), fields
@@ -86,7 +95,7 @@ def _still_referred_to(constraint: str | None) -> str | None:
     """Return the sentence about a foreign key that forbids to delete the parent."""
     for model in mapped_classes():
         for each in table_of(model).foreign_key_constraints:
-            if each.name == constraint:
+            if stored_name(str(each.name)) == constraint:
                 parents = {table_of(other): other for other in mapped_classes()}
                 parent = display_name(parents[each.referred_table]).lower()
                 return f"The {parent} is still referred to by {plural_name(model)}."

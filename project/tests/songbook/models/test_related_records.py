@@ -14,6 +14,7 @@ from songbook.application import create_app
 from songbook.auth import OPEN, SIGNED_IN
 from songbook.bulk import imports_of
 from songbook.crud import Id, IfMatch, ReadDep, Records, View, WriteDep, view_of
+from songbook.errors import handlers
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Record, RecordPublic, Schema, SoftDelete
@@ -21,9 +22,10 @@ from tests.samples.resources.members import Member
 from tests.samples.settings import Settings
 from tests.support.clients import client_of
 from tests.support.databases import spelled
+from tests.support.revisions import new_metadata
 
 
-class Apart(SQLModel, registry=registry()):
+class Apart(SQLModel, registry=registry(metadata=new_metadata())):
     """Keeps the tables of this file out of the service's own."""
 
 
@@ -76,6 +78,38 @@ class NodePublic(NodeBase, RecordPublic):
     """The representation in responses."""
 
 
+class OrderBase(Schema):
+    """Has a long name, as the class below."""
+
+    name: str
+
+
+class Order(OrderBase, Record, Apart, table=True):
+    """The table."""
+
+    __tablename__ = "purchase_order_line_item"
+
+
+class OrderPublic(OrderBase, RecordPublic):
+    """The representation in responses."""
+
+
+class ReturnBase(Schema):
+    """The name of its foreign key is longer than PostgreSQL's names are."""
+
+    purchase_order_line_item_id: int = Field(foreign_key="purchase_order_line_item.id")
+
+
+class Return(ReturnBase, Record, Apart, table=True):
+    """The table."""
+
+    __tablename__ = "purchase_order_line_item_return"
+
+
+class ReturnPublic(ReturnBase, RecordPublic):
+    """The representation in responses."""
+
+
 drafts, posters = Records(Draft, DraftPublic), Records(Poster, PosterPublic)
 nodes = Records(Node, NodePublic)
 
@@ -120,6 +154,8 @@ RESOURCES = [
     routes_of(posters, PosterBase, "/posters", SIGNED_IN, OPEN),
     routes_of(posters, PosterBase, "/shown/posters", OPEN, OPEN),
     routes_of(nodes, NodeBase, "/nodes", OPEN, OPEN),
+    routes_of(Records(Order, OrderPublic), OrderBase, "/orders", OPEN, OPEN),
+    routes_of(Records(Return, ReturnPublic), ReturnBase, "/returns", OPEN, OPEN),
 ]
 
 
@@ -187,3 +223,17 @@ async def test_a_parameter_of_a_record_occurs_once(related: AsyncClient) -> None
     answer = await related.get("/nodes/1?expand=node&expand=nodes")
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["type"] == "repeated_parameter"
+
+
+async def test_a_conflict_is_told_by_its_field_however_long_the_names_are(
+    related: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handlers, "mapped_classes", lambda: [Order, Return])
+    await related.post("/orders", json={"name": "a"})
+    body = {"purchase_order_line_item_id": 1}
+    assert (await related.post("/returns", json=body)).status_code == 201
+
+    orphan = await related.post("/returns", json={"purchase_order_line_item_id": 2})
+    assert orphan.json()["errors"][0]["pointer"] == "/purchase_order_line_item_id"
+    parent = await related.delete("/orders/1")
+    assert parent.json()["detail"] == "The order is still referred to by returns."
