@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import URL
 
+from tests.samples.resources import modules
 from tests.support.databases import execute, spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT
@@ -32,7 +33,7 @@ Export = Callable[..., Outcome]
 @pytest.fixture
 def books(database_url: URL) -> URL:
     """Give the URL of a database with three books."""
-    execute(database_url, "TRUNCATE book, towns, members RESTART IDENTITY", BOOKS)
+    execute(database_url, "TRUNCATE book, towns, novel, members RESTART IDENTITY", BOOKS)
     return database_url
 
 
@@ -116,7 +117,7 @@ def test_which_rows_is_asked_for_as_of_a_list(export: Export) -> None:
 def test_every_resource_can_be_exported_and_no_password(export: Export, books: URL) -> None:
     execute(
         books,
-        "TRUNCATE towns, note, members RESTART IDENTITY",
+        "TRUNCATE towns, novel, note, members RESTART IDENTITY",
         "INSERT INTO members (username, email, hashed_password) VALUES ('ada', 'a@b.org', 'none')",
     )
 
@@ -182,7 +183,7 @@ def test_a_resource_that_is_none_is_answered_with_those_there_are(export: Export
 
     assert outcome == (
         *(1, ""),
-        ["samples: unknown resource sogns: choose from books, members, notes, towns."],
+        ["samples: unknown resource sogns: choose from " + ", ".join(modules()) + "."],
     )
 
 

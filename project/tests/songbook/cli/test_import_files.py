@@ -42,7 +42,7 @@ Load = Callable[..., Outcome]
 @pytest.fixture
 def books(database_url: URL) -> URL:
     """Give the URL of a database without books, and without towns."""
-    execute(database_url, "TRUNCATE book, towns RESTART IDENTITY")
+    execute(database_url, "TRUNCATE book, towns, novel RESTART IDENTITY")
     return database_url
 
 

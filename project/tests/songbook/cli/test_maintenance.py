@@ -24,7 +24,10 @@ async def test_the_purge_tells_what_it_removed_and_keeps_what_is_not_due(
     by_setting = await asyncio.to_thread(command, "purge", DATABASE_URL=url)
     by_option = await asyncio.to_thread(command, "purge", "--older-than", "0", DATABASE_URL=url)
 
-    told = "1 note deleted {} or more days ago was purged.\n"
+    told = "1 note deleted {0} or more days ago was purged.\n" + "".join(
+        f"0 {others} deleted {{0}} or more days ago were purged.\n"
+        for others in ("novels", "publishers")
+    )
     assert (by_setting.code, by_setting.printed) == (0, told.format(30))
     assert (by_option.code, by_option.printed) == (0, told.format(0))
     assert execute(database_url, "SELECT id FROM note") == [(3,)]

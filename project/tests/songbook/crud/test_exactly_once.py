@@ -58,7 +58,7 @@ def service(cluster: Cluster) -> Iterator[Phoenix]:
 @pytest.fixture
 async def client(cluster: Cluster, service: Phoenix) -> AsyncIterator[AsyncClient]:
     """Give a client of the service, whose tables are empty."""
-    await asyncio.to_thread(execute, cluster.url, "TRUNCATE book, towns, idempotency")
+    await asyncio.to_thread(execute, cluster.url, "TRUNCATE book, towns, novel, idempotency")
     async with AsyncClient(base_url=service.address, timeout=20) as client:
         yield client
 
