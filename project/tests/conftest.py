@@ -13,6 +13,7 @@ pytest_plugins = [
     "tests.support.fixtures",
     "tests.support.leaks",
     "tests.support.offers",
+    "tests.support.related",
     "tests.support.resources",
     "tests.support.revisions",
     "tests.support.samples",

@@ -21,7 +21,7 @@ TRIGGER_FUNCTIONS = {
     "check_parent()": (
         "DECLARE parent bigint := to_jsonb(NEW) ->> TG_ARGV[0]; living boolean;"
         " BEGIN IF parent IS NULL OR to_jsonb(NEW) ->> 'deleted_at' IS NOT NULL"
-        " THEN RETURN NEW; END IF;"
+        " OR (parent = NEW.id AND TG_ARGV[1] = TG_TABLE_NAME) THEN RETURN NEW; END IF;"
         " EXECUTE format('SELECT true FROM %I.%I WHERE id = $1 AND deleted_at IS NULL"
         " FOR KEY SHARE', TG_TABLE_SCHEMA, TG_ARGV[1]) INTO living USING parent;"
         " IF living IS NULL THEN RAISE foreign_key_violation USING"
@@ -33,8 +33,9 @@ TRIGGER_FUNCTIONS = {
         " BEGIN EXECUTE format('SELECT true FROM %I.%I WHERE id = $1 FOR UPDATE',"
         " TG_TABLE_SCHEMA, TG_TABLE_NAME) USING OLD.id;"
         " EXECUTE format('SELECT true FROM %I.%I AS child WHERE %I = $1 AND to_jsonb(child) ->>"
-        " ''deleted_at'' IS NULL LIMIT 1', TG_TABLE_SCHEMA, TG_ARGV[0], TG_ARGV[1])"
-        " INTO child USING OLD.id;"
+        " ''deleted_at'' IS NULL AND NOT ($2 AND id = $1) LIMIT 1',"
+        " TG_TABLE_SCHEMA, TG_ARGV[0], TG_ARGV[1])"
+        " INTO child USING OLD.id, TG_ARGV[0] = TG_TABLE_NAME;"
         " IF child THEN RAISE restrict_violation USING"
         " MESSAGE = 'there are children', TABLE = TG_ARGV[0], CONSTRAINT = TG_ARGV[2];"
         " END IF; RETURN NEW; END"
@@ -76,7 +77,7 @@ def triggers_of(table: Table) -> dict[str, str]:
             f" ON {_quoted(table.name)} FOR EACH ROW EXECUTE FUNCTION"
             f" check_parent({_quoted_texts(key.parent.name, key.column.table.name, name)})"
         )
-    for child in table.metadata.sorted_tables if "deleted_at" in table.c else ():
+    for child in table.metadata.tables.values() if "deleted_at" in table.c else ():
         for name, key in _soft_references(child):
             if key.column.table is table:
                 triggers[stored_name(f"check_children_{name}")] = (
