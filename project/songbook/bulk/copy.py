@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
-from typing import Any, BinaryIO, Literal, NamedTuple
+from typing import Any, BinaryIO, Literal
 
 import asyncpg
 from sqlalchemy import (
@@ -99,26 +99,23 @@ def references_of(model: type[Record], columns: Sequence[str]) -> list[str]:
     return [name for name in columns if table_of(model).c[name].foreign_keys]
 
 
-class Orphans(NamedTuple):
-    """The staged rows that referred to no record: their number, and their places in order."""
-
-    number: int
-    places: list[int]
-
-
 async def discard_orphans(
     db: Database,
     connection: asyncpg.Connection,
     model: type[Record],
     columns: Sequence[str],
     reference: str,
-) -> Orphans:
-    """Delete staged rows whose reference is to no record; lock the records of the others."""
+) -> list[int]:
+    """Delete staged rows whose reference is to no record; return their places in order.
+
+    The records of the others are locked.
+    """
     statement = _discard_orphans(model, tuple(columns), reference).bind({})
     seconds = db.bulk_seconds + _MARGIN_SECONDS
-    row = await connection.fetchrow(statement.sql, *statement.arguments, timeout=seconds)
-    assert row is not None, "an aggregate gives a row"
-    return Orphans(row["number"], row["places"] or [])
+    places: list[int] | None = await connection.fetchval(
+        statement.sql, *statement.arguments, timeout=seconds
+    )
+    return places or []
 
 
 async def merge(
@@ -184,7 +181,7 @@ def _discard_orphans(
     )
     gone = delete(staged).where(is_orphan).returning(staged.c[_POSITION]).cte("gone")
     places = func.array_agg(aggregate_order_by(gone.c[_POSITION], gone.c[_POSITION]))
-    return CompiledStatement(select(func.count().label("number"), places.label("places")))
+    return CompiledStatement(select(places))
 
 
 @cache

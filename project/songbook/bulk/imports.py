@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import closing
 from typing import Literal, cast
 
@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from songbook.bulk.copy import (
     OnConflict,
-    Orphans,
     bulk_settings,
     copy_in,
     discard_orphans,
@@ -29,7 +28,6 @@ from songbook.errors import (
     MAX_REFUSALS,
     NO_SUCH_RECORD,
     Conflict,
-    FieldError,
     ImportReport,
     RequestTimeout,
     ServiceUnavailable,
@@ -178,22 +176,19 @@ async def store(
     return spool.tally.report(stored)
 
 
-def _reject_orphans(spool: Spool, orphans: Mapping[str, Orphans]) -> None:
+def _reject_orphans(spool: Spool, orphans: Mapping[str, Sequence[int]]) -> None:
     """Discard rows that refer to no record. Raises Conflict if they are not to be skipped."""
-    for reference, (number, places) in orphans.items():
-        lines = [spool.line_of(place) for place in places[:MAX_REFUSALS]]
-        spool.tally.reject_missing(lines, number, reference)
-    fields = [reference for reference, found in orphans.items() if found.number]
-    if fields and not (spool.skip_errors and spool.tally.good):
-        line, errors = spool.tally.refusals[0].line, [_no_such_record(name) for name in fields]
+    found = sorted((place, field) for field, places in orphans.items() for place in places)
+    if not found:
+        return
+    rows = [(spool.line_of(place), field) for place, field in found[:MAX_REFUSALS]]
+    spool.tally.reject_missing(rows, len(found))
+    if not (spool.skip_errors and spool.tally.good):
+        line, field = rows[0]
+        errors = [field_error("body", field, NO_SUCH_RECORD, "foreign_key")]
         detail = f"Line {line}: {NO_SUCH_RECORD}, so nothing was stored."
         raise Conflict(detail, errors=errors, report=spool.tally.report(given_up=True))
-    if fields:
-        spool.discard({place for found in orphans.values() for place in found.places})
-
-
-def _no_such_record(name: str) -> FieldError:
-    return field_error("body", name, NO_SUCH_RECORD, "foreign_key")
+    spool.discard({place for place, _ in found})
 
 
 def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:

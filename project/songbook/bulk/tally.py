@@ -35,11 +35,19 @@ class ImportCounter:
         """Count a row that cannot be parsed or stored."""
         self._add([RowError(line=line, pointer=pointer, detail=detail, type=kind)])
 
-    def reject_missing(self, lines: Sequence[int], number: int, field: str) -> None:
-        """Count a number of rows whose field refers to no record; `lines` are the first of them."""
-        for line in lines:
-            self.reject(line, NO_SUCH_RECORD, "foreign_key", pointer_to(field))
-        self.refused += number - len(lines)
+    def reject_missing(self, rows: Sequence[tuple[int, str]], number: int) -> None:
+        """Count a number of rows that refer to no record.
+
+        `rows` are the first of them, each with its line and the field.
+        """
+        self.refused += number
+        self.refusals += [
+            RowError(
+                line=line, pointer=pointer_to(field), detail=NO_SUCH_RECORD, type="foreign_key"
+            )
+            for line, field in rows
+        ]
+        self.refusals = sorted(self.refusals, key=lambda each: each.line)[:MAX_REFUSALS]
 
     def reject_fields(self, line: int, error: ValidationError) -> None:
         """Count a row with invalid fields."""

@@ -131,11 +131,17 @@ def _reason(problem: Problem, path: Path, table: type[Record], *, skips: bool) -
         return f"{path}: {sentence}"
     _print_refusals(report)
     if problem.status == 409:
-        advice = " Add --on-conflict skip or update." if natural_key(table) else ""
-        return f"{problem.detail}{advice}"
+        return f"{problem.detail}{_advice(problem, table, skips=skips)}"
     advice = "" if skips else ": correct the file or add --on-error skip"
     rows = "1 invalid row" if report.refused == 1 else f"{report.refused} invalid rows"
     return f"{rows}, nothing was stored{advice}."
+
+
+def _advice(problem: Problem, table: type[Record], *, skips: bool) -> str:
+    """Return what to do about a conflict: a row that exists, or that refers to no record."""
+    if [error for error in problem.errors if error.type == "foreign_key"]:
+        return "" if skips else " Add --on-error skip."
+    return " Add --on-conflict skip or update." if natural_key(table) else ""
 
 
 def _print_refusals(report: ImportReport) -> None:
