@@ -28,7 +28,8 @@ from songbook.http import (
     dependants_of,
     iter_route_contexts,
 )
-from songbook.lists import relations_of
+from songbook.lists import lists_in
+from songbook.models import Relations
 from songbook.openapi import add_docs, describe
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -86,7 +87,7 @@ def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str
     for router in routers:
         app.router.routes.extend(router.routes)  # include_router would match paths twice
     service: ServiceState = app.state.service
-    service.relations = relations_of(app.routes, service.settings)
+    service.relations = Relations(lists_in(app.routes, service.settings))
     add_docs(app)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     for alias, path in aliases.items():

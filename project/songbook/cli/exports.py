@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
@@ -24,10 +24,11 @@ from songbook.lists import (
     MAX_PARAMETERS,
     ListParams,
     export_query,
+    lists_in,
     page_query,
     parse_params,
-    relations_of,
 )
+from songbook.models import Relation, Relations, Representation
 
 ExportFile = Annotated[Path | None, typer.Argument(help="Default: standard output.")]
 QueryString = Annotated[str, typer.Option(help="Filters and order, as year_gte=1990&sort=-year.")]
@@ -50,8 +51,7 @@ class ExportCommand(Service):
             check_database(url)
             with _command_errors(), progress_bar() as progress:
                 options = read_query_string(query.encode(), MAX_PARAMETERS)
-                relations = relations_of(self.routes(), settings)
-                params = parse_params(shown, options, relations=relations)
+                params = parse_params(shown, options, relations=self._relations(shown, settings))
                 params.require_format(media_type)
                 progress.add_task(f"Exporting {resource}", total=None)
                 with _open_output(file) as output:
@@ -60,6 +60,11 @@ class ExportCommand(Service):
                     )
         done = f"{self.amount(number, resource)} exported in {monotonic() - start:.1f} s."
         print(done, file=sys.stdout if file else sys.stderr)
+
+    def _relations(self, shown: Representation, settings: Settings) -> Mapping[str, Relation]:
+        """Return the relations of a resource: on the command line everything may be read."""
+        listed = lists_in(self.routes(), settings)
+        return Relations(each._replace(readers=None) for each in listed).of(shown.table, None)
 
 
 @contextmanager

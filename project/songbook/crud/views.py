@@ -53,10 +53,12 @@ def view_of(shown: Representation) -> RelatedDependency[View]:
     """Return the dependency that parses `expand` for a record; for `Records.select`."""
 
     async def view(request: StrictRequest) -> View:
-        texts = read_options(request.scope["query_string"], request.route.query_parameters)
+        relations = request.service.relations.of(shown.table, request.route.permission)
+        declared = request.route.query_parameters
+        known = [each for each in declared if relations or each["name"] != "expand"]
+        texts = read_options(request.scope["query_string"], known)
         if "expand" not in texts:
             return ITSELF
-        relations = request.service.relations.of(shown.table, request.route.permission)
         try:
             return View(parse_expand(texts["expand"][0], relations))
         except ValueError as error:

@@ -27,7 +27,7 @@ from songbook.lists.openapi import list_parameters
 from songbook.lists.params import DEFAULT_LIMIT, MAX_PARAMETERS, ListParams, parse_params
 from songbook.lists.queries import list_response
 from songbook.lists.statements import SEPARATOR, export_query, page_query
-from songbook.models import Listed, Relations
+from songbook.models import Listed
 
 _DECODER = json.JSONDecoder(parse_float=str)
 
@@ -105,8 +105,8 @@ def page_of(
     )
 
 
-def relations_of(routes: Iterable[BaseRoute], settings: Settings) -> Relations:
-    """Return the relations between the resources that have a list among the routes."""
+def lists_in(routes: Iterable[BaseRoute], settings: Settings) -> list[Listed]:
+    """Return the resources that have a list among the routes."""
     listed = []
     for route in routes:
         if not isinstance(route, Route) or "GET" not in (route.methods or ()):
@@ -118,7 +118,7 @@ def relations_of(routes: Iterable[BaseRoute], settings: Settings) -> Relations:
             for each in route.request_dependencies.values()
             if isinstance(each, RelatedDependency) and each.parses_query
         ]
-    return Relations(listed)
+    return listed
 
 
 def _query_value(value: Any) -> str | None:

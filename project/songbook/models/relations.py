@@ -24,7 +24,10 @@ class Listed(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A related resource: its parent by a foreign key `field`, or with `many` its children."""
+    """A related resource: its parent by a foreign key `field`, or with `many` its children.
+
+    `readers` is the permission of its list, None if everyone may read it.
+    """
 
     name: str
     field: str

@@ -119,7 +119,7 @@ def _complete(
     _add_formats(operation, route, method, names)
     responses: dict[str, dict[str, Any]] = operation["responses"]
     errors |= {int(status) for status in responses if int(status) >= 400}
-    errors |= {*(_BODY if route.bodies else ()), *_conflicts(route, method, relations)}
+    errors |= {*(_BODY if route.bodies else ()), *_conflicts(route, method, service.relations)}
     operation["x-rule"] = route.permission.name
     if route.permission.requires_user(method, service.settings):
         operation["security"] = [{name: []} for name in _SECURITY]
