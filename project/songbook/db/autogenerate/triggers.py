@@ -1,6 +1,6 @@
 """A plugin of Alembic's autogenerate for the triggers of Records and their functions."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,12 +98,20 @@ def _compare_triggers(
             upgrade.ops.insert(0, ChangeTrigger(*trigger, None, old))
         if new:
             upgrade.ops.append(ChangeTrigger(*trigger, new, None))
-    for signature, body in TRIGGER_FUNCTIONS.items():
-        is_called = any(f"EXECUTE FUNCTION {signature[:-1]}" in each for each in wanted.values())
-        stored_body = context.connection.scalar(_STORED_BODY, {"function": signature})
-        if is_called and stored_body != body:
-            upgrade.ops.insert(0, ReplaceFunction(signature, body, stored_body))
+    for replaced in _replaced_functions(context.connection, wanted.values()):
+        upgrade.ops.insert(0, replaced)
     return PriorityDispatchResult.CONTINUE
+
+
+def _replaced_functions(
+    connection: Connection, triggers: Collection[str]
+) -> Iterator[ReplaceFunction]:
+    """Yield the operations for the functions that triggers call and that differ."""
+    for signature, body in TRIGGER_FUNCTIONS.items():
+        is_called = any(f"EXECUTE FUNCTION {signature[:-1]}" in each for each in triggers)
+        stored_body = connection.scalar(_STORED_BODY, {"function": signature})
+        if is_called and stored_body != body:
+            yield ReplaceFunction(signature, body, stored_body)
 
 
 def _unquoted(definition: str | None) -> str | None:
