@@ -98,8 +98,7 @@ def _compare_triggers(
             upgrade.ops.insert(0, ChangeTrigger(*trigger, None, old))
         if new:
             upgrade.ops.append(ChangeTrigger(*trigger, new, None))
-    for replaced in _replaced_functions(context.connection, wanted.values()):
-        upgrade.ops.insert(0, replaced)
+    upgrade.ops[:0] = _replaced_functions(context.connection, wanted.values())
     return PriorityDispatchResult.CONTINUE
 
 
