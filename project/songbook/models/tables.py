@@ -119,7 +119,8 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
     _index_orders(table)
     for condition in not_deleted(model):
         for index in table.indexes:
-            index.dialect_options["postgresql"]["where"] = condition
+            if not _is_of_reference(index):
+                index.dialect_options["postgresql"]["where"] = condition
         due = (table.c.deleted_at, table.c.id)
         Index(f"ix_{table.name}_deleted_at", *due, postgresql_where=~condition)
 
@@ -148,6 +149,12 @@ def _index_orders(table: Table) -> None:
             case [Column(index=True, primary_key=False) as column] if not index.unique:
                 table.indexes.discard(index)
                 Index(index.name, column, table.c.id)
+
+
+def _is_of_reference(index: Index) -> bool:
+    """Return whether PostgreSQL looks into an index, for deleted rows too, to delete a parent."""
+    first = next(iter(index.columns), None)
+    return bool(first is not None and first.foreign_keys and not index.unique)
 
 
 def _replace_by_index(constraint: UniqueConstraint, model: type[Record]) -> None:

@@ -6,7 +6,7 @@ from sqlalchemy.schema import CreateIndex
 from sqlmodel import Field, SQLModel
 
 from songbook.db.statements import DIALECT
-from songbook.models.bases import Record, SoftDelete
+from songbook.models.bases import Record, Schema, SoftDelete
 from songbook.models.tables import table_of
 
 
@@ -14,7 +14,13 @@ class Apart(SQLModel, registry=registry()):
     """Keeps the tables of this file out of the service's own."""
 
 
-class Reading(SoftDelete, Record, Apart, table=True):
+class ReadingBase(Schema):
+    """A reference, whose index finds deleted rows, too: PostgreSQL looks for all of them."""
+
+    before_id: int | None = Field(default=None, foreign_key="reading.id")
+
+
+class Reading(ReadingBase, SoftDelete, Record, Apart, table=True):
     """A table with an index of each kind."""
 
     __table_args__ = (
@@ -44,6 +50,7 @@ def test_an_index_of_a_field_ends_in_the_id_under_the_same_name() -> None:
         "CREATE INDEX ix_place ON reading (place, id) WHERE deleted_at IS NULL",
         "CREATE INDEX ix_rain_and_wind ON reading (rain, wind) WHERE deleted_at IS NULL",
         "CREATE UNIQUE INDEX ix_reading_number ON reading (number) WHERE deleted_at IS NULL",
+        "CREATE INDEX ix_reading_before_id ON reading (before_id, id)",
         f"CREATE INDEX {shortened} ON reading ({long}, id) WHERE deleted_at IS NULL",
         f"CREATE INDEX ix_reading_deleted_at ON reading {deleted}",
     }
