@@ -174,7 +174,9 @@ def _discard_orphans(
     referred = key.in_(select(staged.c[reference]))
     deleted_at = parents.c.get("deleted_at")
     living = [] if deleted_at is None else [deleted_at.is_(None)]
-    found = select(key.label("id")).where(referred, *living).with_for_update(read=True)
+    found = (
+        select(key.label("id")).where(referred, *living).with_for_update(read=True, key_share=True)
+    )
     locked = found.cte("locked")
     is_orphan = staged.c[reference].is_not(None) & ~exists().where(
         locked.c.id == staged.c[reference]

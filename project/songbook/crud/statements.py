@@ -126,12 +126,11 @@ def _insert(shown: Representation, fields: tuple[str, ...]) -> CompiledStatement
     return CompiledStatement(_hashed(created, shown))
 
 
-def _current(model: type[Record], *, locked: bool) -> CTE:
-    """Select the record, locked for a change so that its version is current."""
+def _current(model: type[Record]) -> Select[Any]:
+    """Select the record, to be locked for a change so that its version is current."""
     table = table_of(model)
     key = table.c.id == bindparam("id_")
-    statement = select(table.c.id, table.c.version).where(key, *not_deleted(model))
-    return (statement.with_for_update() if locked else statement).cte("current")
+    return select(table.c.id, table.c.version).where(key, *not_deleted(model))
 
 
 def _matching(table: Table, current: CTE, *, matched: bool) -> ColumnElement[bool]:
@@ -152,7 +151,10 @@ def _update(
     shown: Representation, fields: Mapping[str, Any], *, matched: bool
 ) -> CompiledStatement:
     table = table_of(shown.table)
-    current = _current(shown.table, locked=bool(fields))
+    selected = _current(shown.table)
+    # children of the record can be stored meanwhile
+    locked = selected.with_for_update(key_share=True) if fields else selected
+    current = locked.cte("current")
     condition = _matching(table, current, matched=matched)
     stored = (table.c.version, *shown.stored)
     if fields:
@@ -172,7 +174,7 @@ def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
 @lru_cache(MAX_STATEMENTS)
 def _delete(model: type[Record], *, matched: bool) -> CompiledStatement:
     table = table_of(model)
-    current = _current(model, locked=True)
+    current = _current(model).with_for_update().cte("current")
     condition = _matching(table, current, matched=matched)
     statement: Update | Delete = delete(table)
     if not_deleted(model):

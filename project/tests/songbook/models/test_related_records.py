@@ -1,9 +1,11 @@
 """Records that refer to each other: what is shown of them, to whom, under which names."""
 
 from collections.abc import AsyncIterator
+from io import BytesIO
 from typing import Annotated, Any
 
 import pytest
+from asyncpg import LockNotAvailableError
 from fastapi import Depends, FastAPI, Request, Response
 from httpx import AsyncClient
 from sqlalchemy.engine import URL
@@ -13,7 +15,9 @@ from sqlmodel import Field, SQLModel
 from songbook.application import create_app
 from songbook.auth import OPEN, SIGNED_IN
 from songbook.bulk import imports_of
+from songbook.bulk.copy import discard_orphans, stage
 from songbook.crud import Id, IfMatch, ReadDep, Records, View, WriteDep, view_of
+from songbook.db import Database
 from songbook.errors import handlers
 from songbook.http import Router
 from songbook.lists import Page, page_of
@@ -237,3 +241,21 @@ async def test_a_conflict_is_told_by_its_field_however_long_the_names_are(
     assert orphan.json()["errors"][0]["pointer"] == "/purchase_order_line_item_id"
     parent = await related.delete("/orders/1")
     assert parent.json()["detail"] == "The order is still referred to by returns."
+
+
+async def test_an_import_leaves_the_parents_of_its_rows_to_other_writers(
+    related: AsyncClient, app: FastAPI
+) -> None:
+    await related.post("/drafts", json={"text": "a"})
+    database: Database = app.state.service.database
+    columns = ["title", "draft_id"]
+
+    async with database.connection() as importing:
+        await importing.execute("BEGIN")
+        await stage(database, importing, Poster, columns, BytesIO(b"b\t1\n"))
+        await discard_orphans(database, importing, Poster, columns, "draft_id")
+
+        assert await database.fetch(drafts.update(1, {"text": "c"}))
+        with pytest.raises(LockNotAvailableError):
+            await database.fetch(drafts.delete(1))
+        await importing.execute("ROLLBACK")
