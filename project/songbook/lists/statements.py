@@ -61,6 +61,7 @@ SEPARATOR = ",\n"
 SQL_SEPARATOR = "E',\\n'"
 
 # https://owasp.org/www-community/attacks/CSV_Injection
+_TEXTS = (String, AutoString)
 _FORMULA = "^[-=+@\t\r]"
 
 
@@ -141,13 +142,16 @@ def export_statement(
 
 def _csv_cell(column: ColumnElement[Any], export_format: ExportFormat) -> ColumnElement[Any]:
     """Return a column as in JSON, but without the quotes of strings."""
-    is_text = isinstance(column.type, String | AutoString)
-    if is_text and export_format.escaped:
-        escaped = literal_column("''''").concat(column)
-        return case((column.regexp_match(_FORMULA), escaped), else_=column).label(column.name)
-    if is_text or isinstance(column.type, Integer):
-        return column
-    return func.to_json(column).op("#>>")(text("'{}'")).label(column.name)
+    is_text, is_integer = (isinstance(column.type, kind) for kind in (_TEXTS, Integer))
+    as_json = func.to_json(column)
+    cell = column if is_text or is_integer else as_json.op("#>>")(text("'{}'"))
+    if is_integer or not export_format.escaped:
+        return cell.label(column.name)
+    is_formula = cell.regexp_match(_FORMULA)
+    if not is_text:  # a computed text may have no type that SQLAlchemy knows
+        is_formula &= func.json_typeof(as_json) == text("'string'")
+    escaped = literal_column("''''").concat(cell)
+    return case((is_formula, escaped), else_=cell).label(column.name)
 
 
 def _where(model: type[Record], shape: PageShape) -> list[ColumnElement[bool]]:
