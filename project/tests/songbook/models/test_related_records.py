@@ -23,6 +23,7 @@ from songbook.errors import handlers
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Record, RecordPublic, Schema, SoftDelete
+from songbook.openapi import document
 from tests.samples.resources.members import Member
 from tests.samples.settings import Settings
 from tests.support.clients import client_of
@@ -138,12 +139,15 @@ def routes_of(
     async def read_record(id: Id, view: View, db: ReadDep) -> Response:
         return records.found(await db.fetch(records.select(id, view)))
 
+    async def replace_record(id: Id, if_match: IfMatch, body: Any, db: WriteDep) -> Response:
+        return records.updated(await db.fetch(records.update(id, body.model_dump(), if_match)))
+
     async def delete_record(id: Id, if_match: IfMatch, db: WriteDep) -> Response:
         return records.deleted(await db.fetch(records.delete(id, if_match)))
 
     list_records.__annotations__["page"] = Annotated[Page, Depends(page_of(records))]
     read_record.__annotations__["view"] = Annotated[View, Depends(view_of(records))]
-    create_record.__annotations__["body"] = create
+    create_record.__annotations__["body"] = replace_record.__annotations__["body"] = create
     router.get("", response_model=list[public], dependencies=[lists])(list_records)
     router.post(
         "",
@@ -153,6 +157,7 @@ def routes_of(
         dependencies=[OPEN],
     )(create_record)
     router.get("/{id}", response_model=public, dependencies=[reads])(read_record)
+    router.put("/{id}", response_model=public, dependencies=[OPEN])(replace_record)
     router.delete("/{id}", status_code=204, dependencies=[OPEN])(delete_record)
     return router
 
@@ -272,3 +277,13 @@ async def test_a_computed_text_that_is_a_formula_is_escaped_in_csv(related: Asyn
         exported = await related.get(f"/nodes{query}", headers={"Accept": "text/csv"})
         [row] = csv.DictReader(exported.text.splitlines())
         assert (row["loud"], row["less"]) == (text, "-1")
+
+
+async def test_the_document_tells_of_the_conflict_with_a_missing_parent(
+    related: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document, "mapped_classes", lambda: [Draft, Poster])
+    described = (await related.get("/openapi.json")).json()["paths"]
+
+    assert "409" in described["/posters/{id}"]["put"]["responses"]
+    assert "409" not in described["/drafts/{id}"]["put"]["responses"]
