@@ -60,8 +60,8 @@ SEPARATOR = ",\n"
 """Separates two rows: PostgreSQL escapes line ends in JSON, so it occurs nowhere else."""
 SQL_SEPARATOR = "E',\\n'"
 
-# https://owasp.org/www-community/attacks/CSV_Injection
 _TEXTS = (String, AutoString)
+# https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = "^[-=+@\t\r]"
 
 

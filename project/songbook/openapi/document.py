@@ -19,7 +19,7 @@ from songbook.http import (
     Route,
     ServiceState,
 )
-from songbook.models import Relations, Schema, conflicting_fields, mapped_classes
+from songbook.models import Relation, Relations, Schema, conflicting_fields, mapped_classes
 from songbook.openapi.headers import HEADERS, headers_of, references
 
 _BODY = (400, 413, 415, 422)
@@ -61,8 +61,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
             operation = document["paths"][route.path_format][method.lower()]
             errors |= _complete(operation, route, method, service)
     components = document.setdefault("components", {})
-    schemas = {**components.get("schemas", {}), **_schemas(routes)}
-    _add_relations(schemas, routes, service.relations)
+    related = _related(routes, service.relations)
+    schemas = {**components.get("schemas", {}), **_schemas(routes, related)}
+    _add_relations(schemas, related)
     components["schemas"] = {
         name: schemas[name] for name in sorted(schemas) if name not in _FROM_FASTAPI
     }
@@ -73,28 +74,32 @@ def describe(app: FastAPI) -> dict[str, Any]:
     return document
 
 
-def _add_relations(schemas: dict[str, Any], routes: Iterable[Route], relations: Relations) -> None:
-    """Add the members that `expand` shows to the schemas of responses."""
-    dependencies = [
-        (each, route.permission)
+def _related(routes: Iterable[Route], relations: Relations) -> list[tuple[type, Relation]]:
+    """Return the relations that the routes show, each with the class that gets the member."""
+    return [
+        (each.shown.public, relation)
         for route in routes
         for each in route.request_dependencies.values()
         if isinstance(each, RelatedDependency)
+        for relation in relations.of(each.shown.table, route.permission).values()
     ]
-    for dependency, permission in dependencies:
-        for relation in relations.of(dependency.shown.table, permission).values():
-            record = {"$ref": _SCHEMA.format(model=relation.shown.public.__name__)}
-            children = {"type": "array", "items": record, "maxItems": MAX_CHILDREN}
-            shown = children if relation.many else {"anyOf": [record, {"type": "null"}]}
-            described = {**shown, "description": f"Only with `expand={relation.name}`."}
-            schema = schemas[dependency.shown.public.__name__]
-            schema["properties"][relation.name] = described
 
 
-def _schemas(routes: list[Route]) -> dict[str, Any]:
+def _add_relations(schemas: dict[str, Any], related: Iterable[tuple[type, Relation]]) -> None:
+    """Add the members that `expand` shows to the schemas of responses."""
+    for public, relation in related:
+        record = {"$ref": _SCHEMA.format(model=relation.shown.public.__name__)}
+        children = {"type": "array", "items": record, "maxItems": MAX_CHILDREN}
+        shown = children if relation.many else {"anyOf": [record, {"type": "null"}]}
+        described = {**shown, "description": f"Only with `expand={relation.name}`."}
+        schemas[public.__name__]["properties"][relation.name] = described
+
+
+def _schemas(routes: list[Route], related: Iterable[tuple[type, Relation]]) -> dict[str, Any]:
     """Return the schemas of all bodies from pydantic; FastAPI's have floats as bounds."""
     uses: list[_Use] = [("validation", body) for route in routes for body in route.bodies.values()]
     responses = [*[route.response_model for route in routes], ProblemDetails, ImportReport]
+    responses += [each for public, relation in related for each in (public, relation.shown.public)]
     uses += [("serialization", model) for model in responses]
     adapters = [(mode, mode, TypeAdapter[Any](model)) for mode, model in uses if model]
     schemas: dict[str, Any] = TypeAdapter.json_schemas(adapters, ref_template=_SCHEMA)[1]["$defs"]

@@ -119,6 +119,35 @@ class ReturnPublic(ReturnBase, RecordPublic):
     """The representation in responses."""
 
 
+class BoardBase(Schema):
+    """What the OpenAPI document has no route of."""
+
+    name: str
+
+
+class Board(BoardBase, Record, Apart, table=True):
+    """The table."""
+
+
+class BoardPublic(BoardBase, RecordPublic):
+    """The representation in responses."""
+
+
+class PinBase(Schema):
+    """Refers to what the OpenAPI document has no route of."""
+
+    name: str
+    board_id: int | None = Field(default=None, foreign_key="board.id")
+
+
+class Pin(PinBase, Record, Apart, table=True):
+    """The table."""
+
+
+class PinPublic(PinBase, RecordPublic):
+    """The representation in responses."""
+
+
 drafts, posters = Records(Draft, DraftPublic), Records(Poster, PosterPublic)
 nodes = Records(Node, NodePublic, {"loud": Node.name + "!", "less": -Node.id})  # type: ignore[dict-item, operator]
 
@@ -162,9 +191,33 @@ def routes_of(
     return router
 
 
+boards_router = Router(prefix="/boards", include_in_schema=False)
+
+
+@boards_router.get("", dependencies=[OPEN])
+async def list_boards(
+    page: Annotated[Page, Depends(page_of(Records(Board, BoardPublic)))], db: ReadDep
+) -> Response:
+    """List boards, which the OpenAPI document describes only as the parents of pins."""
+    return await page.response(db)
+
+
+pins_router = Router(prefix="/all/pins")
+
+
+@pins_router.get("", dependencies=[OPEN])
+async def list_pins(
+    page: Annotated[Page, Depends(page_of(Records(Pin, PinPublic)))], db: ReadDep
+) -> Response:
+    """List pins, without a `response_model`."""
+    return await page.response(db)
+
+
 RESOURCES = [
     routes_of(drafts, DraftBase, "/drafts", SIGNED_IN, SIGNED_IN),
     routes_of(posters, PosterBase, "/posters", SIGNED_IN, OPEN),
+    pins_router,
+    boards_router,
     routes_of(posters, PosterBase, "/shown/posters", OPEN, OPEN),
     routes_of(nodes, NodeBase, "/nodes", OPEN, OPEN),
     routes_of(Records(Order, OrderPublic), OrderBase, "/orders", OPEN, OPEN),
@@ -287,3 +340,14 @@ async def test_the_document_tells_of_the_conflict_with_a_missing_parent(
 
     assert "409" in described["/posters/{id}"]["put"]["responses"]
     assert "409" not in described["/drafts/{id}"]["put"]["responses"]
+
+
+async def test_what_is_related_is_described_even_if_its_routes_are_not(
+    related: AsyncClient,
+) -> None:
+    described = (await related.get("/openapi.json")).json()
+
+    schemas = described["components"]["schemas"]
+    board = schemas["PinPublic"]["properties"]["board"]
+    assert board["anyOf"][0] == {"$ref": "#/components/schemas/BoardPublic"}
+    assert schemas["BoardPublic"]["properties"].keys() == {"id", "name"}
