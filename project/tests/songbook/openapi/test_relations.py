@@ -1,0 +1,119 @@
+"""Relations in the OpenAPI document: responses are as it describes them."""
+
+from typing import Any
+
+import jsonschema_rs
+import pytest
+from httpx import AsyncClient
+
+from tests.support.references import post
+from tests.support.services import SAMPLES
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    """Return the document of the sample."""
+    return SAMPLES.app().openapi()
+
+
+def parameters(document: Document, path: str) -> dict[str, Any]:
+    """Return the parameters of a GET by name."""
+    found = document["paths"][path]["get"]["parameters"]
+    names = [each["name"] for each in found]
+    assert len({*names}) == len(names)
+    return dict(zip(names, found, strict=True))
+
+
+def assert_described(document: Document, path: str, method: str, body: Any) -> None:
+    """Assert that a body is as the document describes that of a success."""
+    operation = document["paths"][path][method.lower()]
+    status = "201" if method == "POST" else "200"
+    schema = operation["responses"][status]["content"]["application/json"]["schema"]
+    jsonschema_rs.validate({**schema, "components": document["components"]}, body)
+
+
+def test_what_can_be_expanded_is_named(document: Document) -> None:
+    for path, names in {
+        "/novels": ["publisher", "town"],
+        "/novels/{id}": ["publisher", "town"],
+        "/publishers": ["novels"],
+        "/publishers/{id}": ["novels"],
+        "/towns": ["novels"],
+    }.items():
+        expand = parameters(document, path)["expand"]
+        assert expand["schema"]["items"]["enum"] == names
+        assert (expand["style"], expand["explode"]) == ("form", False)
+    for path in ("/books", "/towns/{id}", "/notes"):
+        assert "expand" not in parameters(document, path)
+
+
+def test_filters_by_parents_are_those_of_their_own_lists(document: Document) -> None:
+    own, parents = parameters(document, "/novels"), parameters(document, "/publishers")
+    others = {"limit", "sort", "after", "q", "count", "escape", "expand", "If-None-Match"}
+
+    assert {name for name in own if name.startswith("publisher.")} == {
+        f"publisher.{name}" for name in parents.keys() - others
+    }
+    for name in parents.keys() - others:
+        assert own[f"publisher.{name}"]["schema"] == parents[name]["schema"]
+    assert "publisher.novel_count" not in own
+    assert not [name for name in parameters(document, "/publishers") if name.startswith("novels.")]
+
+
+def test_every_reference_within_the_document_leads_somewhere(document: Document) -> None:
+    def check(part: Any) -> None:
+        if isinstance(part, dict) and isinstance(part.get("$ref"), str):
+            found: Any = document
+            for name in part["$ref"].removeprefix("#/").split("/"):
+                found = found[name]
+        for each in part.values() if isinstance(part, dict) else part:
+            if isinstance(each, dict | list):
+                check(each)
+
+    check(document)
+    for schema in document["components"]["schemas"].values():
+        jsonschema_rs.meta.validate(schema)
+
+
+def test_conflicts_are_described_where_references_are_refused(document: Document) -> None:
+    conflicts = {
+        (method.upper(), path)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+        if "409" in operation["responses"]
+        if path.startswith(("/novels", "/publishers", "/towns/", "/books/"))
+    }
+
+    for method, path in (
+        *(("POST", "/novels"), ("PUT", "/novels/{id}"), ("PATCH", "/novels/{id}")),
+        *(("POST", "/novels/{id}/restore"), ("DELETE", "/publishers/{id}")),
+    ):
+        assert (method, path) in conflicts
+    for path in ("/novels/{id}", "/towns/{id}", "/books/{id}"):
+        assert ("DELETE", path) not in conflicts
+
+
+async def test_responses_are_as_the_document_describes_them(
+    client: AsyncClient, document: Document
+) -> None:
+    town = await post(client, "/towns", name="Bath", population=1)
+    publisher = await post(client, "/publishers", name="Faber", country="GB")
+    novel = await post(client, "/novels", title="a", price="1.5", publisher_id=1, town_id=1)
+    await post(client, "/novels", title="b", publisher_id=1)
+    for created, path in ((town, "/towns"), (publisher, "/publishers"), (novel, "/novels")):
+        assert_described(document, path, "POST", created.json())
+
+    for path in ("/novels", "/publishers", "/towns", "/novels/{id}", "/publishers/{id}"):
+        names = parameters(document, path)["expand"]["schema"]["items"]["enum"]
+        for query in ("", *(f"?expand={name}" for name in names), f"?expand={','.join(names)}"):
+            body = (await client.get(path.replace("{id}", "1") + query)).json()
+            assert_described(document, path, "GET", body)
+            row = body[0] if isinstance(body, list) else body
+            for name in query.partition("=")[2].split(",") if query else ():
+                broken: Any = {**row, name: [{}]}
+                with pytest.raises(jsonschema_rs.ValidationError):
+                    assert_described(
+                        document, path, "GET", [broken] if isinstance(body, list) else broken
+                    )
