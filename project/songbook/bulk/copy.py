@@ -1,5 +1,7 @@
 """PostgreSQL's COPY, in both directions: many rows in one statement."""
 
+import sys
+from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from functools import cache
 from typing import Any, BinaryIO, Literal
@@ -15,6 +17,7 @@ from sqlalchemy import (
     exists,
     func,
     select,
+    text,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on, insert
@@ -105,17 +108,20 @@ async def discard_orphans(
     model: type[Record],
     columns: Sequence[str],
     reference: str,
-) -> list[int]:
+) -> "array[int]":
     """Delete staged rows whose reference is to no record; return their places in order.
 
     The records of the others are locked.
     """
     statement = _discard_orphans(model, tuple(columns), reference).bind({})
     seconds = db.bulk_seconds + _MARGIN_SECONDS
-    places: list[int] | None = await connection.fetchval(
+    content: bytes | None = await connection.fetchval(
         statement.sql, *statement.arguments, timeout=seconds
     )
-    return places or []
+    places = array("q", content or b"")
+    if sys.byteorder == "little":  # in PostgreSQL's binary format the first byte is the highest
+        places.byteswap()
+    return places
 
 
 async def merge(
@@ -182,7 +188,9 @@ def _discard_orphans(
         locked.c.id == staged.c[reference]
     )
     gone = delete(staged).where(is_orphan).returning(staged.c[_POSITION]).cte("gone")
-    places = func.array_agg(aggregate_order_by(gone.c[_POSITION], gone.c[_POSITION]))
+    # eight bytes each, a fifth of what a list of as many integers takes
+    place = func.int8send(gone.c[_POSITION])
+    places = func.string_agg(place, aggregate_order_by(text("''::bytea"), gone.c[_POSITION]))
     return CompiledStatement(select(places))
 
 

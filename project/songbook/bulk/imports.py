@@ -1,9 +1,12 @@
 """Imports: rows are validated while they arrive and stored in one transaction at the end."""
 
 import asyncio
+import heapq
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from array import array
+from collections.abc import Awaitable, Mapping
 from contextlib import closing
+from itertools import chain, islice, repeat
 from typing import Literal, cast
 
 import asyncpg
@@ -165,7 +168,7 @@ async def store(
         reference: await discard_orphans(db, connection, table, columns, reference)
         for reference in references
     }
-    _reject_orphans(spool, orphans)
+    await _reject_orphans(spool, orphans)
     try:
         if on_conflict == "abort":
             stored = await copy_in(db, connection, table_of(table), columns, spool.rewind())
@@ -176,19 +179,20 @@ async def store(
     return spool.tally.report(stored)
 
 
-def _reject_orphans(spool: Spool, orphans: Mapping[str, Sequence[int]]) -> None:
+async def _reject_orphans(spool: Spool, orphans: Mapping[str, "array[int]"]) -> None:
     """Discard rows that refer to no record. Raises Conflict if they are not to be skipped."""
-    found = sorted((place, field) for field, places in orphans.items() for place in places)
-    if not found:
+    number = sum(map(len, orphans.values()))
+    if not number:
         return
-    rows = [(spool.line_of(place), field) for place, field in found[:MAX_REFUSALS]]
-    spool.tally.reject_missing(rows, len(found))
+    found = heapq.merge(*(zip(places, repeat(field)) for field, places in orphans.items()))
+    rows = [(spool.line_of(place), field) for place, field in islice(found, MAX_REFUSALS)]
+    spool.tally.reject_missing(rows, number)
     if not (spool.skip_errors and spool.tally.good):
         line, field = rows[0]
         errors = [field_error("body", field, NO_SUCH_RECORD, "foreign_key")]
         detail = f"Line {line}: {NO_SUCH_RECORD}, so nothing was stored."
         raise Conflict(detail, errors=errors, report=spool.tally.report(given_up=True))
-    spool.discard({place for place, _ in found})
+    await asyncio.to_thread(spool.discard, chain.from_iterable(orphans.values()))
 
 
 def _conflict(error: asyncpg.PostgresError, spool: Spool) -> BaseException:

@@ -3,9 +3,10 @@
 import errno
 import json
 from array import array
-from collections.abc import Collection, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
+from itertools import compress
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
@@ -74,14 +75,17 @@ class Spool:
         line.fromfile(self._lines, 1)
         return line[0]
 
-    def discard(self, places: Collection[int]) -> None:
+    def discard(self, places: Iterable[int]) -> None:
         """Discard rows by their places, counted from 1."""
         self._lines.seek(0)
         lines = array("I", self._lines.read())
-        kept = array("I", (line for nth, line in enumerate(lines, 1) if nth not in places))
+        is_kept = bytearray(b"\1") * len(lines)
+        for place in places:
+            is_kept[place - 1] = 0
+        kept = array("I", compress(lines, is_kept))
         rows, self.rows = self.rewind(), TemporaryFile()  # noqa: SIM115
         with _disk_errors(), rows:
-            self.rows.writelines(row for nth, row in enumerate(rows, 1) if nth not in places)
+            self.rows.writelines(compress(rows, is_kept))
             self._lines.seek(0)
             self._lines.truncate()
             kept.tofile(self._lines)
