@@ -27,6 +27,7 @@ from sqlalchemy import (
     insert,
     null,
     select,
+    text,
     true,
     union_all,
     update,
@@ -110,7 +111,8 @@ def _hashed(
     if not (shown.computed or expand):
         return statement
     rows = statement.subquery("rows")
-    return select(*rows.c, func.md5(rows.c.document).label("digest"))
+    content = func.sha256(func.convert_to(rows.c.document, text("'UTF8'")))
+    return select(*rows.c, func.encode(content, text("'hex'")).label("digest"))
 
 
 @lru_cache(MAX_STATEMENTS)
