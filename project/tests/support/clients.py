@@ -15,7 +15,6 @@ from sqlalchemy import Table, insert
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.auth import passwords, tokens
-from tests.support.databases import empty
 from tests.support.leaks import PASSWORD, assert_discreet_answer
 
 if find_spec("sniffio") is None:  # httpx looks for it at each request, in every folder of sys.path
@@ -38,13 +37,15 @@ def cheap_hashes() -> Iterator[None]:
 
 
 @pytest.fixture
-async def client(app: FastAPI, request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
+async def client(
+    app: FastAPI,
+    request: pytest.FixtureRequest,
+    empty_tables: None,  # noqa: ARG001
+) -> AsyncIterator[AsyncClient]:
     """Give a client of the service, whose tables are empty.
 
     In a test of each resource it sends the token of a superuser where the resource asks for one.
     """
-    async with app.state.service.database.engine.connect() as connection:
-        await empty(connection)
     client = client_of(app)
     if "resource" in request.fixturenames:
         tested = request.getfixturevalue("resource")

@@ -1,21 +1,28 @@
 """The resources of the service as their classes describe them."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
+from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
+from sqlalchemy import Table, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlmodel import SQLModel
 
 from app import resources
 from songbook.models.discovery import family
 from songbook.models.field_types import DecimalType, FieldType, TextType
 from songbook.models.fields import field_type_of, is_nullable
+from songbook.models.tables import column_types, table_of
 from tests.support.clients import PRINCIPAL
+from tests.support.databases import empty
 from tests.support.leaks import PASSWORD
+from tests.support.services import SERVICE, Tested
 from tests.support.values import numbered, shown
 
 
@@ -25,14 +32,19 @@ class Field(NamedTuple):
     type: FieldType
     is_nullable: bool
     is_secret: bool
+    is_reference: bool
 
     @classmethod
-    def of(cls, info: FieldInfo) -> "Field":
+    def of(cls, info: FieldInfo, *, is_reference: bool) -> "Field":
         """Return the field that a class describes."""
         found, is_secret = field_type_of(info.annotation), info.annotation is SecretStr
         assert found or is_secret, info
         password = TextType(min_length=8, max_length=128)
-        return cls(found or password, is_nullable(info.annotation), is_secret)
+        return cls(found or password, is_nullable(info.annotation), is_secret, is_reference)
+
+
+PARENTS = range(PRINCIPAL + 100, PRINCIPAL + 103)
+"""The ids of the records that references are to, where nothing else is listed."""
 
 
 class Resource:
@@ -44,7 +56,17 @@ class Resource:
         self.table, self.create, self.update, self.public = family(module)
         fields = self.create.model_fields.items()
         self.required = [name for name, info in fields if info.is_required()]
-        self.fields = {name: Field.of(info) for name, info in fields}
+        columns = table_of(self.table).c
+        self.parents = {
+            name: key.column.table
+            for name, _ in fields
+            if name in columns
+            for key in columns[name].foreign_keys
+        }
+        self.computed = {*self.public.model_fields} - {*columns.keys()}
+        self.fields = {
+            name: Field.of(info, is_reference=name in self.parents) for name, info in fields
+        }
         self.defaults = {
             name: default(self.fields[name].type, info)
             for name, info in fields
@@ -64,7 +86,14 @@ class Resource:
         field, number = self.fields[name], next(self._numbers)
         if field.is_secret:
             return f"{PASSWORD}{number}"
+        if field.is_reference:
+            return self.parent(name, number)
         return shown(numbered(field.type, name, number))
+
+    def parent(self, name: str, number: int) -> int | None:
+        """Return the id of a record that a field may refer to; none of its own table."""
+        is_own = self.parents[name] is table_of(self.table)
+        return None if is_own else PARENTS[number % len(PARENTS)]
 
     def shown(self, fields: dict[str, Any]) -> dict[str, Any]:
         """Return those of the fields that a client is shown; a password is not among them."""
@@ -92,6 +121,14 @@ class Resource:
         assert answer.status_code == 201, answer.text
         return answer
 
+    async def add_child(self, client: AsyncClient, parent: int) -> None:
+        """Store a record that refers to this one, if there are any that may."""
+        own = table_of(self.table)
+        for child in RESOURCES:
+            if references := [name for name in child.parents if child.parents[name] is own]:
+                await child.add(client, **dict.fromkeys(references, parent))
+                return
+
 
 def default(type_: FieldType, info: FieldInfo) -> Any:
     """Return the default of a field, as JSON has it."""
@@ -103,6 +140,50 @@ def default(type_: FieldType, info: FieldInfo) -> Any:
 RESOURCES = [Resource(name, module) for name, module in resources.modules().items()]
 
 
+async def add_parents(connection: AsyncConnection, children: Iterable[Resource]) -> None:
+    """Store the records that bodies of these resources refer to, and those that they refer to."""
+    by_table = {table_of(each.table): each for each in RESOURCES}
+    found: dict[Table, Resource] = {}
+    waiting = [*children]
+    while waiting:
+        child = waiting.pop()
+        for table in child.parents.values():
+            if table is not table_of(child.table) and table not in found:
+                found[table] = by_table[table]
+                waiting.append(by_table[table])
+    for table in SQLModel.metadata.sorted_tables if found else ():
+        if table in found:
+            for number, parent in enumerate(PARENTS, 10**6):
+                row = {"id": parent, **parent_row(found[table], number, parent)}
+                await connection.execute(insert(table).values(row))
+
+
+def parent_row(resource: Resource, number: int, parent: int) -> dict[str, Any]:
+    """Return a row with what its table asks for; it refers to the parent of this id."""
+    table, types = table_of(resource.table), column_types(resource.table)
+    needed = [each for each in table.c if not (each.nullable or each.server_default)]
+    return {
+        each.name: parent if each.foreign_keys else numbered(types[each.name], each.name, number)
+        for each in needed
+    }
+
+
+@pytest.fixture
+async def empty_tables(app: FastAPI, tested: Tested, request: pytest.FixtureRequest) -> None:
+    """Empty all tables; store the records that bodies of the tested resources refer to."""
+    names = request.fixturenames
+    tests_one = next((name for name in ("resource", "way") if name in names), None)
+    children = RESOURCES
+    if tests_one:
+        given = request.getfixturevalue(tests_one)
+        children = [getattr(given, "resource", given)]
+    async with app.state.service.database.engine.connect() as connection:
+        await empty(connection)
+        if tested is SERVICE:
+            await add_parents(connection, children)
+            await connection.commit()
+
+
 @pytest.fixture(params=RESOURCES, ids=lambda resource: resource.name)
 def resource(request: pytest.FixtureRequest) -> Resource:
     """Give each resource in turn."""
@@ -111,12 +192,12 @@ def resource(request: pytest.FixtureRequest) -> Resource:
 
 
 def fields_of(is_one: Callable[[Field], bool]) -> list[Any]:
-    """Return the fields for which this is true, each with its resource, but no secrets."""
+    """Return the fields for which this is true, with their resources: no secrets or references."""
     return [
         pytest.param(resource, name, id=f"{resource.name}.{name}")
         for resource in RESOURCES
         for name, field in resource.fields.items()
-        if name in resource.public.model_fields and is_one(field)
+        if name in resource.public.model_fields and not field.is_reference and is_one(field)
     ]
 
 

@@ -22,7 +22,7 @@ async def stored_rows(session: AsyncSession, table: Table) -> list[dict[str, Any
     """Return the rows of a table, all columns of them, but not the row of who asks."""
     connection = await session.connection()
     rows = await connection.execute(
-        select(table).where(table.c.id != PRINCIPAL).order_by(table.c.id)
+        select(table).where(table.c.id < PRINCIPAL).order_by(table.c.id)
     )
     return [dict(row) for row in rows.mappings()]
 
@@ -33,7 +33,7 @@ async def replace_rows(
     """Make these the rows of a resource's table, beside the one of who asks."""
     table = table_of(resource.table)
     connection = await session.connection()
-    await connection.execute(delete(table).where(table.c.id != PRINCIPAL))
+    await connection.execute(delete(table).where(table.c.id < PRINCIPAL))
     for row in rows:
         await connection.execute(insert(table).values(row))
     await session.commit()

@@ -16,11 +16,21 @@ from tests.support.values import shown, values
 
 def bodies(resource: Resource, *, stripped: bool) -> st.SearchStrategy[dict[str, Any]]:
     """Return the fields of a record, as Python has them."""
-    found = {name: values(field.type, stripped=stripped) for name, field in resource.fields.items()}
+    found = {
+        name: parents(resource, name)
+        if field.is_reference
+        else values(field.type, stripped=stripped)
+        for name, field in resource.fields.items()
+    }
     nullable = {name for name, field in resource.fields.items() if field.is_nullable}
     return st.fixed_dictionaries(
         {name: st.none() | value if name in nullable else value for name, value in found.items()}
     )
+
+
+def parents(resource: Resource, name: str) -> st.SearchStrategy[int | None]:
+    """Return the ids of records that a field may refer to."""
+    return st.integers(0, 2).map(lambda number: resource.parent(name, number))
 
 
 def rows(resource: Resource) -> st.SearchStrategy[list[dict[str, Any]]]:

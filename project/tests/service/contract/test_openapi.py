@@ -123,13 +123,22 @@ def test_every_schema_is_one_and_every_example_fits_its_own(document: dict[str, 
         jsonschema_rs.meta.validate(schema)
 
 
+def own_members(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the members that a response has without `expand`."""
+    members: dict[str, Any] = schema["properties"]
+    expanded = "Only with `expand="
+    return {
+        name: each
+        for name, each in members.items()
+        if not each.get("description", "").startswith(expanded)
+    }
+
+
 def test_no_table_is_shown(document: dict[str, Any], resource: Resource) -> None:
     schemas = document["components"]["schemas"]
 
     assert resource.table.__name__ not in schemas
-    assert list(schemas[resource.public.__name__]["properties"]) == list(
-        resource.public.model_fields
-    )
+    assert list(own_members(schemas[resource.public.__name__])) == [*resource.public.model_fields]
     assert not any("version" in schema.get("properties", {}) for schema in schemas.values())
 
 
@@ -149,13 +158,15 @@ def test_the_filters_are_those_of_the_public_fields(
     document: dict[str, Any], resource: Resource
 ) -> None:
     expected = {"limit", "sort", "after", "q", "count", "escape", "If-None-Match"}
-    public = document["components"]["schemas"][resource.public.__name__]["properties"]
+    shown = own_members(document["components"]["schemas"][resource.public.__name__])
+    public = {name: shown[name] for name in shown if name not in resource.computed}
     for name, schema in public.items():
         expected |= {name + comparison for comparison in comparisons(schema)}
 
     described = document["paths"][resource.path]["get"]["parameters"]
 
-    assert {parameter["name"] for parameter in described} == expected
+    names = {parameter["name"] for parameter in described}
+    assert {name for name in names if "." not in name} - {"expand"} == expected
     [sort] = [parameter for parameter in described if parameter["name"] == "sort"]
     sortable = {name for name, schema in public.items() if is_short(schema)}
     assert {key.removeprefix("-") for key in sort["schema"]["items"]["enum"]} == sortable
@@ -258,13 +269,17 @@ class Operations:
     ) -> None:
         """Send a request to each operation: of a record just added, with fields as its schema has.
 
-        `stored`: with those of another record.
+        `stored`: with those of another record, of a record that another one refers to, or with
+        references to no record.
         """
         for method, path in self.declared:
             fields, added = self.resource.body(), await self.resource.add(self.client)
             if stored:
                 await self.resource.add(self.client, **fields)
+                await self.resource.add_child(self.client, added.json()["id"])
             fitting = {name: fields[name] for name in self.taken[method, path] & {*fields}}
+            if stored:
+                fitting |= dict.fromkeys(self.resource.parents.keys() & {*fitting}, 10**15)
             answer = await (client or self.client).request(
                 method,
                 path.replace("{id}", number or str(added.json()["id"])) + query,

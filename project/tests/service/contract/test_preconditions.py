@@ -42,9 +42,14 @@ def write(client: AsyncClient, resource: Resource) -> Writer:
     return request
 
 
+def plain(tag: str) -> str:
+    """Return a tag without the hash that it has where a record shows more than its own fields."""
+    return re.sub(r"\.[0-9a-f]+", "", tag)
+
+
 def version(answer: Response) -> int:
     """Return the version of a record that its tag tells."""
-    return int(answer.headers["etag"].strip('"').rpartition("-")[2])
+    return int(plain(answer.headers["etag"]).strip('"').rpartition("-")[2])
 
 
 def spellings(tag: str) -> dict[str, list[str]]:
@@ -64,7 +69,7 @@ def spellings(tag: str) -> dict[str, list[str]]:
 
 def other_tags(tag: str) -> list[str]:
     """Return tags that look like this one and are not."""
-    revision, version = tag.strip('"').split("-")
+    revision, version = plain(tag).strip('"').split("-")
     other = f"{int(revision, 16) ^ 1:06x}"
     versions = [int(version) + 1, int(version) - 1, 0, 10**8, 2**31, 2**63, 10**30]
     tags = [
@@ -180,7 +185,7 @@ async def test_another_version_than_was_seen_is_not_changed(
     for stale in [seen, f"W/{tag}", f'W/{tag}, "x", {seen}', *other_tags(tag)]:
         refused = await write(method, stale)
         assert_problem(refused, 412, "precondition-failed")
-        assert refused.headers["etag"] == tag
+        assert refused.headers["etag"] == plain(tag)
     read = await client.get(f"{resource.path}/1")
     assert (read.json(), read.headers["etag"]) == (current.json(), tag)
 
@@ -367,7 +372,7 @@ async def test_the_second_of_two_writers_is_told_the_tag_that_the_first_one_left
 
     assert first.status_code == 200
     assert_problem(second, 412, "precondition-failed")
-    assert second.headers["etag"] == first.headers["etag"] != tag
+    assert second.headers["etag"] == plain(first.headers["etag"]) != plain(tag)
 
 
 @pytest.mark.parametrize("method", WRITES)
@@ -384,9 +389,8 @@ async def test_a_writer_is_told_the_tag_that_another_program_left(
 
     refused = await writer
     assert_problem(refused, 412, "precondition-failed")
-    assert (
-        refused.headers["etag"] == (await client.get(f"{resource.path}/1")).headers["etag"] != tag
-    )
+    read = await client.get(f"{resource.path}/1")
+    assert refused.headers["etag"] == plain(read.headers["etag"]) != plain(tag)
 
 
 @pytest.mark.parametrize("method", WRITES)
