@@ -21,7 +21,9 @@ PROJECT = ROOT / "project"
 START_SECONDS = 60
 
 # Their sessions are with resources that they add: tests run them.
-_OWN_RESOURCES = {ROOT / "docs" / name for name in ("fields.md", "queries-and-transactions.md")}
+_OWN_RESOURCES = {
+    ROOT / "docs" / name for name in ("fields.md", "queries-and-transactions.md", "relations.md")
+}
 
 # Of the settings that a user may have, none changes what the README shows.
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG")

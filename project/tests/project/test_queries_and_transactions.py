@@ -16,4 +16,4 @@ DOCUMENT = ROOT / "docs" / "queries-and-transactions.md"
 
 @slow
 def test_the_handlers_of_the_document_answer_as_it_shows(tmp_path: Path, scratch_url: URL) -> None:
-    assert different_answers(DOCUMENT, "corrections", tmp_path, scratch_url) == 0
+    assert different_answers(DOCUMENT, tmp_path, scratch_url, "corrections") == 0

@@ -14,6 +14,8 @@ from tests.support.databases import spelled
 from tests.support.paths import ROOT
 from tests.support.processes import Service, ended_at_last
 
+_BLOCK = re.DOTALL | re.MULTILINE
+
 MIGRATE = """
 from alembic.config import main as alembic
 
@@ -22,17 +24,21 @@ for line in ("upgrade head", "revision --autogenerate -m add", "upgrade head", "
 """
 
 
-def different_answers(document: Path, resource: str, place: Path, url: URL) -> int:
-    """Serve the document's resource; return how many answers differ from those that it shows."""
-    blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(), re.DOTALL | re.MULTILINE)
+def different_answers(document: Path, place: Path, url: URL, *resources: str) -> int:
+    """Serve the document's resources; return how many answers differ from those that it shows.
+
+    Each of their modules begins with its docstring.
+    """
+    code = "\n\n".join(re.findall(r"^```python\n(.*?)^```$", document.read_text(), _BLOCK))
     project = copied_project(place)
-    module = project / "app" / "resources" / f"{resource}.py"
-    module.write_text("\n\n".join(blocks))
+    modules = [project / "app" / "resources" / f"{name}.py" for name in resources]
+    for module, text in zip(modules, re.split(r'\n\n(?=^"""\w)', code, flags=_BLOCK), strict=True):
+        module.write_text(text)
     database = {"DATABASE_URL": spelled(url)}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for arguments in (
-        ["-m", "ruff", "check", module],
-        ["-m", "ruff", "format", "--check", module],
+        ["-m", "ruff", "check", *modules],
+        ["-m", "ruff", "format", "--check", *modules],
         ["-c", MIGRATE],
     ):
         subprocess.run(

@@ -1,0 +1,20 @@
+"""The code of docs/relations.md does what the document shows."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import URL
+
+from tests.support.documents import different_answers
+from tests.support.marks import slow
+from tests.support.paths import ROOT
+
+pytestmark = pytest.mark.processes
+
+DOCUMENT = ROOT / "docs" / "relations.md"
+
+
+@slow
+def test_the_resources_of_the_document_answer_as_it_shows(tmp_path: Path, scratch_url: URL) -> None:
+    resources = ("albums", "artists", "contributions")
+    assert different_answers(DOCUMENT, tmp_path, scratch_url, *resources) == 0
