@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.engine import URL
 
 from songbook.config import Settings
-from tests.support.copies import ASK, copied_project, copied_repository
+from tests.support.copies import ASK, apply, copied_project, copied_repository
 from tests.support.databases import spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT, ROOT
@@ -48,13 +48,7 @@ def remove_accounts(project: Path) -> None:
     for name in re.findall("Delete `(app/.*?)` and\n`(app/.*?)`", PAGE)[0]:
         (project / name).unlink()
     [diff] = re.findall(r"^```diff\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    for part in diff.split("--- ")[1:]:
-        name, _, lines = part.partition("\n")
-        file = project.parent / name
-        for old, new in re.findall(r"^-(.*\n)((?:\+.*\n)*)", lines, re.MULTILINE):
-            text = file.read_text()
-            assert text.count(old) == 1, (name, old)
-            file.write_text(text.replace(old, re.sub(r"^\+", "", new, flags=re.MULTILINE)))
+    apply(diff, project.parent)
 
 
 @slow

@@ -1,6 +1,8 @@
 """Copies of the project, which a test changes."""
 
+import re
 import shutil
+import sys
 from pathlib import Path
 
 from tests.support.paths import PROJECT, ROOT
@@ -54,3 +56,26 @@ def copied_repository(place: Path) -> Path:
         "node_modules",
     )
     return shutil.copytree(ROOT, place.resolve() / "songbook", ignore=made)
+
+
+def add_environment(copy: Path) -> None:
+    """Give a copy the environment of these tests, as if `make install` had made it there."""
+    place = copy / ".venv"
+    place.mkdir()
+    installed = {"service", "tools"}
+    for each in Path(sys.prefix).iterdir():
+        if each.name not in installed:
+            (place / each.name).symlink_to(each)
+    for name in installed:
+        (place / name).touch()
+
+
+def apply(diff: str, copy: Path) -> None:
+    """Change the lines of a diff: each that goes is there once, and the next ones replace it."""
+    for part in diff.split("--- ")[1:]:
+        name, _, lines = part.partition("\n")
+        file = copy / name
+        for old, new in re.findall(r"^-(.*\n)((?:\+.*\n)*)", lines, re.MULTILINE):
+            text = file.read_text()
+            assert text.count(old) == 1, (name, old)
+            file.write_text(text.replace(old, re.sub(r"^\+", "", new, flags=re.MULTILINE)))
