@@ -35,8 +35,6 @@ LOADED_LATE = {"songbook.db.embedded", "songbook.db.migrations"}
 
 FOR_SERVICES = {
     "songbook.crud.TransactionDep",
-    "songbook.crud.View",
-    "songbook.crud.view_of",
     "songbook.models.Url",
 }
 """What a face names for services that need it, as neither this one nor the samples do."""

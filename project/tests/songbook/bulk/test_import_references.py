@@ -1,17 +1,24 @@
 """Imports of rows that refer to other records: those without a parent are told by their lines."""
 
+import asyncio
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from httpx import AsyncClient, Response
 from sqlalchemy.engine import URL
 
+from songbook.bulk.copy import copy_in, discard_orphans, stage
+from songbook.db import Database
 from songbook.errors import MAX_REFUSALS
+from songbook.models import table_of
+from tests.samples.resources.novels import Novel
 from tests.support.asserts import assert_problem
-from tests.support.databases import execute, spelled
+from tests.support.databases import execute, spelled, waiting
 from tests.support.processes import Outcome
 from tests.support.references import NO_SUCH
 from tests.support.reports import written
@@ -216,6 +223,29 @@ async def test_rows_of_an_import_refer_to_records_that_exist_already(related: As
 
     assert assert_problem(refused, 409)["report"]["refusals"][0]["line"] == 2
     assert (skipped.json()["stored"], skipped.json()["refused"]) == (1, 1)
+
+
+async def test_parents_may_be_changed_but_not_deleted_while_rows_are_stored(
+    shelf: AsyncClient, app: FastAPI
+) -> None:
+    database: Database = app.state.service.database
+    columns, rows = ["title", "publisher_id"], BytesIO(b"a\t1\n")
+
+    async with database.bulk(1) as connection:
+        await connection.execute("BEGIN")
+        await stage(database, connection, Novel, columns, rows)
+        assert not await discard_orphans(database, connection, Novel, columns, "publisher_id")
+        changing = shelf.patch("/publishers/1", json={"country": "GB"})
+        assert (await asyncio.wait_for(changing, 2)).status_code == 200
+        deleting = asyncio.create_task(shelf.delete("/publishers/1"))
+        async with database.engine.connect() as other:
+            await waiting(other, 1)
+        rows.seek(0)
+        await copy_in(database, connection, table_of(Novel), columns, rows)
+        await connection.execute("COMMIT")
+
+    assert_problem(await deleting, 409, "conflict")
+    assert await titles(shelf) == {"a": 1}
 
 
 def test_the_command_line_tells_the_lines_without_a_parent(

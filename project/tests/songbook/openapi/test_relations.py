@@ -1,12 +1,19 @@
 """Relations in the OpenAPI document: responses are as it describes them."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import jsonschema_rs
 import pytest
+from fastapi import Depends, Response
 from httpx import AsyncClient
 
+from songbook.application import create_app
+from songbook.crud import ReadDep, Records
+from songbook.lists import Page, page_of
+from tests.samples.settings import Settings
 from tests.support.references import post
+from tests.support.related import RESOURCES, Player, PlayerPublic
+from tests.support.routes import open_router
 from tests.support.services import SAMPLES
 
 Document = dict[str, Any]
@@ -62,17 +69,37 @@ def test_filters_by_parents_are_those_of_their_own_lists(document: Document) -> 
     assert not [name for name in parameters(document, "/publishers") if name.startswith("novels.")]
 
 
-def test_every_reference_within_the_document_leads_somewhere(document: Document) -> None:
-    def check(part: Any) -> None:
-        if isinstance(part, dict) and isinstance(part.get("$ref"), str):
-            found: Any = document
-            for name in part["$ref"].removeprefix("#/").split("/"):
-                found = found[name]
-        for each in part.values() if isinstance(part, dict) else part:
-            if isinstance(each, dict | list):
-                check(each)
+def check_references(document: Document, part: Any) -> None:
+    """Raise KeyError for a reference to nothing."""
+    if isinstance(part, dict) and isinstance(part.get("$ref"), str):
+        found: Any = document
+        for name in part["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+    for each in part.values() if isinstance(part, dict) else part:
+        if isinstance(each, dict | list):
+            check_references(document, each)
 
-    check(document)
+
+def test_a_list_that_the_document_does_not_describe_is_no_schema_of_others() -> None:
+    router, players = open_router(), Records(Player, PlayerPublic)
+
+    @router.get("/players")
+    async def list_players(
+        page: Annotated[Page, Depends(page_of(players))], db: ReadDep
+    ) -> Response:
+        """List players, without a response model."""
+        return await page.response(db)
+
+    [teams] = [each for each in RESOURCES if each.tags == ["team"]]
+    described = create_app(Settings(), [router, teams]).openapi()
+
+    check_references(described, described)
+    expand = parameters(described, "/teams")["expand"]
+    assert expand["schema"]["items"]["enum"] == ["captain", "players"]
+
+
+def test_every_reference_within_the_document_leads_somewhere(document: Document) -> None:
+    check_references(document, document)
     for schema in document["components"]["schemas"].values():
         jsonschema_rs.meta.validate(schema)
 
