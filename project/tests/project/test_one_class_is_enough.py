@@ -64,11 +64,13 @@ def names(songs: list[dict[str, Any]]) -> list[str]:
 
 
 def shown(document: dict[str, Any], field: str) -> list[str]:
-    """Return where a field is in the OpenAPI document: the schemas, and the list's parameters."""
+    """Return where a field is in the OpenAPI document: songs' schemas, and their parameters."""
     schemas = document["components"]["schemas"]
     parameters = document["paths"]["/songs"]["get"]["parameters"]
     return [
-        name for name, schema in schemas.items() if field in schema.get("properties", {})
+        name
+        for name, schema in schemas.items()
+        if name.startswith("Song") and field in schema.get("properties", {})
     ] + sorted(each["name"] for each in parameters if each["name"].startswith(field))
 
 
