@@ -165,6 +165,8 @@ def _column_options(metadata: list[Any]) -> FieldInfoMetadata:
             raise TypeError(f"leave out {name}: the annotation says what the column is")
     if options.foreign_key is PydanticUndefined:
         return options
+    if not str(options.foreign_key).endswith(".id"):
+        raise TypeError("foreign_key should be the id of a table, such as `artist.id`")
     # the parent must not disappear unnoticed, and PostgreSQL looks for children when it is deleted
     ondelete = "RESTRICT" if options.ondelete is PydanticUndefined else options.ondelete
     return replace(options, index=options.unique is not True, ondelete=ondelete)

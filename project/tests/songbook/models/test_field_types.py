@@ -136,6 +136,7 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (list[str], Field(unique_items=True), "unique_items does not apply to list[str], only min_"),
     (pydantic.StrictInt, ..., "strict does not apply to int, only ge, gt, le, lt"),
     (str, Field(foreign_key="artist.id"), "foreign_key does not apply to str"),
+    (int, Field(foreign_key="artist.name"), "foreign_key should be the id of a table"),
     (int, Field(ge=5, le=1), "the bounds leave no value"),
     (int, Field(gt=1, lt=2), "the bounds leave no value"),
     (float, Field(gt=5, lt=1), "the bounds leave no value"),
