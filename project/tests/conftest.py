@@ -1,5 +1,6 @@
 """What every test has: the event loop that serves, the examples of hypothesis, the fixtures."""
 
+import os
 import signal
 
 import hypothesis
@@ -41,3 +42,12 @@ hypothesis.settings.load_profile("songbook")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """Run the tests on the event loop that serves."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _temporary_root_of_other_pytests(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the pytest that a test starts from closing this one's folders to other users.
+
+    PostgreSQL, which does not run as root, has its data there.
+    """
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(tmp_path_factory.mktemp("temporary_root"))

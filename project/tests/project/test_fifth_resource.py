@@ -226,7 +226,9 @@ def test_two_resources_more_are_two_modules_and_one_migration(
     run("ruff", "check", ".")
     run("ruff", "format", "--check", ".")
     both = ("-k", "artists or albums")
-    tested = run("pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *both, *CONTRACT)
+    tested = run(
+        "pytest", "-q", "-n", "0", "-o", "timeout=240", "-p", "no:cacheprovider", *both, *CONTRACT
+    )
 
     after = contents(project)
     new = after.keys() - before.keys()
