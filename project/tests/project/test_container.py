@@ -249,6 +249,7 @@ def composed(form: tuple[str, ...], folder: Path, **given: str) -> dict[str, Any
     return dict(yaml.safe_load(said)["services"])
 
 
+@slow
 @pytest.mark.processes
 @each_form
 def test_compose_hands_on_what_is_written_and_what_is_exported(

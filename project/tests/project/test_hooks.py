@@ -72,6 +72,7 @@ def run_hooks(clone: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@slow
 def test_the_hooks_pass_in_a_clean_clone_and_change_nothing(clone: Path) -> None:
     done = run_hooks(clone)
 

@@ -333,6 +333,7 @@ def interruptions(index: str) -> list[list[str]]:
     ]
 
 
+@slow
 @pytest.mark.parametrize("step", ["upgrade", "downgrade"])
 @pytest.mark.parametrize(
     ("before", "index"),

@@ -163,6 +163,7 @@ ROWS = """price,genre,released,name,artist
 """
 
 
+@slow
 def test_three_lines_make_a_choice_a_date_and_a_decimal(tmp_path: Path, scratch_url: URL) -> None:
     copy = Copy(tmp_path, LINES, scratch_url, IMPORTS)
 

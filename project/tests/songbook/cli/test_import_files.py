@@ -457,6 +457,7 @@ def assert_interrupted(process: "subprocess.Popen[str]", url: URL) -> None:
     assert execute(url, "SELECT count(*) FROM book") == [(0,)]
 
 
+@slow
 @pytest.mark.processes
 def test_ctrl_c_while_rows_are_stored_stores_nothing(migrated_url: URL, tmp_path: Path) -> None:
     execute(migrated_url, SLOW, WAIT)

@@ -119,6 +119,7 @@ def test_several_workers_start_and_stop_as_one(folder: Path) -> None:
     assert end.told.count("Finished server process") == 2
 
 
+@slow
 def test_uvicorn_alone_serves_too_and_leaves_the_database_stopped(folder: Path) -> None:
     port = free_port()
     service = Service(

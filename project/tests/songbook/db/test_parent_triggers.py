@@ -13,7 +13,10 @@ from sqlmodel import Field
 
 from songbook.models import Record, Schema, SoftDelete
 from tests.support.databases import execute
+from tests.support.marks import slow
 from tests.support.revisions import Revisions, new_metadata
+
+pytestmark = slow
 
 LONG = "purchase_order_line_item"
 TRIGGERS = "SELECT count(*) FROM pg_trigger WHERE tgname <> 'next_version' AND NOT tgisinternal"

@@ -43,7 +43,10 @@ from songbook.models import Record
 from tests.samples import resources
 from tests.samples.tables import Stored
 from tests.support.databases import execute
+from tests.support.marks import slow
 from tests.support.revisions import Revisions, new_metadata
+
+pytestmark = slow
 
 
 def songs(*items: Any) -> MetaData:

@@ -16,6 +16,7 @@ from songbook.crud import SessionDep
 from songbook.models import Record, Timestamps
 from tests.samples.resources.books import Book
 from tests.support.databases import beside, execute
+from tests.support.marks import slow
 from tests.support.revisions import Revisions, new_metadata
 from tests.support.routes import asking, open_router
 
@@ -164,6 +165,7 @@ def test_a_trigger_learns_of_timestamps_that_a_table_gets(revisions: Revisions) 
     assert execute(revisions.url, TRIGGERS) == [('"order"', 0), ("albums", 1)]
 
 
+@slow
 @pytest.mark.parametrize("drift", DRIFTS)
 def test_a_trigger_or_function_that_differs_is_replaced(revisions: Revisions, drift: str) -> None:
     revisions.create_all(tables())

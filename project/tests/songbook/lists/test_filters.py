@@ -37,6 +37,7 @@ from songbook.models.text_values import text_parser
 from tests.samples.resources.books import Book
 from tests.support.asserts import assert_problem
 from tests.support.lists import page_statement_of
+from tests.support.marks import slow
 from tests.support.samples import SAMPLES, TYPES, Sample, SamplePublic
 from tests.support.texts import CHARACTERS
 
@@ -414,6 +415,7 @@ def queries_of(name: str, value: Any) -> Iterator[tuple[str, bool]]:
                 yield f"{name}_lt={escaped}", False
 
 
+@slow
 @pytest.mark.long
 @settings(max_examples=60)
 @given(sample=SAMPLES)

@@ -42,6 +42,7 @@ from tests.support.books import (
 )
 from tests.support.databases import nodes_of, waiting
 from tests.support.lists import page_statement_of, params_of
+from tests.support.marks import slow
 from tests.support.samples import SAMPLES, TYPES, Sample, SamplePublic
 
 LIMITS = st.lists(st.integers(1, 5), min_size=1, max_size=4)
@@ -86,6 +87,7 @@ async def test_a_walk_sees_every_row_that_was_asked_for_once_and_in_order(
     assert seen == in_order([row for row in rows if filtered.asks(row)], order)
 
 
+@slow
 @pytest.mark.long
 @settings(max_examples=60)
 @given(

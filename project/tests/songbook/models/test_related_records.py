@@ -30,6 +30,7 @@ from tests.samples.resources.members import Member
 from tests.samples.settings import Settings
 from tests.support.clients import client_of
 from tests.support.databases import spelled
+from tests.support.marks import slow
 from tests.support.revisions import new_metadata
 
 
@@ -307,6 +308,7 @@ async def test_a_conflict_is_told_by_its_field_however_long_the_names_are(
     assert parent.json()["detail"] == "The order is still referred to by returns."
 
 
+@slow
 async def test_an_import_leaves_the_parents_of_its_rows_to_other_writers(
     related: AsyncClient, app: FastAPI
 ) -> None:
@@ -355,6 +357,7 @@ async def test_what_is_related_is_described_even_if_its_routes_are_not(
     assert schemas["BoardPublic"]["properties"].keys() == {"id", "name"}
 
 
+@slow
 async def test_rows_without_a_parent_are_discarded_while_others_are_served(
     related: AsyncClient,
 ) -> None:

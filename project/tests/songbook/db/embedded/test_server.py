@@ -375,6 +375,7 @@ def test_a_path_too_long_or_too_odd_for_a_socket_has_it_in_a_private_place(
         sockets.rmdir()
 
 
+@slow
 def test_a_log_that_has_grown_large_is_put_aside(folder: Path) -> None:
     os.truncate(folder / "server.log", 11_000_000)
 
@@ -427,6 +428,7 @@ def of_version_17(home: Path) -> Path:
     return home
 
 
+@slow
 @pytest.mark.parametrize(
     ("make", "reason"),
     [
