@@ -66,8 +66,9 @@ class Transaction:
     async def fetch(self, query: BoundStatement) -> asyncpg.Record | None:
         """Run a statement in the transaction; return its row.
 
-        The first is retried after a deadlock or a serialization failure. Raises ServiceUnavailable
-        without a connection, IdempotencyKeyInUse, IdempotencyKeyReused, and asyncpg's errors.
+        The first is retried after a deadlock, a serialization failure, and on a connection that
+        PostgreSQL was closing. Raises ServiceUnavailable without a connection, IdempotencyKeyInUse,
+        IdempotencyKeyReused, and asyncpg's errors.
         """
         if query is NO_ROW:
             return None
@@ -75,7 +76,7 @@ class Transaction:
             is_first = self._connection is None
             try:
                 return await self._db.fetch_on(await self.begin(), query)
-            except RETRYABLE_ERRORS as error:
+            except (*RETRYABLE_ERRORS, asyncpg.InternalClientError) as error:
                 if not is_first:
                     raise
                 await self._release(error)

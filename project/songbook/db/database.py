@@ -105,16 +105,17 @@ class Database:
     async def _with_connection(
         self, work: Callable[[asyncpg.Connection], Awaitable[T]], deadline: float | None = None
     ) -> T:
-        """Call `work` with a connection; retry after RETRYABLE_ERRORS."""
+        """Call `work` with a connection; retry after RETRYABLE_ERRORS and what was not sent."""
         attempts = 0
         while True:
             attempts += 1
             acquired = await self._pool.acquire(deadline if attempts == 1 else None)
             try:
                 return await work(acquired.driver_connection)
-            except INVALIDATING_ERRORS:
+            except INVALIDATING_ERRORS as error:
                 acquired.invalidate()
-                raise
+                if attempts == MAX_ATTEMPTS or not _was_not_sent(error):
+                    raise
             except RETRYABLE_ERRORS:
                 if attempts == MAX_ATTEMPTS:
                     raise
@@ -197,3 +198,12 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
+
+
+def _was_not_sent(error: BaseException) -> bool:
+    """Return whether asyncpg refused a statement since PostgreSQL is closing the connection.
+
+    The message of the end was read, and the end itself was not yet.
+    """
+    message = "cannot switch to state"
+    return isinstance(error, asyncpg.InternalClientError) and str(error).startswith(message)
