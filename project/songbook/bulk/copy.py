@@ -26,7 +26,7 @@ from sqlalchemy.sql.schema import ColumnElementColumnDefault
 
 from songbook.db import DIALECT, BoundStatement, CompiledStatement, Database
 from songbook.http import CSV, NDJSON
-from songbook.models import Record, natural_key, next_version, rebase, table_of
+from songbook.models import Record, living, natural_key, next_version, rebase, table_of
 
 # PostgreSQL's own timeout comes first: it says what happened.
 _MARGIN_SECONDS = 5
@@ -178,12 +178,8 @@ def _discard_orphans(
     [foreign_key] = table_of(model).c[reference].foreign_keys
     parents, key = foreign_key.column.table, foreign_key.column
     referred = key.in_(select(staged.c[reference]))
-    deleted_at = parents.c.get("deleted_at")
-    living = [] if deleted_at is None else [deleted_at.is_(None)]
-    found = (
-        select(key.label("id")).where(referred, *living).with_for_update(read=True, key_share=True)
-    )
-    locked = found.cte("locked")
+    found = select(key.label("id")).where(referred, *living(parents))
+    locked = found.with_for_update(read=True, key_share=True).cte("locked")
     is_orphan = staged.c[reference].is_not(None) & ~exists().where(
         locked.c.id == staged.c[reference]
     )

@@ -20,7 +20,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import NamedFromClause
 
-from songbook.models import Relation, Representation, table_of
+from songbook.models import Relation, Representation, living, table_of
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
 MAX_STATEMENTS = 1000
@@ -100,11 +100,9 @@ def related(relation: Relation, source: FromClause) -> ColumnElement[Any]:
     """Return the JSON of the parent of a row of `source`, or of its first children."""
     shown = relation.shown
     other = table_of(shown.table).alias()
-    same = other.c[relation.field] == source.c.id if relation.many else None
-    if same is None:
-        same = other.c.id == source.c[relation.field]
-    living = [other.c.deleted_at.is_(None)] if "deleted_at" in other.c else []
-    found = select(*json_columns(shown.columns(other))).where(same, *living).correlate(source)
+    ours, theirs = ("id", relation.field) if relation.many else (relation.field, "id")
+    matching = (other.c[theirs] == source.c[ours], *living(other))
+    found = select(*json_columns(shown.columns(other))).where(*matching).correlate(source)
     if not relation.many:
         parent = found.subquery("_parent")
         value = select(func.row_to_json(parent.table_valued())).select_from(parent)

@@ -49,6 +49,7 @@ from songbook.models import (
     Record,
     Relation,
     Representation,
+    living,
     not_deleted,
     rebase,
     search_query,
@@ -237,9 +238,8 @@ def _parent_condition(
     parent = table_of(relation.shown.table)
     other = parent.alias()
     holds = rebase(_condition(relation.shown.table, condition._replace(parent=None)), parent, other)
-    living = [other.c.deleted_at.is_(None)] if "deleted_at" in other.c else []
     key = other.c.id == table_of(model).c[relation.field]
-    return exists().where(key, holds, *living)
+    return exists().where(key, holds, *living(other))
 
 
 def _compared_type(column: ColumnElement[Any]) -> TypeEngine[Any]:

@@ -33,6 +33,7 @@ from songbook.models.representations import rebase as rebase
 from songbook.models.tables import client_fields as client_fields
 from songbook.models.tables import column_types as column_types
 from songbook.models.tables import conflicting_fields as conflicting_fields
+from songbook.models.tables import living as living
 from songbook.models.tables import natural_key as natural_key
 from songbook.models.tables import next_version as next_version
 from songbook.models.tables import not_deleted as not_deleted

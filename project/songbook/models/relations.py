@@ -24,10 +24,7 @@ class Listed(NamedTuple):
 
 
 class Relation(NamedTuple):
-    """A related resource: its parent by a foreign key `field`, or with `many` its children.
-
-    `readers` is the permission of its list, None if everyone may read it.
-    """
+    """A related resource: its parent by a foreign key `field`, or with `many` its children."""
 
     name: str
     field: str

@@ -29,7 +29,7 @@ class Representation:
     """A table, and its Public class: the columns, and the computed members, that responses have.
 
     A computed member is an SQL expression over the columns of the table, such as
-    `Song.year / 10 * 10`, or a scalar subquery that is correlated to the table.
+    `Song.year // 10 * 10`, or a scalar subquery that is correlated to the table.
     """
 
     table: type[Record]

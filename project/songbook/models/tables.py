@@ -8,6 +8,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ColumnElement,
+    FromClause,
     Index,
     Table,
     UniqueConstraint,
@@ -36,10 +37,15 @@ def next_version(table: Table) -> ColumnElement[int]:
     return table.c.version + text("1")
 
 
-def not_deleted(model: type[Record]) -> list[ColumnElement[bool]]:
+def living(source: FromClause) -> list[ColumnElement[bool]]:
     """Return the condition that excludes soft-deleted rows, empty without soft deletion."""
-    deleted_at = table_of(model).c.get("deleted_at")
+    deleted_at = source.c.get("deleted_at")
     return [] if deleted_at is None else [deleted_at.is_(None)]
+
+
+def not_deleted(model: type[Record]) -> list[ColumnElement[bool]]:
+    """Return the condition of `living` for the table of a model."""
+    return living(table_of(model))
 
 
 def client_fields(model: type[SQLModel]) -> list[str]:

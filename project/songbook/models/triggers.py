@@ -1,4 +1,4 @@
-"""Triggers: what PostgreSQL does with a change of a row, whoever makes it."""
+"""Triggers: what PostgreSQL does with a change of a row by any writer."""
 
 from collections.abc import Iterator
 from typing import Any, cast

@@ -1,4 +1,4 @@
-"""Whoever types what docs/add-a-resource.md shows gets the answers that it shows."""
+"""The commands of docs/add-a-resource.md have the output that the page shows."""
 
 import os
 import re

@@ -245,7 +245,7 @@ async def test_a_computed_member_is_not_written(client: AsyncClient) -> None:
     assert_problem(answer, 422, "validation")
 
 
-# Races: what both requests leave behind has to fit together, whoever was first.
+# Races: the rows that both requests leave must be consistent, in either order.
 
 
 @ROUNDS
