@@ -148,7 +148,8 @@ def _check_header(header: list[str], model: type[SQLModel], ignored: set[str]) -
     required = [name for name, info in fields.items() if info.is_required()]
     unknown = [name for name in numbers if name not in fields and name not in ignored]
     messages = {
-        name: f"Unknown column{did_you_mean(name, [*fields])}" for name in unknown[:MAX_ERRORS]
+        name: f"Unknown column{did_you_mean(name, [*fields], nth)}"
+        for nth, name in enumerate(unknown[:MAX_ERRORS])
     }
     messages |= {name: "Is repeated" for name, number in numbers.items() if number > 1}
     messages |= {name: "Is missing" for name in required if name not in numbers}

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from songbook.errors.details import FieldError
 
 _MAX_NAME = 64
+_MAX_SUGGESTIONS = 3
 _PREDICATES = ("is ", "should ", "was ")  # beginnings of messages that continue their field's name
 _MESSAGES = {  # in place of those that speak of Python
     "extra_forbidden": "Unknown field",
@@ -54,9 +55,13 @@ def _named(name: str, detail: str) -> str:
     return f"{name}{' ' if detail.startswith(_PREDICATES) else ': '}{detail}"
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """Return a suggestion of the most similar known name, empty without one."""
-    near = get_close_matches(name[:_MAX_NAME], known, n=1)
+def did_you_mean(name: str, known: Sequence[str], nth: int = 0) -> str:
+    """Return a suggestion of the most similar known name, empty without one.
+
+    Only the first errors of a response get one, as `nth` counts from 0: with a hundred names a
+    comparison takes milliseconds.
+    """
+    near = get_close_matches(name[:_MAX_NAME], known, n=1) if nth < _MAX_SUGGESTIONS else []
     return f", did you mean `{near[0]}`?" if near else ""
 
 

@@ -54,9 +54,13 @@ def read_options(query_string: bytes, parameters: Sequence[Parameter]) -> dict[s
         return {}
     options = read_query_string(query_string, _MAX_OPTIONS).values
     known = {parameter["name"]: parameter for parameter in parameters}
-    errors = [error for name in options for error in _errors(name, options[name], known)]
+    errors: list[FieldError] = []
+    for name, values in options.items():
+        errors += _errors(name, values, known, len(errors))
+        if len(errors) == MAX_ERRORS:
+            break
     if errors:
-        raise UnprocessableContent(errors=errors[:MAX_ERRORS])
+        raise UnprocessableContent(errors=errors)
     return options
 
 
@@ -65,10 +69,12 @@ def is_dry_run(options: Mapping[str, list[str]]) -> bool:
     return options.get("dry_run") == ["true"]
 
 
-def _errors(name: str, values: list[str], known: Mapping[str, Parameter]) -> list[FieldError]:
-    """Return the errors of one parameter."""
+def _errors(
+    name: str, values: list[str], known: Mapping[str, Parameter], nth: int
+) -> list[FieldError]:
+    """Return the error of one parameter, the `nth` of the query string, if there is one."""
     if name not in known:
-        detail = f"Unknown parameter{did_you_mean(name, [*known])}"
+        detail = f"Unknown parameter{did_you_mean(name, [*known], nth)}"
         return [field_error("query", name, detail, "unknown_parameter")]
     schema = known[name]["schema"]
     if schema.get("type") == "array" and known[name].get("explode", True):

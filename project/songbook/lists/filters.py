@@ -4,7 +4,16 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from songbook.models import EQUAL, FieldType, Relation, Representation, column_types, table_of
+from songbook.models import (
+    CONTAINS,
+    EQUAL,
+    FieldType,
+    Relation,
+    Representation,
+    TextType,
+    column_types,
+    table_of,
+)
 
 
 class FilterParam(NamedTuple):
@@ -29,7 +38,10 @@ def filters_of(shown: Representation, parents: tuple[Relation, ...] = ()) -> dic
     for name, type_ in _public_types(shown).items():
         for comparison in type_.filters:
             nullable = bool(table_of(shown.table).c[name].nullable and comparison == EQUAL)
-            filters[name + comparison] = FilterParam(name, comparison, nullable, type_, type_.parse)
+            parse = type_.parse
+            if isinstance(type_, TextType) and comparison == CONTAINS:
+                parse = type_.parse_part
+            filters[name + comparison] = FilterParam(name, comparison, nullable, type_, parse)
     for parent in parents:
         for name, found in filters_of(parent.shown).items():
             filters[f"{parent.name}.{name}"] = found._replace(parent=parent)

@@ -5,8 +5,16 @@ from typing import Any
 
 from songbook.crud import expand_parameter
 from songbook.lists.filters import FilterParam, filters_of, parents_in, sortable_fields
-from songbook.lists.params import DEFAULT_LIMIT, MAX_ROWS, MAX_VALUES
-from songbook.models import CONTAINS, EQUAL, HAS, NO_NUL, Relation, Representation
+from songbook.lists.params import DEFAULT_LIMIT, MAX_ROWS, MAX_VALUES, MAX_WORDS
+from songbook.models import (
+    CONTAINS,
+    EQUAL,
+    HAS,
+    NO_NUL,
+    Relation,
+    Representation,
+    TextType,
+)
 
 _DESCRIPTIONS = {
     CONTAINS: "Contains this text (case-insensitive).",
@@ -25,7 +33,7 @@ def list_parameters(
     """Return the parameters of a list; `sort` is its default order."""
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_LIMIT}
     after = "The cursor from a `Link` header, valid only with the same filters and order."
-    words = "Whole words that must all occur in the texts (case-insensitive)."
+    words = f"Whole words that must all occur in the texts, at most {MAX_WORDS} (case-insensitive)."
     exact = {"type": "string", "const": "exact"}
     formulas = {"type": "string", "const": "formulas"}
     escape = "CSV only: `formulas` prefixes texts that a spreadsheet would run with an apostrophe."
@@ -50,6 +58,8 @@ def _query(name: str, description: str, schema: dict[str, Any], **more: Any) -> 
 
 def _filter(name: str, parameter: FilterParam) -> dict[str, Any]:
     schema = parameter.type.filter_schema()
+    if parameter.comparison == CONTAINS and isinstance(parameter.type, TextType):
+        schema = {**schema, "maxLength": parameter.type.max_part}
     if parameter.comparison != EQUAL:
         return _query(name, _DESCRIPTIONS[parameter.comparison], schema)
     description = "Equal to this value; if repeated, to any of them."

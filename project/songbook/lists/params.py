@@ -37,7 +37,9 @@ MAX_ROWS = 1000
 MAX_VALUES = 100
 MAX_PARENTS = 100
 """How many rows may be shown with their children."""
-MAX_PARAMETERS = 1000
+MAX_PARAMETERS = 450
+MAX_WORDS = 64
+"""How many words a search may have."""
 
 WORDS = "words"
 _OPTIONS = {"count": ("exact", "with_total"), "escape": ("formulas", "escaped")}
@@ -139,8 +141,10 @@ def parse_params(
             parser.parse(name, values)
         except ValueError as error:
             parser.errors.append(query_error(name, error))
+            if len(parser.errors) == MAX_ERRORS:
+                break
     if parser.errors:
-        raise UnprocessableContent(errors=parser.errors[:MAX_ERRORS])
+        raise UnprocessableContent(errors=parser.errors)
     return parser.finish()
 
 
@@ -161,7 +165,7 @@ class _Parser:
             self.parse_filter(parameter, values)
         elif name not in PARAMETERS and not (name == "expand" and self.relations):
             more = ["expand"] if self.relations else []
-            hint = did_you_mean(name, [*self.filters, *PARAMETERS, *more])
+            hint = did_you_mean(name, [*self.filters, *PARAMETERS, *more], len(self.errors))
             raise PydanticCustomError(
                 "unknown_parameter", "Unknown parameter{hint}", {"hint": hint}
             )
@@ -237,6 +241,10 @@ class _Parser:
     def parse_q(self, value: str) -> None:
         """Add the condition of a search; an empty one matches all rows."""
         if words := normalize_search(without_nul(value)):
+            if words.count(" ") >= MAX_WORDS and len(words.split()) > MAX_WORDS:
+                raise PydanticCustomError(
+                    "too_many_words", "Should have at most {most} words", {"most": MAX_WORDS}
+                )
             self.params.conditions += (Condition("", WORDS, "q"),)
             self.params.values["q"] = words
 

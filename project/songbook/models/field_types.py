@@ -54,6 +54,7 @@ EQUAL, CONTAINS, HAS = "", "_contains", "_has"
 RANGES = ("_gt", "_gte", "_lt", "_lte")
 
 _MAX_SORTED = 255  # characters: a cursor in a URL has up to eight bytes for each
+_MAX_PART = 255  # characters: ILIKE compares each with each of a long text
 _MAX_CHARACTERS = 10_485_760  # https://www.postgresql.org/docs/current/datatype-character.html
 _MAX_DIGITS = 1000  # https://www.postgresql.org/docs/current/datatype-numeric.html
 _EXACT_DIGITS = 15  # of a decimal number that a float keeps
@@ -171,6 +172,19 @@ class TextType(FieldType):
         if self.pattern:
             checks.append(column.regexp_match(self.pattern))
         return and_(*checks) if checks else None
+
+    @property
+    def max_part(self) -> int:
+        """The maximum length of a text to search for within the values."""
+        return min(self.max_length, _MAX_PART)
+
+    def parse_part(self, value: str) -> Any:
+        """Return a text to search for within the values. Raises ValueError if it is too long."""
+        if len(value) > self.max_part:
+            raise PydanticCustomError(
+                "string_too_long", "Should have at most {most} characters", {"most": self.max_part}
+            )
+        return self.parse(value)
 
     @override
     def filter_schema(self) -> dict[str, Any]:

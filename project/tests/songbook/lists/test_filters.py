@@ -168,11 +168,10 @@ async def test_every_text_is_legal_and_means_itself(client: AsyncClient, text: s
 
 
 async def test_a_search_may_be_as_long_as_an_address(client: AsyncClient) -> None:
-    for long in ("a" * 60_000, "a " * 30_000, "é " * 8000, "\\" * 20_000):
+    for long in ("a" * 60_000, "a " + " " * 20_000, "a " * 64, "\\" * 20_000):
         answer = await client.get("/books", params={"q": long})
         assert answer.status_code == 200
         assert answer.json() == []
-        assert (await client.get("/books", params={"name_contains": long})).json() == []
 
 
 @pytest.mark.usefixtures("library")
@@ -246,6 +245,9 @@ async def test_a_count_is_of_all_rows_that_were_asked_for(client: AsyncClient) -
         ("q=%00", "q", "NUL"),
         ("name=a&name=b%00c", "name", "NUL"),
         ("author_contains=a%00", "author_contains", "NUL"),
+        ("author_contains=" + "a" * 256, "author_contains", "at most 255 characters"),
+        ("q=" + "+".join("a" * 65), "q", "at most 64 words"),
+        ("q=" + ".".join("a" * 65), "q", "at most 64 words"),
     ],
 )
 async def test_a_parameter_that_does_not_fit_is_named(
@@ -258,6 +260,19 @@ async def test_a_parameter_that_does_not_fit_is_named(
     assert error["location"] == "query"
     assert says in error["detail"]
     assert "version" not in error["detail"]
+
+
+@pytest.mark.parametrize("path", ["/books", "/books/1"])
+async def test_only_the_first_of_many_unknown_parameters_are_explained(
+    client: AsyncClient, path: str
+) -> None:
+    query = "&".join(f"nam{nth}=a" for nth in range(99))
+
+    problem = assert_problem(await client.get(f"{path}?{query}"), 422, "validation")
+
+    assert len(problem["errors"]) == 20
+    hints = [error for error in problem["errors"] if "did you mean" in error["detail"]]
+    assert hints == (problem["errors"][:3] if path == "/books" else [])
 
 
 NO_NUMBERS = ["1e3", "1.0", "1.5", "0x10", "1_000", "+5", "%2B5", "5%20", "5%0A", "true", "NaN"]
@@ -302,16 +317,16 @@ async def test_a_question_mark_asks_for_nothing(client: AsyncClient, query: str)
 
 
 @pytest.mark.usefixtures("library")
-async def test_a_hundred_values_are_taken_and_a_thousand_parameters_are_read(
+async def test_a_hundred_values_are_taken_and_450_parameters_are_read(
     client: AsyncClient,
 ) -> None:
     years = "&".join(f"year={year}" for year in range(1901, 2001))
     assert len((await client.get(f"/books?{years}")).json()) == 3
 
-    for count in (1001, 10_000):
+    for count in (451, 10_000):
         begun = time.perf_counter()
         answer = await client.get("/books?" + "&".join(["id=1"] * count))
-        assert "more than 1000" in assert_problem(answer, 422)["detail"]
+        assert "more than 450" in assert_problem(answer, 422)["detail"]
         assert time.perf_counter() - begun < 0.5
 
 
