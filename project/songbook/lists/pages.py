@@ -24,9 +24,10 @@ from songbook.http import (
 )
 from songbook.lists.cursors import encode_cursor
 from songbook.lists.openapi import list_parameters
+from songbook.lists.page_bytes import SEPARATOR, cut
 from songbook.lists.params import DEFAULT_LIMIT, MAX_PARAMETERS, ListParams, parse_params
 from songbook.lists.queries import list_response
-from songbook.lists.statements import SEPARATOR, export_query, page_query
+from songbook.lists.statements import export_query, page_query
 from songbook.models import Listed
 
 _DECODER = json.JSONDecoder(parse_float=str)
@@ -48,6 +49,8 @@ class Page:
     async def response(self, db: Database) -> Response:
         """Return an array of the rows, with the URL of the next page in `Link`.
 
+        It has at most `limit` rows and MAX_PAGE_BYTES.
+
         The body of a counted page is an object: `count`, the total of all pages, and `items`.
         """
         params = self.params
@@ -58,8 +61,9 @@ class Page:
         assert row is not None, "an aggregate gives a row"
         content = row["document"] or ""
         headers = {"vary": "Accept"}
-        if row["number"] > (params.limit or DEFAULT_LIMIT):
-            content = content.rpartition(SEPARATOR)[0]
+        first = cut(content)
+        if first is not None or row["number"] > (params.limit or DEFAULT_LIMIT):
+            content = content.rpartition(SEPARATOR)[0] if first is None else first
             headers["link"] = f'<{self._next(content.rpartition(SEPARATOR)[2])}>; rel="next"'
         if params.with_total:
             headers["x-total-count"] = str(row["total"])

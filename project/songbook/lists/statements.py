@@ -42,6 +42,7 @@ from songbook.db import (
     row_to_json,
 )
 from songbook.http import CSV
+from songbook.lists.page_bytes import MAX_PAGE_BYTES, first_rows, max_row_bytes
 from songbook.lists.params import DEFAULT_LIMIT, WORDS, Condition, ListParams, SortKey
 from songbook.models import (
     CONTAINS,
@@ -57,8 +58,6 @@ from songbook.models import (
     table_of,
 )
 
-SEPARATOR = ",\n"
-"""Separates two rows: PostgreSQL escapes line ends in JSON, so it occurs nowhere else."""
 SQL_SEPARATOR = "E',\\n'"
 
 _TEXTS = (String, AutoString)
@@ -74,6 +73,8 @@ class PageShape(NamedTuple):
     after: tuple[bool, ...] | None
     with_total: bool
     expand: tuple[Relation, ...]
+    bounded: bool
+    """Whether the rows may exceed MAX_PAGE_BYTES."""
 
 
 class ExportFormat(NamedTuple):
@@ -87,23 +88,26 @@ class ExportFormat(NamedTuple):
 def page_query(params: ListParams, *, with_total: bool) -> BoundStatement:
     """Return the statement of a page: its rows as one `document`, their `number`, and the `total`.
 
-    If there is a next page, the first row of it is included.
+    If there is a next page, the first row of it is included, and the `document` is too long for
+    `cut` or the `number` exceeds the limit.
     """
-    statement = page_statement(params.records, _shape(params, with_total=with_total))
-    return statement.bind({**_values(params), "rows": (params.limit or DEFAULT_LIMIT) + 1})
+    rows = (params.limit or DEFAULT_LIMIT) + 1
+    bounded = rows * max_row_bytes(params.records, params.expand) > MAX_PAGE_BYTES
+    shape = _shape(params, with_total=with_total, bounded=bounded)
+    return page_statement(params.records, shape).bind({**_values(params), "rows": rows})
 
 
 def export_query(params: ListParams, media_type: str) -> BoundStatement:
     """Return the statement of an export, for COPY."""
     export_format = ExportFormat(media_type == CSV, params.escaped, params.limit is not None)
-    shape = _shape(params, with_total=False)
+    shape = _shape(params, with_total=False, bounded=False)
     statement = export_statement(params.records, shape, export_format)
     return statement.bind({**_values(params), "rows": params.limit})
 
 
-def _shape(params: ListParams, *, with_total: bool) -> PageShape:
+def _shape(params: ListParams, *, with_total: bool, bounded: bool) -> PageShape:
     after = None if params.after is None else tuple(value is not None for value in params.after)
-    return PageShape(params.conditions, params.order, after, with_total, params.expand)
+    return PageShape(params.conditions, params.order, after, with_total, params.expand, bounded)
 
 
 def _values(params: ListParams) -> dict[str, Any]:
@@ -116,6 +120,8 @@ def page_statement(records: Representation, shape: PageShape) -> CompiledStateme
     """Compile the statement of `page_query`."""
     table, where = table_of(records.table), _where(records.table, shape)
     rows = _rows(records, shape, bindparam("rows", type_=BigInteger))
+    if shape.bounded:
+        rows = first_rows(rows, "_shown")
     shown = _as_json(records, shape, rows)
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]

@@ -56,6 +56,8 @@ RANGES = ("_gt", "_gte", "_lt", "_lte")
 _MAX_SORTED = 255  # characters: a cursor in a URL has up to eight bytes for each
 _MAX_PART = 255  # characters: ILIKE compares each with each of a long text
 _MAX_CHARACTERS = 10_485_760  # https://www.postgresql.org/docs/current/datatype-character.html
+_MAX_SCALAR_BYTES = 64
+_MAX_ESCAPED = 6  # bytes of a character in JSON, as \u0001
 _MAX_DIGITS = 1000  # https://www.postgresql.org/docs/current/datatype-numeric.html
 _EXACT_DIGITS = 15  # of a decimal number that a float keeps
 
@@ -83,6 +85,11 @@ class FieldType:
     is_json: ClassVar[bool] = False
     """Whether a value in CSV is a JSON text."""
     sql_type: ClassVar[TypeEngine[Any]]
+
+    @property
+    def max_bytes(self) -> int:
+        """The maximum size of a value in JSON, in bytes."""
+        return _MAX_SCALAR_BYTES
 
     @property
     def is_sortable(self) -> bool:
@@ -153,6 +160,11 @@ class TextType(FieldType):
                 " PostgreSQL or to JSON Schema: write sets such as [0-9], groups (?:…), and"
                 " repetitions that are greedy and of at most 255"
             )
+
+    @property
+    @override
+    def max_bytes(self) -> int:
+        return _MAX_ESCAPED * self.max_length
 
     @property
     @override
@@ -446,6 +458,11 @@ class DecimalType(NumberType):
                 " max_digits"
             )
 
+    @property
+    @override
+    def max_bytes(self) -> int:
+        return self.max_digits + _MAX_SCALAR_BYTES
+
     @override
     def column_type(self) -> TypeEngine[Any]:
         return Numeric(self.max_digits, self.decimal_places)
@@ -571,6 +588,11 @@ class ChoiceType(FieldType):
                     f"the member {each[:20]!r} should have at most {_MAX_SORTED} characters, none"
                     " of them NUL"
                 )
+
+    @property
+    @override
+    def max_bytes(self) -> int:
+        return _MAX_ESCAPED * _MAX_SORTED
 
     @override
     def column_type(self) -> TypeEngine[Any]:

@@ -16,6 +16,7 @@ _ITEM = TextType()
 _MAX_ITEMS = 100
 _MAX_DEPTH = 32
 _MAX_CHARACTERS = 10_000
+_MAX_WRITTEN = 8  # bytes of a character as jsonb writes it: 1e30 has 31 digits
 # jsonb writes 1e400 as 401 digits
 _LEAST, _GREATEST = 1e-30, 1e30
 
@@ -37,6 +38,11 @@ class ListType(FieldType):
                 "min_length should be 0 or more, max_length not less than min_length and at most"
                 f" {_MAX_ITEMS}"
             )
+
+    @property
+    @override
+    def max_bytes(self) -> int:
+        return self.max_length * _ITEM.max_bytes
 
     @property
     @override
@@ -91,6 +97,11 @@ class ObjectType(FieldType):
     sql_type = JSONB(none_as_null=True)
     filters = ()
     is_json = True
+
+    @property
+    @override
+    def max_bytes(self) -> int:
+        return _MAX_CHARACTERS * _MAX_WRITTEN
 
     @property
     @override
