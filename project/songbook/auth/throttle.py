@@ -7,13 +7,13 @@ first attempt. Nobody can lock out a user at another address.
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from sqlalchemy import DateTime, text
 from sqlmodel import Field, SQLModel
 
 from songbook.db import BoundStatement, Database
 from songbook.errors import TooManyRequests
+from songbook.http import network_of
 
 # Parameters: keys ($1), their limits ($2), window ($3). Returns the seconds to wait, or null.
 # `reached` is LATERAL, since a join would scan the whole table until it is analyzed.
@@ -68,7 +68,7 @@ def login_keys(
     address: str | None, name: str, *, per_address: int, per_name: int
 ) -> dict[str, int]:
     """Return the limits of a login by key: its network (a /64 for IPv6), and network and name."""
-    network = _network(address) or "nowhere"
+    network = network_of(address) or "nowhere"
     return {network: per_address, f"{network} {name.strip().casefold()}": per_name}
 
 
@@ -86,13 +86,3 @@ async def count_attempt(db: Database, keys: Mapping[str, int], window: timedelta
         minutes = -(-seconds // 60)
         detail = f"Too many logins: try again in {minutes} minute{'s' if minutes > 1 else ''}."
         raise TooManyRequests(detail, headers={"Retry-After": str(seconds)})
-
-
-def _network(address: str | None) -> str | None:
-    try:
-        parsed = ip_address(address or "")
-    except ValueError:
-        return None
-    if isinstance(parsed, IPv4Address):
-        return str(parsed)
-    return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))

@@ -33,7 +33,6 @@ from songbook.errors import (
     Conflict,
     ImportReport,
     RequestTimeout,
-    ServiceUnavailable,
     UnprocessableContent,
     field_error,
     to_problem,
@@ -100,9 +99,7 @@ class BulkImport(BulkBody):
     async def _respond(
         self, request: StrictRequest, media_type: str, transaction: Transaction, options: Options
     ) -> Response:
-        if request.service.upload_slots.locked():
-            raise ServiceUnavailable("Too many imports are in progress: try again.")
-        async with request.service.upload_slots:
+        async with request.service.uploads.place(request.sender, 0):
             with closing(self._spool(request, media_type, options)) as spool:
                 await _receive(request, spool)
                 report = checked_report(spool)

@@ -11,6 +11,7 @@ from songbook.db.database import Executor as Executor
 from songbook.db.database import SingleStatement as SingleStatement
 from songbook.db.database import pause as pause
 from songbook.db.pool import INVALIDATING_ERRORS as INVALIDATING_ERRORS
+from songbook.db.shares import Shares as Shares
 from songbook.db.statements import DIALECT as DIALECT
 from songbook.db.statements import MAX_CHILDREN as MAX_CHILDREN
 from songbook.db.statements import MAX_STATEMENTS as MAX_STATEMENTS

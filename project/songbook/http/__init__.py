@@ -32,6 +32,7 @@ from songbook.http.requests import Principal as Principal
 from songbook.http.requests import StrictRequest as StrictRequest
 from songbook.http.requests import decode_json as decode_json
 from songbook.http.requests import media_type_of as media_type_of
+from songbook.http.requests import network_of as network_of
 from songbook.http.responses import JSONText as JSONText
 from songbook.http.routing import Route as Route
 from songbook.http.routing import Router as Router

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -134,6 +135,13 @@ class StrictRequest(Request):
         self._content: bytes | None = None
         self._digest: bytes | None = None
 
+    @property
+    def sender(self) -> str:
+        """The user or, without one, the IP network that sends the request."""
+        if self.principal:
+            return f"user {self.principal.id}"
+        return network_of(self.client.host if self.client else None) or ""
+
     async def json(self) -> Any:
         """Parse the body, JSON or a form. Raises a Problem (400, 413)."""
         content = await self.body()
@@ -181,6 +189,17 @@ class StrictRequest(Request):
                 raise _too_large(limit)
             more = message.get("more_body", False)
             yield chunk
+
+
+def network_of(address: str | None) -> str | None:
+    """Return the network of a client: an IPv4 address, or the /64 of an IPv6 address."""
+    try:
+        parsed = ip_address(address or "")
+    except ValueError:
+        return None
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    return str(parsed.ipv4_mapped or IPv6Address(int(parsed) >> 64 << 64))
 
 
 def _too_large(limit: int) -> ContentTooLarge:

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from sqlmodel import SQLModel
 
 from songbook.config import Settings
-from songbook.db import Database
+from songbook.db import Database, Shares
 from songbook.models import Relations
 
 _MAX_UPLOADS = 64
@@ -35,8 +35,10 @@ class ServiceState:
     )
     """The locks of the idempotency keys in use in this process."""
 
-    upload_slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MAX_UPLOADS))
-    """Bounds concurrent imports, which hold temporary files while a slow upload runs."""
+    uploads: Shares = field(
+        default_factory=lambda: Shares(_MAX_UPLOADS, "Too many imports are in progress: try again.")
+    )
+    """The places of imports, which hold temporary files while a slow upload runs."""
 
     import_thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="import")

@@ -1,0 +1,39 @@
+"""Places for long work that clients share: none of them can take more than half."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+
+from songbook.errors import ServiceUnavailable
+
+
+class Shares:
+    """A number of places, of which one client has at most half, but always one."""
+
+    def __init__(self, number: int, refusal: str) -> None:
+        self._number = number
+        self._refusal = refusal
+        self._taken: Counter[Hashable] = Counter()
+        self._freed = asyncio.Event()
+
+    @asynccontextmanager
+    async def place(self, client: Hashable, seconds: float) -> AsyncIterator[None]:
+        """Take a place for the block. Raises ServiceUnavailable after waiting for `seconds`."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._is_free_for(client):
+                    await self._freed.wait()
+        except TimeoutError as error:
+            raise ServiceUnavailable(self._refusal) from error
+        self._taken[client] += 1
+        try:
+            yield
+        finally:
+            self._taken -= Counter([client])
+            self._freed.set()
+            self._freed = asyncio.Event()  # for those that have to go on waiting
+
+    def _is_free_for(self, client: Hashable) -> bool:
+        most = max(1, self._number // 2)
+        return self._taken.total() < self._number and self._taken[client] < most
