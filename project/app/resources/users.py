@@ -181,7 +181,7 @@ async def own_password_condition(
     if "current_password" in sent:
         current = body.current_password.get_secret_value()
         if account := await logins.authenticate("id", user.id, current):
-            return require_version(if_match, account["version"], UserPublic)
+            return require_version(if_match, users, user.id, account["version"])
         detail = "Is not the current password"
     raise UnprocessableContent(errors=[field_error("body", "current_password", detail, "password")])
 

@@ -12,11 +12,12 @@ from starlette.requests import Request
 
 from songbook.errors import BadRequest, PreconditionFailed, PreconditionRequired, field_error
 from songbook.http import StrictRequest, dependency
+from songbook.models import Representation, table_of
 
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")
 _ONE_TAG = re.compile(_TAG)
-_VERSION = re.compile(r'"([0-9a-f]{6})-([1-9][0-9]{0,8})(?:\.[0-9a-f]+)?"')
+_VERSION = re.compile(r'"([0-9a-f]{6}-[1-9][0-9]{0,18})-([1-9][0-9]{0,8})(?:\.[0-9a-f]+)?"')
 
 _TAGS_SCHEMA = {
     "anyOf": [
@@ -40,35 +41,43 @@ class EntityTags:
 
 @cache
 def schema_fingerprint(public: type[SQLModel]) -> str:
-    """Return six hex digits that change with the schema, so that old tags stop matching."""
+    """Return six hex digits that change with the schema."""
     shape = public.model_json_schema(mode="serialization")["properties"]
     return sha256(json.dumps(shape).encode()).hexdigest()[:6]
 
 
-def versions_of(if_match: EntityTags | None, public: type[SQLModel]) -> list[int] | None:
-    """Return the versions of the strong tags of this schema, None for any version."""
+@cache
+def _fingerprint(shown: Representation) -> str:
+    """Return six hex digits of a table and its schema, so that old tags stop matching."""
+    named = f"{table_of(shown.table).name} {schema_fingerprint(shown.public)}"
+    return sha256(named.encode()).hexdigest()[:6]
+
+
+def versions_of(if_match: EntityTags | None, shown: Representation, id: int) -> list[int] | None:
+    """Return the versions in the strong tags of this record, None for any version."""
     if if_match is None or if_match.any:
         return None
     matches = (_VERSION.fullmatch(tag) for tag in if_match.tags)
-    return [int(match[2]) for match in matches if match and match[1] == schema_fingerprint(public)]
+    record = f"{_fingerprint(shown)}-{id}"
+    return [int(match[2]) for match in matches if match and match[1] == record]
 
 
-def etag(version: int, public: type[SQLModel], digest: str = "") -> str:
-    """Return the strong entity tag of a version of a record.
+def etag(shown: Representation, id: int, version: int, digest: str = "") -> str:
+    """Return the strong entity tag of a version of a record, which no other record has.
 
     `digest` is the hash of what is shown where that depends on more than the record; a condition of
     a change ignores it.
     """
     suffix = f".{digest[:16]}" if digest else ""
-    return f'"{schema_fingerprint(public)}-{version}{suffix}"'
+    return f'"{_fingerprint(shown)}-{id}-{version}{suffix}"'
 
 
 def require_version(
-    if_match: EntityTags | None, version: int, public: type[SQLModel]
+    if_match: EntityTags | None, shown: Representation, id: int, version: int
 ) -> EntityTags:
     """Narrow a condition to one version. Raises PreconditionFailed if it excludes that."""
-    tag = etag(version, public)
-    versions = versions_of(if_match, public)
+    tag = etag(shown, id, version)
+    versions = versions_of(if_match, shown, id)
     if versions is not None and version not in versions:
         raise PreconditionFailed(headers={"ETag": tag})
     return EntityTags(tag)
@@ -97,7 +106,7 @@ def _tags(request: Request, name: str) -> EntityTags | None:
 
 
 IF_NONE_MATCH = _parameter(
-    "If-None-Match", "The ETags of the versions that the client has.", '"5f2c1a-3"'
+    "If-None-Match", "The ETags of the versions that the client has.", '"5f2c1a-42-3"'
 )
 IF_MATCH = _parameter("If-Match", "The ETag of the version to change, or `*`.", "*")
 

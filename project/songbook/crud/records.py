@@ -35,12 +35,12 @@ class Records(Representation):
 
         A value may be an SQL expression, such as `Song.plays + 1`.
         """
-        versions = versions_of(if_match, self.public)
+        versions = versions_of(if_match, self, id)
         return statements.update_record(self, id, fields, versions)
 
     def delete(self, id: int, if_match: EntityTags | None = None) -> BoundStatement:
         """Delete a record that matches the condition; for `deleted`."""
-        versions = versions_of(if_match, self.public)
+        versions = versions_of(if_match, self, id)
         return statements.delete_record(self.table, id, versions)
 
     def restore(self, id: int) -> BoundStatement:
@@ -75,15 +75,15 @@ class Records(Representation):
         """Return 204. Raises NotFound or PreconditionFailed."""
         if row is None:
             raise self._not_found()
-        if row["id"] is None:
+        if row["deleted_id"] is None:
             raise self._not_matched(row)
         return Response(status_code=204)
 
     def _etag(self, row: Row) -> str:
-        return etag(row["version"], self.public, row.get("digest", ""))
+        return etag(self, row["id"], row["version"], row.get("digest", ""))
 
     def _not_found(self) -> NotFound:
         return NotFound(f"{display_name(self.public)} not found")
 
     def _not_matched(self, row: Row) -> PreconditionFailed:
-        return PreconditionFailed(headers={"ETag": etag(row["current_version"], self.public)})
+        return PreconditionFailed(headers={"ETag": etag(self, row["id"], row["current_version"])})

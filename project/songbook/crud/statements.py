@@ -48,7 +48,7 @@ from songbook.models import Record, Relation, Representation, next_version, not_
 def select_record(
     shown: Representation, id: int, expand: tuple[Relation, ...] = ()
 ) -> BoundStatement:
-    """Select a record: its `version` and `document`."""
+    """Select a record: its `id`, `version` and `document`."""
     return _select(shown, expand).bind({"id": id}) if id else NO_ROW
 
 
@@ -63,7 +63,7 @@ def update_record(
     fields: Mapping[str, Any],
     versions: Sequence[int] | None,
 ) -> BoundStatement:
-    """Update a record in one of these versions: `current_version`, `version`, `document`.
+    """Update a record in one of these versions: `id`, `current_version`, `version`, `document`.
 
     The current version is that before the update; `version` is null if the record did not match. A
     value may be an SQL expression; such a statement is compiled each time.
@@ -78,7 +78,7 @@ def update_record(
 
 
 def delete_record(model: type[Record], id: int, versions: Sequence[int] | None) -> BoundStatement:
-    """Delete a record: its `current_version`, and its `id`, null if it did not match."""
+    """Delete a record: `id`, `current_version`, and `deleted_id`, null if it did not match."""
     statement = _delete(model, matched=versions is not None)
     return statement.bind({"id_": id, "versions_": versions}) if id else NO_ROW
 
@@ -94,11 +94,11 @@ def restore_record(shown: Representation, id: int) -> BoundStatement:
 @lru_cache(MAX_STATEMENTS)
 def _select(shown: Representation, expand: tuple[Relation, ...]) -> CompiledStatement:
     table = table_of(shown.table)
-    columns = (table.c.version, document(table, shown, expand))
+    columns = (table.c.id, table.c.version, document(table, shown, expand))
     living = not_deleted(shown.table)
     # text[], since asyncpg would look up the type bigint[]
     ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
-    many = select(*columns, table.c.id).where(table.c.id == ids, *living)
+    many = select(*columns).where(table.c.id == ids, *living)
     batch_sql = CompiledStatement(_hashed(many, shown, expand)).sql
     one = select(*columns).where(table.c.id == bindparam("id"), *living)
     return CompiledStatement(_hashed(one, shown, expand), coalesce=True, batch_sql=batch_sql)
@@ -165,7 +165,7 @@ def _update(
         after = select(*stored).where(condition).cte("changed")
     joined = current.outerjoin(after, true())
     before = current.c.version.label("current_version")
-    columns = (before, after.c.version, document(after, shown))
+    columns = (current.c.id, before, after.c.version, document(after, shown))
     return CompiledStatement(_hashed(select(*columns).select_from(joined), shown))
 
 
@@ -184,7 +184,8 @@ def _delete(model: type[Record], *, matched: bool) -> CompiledStatement:
     deleted = statement.where(condition).returning(table.c.id).cte("removed")
     joined = current.outerjoin(deleted, true())
     before = current.c.version.label("current_version")
-    return CompiledStatement(select(before, deleted.c.id).select_from(joined))
+    deleted_id = deleted.c.id.label("deleted_id")
+    return CompiledStatement(select(current.c.id, before, deleted_id).select_from(joined))
 
 
 @lru_cache(MAX_STATEMENTS)
@@ -200,5 +201,5 @@ def _restore(shown: Representation) -> CompiledStatement:
     kept = select(*columns).where(current.c.deleted_at.is_(None))
     after = union_all(select(again.cte("restored")), kept).cte("after")
     before = after.c.version.label("current_version")
-    restored = select(before, after.c.version, document(after, shown))
+    restored = select(after.c.id, before, after.c.version, document(after, shown))
     return CompiledStatement(_hashed(restored, shown))

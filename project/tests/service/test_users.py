@@ -402,6 +402,21 @@ async def test_one_changes_ones_own_names(app: FastAPI, jane: AsyncClient) -> No
     assert (await log_in(client_of(app), "jd")).status_code == 200
 
 
+async def test_the_tag_of_one_user_is_not_that_of_another(
+    app: FastAPI, superuser: AsyncClient, jane: AsyncClient
+) -> None:
+    await add_user(superuser, "john")
+    john = await signed_in(app, "john")
+    tag = (await jane.get("/users/me")).headers["etag"]
+
+    read = await john.get("/users/me", headers={"If-None-Match": tag})
+    stale = await john.patch("/users/me", json={"last_name": "D"}, headers={"If-Match": tag})
+
+    assert (read.status_code, read.json()["username"]) == (200, "john")
+    assert_problem(stale, 412)
+    assert stale.headers["etag"] == read.headers["etag"]
+
+
 async def test_a_new_password_needs_the_current_one(app: FastAPI, jane: AsyncClient) -> None:
     before = await row_of(app, 1)
 

@@ -69,14 +69,16 @@ def spellings(tag: str) -> dict[str, list[str]]:
 
 def other_tags(tag: str) -> list[str]:
     """Return tags that look like this one and are not."""
-    revision, version = plain(tag).strip('"').split("-")
-    other = f"{int(revision, 16) ^ 1:06x}"
+    schema, record, version = plain(tag).strip('"').split("-")
+    revision, other = f"{schema}-{record}", f"{int(schema, 16) ^ 1:06x}-{record}"
     versions = [int(version) + 1, int(version) - 1, 0, 10**8, 2**31, 2**63, 10**30]
     tags = [
         '""', '"*"', f'"{version}"', f'"{revision}"', f'"{revision}-"', f'"{revision}-0{version}"',
         f'"{revision}-{version}x"', f'"_{revision}-{version}"', f'"{revision.upper()}-{version}"',
         f'"{other}-{version}"', f'"-{version}"', f'"{revision}--{version}"',
-        f'"{revision}-+{version}"', *(f'"{revision}-{number}"' for number in versions),
+        f'"{revision}-+{version}"', f'"{schema}-{version}"', f'"{schema}-0{record}-{version}"',
+        f'"{schema}-{int(record) + 1}-{version}"',
+        *(f'"{revision}-{number}"' for number in versions),
     ]  # fmt: skip
     return [other for other in tags if other != tag]
 
@@ -206,15 +208,17 @@ async def test_an_empty_patch_of_another_version_is_refused_too(
 async def test_the_tag_of_one_record_is_not_that_of_another(
     client: AsyncClient, resource: Resource
 ) -> None:
-    await resource.add(client)
-    changed = await client.put(f"{resource.path}/1", json=resource.body())
-    await resource.add(client)
+    first, second = [await resource.add(client) for _ in range(2)]
+    url, tag = f"{resource.path}/2", first.headers["etag"]
+    assert version(first) == version(second)
 
-    answer = await client.delete(
-        f"{resource.path}/2", headers={"If-Match": changed.headers["etag"]}
-    )
-
-    assert_problem(answer, 412)
+    read = await client.get(url, headers={"If-None-Match": tag})
+    assert (read.status_code, read.json()) == (200, second.json())
+    for method in WRITES:
+        body = None if method == "DELETE" else resource.body()
+        refused = await client.request(method, url, json=body, headers={"If-Match": tag})
+        assert_problem(refused, 412)
+        assert refused.headers["etag"] == plain(second.headers["etag"])
 
 
 @pytest.mark.parametrize("condition", MALFORMED)

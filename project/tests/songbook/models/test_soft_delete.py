@@ -166,7 +166,7 @@ async def test_a_row_is_not_restored_beside_one_that_has_its_unique_value_now(
     assert await shelves.change(first, {"name": "Z"}) is None  # it is as deleted as before
 
     await shelves.remove(second)
-    assert json.loads((await shelves.restore(first))[2]) == {"id": first, **A}
+    assert json.loads((await shelves.restore(first))["document"]) == {"id": first, **A}
     with pytest.raises(UniqueViolationError):
         await shelves.restore(second)
 
