@@ -22,8 +22,8 @@ from songbook.http.state import ServiceState
 MAX_BODY_BYTES = 64 * 1024
 """The largest body of one record."""
 
-MAX_JSON_DEPTH = 900
-"""How deeply arrays and objects may be nested, whatever the limit of the Python version."""
+MAX_JSON_DEPTH = 100
+"""How deeply arrays and objects may be nested; recursion limits of Python differ by version."""
 
 Body = TypeVar("Body", bound=BaseModel)
 Value = TypeVar("Value")
