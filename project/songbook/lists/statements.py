@@ -61,8 +61,8 @@ from songbook.models import (
 SQL_SEPARATOR = "E',\\n'"
 
 _TEXTS = (String, AutoString)
-# https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = "^[-=+@\t\r]"
+# https://owasp.org/www-community/attacks/CSV_Injection, with the full-width forms
+_FORMULA = "^[-=+@\t\r\uff0d\uff1d\uff0b\uff20]"
 
 
 class PageShape(NamedTuple):

@@ -308,8 +308,9 @@ async def test_formulas_are_escaped_in_csv_alone(client: AsyncClient) -> None:
         assert (error["pointer"], error["type"]) == ("/escape", "format")
 
 
-FORMULAS = ["=1+1", "+1", "-1", "@a", "=", "\ta", "\ra"]
-PLAIN = ["a=1", "'=1", "1", " =1", "a\n=1", "é", "\n=1"]
+FULL_WIDTH = ["\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20a"]  # some spreadsheets run these, too
+FORMULAS = ["=1+1", "+1", "-1", "@a", "=", "\ta", "\ra", *FULL_WIDTH]
+PLAIN = ["a=1", "a\uff1d1", "\u2212a", "'=1", "1", " =1", "a\n=1", "é", "\n=1"]
 
 
 async def test_cells_that_a_spreadsheet_would_run_are_marked_on_request(
