@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import subprocess
 import sys
 from pathlib import Path
@@ -121,7 +122,7 @@ def test_without_users_a_service_starts_and_gives_no_tokens(
     )
 
     assert answers == [201, 404, 404]
-    production = {"ENVIRONMENT": "prod", "OAUTH_TOKEN_SECRET": "0123456789abcdef" * 4}
+    production = {"ENVIRONMENT": "prod", "OAUTH_TOKEN_SECRET": secrets.token_urlsafe(48)}
     run(project, sys.executable, "-c", "import app.main", env=production)
 
 
