@@ -38,8 +38,10 @@ class _Session(Session):
 class SessionTransaction(Transaction):
     """The transaction of a session, whose own `commit()` releases a savepoint."""
 
-    def __init__(self, db: Database, key: IdempotencyKey | None, *, dry_run: bool) -> None:
-        super().__init__(db, key, dry_run=dry_run)
+    def __init__(
+        self, db: Database, key: IdempotencyKey | None, *, dry_run: bool, is_idempotent: bool
+    ) -> None:
+        super().__init__(db, key, dry_run=dry_run, is_idempotent=is_idempotent)
         self._sqlalchemy: AsyncConnection | None = None
         self.session = AsyncSession(
             sync_session_class=_Session, connect=self._connect, expire_on_commit=False
@@ -82,8 +84,8 @@ class SessionTransaction(Transaction):
 @opening_dependency(**WRITE_PARAMETERS)
 async def session(request: StrictRequest) -> Opened:
     """Return a session, whose writes are committed together with the response."""
-    key, dry_run = read_write_options(request)
-    transaction = SessionTransaction(request.service.database, key, dry_run=dry_run)
+    options = read_write_options(request)._asdict()
+    transaction = SessionTransaction(request.service.database, **options)
     return Opened(transaction.session, transaction)
 
 

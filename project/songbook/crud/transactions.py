@@ -4,7 +4,7 @@ Handlers use `WriteDep`, `TransactionDep` or `SessionDep`; keys and dry runs nee
 """
 
 from contextlib import AsyncExitStack, suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import asyncpg
 from fastapi import Depends
@@ -21,9 +21,10 @@ from songbook.db import (
     Database,
     Executor,
     SingleStatement,
+    is_outcome_unknown,
     pause,
 )
-from songbook.errors import IdempotencyKeyInUse, Problem, to_problem
+from songbook.errors import IdempotencyKeyInUse, OutcomeUnknown, Problem, to_problem
 from songbook.http import (
     DRY_RUN,
     KEYED_METHODS,
@@ -49,13 +50,21 @@ LOCK_TIMEOUT = f"SET LOCAL lock_timeout = '{WAIT_SECONDS}s'"
 class Transaction:
     """The transaction of a request, from its first statement until its response.
 
-    It is committed together with the response under the key, or rolled back for a dry run.
+    It is committed together with the response under the key, or rolled back for a dry run. The
+    client can repeat a request with a key or an idempotent method: then it does not matter whether
+    a COMMIT without an answer succeeded, and otherwise OutcomeUnknown is raised.
     """
 
     def __init__(
-        self, db: Database, key: IdempotencyKey | None = None, *, dry_run: bool = False
+        self,
+        db: Database,
+        key: IdempotencyKey | None = None,
+        *,
+        dry_run: bool = False,
+        is_idempotent: bool = False,
     ) -> None:
         self._dry_run = dry_run
+        self._is_repeatable = is_idempotent or key is not None
         self._db = db
         self._key = None if dry_run else key
         self._connection: asyncpg.Connection | None = None
@@ -104,7 +113,10 @@ class Transaction:
         return self._connection
 
     async def commit(self, response: Response) -> Response:
-        """Commit, or roll back a dry run. Returns the response to send."""
+        """Commit, or roll back a dry run. Returns the response to send.
+
+        Raises OutcomeUnknown, and asyncpg's errors.
+        """
         try:
             if self._connection and not self._dry_run:
                 if self._key:
@@ -112,6 +124,8 @@ class Transaction:
                 await self._end(self._connection)
         except BaseException as error:
             await self._release(error)
+            if not self._is_repeatable and is_outcome_unknown(error):
+                raise OutcomeUnknown from error
             raise
         if self._connection:
             await self._release(None)
@@ -161,6 +175,25 @@ class Transaction:
                 await connection.execute("ROLLBACK")
 
 
+class _Unrepeatable:
+    """Runs a statement that is committed by itself and that the client cannot repeat safely."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    async def fetch(self, statement: BoundStatement) -> asyncpg.Record | None:
+        """Run and commit the statement; return its row.
+
+        Raises OutcomeUnknown if it may be committed, ServiceUnavailable, and asyncpg's errors.
+        """
+        try:
+            return await self._db.fetch(statement)
+        except Exception as error:
+            if not statement.coalesce and is_outcome_unknown(error):
+                raise OutcomeUnknown from error
+            raise
+
+
 class _Replayed(BaseException):
     """The stored response of a retried request; no Exception, so that handlers do not catch it."""
 
@@ -183,31 +216,40 @@ def begin_bulk(request: StrictRequest, *, dry_run: bool) -> Transaction:
     return Transaction(request.service.database, read_key(request), dry_run=dry_run)
 
 
-def read_write_options(request: StrictRequest) -> tuple[IdempotencyKey | None, bool]:
-    """Return the key of a POST or PATCH, and whether the request is a dry run."""
-    key = read_key(request) if request.method in KEYED_METHODS else None
+class WriteOptions(NamedTuple):
+    """The key of a POST or PATCH, and what else a transaction has to know of its request."""
+
+    key: IdempotencyKey | None
+    dry_run: bool
+    is_idempotent: bool
+
+
+def read_write_options(request: StrictRequest) -> WriteOptions:
+    """Return the options of a write. Raises BadRequest and UnprocessableContent."""
+    is_idempotent = request.method not in KEYED_METHODS
+    key = None if is_idempotent else read_key(request)
     query_string, dry_run = request.scope["query_string"], False
     if query_string and not request.route.parses_query:
         dry_run = is_dry_run(read_options(query_string, request.route.query_parameters))
-    return key, dry_run
+    return WriteOptions(key, dry_run, is_idempotent)
 
 
 @opening_dependency(**WRITE_PARAMETERS)
 async def write(request: StrictRequest) -> Opened:
     """Return the executor of one statement, run once for each Idempotency-Key."""
-    key, dry_run = read_write_options(request)
-    single, transaction = SingleStatement(), None
+    key, dry_run, is_idempotent = read_write_options(request)
+    db, single, transaction = request.service.database, SingleStatement(), None
     if key or dry_run:
-        transaction = Transaction(request.service.database, key, dry_run=dry_run)
-    single.executor = transaction or request.service.database
+        single.executor = transaction = Transaction(db, key, dry_run=dry_run)
+    else:
+        single.executor = db if is_idempotent else _Unrepeatable(db)
     return Opened(single, transaction)
 
 
 @opening_dependency(**WRITE_PARAMETERS)
 async def begin(request: StrictRequest) -> Opened:
     """Return a transaction, committed together with the response."""
-    key, dry_run = read_write_options(request)
-    transaction = Transaction(request.service.database, key, dry_run=dry_run)
+    transaction = Transaction(request.service.database, **read_write_options(request)._asdict())
     return Opened(transaction, transaction)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from songbook.db.batching import Arguments, Batch, LeaderCancelled
 from songbook.db.engine import create_engine
+from songbook.db.outcomes import was_not_sent
 from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, return_to_pool
 from songbook.db.statements import NO_ROW, BoundStatement
 from songbook.errors import ServiceUnavailable
@@ -114,7 +115,7 @@ class Database:
                 return await work(acquired.driver_connection)
             except INVALIDATING_ERRORS as error:
                 acquired.invalidate()
-                if attempts == MAX_ATTEMPTS or not _was_not_sent(error):
+                if attempts == MAX_ATTEMPTS or not was_not_sent(error):
                     raise
             except RETRYABLE_ERRORS:
                 if attempts == MAX_ATTEMPTS:
@@ -198,12 +199,3 @@ class Database:
     async def close(self) -> None:
         """Close every connection."""
         await self.engine.dispose()
-
-
-def _was_not_sent(error: BaseException) -> bool:
-    """Return whether asyncpg refused a statement since PostgreSQL is closing the connection.
-
-    The message of the end was read, and the end itself was not yet.
-    """
-    message = "cannot switch to state"
-    return isinstance(error, asyncpg.InternalClientError) and str(error).startswith(message)

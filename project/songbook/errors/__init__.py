@@ -30,6 +30,7 @@ from songbook.errors.problems import IdempotencyKeyReused as IdempotencyKeyReuse
 from songbook.errors.problems import InsufficientStorage as InsufficientStorage
 from songbook.errors.problems import MethodNotAllowed as MethodNotAllowed
 from songbook.errors.problems import NotFound as NotFound
+from songbook.errors.problems import OutcomeUnknown as OutcomeUnknown
 from songbook.errors.problems import PreconditionFailed as PreconditionFailed
 from songbook.errors.problems import PreconditionRequired as PreconditionRequired
 from songbook.errors.problems import Problem as Problem

@@ -190,6 +190,18 @@ class ServiceUnavailable(Problem):
     headers: Mapping[str, str] = {"Retry-After": "1"}
 
 
+class OutcomeUnknown(ServiceUnavailable):
+    """The connection to the database broke after a write was sent (503): it may be stored."""
+
+    slug = "outcome-unknown"
+    detail = (
+        "The connection to the database broke before its answer, and the change may be stored: read"
+        " whether it is before you repeat the request. With an Idempotency-Key it can be repeated"
+        " safely: send one next time."
+    )
+    headers: Mapping[str, str] = {}
+
+
 def from_pydantic(
     errors: Iterable[Mapping[str, Any]], location: str | None = None
 ) -> UnprocessableContent:

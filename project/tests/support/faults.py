@@ -25,6 +25,9 @@ SOCKET = ".s.PGSQL.5432"
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
 """What a driver sends, as PostgreSQL's protocol has it: a simple query of one word."""
 
+SESSION_COMMIT = b"Q\x00\x00\x00\x0cCOMMIT;\x00"
+"""The same of asyncpg's own transactions, which SQLAlchemy uses."""
+
 
 class Cluster:
     """An embedded PostgreSQL of a test's own, as durable as it is by default.
@@ -116,15 +119,15 @@ class Phoenix:
 
 
 class Proxy:
-    """Passes on what services and PostgreSQL say to each other, but for the answers to COMMIT.
+    """Passes on what services and PostgreSQL say to each other, but for the answers to some.
 
-    With `cuts_commits` every connection that commits is cut: one of two when the answer is there,
-    the other one before.
+    Every connection that says something with `cuts_after`, such as COMMIT, is cut: one of two when
+    the answer is there, the other one before.
     """
 
-    def __init__(self, server: Path, *, cuts_commits: bool = False) -> None:
+    def __init__(self, server: Path, *, cuts_after: bytes = b"") -> None:
         self._server = server
-        self._cuts_commits = cuts_commits
+        self.cuts_after = cuts_after
         self._services: list[StreamWriter] = []
         self.cuts = 0
 
@@ -156,9 +159,8 @@ class Proxy:
         self, reader: StreamReader, writer: StreamWriter, committing: asyncio.Event
     ) -> None:
         while piece := await reader.read(65536):
-            if (
-                piece == COMMIT and self._cuts_commits
-            ):  # a driver waits for the answer before it says more
+            # a driver waits for the answer before it says more
+            if self.cuts_after and self.cuts_after in piece:
                 self.cuts += 1
                 committing.set()
             writer.write(piece)
@@ -175,9 +177,9 @@ class Proxy:
 
 
 @asynccontextmanager
-async def between(cluster: Cluster, *, cuts_commits: bool = False) -> AsyncIterator[Proxy]:
+async def between(cluster: Cluster, *, cuts_after: bytes = b"") -> AsyncIterator[Proxy]:
     """Put a proxy behind the door of a cluster until the block ends."""
-    proxy = Proxy(Path(str(cluster.url.query["host"])) / SOCKET, cuts_commits=cuts_commits)
+    proxy = Proxy(Path(str(cluster.url.query["host"])) / SOCKET, cuts_after=cuts_after)
     socket = cluster.door / "proxy"
     listener = await asyncio.start_unix_server(proxy.serve, socket)
     cluster.open_door(socket)

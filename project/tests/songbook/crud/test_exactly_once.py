@@ -14,8 +14,21 @@ import pytest
 from httpx import AsyncClient, Response
 from sqlalchemy import text
 
+from songbook.db import engine
+from songbook.http import CSV
+from tests.support.asserts import assert_problem, assert_unavailable
 from tests.support.databases import beside, execute
-from tests.support.faults import FAREWELL, Cluster, History, Phoenix, Verdict, between
+from tests.support.faults import (
+    COMMIT,
+    FAREWELL,
+    SESSION_COMMIT,
+    Cluster,
+    History,
+    Phoenix,
+    Proxy,
+    Verdict,
+    between,
+)
 from tests.support.marks import slow
 from tests.support.services import SAMPLES
 from tests.support.triggers import held_writes, holding_writes
@@ -253,7 +266,7 @@ async def test_a_commit_whose_answer_is_lost_is_found_by_its_key(
             assert lost.status_code == 503, lost.text
             return await client.request(**request)
 
-    async with between(cluster, cuts_commits=True) as proxy:
+    async with between(cluster, cuts_after=COMMIT) as proxy:
         await asyncio.to_thread(cluster.end_backends)
         await insist(client, method="GET", url="/books")  # by now the service knows of the ends
         single = [history.new() for _ in range(CUTS)]
@@ -324,6 +337,110 @@ async def test_the_last_words_of_postgresql_are_no_bug(cluster: Cluster) -> None
                 await asyncio.sleep(0)
             answer = await here.post("/books", json=book("last words"))
             assert answer.status_code in {201, 503}, answer.text
+
+
+MARK = "where the connection is cut"
+MARKED = book(MARK)
+KEYED = {"Idempotency-Key": "k"}
+ROWS: dict[str, Any] = {"content": f"name,author\n{MARK},b\n", "headers": {"Content-Type": CSV}}
+UNREPEATABLE: list[tuple[str, bytes, dict[str, Any]]] = [
+    ("POST /books", MARK.encode(), {"json": MARKED}),
+    ("PATCH /books/1", MARK.encode(), {"json": MARKED}),
+    ("POST /by-session", SESSION_COMMIT, {"json": MARKED}),
+    ("POST /books", COMMIT, ROWS),
+]
+"""Requests without a key, and the message that commits them."""
+
+DEFINITE: list[tuple[str, bytes, dict[str, Any]]] = [
+    ("PUT /books/1", MARK.encode(), {"json": MARKED}),
+    ("POST /books", COMMIT, {"json": MARKED, "headers": KEYED}),
+    ("POST /by-session", SESSION_COMMIT, {"json": MARKED, "headers": KEYED}),
+    ("POST /books", COMMIT, {**ROWS, "headers": {"Content-Type": CSV} | KEYED}),
+    ("POST /by-session", MARK.encode(), {"json": MARKED}),
+    ("POST /books", MARK.encode(), ROWS),
+    ("POST /books?dry_run=true", MARK.encode(), {"json": MARKED}),
+]
+"""Requests that can be repeated, and those that are cut before their COMMIT."""
+
+
+@asynccontextmanager
+async def proxied(cluster: Cluster, mark: bytes) -> AsyncIterator[tuple[AsyncClient, Proxy]]:
+    """Give a service, with one book, whose connections are cut after `mark`."""
+    reset = "TRUNCATE book, idempotency RESTART IDENTITY"
+    await asyncio.to_thread(execute, cluster.url, reset)
+    async with between(cluster) as proxy, SAMPLES.on(cluster.door_url, pool_size=1) as (here, _):
+        assert (await here.post("/books", json=book("first"))).status_code == 201
+        proxy.cuts_after = mark
+        yield here, proxy
+
+
+async def stored_marks(cluster: Cluster) -> int:
+    """Return how many books have the mark for a name, when all transactions have ended."""
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'songbook'"
+        " AND state <> 'idle'"
+    )
+    while (await asyncio.to_thread(execute, cluster.url, query))[0][0]:
+        pass
+    return [name for _, name in await asyncio.to_thread(rows_of, cluster)].count(MARK)
+
+
+@pytest.mark.parametrize(("target", "mark", "request_"), UNREPEATABLE)
+async def test_a_client_without_a_key_is_told_that_a_write_without_answer_may_be_stored(
+    cluster: Cluster, target: str, mark: bytes, request_: dict[str, Any]
+) -> None:
+    method, path = target.split()
+    async with proxied(cluster, mark) as (here, proxy):
+        for nth in (1, 2):  # before the answer, and when it is there
+            answer = await here.request(method, path, **request_)
+
+            problem = assert_problem(answer, 503, "outcome-unknown")
+            assert "Idempotency-Key" in problem["detail"]
+            assert "retry-after" not in answer.headers
+            assert proxy.cuts == nth
+    assert await stored_marks(cluster) == (1 if method == "PATCH" else 2)
+
+
+@pytest.mark.parametrize(("target", "mark", "request_"), DEFINITE)
+async def test_what_can_be_repeated_or_was_not_committed_is_to_be_sent_again(
+    cluster: Cluster, target: str, mark: bytes, request_: dict[str, Any]
+) -> None:
+    method, path = target.split()
+    async with proxied(cluster, mark) as (here, proxy):
+        assert_unavailable(await here.request(method, path, **request_))
+        assert proxy.cuts == 1
+    assert await stored_marks(cluster) == (mark in {COMMIT, SESSION_COMMIT} or method == "PUT")
+
+
+@pytest.mark.parametrize("path", ["/books", "/by-session"])
+@pytest.mark.parametrize("end", ["pg_terminate_backend", "pg_cancel_backend"])
+async def test_an_error_that_postgresql_reported_is_definite(
+    cluster: Cluster, path: str, end: str
+) -> None:
+    async with SAMPLES.on(cluster.url) as (here, _), beside(cluster.url) as other:
+        async with holding_writes(cluster.url) as holding:
+            sent = asyncio.create_task(here.post(path, json=MARKED))
+            [pid] = await held_writes(holding)
+            await other.execute(text(f"SELECT {end}({pid})"))
+            answer = await sent
+        await other.execute(text("DROP FUNCTION refuse CASCADE"))
+
+    assert_unavailable(answer)
+    assert await stored_marks(cluster) == 0
+
+
+async def test_a_write_that_takes_longer_than_the_driver_waits_may_be_stored(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_COMMAND_SECONDS", 0.2)
+    async with SAMPLES.on(cluster.url) as (here, _), beside(cluster.url) as other:
+        async with holding_writes(cluster.url):
+            unknown = await here.post("/books", json=MARKED)
+            definite = await here.post("/by-session", json=MARKED)
+        await other.execute(text("DROP FUNCTION refuse CASCADE"))
+
+    assert_problem(unknown, 503, "outcome-unknown")
+    assert_unavailable(definite)
 
 
 def test_a_history_that_does_not_agree_with_what_is_stored_is_seen() -> None:
