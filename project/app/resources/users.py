@@ -64,7 +64,8 @@ def slug_of(fields: dict[str, Any]) -> str:
     return re.sub("[^a-z0-9]+", "-", fields["username"].lower()).strip("-")
 
 
-_PASSWORDS: JsonDict = {"dependentRequired": {"password": ["current_password"]}}
+_CREDENTIALS = ("email", "username", "password")
+_DEPENDENT: JsonDict = {"dependentRequired": {name: ["current_password"] for name in _CREDENTIALS}}
 
 
 class UserBase(Schema):
@@ -109,9 +110,9 @@ class UserUpdate(UserBase, Partial):
 
 
 class UserUpdateMe(UserBase, Partial):
-    """The body of a PATCH of your own user; a new password needs the current one."""
+    """The body of a PATCH of your own user; credentials need the current password."""
 
-    model_config = {"json_schema_extra": _PASSWORDS}  # noqa: RUF012 - read once, by pydantic
+    model_config = {"json_schema_extra": _DEPENDENT}  # noqa: RUF012 - read once, by pydantic
 
     password: Password
     current_password: Password
@@ -171,13 +172,14 @@ async def own_password_condition(
 ) -> EntityTags | None:
     """Return the condition for the version whose password was checked.
 
-    Raises UnprocessableContent if a new password comes without the right current one. This counts
-    as a login, so that a stolen token cannot be used to guess passwords.
+    Raises UnprocessableContent if a new e-mail, username or password comes without the right
+    current password: with a stolen token alone nobody takes over the account. This counts as a
+    login, so that the token cannot be used to guess passwords either.
     """
     sent = body.model_fields_set
-    if "password" not in sent:
+    if sent.isdisjoint(_CREDENTIALS):
         return if_match
-    detail = "Is required for a new password"
+    detail = "Is required for a new e-mail, username or password"
     if "current_password" in sent:
         current = body.current_password.get_secret_value()
         if account := await logins.authenticate("id", user.id, current):
@@ -210,7 +212,7 @@ async def read_own_user(user: CurrentUser, if_none_match: IfNoneMatch, db: ReadD
 async def update_own_user(
     user: CurrentUser, if_match: IfMatch, body: UserUpdateMe, logins: LoginsDep, db: WriteDep
 ) -> Response:
-    """Change your own user; a new password needs the current one."""
+    """Change your own user; a new e-mail, username or password needs the current password."""
     condition = await own_password_condition(body, user, logins, if_match)
     fields = await hash_password_field(body.model_dump(exclude_unset=True))
     row = await db.fetch(users.update(user.id, fields, condition))

@@ -24,6 +24,8 @@ from tests.support.leaks import PASSWORD
 
 JSON = {"Content-Type": "application/json"}
 OTHER = f"{PASSWORD}-2"
+CURRENT = {"current_password": PASSWORD}
+CREDENTIALS = {"password": OTHER, "email": "doe@example.org", "username": "doe"}
 LAST = "The last superuser cannot be removed"
 MODELS = {
     ("POST", "/users"): UserCreate,
@@ -260,7 +262,7 @@ async def test_what_is_taken_in_another_case_is_taken(
         await superuser.post("/users", json=jims | {field: taken}),
         await superuser.put("/users/2", json=joes | {field: taken}),
         await superuser.patch("/users/2", json={field: taken}),
-        await joe.patch("/users/me", json={field: taken}),
+        await joe.patch("/users/me", json={field: taken} | CURRENT),
     ):
         assert pointers(answer, 409) == [f"/{field}"]
         assert answer.json()["detail"] == "The user is already stored"
@@ -269,7 +271,7 @@ async def test_what_is_taken_in_another_case_is_taken(
 
 
 async def test_ones_own_name_may_be_written_in_another_case(jane: AsyncClient) -> None:
-    answer = await jane.patch("/users/me", json={"username": "JANE", "slug": "Jane"})
+    answer = await jane.patch("/users/me", json={"username": "JANE", "slug": "Jane"} | CURRENT)
 
     assert (answer.status_code, answer.json()["username"], answer.json()["slug"]) == (
         200,
@@ -390,7 +392,7 @@ async def test_only_a_hash_is_stored_and_each_with_a_salt_of_its_own(
 async def test_one_changes_ones_own_names(app: FastAPI, jane: AsyncClient) -> None:
     names = {"username": "jd", "slug": "j-d", "first_name": None, "last_name": "Doe"}
 
-    answer = await jane.patch("/users/me", json=names)
+    answer = await jane.patch("/users/me", json=names | CURRENT)
 
     assert answer.status_code == 200
     assert names.items() <= answer.json().items()
@@ -417,21 +419,47 @@ async def test_the_tag_of_one_user_is_not_that_of_another(
     assert stale.headers["etag"] == read.headers["etag"]
 
 
-async def test_a_new_password_needs_the_current_one(app: FastAPI, jane: AsyncClient) -> None:
-    before = await row_of(app, 1)
+@pytest.mark.parametrize("name", CREDENTIALS)
+async def test_a_new_password_e_mail_or_username_needs_the_current_password(
+    app: FastAPI, jane: AsyncClient, name: str
+) -> None:
+    before, change = await row_of(app, 1), {name: CREDENTIALS[name], "first_name": "J"}
 
-    for body in (
-        {"password": OTHER},
-        {"password": OTHER, "current_password": OTHER},
-        {"password": OTHER, "current_password": f"{PASSWORD} "},
-        {"password": OTHER, "current_password": "short"},
-        {"password": OTHER, "current_password": None},
-        {"password": PASSWORD},
+    for current in (
+        {},
+        {"current_password": OTHER},
+        {"current_password": f"{PASSWORD} "},
+        {"current_password": "short"},
+        {"current_password": None},
     ):
-        answer = await jane.patch("/users/me", json={"first_name": "J", **body})
+        answer = await jane.patch("/users/me", json=change | current)
         assert pointers(answer, 422) == ["/current_password"]
     assert await row_of(app, 1) == before
 
+    assert (await jane.patch("/users/me", json=change | CURRENT)).status_code == 200
+    changed = await row_of(app, 1)
+    assert changed is not None
+    assert name == "password" or changed[name] == CREDENTIALS[name]
+    assert (changed["credentials_changed_at"] is None) == (name == "username")
+
+
+async def test_the_same_values_need_the_current_password_too(jane: AsyncClient) -> None:
+    for body in (
+        {"password": PASSWORD},
+        {"email": "jane@example.org"},
+        {"username": "jane", "email": "jane@example.org"},
+    ):
+        assert pointers(await jane.patch("/users/me", json=body), 422) == ["/current_password"]
+
+
+async def test_a_superuser_needs_no_password_to_change_others(
+    jane: AsyncClient, superuser: AsyncClient
+) -> None:
+    assert (await superuser.patch("/users/1", json=CREDENTIALS)).status_code == 200
+    assert not await is_signed_in(jane)
+
+
+async def test_a_new_password_is_that_of_the_next_login(app: FastAPI, jane: AsyncClient) -> None:
     changed = await jane.patch(
         "/users/me", json={"password": OTHER, "current_password": PASSWORD, "first_name": "J"}
     )
@@ -440,15 +468,18 @@ async def test_a_new_password_needs_the_current_one(app: FastAPI, jane: AsyncCli
     assert (await log_in(client_of(app), "jane", OTHER)).status_code == 200
 
 
-def test_the_document_says_that_a_new_password_needs_the_current_one(app: FastAPI) -> None:
+def test_the_document_says_what_needs_the_current_password(app: FastAPI) -> None:
     schema = app.openapi()["components"]["schemas"]["UserUpdateMe"]
 
-    assert schema["dependentRequired"] == {"password": ["current_password"]}
+    assert schema["dependentRequired"] == {key: ["current_password"] for key in CREDENTIALS}
 
 
-async def test_who_stole_a_token_cannot_try_passwords(app: FastAPI, jane: AsyncClient) -> None:
-    wrong = {"password": OTHER, "current_password": f"{OTHER}!"}
-    right = {"password": OTHER, "current_password": PASSWORD}
+@pytest.mark.parametrize("name", CREDENTIALS)
+async def test_who_stole_a_token_cannot_try_passwords(
+    app: FastAPI, jane: AsyncClient, name: str
+) -> None:
+    wrong = {name: CREDENTIALS[name], "current_password": f"{OTHER}!"}
+    right = wrong | CURRENT
 
     for _ in range(app.state.service.settings.login_tries_per_name):
         assert pointers(await jane.patch("/users/me", json=wrong), 422) == ["/current_password"]
@@ -468,15 +499,15 @@ async def change_password(client: AsyncClient, _superuser: AsyncClient) -> Respo
 
 
 async def change_email(client: AsyncClient, _superuser: AsyncClient) -> Response:
-    return await client.patch("/users/me", json={"email": "doe@example.org"})
+    return await client.patch("/users/me", json={"email": "doe@example.org"} | CURRENT)
 
 
 async def change_case(client: AsyncClient, _superuser: AsyncClient) -> Response:
-    return await client.patch("/users/me", json={"email": "Jane@Example.org"})
+    return await client.patch("/users/me", json={"email": "Jane@Example.org"} | CURRENT)
 
 
 async def change_and_back(client: AsyncClient, superuser: AsyncClient) -> Response:
-    await client.patch("/users/me", json={"email": "doe@example.org"})
+    await client.patch("/users/me", json={"email": "doe@example.org"} | CURRENT)
     return await superuser.patch("/users/1", json={"email": "jane@example.org"})
 
 
@@ -528,8 +559,8 @@ async def test_a_change_of_names_or_flags_or_of_nothing_ends_no_token(
     jane: AsyncClient, superuser: AsyncClient
 ) -> None:
     for client, path, body in (
-        (jane, "/users/me", {"username": "jd", "slug": "jd", "first_name": None}),
-        (jane, "/users/me", {"email": "jane@example.org"}),
+        (jane, "/users/me", {"username": "jd", "slug": "jd", "first_name": None} | CURRENT),
+        (jane, "/users/me", {"email": "jane@example.org"} | CURRENT),
         (jane, "/users/me", {"current_password": PASSWORD}),
         (superuser, "/users/1", {"is_superuser": True}),
         (superuser, "/users/1", {"is_superuser": False, "last_name": "Doe"}),
@@ -579,15 +610,16 @@ async def test_who_takes_over_an_e_mail_is_not_reached_by_its_old_tokens(
     await add_user(superuser, "joe")
     joe = await signed_in(app, "joe")
 
-    assert (await jane.patch("/users/me", json={"email": "gone@example.org"})).status_code == 200
-    taken = await joe.patch("/users/me", json={"email": "jane@example.org"})
-    assert taken.status_code == 200
+    for client, email in ((jane, "gone@example.org"), (joe, "jane@example.org")):
+        changed = await client.patch("/users/me", json={"email": email} | CURRENT)
+        assert changed.status_code == 200
     assert not await is_signed_in(jane)
     assert not await is_signed_in(joe)
     joe = await signed_in(app, "joe")
     assert (await joe.get("/users/me")).json()["id"] == 2
 
-    assert (await joe.patch("/users/me", json={"email": "gone2@example.org"})).status_code == 200
+    changed = await joe.patch("/users/me", json={"email": "gone2@example.org"} | CURRENT)
+    assert changed.status_code == 200
     await add_user(superuser, "jim", email="jane@example.org")
     assert not await is_signed_in(jane)
     assert not await is_signed_in(joe)

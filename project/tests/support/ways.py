@@ -30,6 +30,8 @@ class Way(NamedTuple):
     path: str
     media_type: str | None
     takes_key: bool
+    dependent: frozenset[str] = frozenset()
+    """The fields that have to come with another."""
 
     @property
     def table(self) -> str:
@@ -61,7 +63,8 @@ class Way(NamedTuple):
             return Sent(self.method, url, content, headers)
         body = rows[0] if rows else self.resource.body()
         if self.method == "PATCH":
-            name = [*self.resource.required, *self.resource.fields][0]
+            names = [*self.resource.required, *self.resource.fields]
+            name = next(name for name in names if name not in self.dependent)
             body = {name: body[name]}
         return Sent(self.method, url, json.dumps(body).encode(), headers)
 
@@ -97,7 +100,10 @@ def _ways(resource: Resource, route: Route) -> Iterator[Way]:
     method = "".join(route.methods or ())  # which is one
     if write in route.request_dependencies.values():
         media_type = JSON if route.bodies else None
-        yield Way(resource, method, route.path, media_type, method in KEYED_METHODS)
+        schemas = [model.model_json_schema() for model in route.bodies.values()]
+        dependent = {name for each in schemas for name in each.get("dependentRequired", {})}
+        takes_key = method in KEYED_METHODS
+        yield Way(resource, method, route.path, media_type, takes_key, frozenset(dependent))
     for media_type in route.bulk.media_types if route.bulk else ():
         yield Way(resource, method, route.path, media_type, takes_key=True)
 

@@ -342,11 +342,11 @@ def full_disk() -> Iterator[None]:
 
 
 def taken_by(document: dict[str, Any], operation: dict[str, Any]) -> set[str]:
-    """Return the fields of an operation's body; of one's own not the e-mail: a token names it."""
+    """Return the fields of an operation's body; of one's own none that need its password."""
     content = operation.get("requestBody", {}).get("content", {})
     schema = resolved(document, content["application/json"]["schema"]) if content else {}
     fields = set(schema.get("properties", {}))
-    return fields - {"email", "password"} if "current_password" in fields else fields
+    return fields - {*schema.get("dependentRequired", {})}
 
 
 @pytest.mark.long

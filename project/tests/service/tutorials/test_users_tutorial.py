@@ -303,7 +303,7 @@ async def test_with_private_profiles_a_hidden_user_looks_like_none(service: Serv
     assert (hidden.status_code, absent.status_code) == (404, 404)
 
 
-async def test_users_change_their_names_their_e_mail_and_with_the_old_one_their_password(
+async def test_users_change_their_names_and_with_the_password_it_and_their_e_mail(
     service: Service,
 ) -> None:
     async def change(who: str, **fields: str) -> Response:
@@ -325,7 +325,9 @@ async def test_users_change_their_names_their_e_mail_and_with_the_old_one_their_
     assert_unauthenticated(await service.ask("GET", "/users/me", service.anna), NOT_VALID)
     form = {"username": "Anna", "password": "another horse"}
     token = (await service.ask("POST", "/api/auth/token", data=form)).json()["access_token"]
-    moved = await change(f"Bearer {token}", email="anne@example.org")
+    bearer, moving = f"Bearer {token}", {"email": "anne@example.org"}
+    assert_problem(await change(bearer, **moving), 422)
+    moved = await change(bearer, **moving, current_password="another horse")
     assert moved.json()["email"] == "anne@example.org"
     assert_unauthenticated(await service.ask("GET", "/users/me", f"Bearer {token}"), NOT_VALID)
 
