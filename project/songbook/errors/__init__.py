@@ -25,6 +25,7 @@ from songbook.errors.problems import Conflict as Conflict
 from songbook.errors.problems import ContentTooLarge as ContentTooLarge
 from songbook.errors.problems import Forbidden as Forbidden
 from songbook.errors.problems import HeaderFieldsTooLarge as HeaderFieldsTooLarge
+from songbook.errors.problems import HttpVersionNotSupported as HttpVersionNotSupported
 from songbook.errors.problems import IdempotencyKeyInUse as IdempotencyKeyInUse
 from songbook.errors.problems import IdempotencyKeyReused as IdempotencyKeyReused
 from songbook.errors.problems import InsufficientStorage as InsufficientStorage
@@ -37,6 +38,7 @@ from songbook.errors.problems import Problem as Problem
 from songbook.errors.problems import RequestTimeout as RequestTimeout
 from songbook.errors.problems import ServiceUnavailable as ServiceUnavailable
 from songbook.errors.problems import TooManyRequests as TooManyRequests
+from songbook.errors.problems import TransferCodingNotImplemented as TransferCodingNotImplemented
 from songbook.errors.problems import Unauthenticated as Unauthenticated
 from songbook.errors.problems import UnprocessableContent as UnprocessableContent
 from songbook.errors.problems import UnsupportedMediaType as UnsupportedMediaType

@@ -175,6 +175,20 @@ class HeaderFieldsTooLarge(Problem):
     detail = "The request line and headers are too large."
 
 
+class TransferCodingNotImplemented(Problem):
+    """The body has another transfer coding than `chunked` (501)."""
+
+    status, slug = 501, "transfer-coding"
+    detail = "The only Transfer-Encoding that this service decodes is `chunked`."
+
+
+class HttpVersionNotSupported(Problem):
+    """The request has another major version of HTTP than 1 (505)."""
+
+    status, slug = 505, "http-version"
+    detail = "This service speaks HTTP/1.1."
+
+
 class InsufficientStorage(Problem):
     """The disk is full (507)."""
 

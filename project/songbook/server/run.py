@@ -48,6 +48,7 @@ def serve(application: str, settings: Settings, port: int, *, reload: bool = Fal
         reload=reload,
         reload_dirs=_source_folders(application) if reload else None,
         http=HttpProtocol,
+        ws="none",
         log_config=log_config(settings.log_level),
         log_level=settings.log_level.lower(),
         access_log=reload,
