@@ -53,7 +53,13 @@ class Dispatcher:
         raise MethodNotAllowed(headers=allow)
 
     def _match(self, scope: Scope) -> Methods | None:
-        """Return the routes of a path by method, None for an unknown path."""
+        """Return the routes of a path by method, None for an unknown path.
+
+        Raises NotFound for an encoded slash, which is no `/` (RFC 3986, section 2.2).
+        """
+        raw_path: bytes = scope.get("raw_path") or b""  # ASGI servers need not give it
+        if b"%" in raw_path and b"%2f" in raw_path.lower():
+            raise NotFound  # decoded it would separate segments
         path, routes = get_route_path(scope), scope["app"].routes
         methods = self._look_up(path, scope)
         if methods is None and len(routes) != self._indexed:  # routes were added
