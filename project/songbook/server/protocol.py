@@ -64,9 +64,7 @@ class HttpProtocol(HttpToolsProtocol):
         """Parse the data, unless it is to be discarded."""
         size = len(data)
         if self.discarding is not None:
-            self.discarding -= size
-            if self.discarding < 0:
-                self.transport.abort()
+            self._discard(size)
             return
         self._unset_keepalive_if_required()
         self.framing += size
@@ -80,14 +78,24 @@ class HttpProtocol(HttpToolsProtocol):
             self.refuse(problem_of(error))
         else:
             if self.framing > FRAMING_LIMIT or self.part == "head":
-                self._check_unfinished()
+                self._check_unfinished(data)
 
-    def _check_unfinished(self) -> None:
+    def _discard(self, size: int) -> None:
+        """Cut the connection when enough was discarded. Responses that are due come first."""
+        if not self.transport.is_closing():
+            self.flow.pause_reading()
+            return
+        self.discarding = (self.discarding or 0) - size
+        if self.discarding < 0:
+            self.transport.abort()
+
+    def _check_unfinished(self, data: bytes) -> None:
         """Refuse a request that is too large before its end, or of HTTP/0.9."""
-        if self.part == "head" and self.parser.get_http_version() == "0.9":
+        is_head = self.part == "head"
+        version = self.parser.get_http_version() if is_head else ""
+        if version == "0.9" or (version == "0.0" and data.endswith(b"\n")):  # no version yet
             self.refuse(HttpVersionNotSupported())
         elif self.framing > FRAMING_LIMIT:
-            is_head = self.part == "head"
             framing = BadRequest("The request has much framing for little body.")
             self.refuse(too_large(self.url) if is_head else framing)
 
