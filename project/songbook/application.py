@@ -14,9 +14,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+from songbook import health
 from songbook.auth import Account, check_accounts, current_user, get_logins
 from songbook.config import Settings, check_production
-from songbook.db import Database, resolve_database
+from songbook.db import Database, Readiness, read_revisions, resolve_database
 from songbook.errors import Problem, handle
 from songbook.http import (
     Dependency,
@@ -84,7 +85,7 @@ def create_app(
 
 
 def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str, str]) -> None:
-    for router in routers:
+    for router in (*routers, health.router):
         app.router.routes.extend(router.routes)  # include_router would match paths twice
     service: ServiceState = app.state.service
     service.relations = Relations(lists_in(app.routes, service.settings))
@@ -136,11 +137,14 @@ async def _lifespan(app: FastAPI, inner: Lifespan | None) -> AsyncIterator[None]
             bulk_seconds=settings.bulk_seconds,
             echo=settings.echo_sql,
         )
+        service.readiness = Readiness(service.database, read_revisions(settings.directory))
         # Otherwise the garbage collector scans all long-lived objects once or twice a second under
         # load, and blocks requests for 70 ms each time.
         gc.freeze()
         try:
             async with inner(app) if inner else nullcontext():
+                service.is_started = True
                 yield
         finally:
+            service.is_started = False
             await service.database.close()

@@ -12,6 +12,9 @@ from songbook.db.database import SingleStatement as SingleStatement
 from songbook.db.database import pause as pause
 from songbook.db.outcomes import is_outcome_unknown as is_outcome_unknown
 from songbook.db.pool import INVALIDATING_ERRORS as INVALIDATING_ERRORS
+from songbook.db.readiness import OK as OK
+from songbook.db.readiness import Readiness as Readiness
+from songbook.db.revisions import read_revisions as read_revisions
 from songbook.db.shares import Shares as Shares
 from songbook.db.statements import DIALECT as DIALECT
 from songbook.db.statements import MAX_CHILDREN as MAX_CHILDREN

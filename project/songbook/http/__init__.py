@@ -37,4 +37,5 @@ from songbook.http.responses import JSONText as JSONText
 from songbook.http.routing import Route as Route
 from songbook.http.routing import Router as Router
 from songbook.http.routing import dependants_of as dependants_of
+from songbook.http.state import DRAINING as DRAINING
 from songbook.http.state import ServiceState as ServiceState

@@ -9,8 +9,11 @@ from weakref import WeakValueDictionary
 from sqlmodel import SQLModel
 
 from songbook.config import Settings
-from songbook.db import Database, Shares
+from songbook.db import Database, Readiness, Shares
 from songbook.models import Relations
+
+DRAINING = "draining"
+"""The key that the server adds to the state of its lifespan, and so of each request, to drain."""
 
 _MAX_UPLOADS = 64
 
@@ -29,6 +32,12 @@ class ServiceState:
 
     database: Database = field(init=False)
     """The database, open while the service runs."""
+
+    readiness: Readiness = field(init=False)
+    """The readiness of the database, checked while the service runs."""
+
+    is_started: bool = False
+    """Whether the service runs."""
 
     key_locks: MutableMapping[tuple[int, bytes], asyncio.Lock] = field(
         default_factory=WeakValueDictionary

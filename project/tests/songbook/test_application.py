@@ -94,7 +94,7 @@ def test_writes_that_are_closed_need_accounts() -> None:
 def test_a_service_without_accounts_has_no_logins_and_asks_for_no_token() -> None:
     document = create_app(Settings(), [router(OPEN)], title="Things").openapi()
 
-    assert [*document["paths"]] == ["/things"]
+    assert [*document["paths"]] == ["/things", "/livez", "/startupz", "/readyz"]
     assert "security" not in document["paths"]["/things"]["post"]
     assert "securitySchemes" not in document["components"]
 

@@ -505,7 +505,8 @@ async def test_what_is_public_is_named_here(app: FastAPI) -> None:
     """Whoever opens another address to everyone under all settings has to say so."""
     public = {(each.method, each.path) for each in operations(app) if each.rule == "public"}
 
-    pages = {(method, path) for method in ("GET", "HEAD") for path in ("/", "/ping")}
+    paths = ("/", "/ping", "/livez", "/readyz", "/startupz")
+    pages = {(method, path) for method in ("GET", "HEAD") for path in paths}
     assert public == {("POST", "/api/auth/token"), *pages}
 
 

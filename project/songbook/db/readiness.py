@@ -1,0 +1,71 @@
+"""Whether the database serves requests, and has the schema that the code needs."""
+
+import asyncio
+import logging
+
+import asyncpg
+
+from songbook.db.database import Database
+from songbook.db.pool import PoolTimeout
+from songbook.db.revisions import Revisions
+from songbook.db.statements import BoundStatement
+from songbook.errors import ServiceUnavailable
+
+OK = "ok"
+_PROBE_SECONDS = 1.0
+_FRESH_SECONDS = 0.1
+"""Seconds for which a result is returned again."""
+
+_REVISIONS = BoundStatement(
+    "SELECT array_agg(version_num::text) AS revisions FROM alembic_version", []
+)
+_NO_REVISIONS = BoundStatement("SELECT NULL AS revisions", [])
+_MIGRATE = "run the command migrate"
+
+_logger = logging.getLogger(__name__)
+
+
+class Readiness:
+    """The readiness of a process: one statement at a time serves all requests for it."""
+
+    def __init__(self, database: Database, revisions: Revisions) -> None:
+        self._database = database
+        self._revisions = revisions
+        self._probe: asyncio.Task[dict[str, str]] | None = None
+        self._fresh_until = 0.0
+        self._last = ""
+
+    async def checks(self) -> dict[str, str]:
+        """Return the checks by name, each `ok` or what is wrong, within a second."""
+        loop = asyncio.get_running_loop()
+        probe = self._probe
+        if probe is None or (probe.done() and loop.time() >= self._fresh_until):
+            probe = self._probe = loop.create_task(self._run())
+        return await asyncio.shield(probe)  # a client may leave the others alone
+
+    async def _run(self) -> dict[str, str]:
+        checks = {"database": OK, "pool": OK, "schema": OK, **await self._failures()}
+        self._fresh_until = asyncio.get_running_loop().time() + _FRESH_SECONDS
+        failures = "; ".join(f"{name}: {each}" for name, each in checks.items() if each != OK)
+        if failures != self._last:
+            self._last = failures
+            _logger.warning("Not ready (%s)" if failures else "Ready again%s", failures)
+        return checks
+
+    async def _failures(self) -> dict[str, str]:
+        """Return the checks that fail."""
+        statement = _REVISIONS if self._revisions.known else _NO_REVISIONS
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                row = await self._database.fetch(statement)
+        except PoolTimeout:
+            return {"pool": "all connections are in use"}
+        except TimeoutError:
+            return {"database": f"no response within {_PROBE_SECONDS:g} s"}
+        except asyncpg.UndefinedTableError:
+            return {"schema": f"the tables do not exist: {_MIGRATE}"}
+        except (ServiceUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            return {"database": "not accepting connections or statements"}
+        if self._revisions.are_in((row and row["revisions"]) or ()):
+            return {}
+        return {"schema": f"older than the code: {_MIGRATE}"}

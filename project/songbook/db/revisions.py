@@ -1,0 +1,54 @@
+"""The revisions of the schema that the code knows."""
+
+import ast
+from collections.abc import Iterable
+from configparser import ConfigParser
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Revisions(NamedTuple):
+    """The revisions of the scripts: all of them, and those without a successor."""
+
+    known: frozenset[str]
+    heads: frozenset[str]
+
+    def are_in(self, stored: Iterable[str]) -> bool:
+        """Return whether a database has the schema that the code needs.
+
+        A revision that the code does not know is newer.
+        """
+        return self.heads.issubset(stored) or not self.known.issuperset(stored)
+
+
+def read_revisions(directory: Path) -> Revisions:
+    """Return the revisions of the scripts that the `alembic.ini` in a directory names.
+
+    There are none without that file. The scripts are not imported, nor is Alembic: that takes 9 MB.
+    """
+    config = ConfigParser({"here": str(directory)})
+    config.read(directory / "alembic.ini")
+    scripts = config.get("alembic", "script_location", fallback="")
+    folder = Path(directory, scripts, "versions")
+    paths = folder.glob("*.py") if scripts else ()
+    assigned = [_assigned(ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
+    known = {each["revision"] for each in assigned if "revision" in each}
+    before = {name for each in assigned for name in _names(each.get("down_revision"))}
+    return Revisions(frozenset(known), frozenset(known - before))
+
+
+def _assigned(tree: ast.Module) -> dict[str, Any]:
+    """Return the values of `revision` and `down_revision`."""
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value:
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Name) and target.id in {"revision", "down_revision"}:
+                    found[target.id] = ast.literal_eval(node.value)
+    return found
+
+
+def _names(value: Any) -> Iterable[str]:
+    """Return revisions as Alembic writes them: None, one, or a tuple of several."""
+    return (value,) if isinstance(value, str) else value or ()
