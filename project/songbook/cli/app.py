@@ -97,7 +97,9 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
         settings = self._settings(host=host, port=port, workers=workers)
         port = check_address(settings.host, settings.port)
         # with one process uvicorn raises the signal again at its end: exit handlers must still run
-        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+        for ending in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(ending) != signal.SIG_IGN:  # as with nohup
+                signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
         with resolve_database(settings) as url:
             try:
                 check_database(url)

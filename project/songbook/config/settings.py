@@ -60,6 +60,9 @@ class Settings(BaseSettings):
     workers: Annotated[int, Ge(1), Le(64)] = 1
     """The number of worker processes: one per container, more on a single machine."""
 
+    drain_seconds: Annotated[float, Ge(0), Le(300)] = 5.0
+    """Seconds after SIGTERM that all is served while `/readyz` fails: over two probe periods."""
+
     pool_size: Annotated[int, Ge(1), Le(1000)] = 10
     """The maximum number of database connections per process."""
 

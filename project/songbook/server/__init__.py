@@ -1,4 +1,4 @@
 """uvicorn, the HTTP/1.1 protocol and the log."""
 
-from songbook.server.run import check_address as check_address
+from songbook.server.listeners import check_address as check_address
 from songbook.server.run import serve as serve

@@ -56,6 +56,11 @@ class HttpProtocol(HttpToolsProtocol):
     discarding: int | None = None
     """How many bytes are yet to be discarded before the connection is cut, None to parse them."""
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether the first request, or the headers of a later one, are still to come."""
+        return self.cycle is None or self.part == "head"
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wrap the transport."""
         super().connection_made(_BufferedTransport(transport, self))  # type: ignore[arg-type]

@@ -1,63 +1,71 @@
 """Runs uvicorn: address, limits, trusted proxies and logging."""
 
-import errno
 import os
 import re
-import socket
+import sys
+from contextlib import suppress
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG
+from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 
 import songbook
-from songbook.config import CommandError, Settings
+from songbook.config import Settings
+from songbook.server.listeners import bind
 from songbook.server.protocol import HttpProtocol
-
-
-def check_address(host: str, port: int) -> int:
-    """Return the port, for 0 a free one. Raises CommandError if it cannot be bound."""
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.create_server((host, port), family=family) as listener:
-            bound: int = listener.getsockname()[1]
-            return bound
-    except OSError as error:
-        reasons = {
-            errno.EADDRINUSE: f"port {port} is in use: choose another with PORT or --port",
-            errno.EACCES: f"port {port} needs privileges: choose one above 1023",
-        }
-        other = f"cannot listen on {host}: correct HOST or --host"
-        raise CommandError(f"{reasons.get(error.errno or 0, other)}.") from None
+from songbook.server.server import Server
+from songbook.server.workers import START_SECONDS, Workers
 
 
 def serve(application: str, settings: Settings, port: int, *, reload: bool = False) -> None:
     """Serve the application with this import string, as `app.main:app`, until a signal.
 
-    With `reload` one process restarts when the code changes, and logs every request.
+    With `reload` one process restarts when the code changes, and logs every request. Raises
+    CommandError if the address cannot be bound, or the workers cannot be kept running.
     """
     if settings.oauth_token_secret is None:  # the workers have to share it
         os.environ["OAUTH_TOKEN_SECRET"] = settings.token_secret
-    uvicorn.run(
-        application,
-        host=settings.host,
-        port=port,
-        workers=None if reload else settings.workers,
-        reload=reload,
-        reload_dirs=_source_folders(application) if reload else None,
-        http=HttpProtocol,
-        ws="none",
-        log_config=log_config(settings.log_level),
-        log_level=settings.log_level.lower(),
-        access_log=reload,
-        server_header=False,
-        proxy_headers=bool(settings.forwarded_allow_ips),
-        forwarded_allow_ips=settings.forwarded_allow_ips,
-        timeout_graceful_shutdown=20,
-        timeout_keep_alive=75,
-    )
+    options = _options(settings, port)
+    if reload:
+        folders = _source_folders(application)
+        uvicorn.run(application, reload=True, reload_dirs=folders, access_log=True, **options)
+        return
+    config = uvicorn.Config(application, access_log=False, workers=settings.workers, **options)
+    listeners = bind(settings.host, port)
+    if settings.workers > 1:
+        Workers(config, listeners, settings.drain_seconds).run()
+    else:
+        _serve_alone(config, listeners, settings.drain_seconds)
+
+
+def _options(settings: Settings, port: int) -> dict[str, Any]:
+    return {
+        "host": settings.host,
+        "port": port,
+        "http": HttpProtocol,
+        "ws": "none",
+        "log_config": log_config(settings.log_level),
+        "log_level": settings.log_level.lower(),
+        "server_header": False,
+        "proxy_headers": bool(settings.forwarded_allow_ips),
+        "forwarded_allow_ips": settings.forwarded_allow_ips,
+        "timeout_graceful_shutdown": 20,
+        "timeout_keep_alive": 75,
+        "timeout_worker_healthcheck": START_SECONDS,
+    }
+
+
+def _serve_alone(config: uvicorn.Config, listeners: list[socket], drain_seconds: float) -> None:
+    config.load_app()
+    server = Server(config, drain_seconds)
+    with suppress(KeyboardInterrupt):  # which uvicorn raises again at its end
+        server.run(listeners)
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def log_config(level: str) -> dict[str, Any]:

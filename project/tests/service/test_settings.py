@@ -60,7 +60,7 @@ def test_every_environment_has_its_file_and_only_that_for_developers_leaves_all_
     environments = get_args(Settings.model_fields["environment"].annotation)
 
     assert {path.name for path in CONFIGS} == {f"{name}.env" for name in environments}
-    assert Settings.load(environment="dev").model_dump() == DEFAULTS
+    assert Settings.load(environment="dev").model_dump() == DEFAULTS | {"drain_seconds": 0}
     for name in ("qa", "prod"):
         closed = {"environment": name, "closed_writes": True, "private_profiles": True}
         assert Settings.load(environment=name).model_dump() == DEFAULTS | closed

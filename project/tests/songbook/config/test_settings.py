@@ -20,7 +20,7 @@ from tests.support.services import SAMPLES
 from tests.support.settings import SECRET_FIELDS, Write, forget_environment, other_names
 
 SECRET = "hush-4711"
-DEFAULTS = Settings.model_construct().model_dump()
+DEFAULTS = Settings.model_construct().model_dump() | {"drain_seconds": 0}  # config/dev.env
 
 
 @pytest.fixture(autouse=True)
