@@ -28,7 +28,7 @@ with_pip = { $(1)/bin/python -m pip install --disable-pip-version-check --progre
 	esac; done; if test -t 1; then printf '\r\033[K'; fi; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth peers clean
+.PHONY: help install run dev test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth abuse abuse-quick peers clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -60,8 +60,8 @@ test-fast: install ## Run the quick tests, in half a minute: those that start no
 	cd project && pytest -m "not processes and not long" $(ARGS)
 
 check: install ## Check format, lint, types, layers, and that models, migrations and docs/openapi.json agree.
-	cd project && ruff format --check . ../bench ../examples
-	cd project && ruff check . ../bench ../examples
+	cd project && ruff format --check . ../bench ../examples ../resilience
+	cd project && ruff check . ../bench ../examples ../resilience
 	cd project && mypy
 	cd project && lint-imports
 	unset DATABASE_URL && POSTGRES_DATA=$$(mktemp -d) && export POSTGRES_DATA \
@@ -102,6 +102,13 @@ bench-growth: install peers ## Measure Songbook with up to 10,000,000 songs and 
 	for rows in 10000 100000 1000000; do python bench/bulk.py --rows $$rows --json docs/speed/bulk-$$rows.json || exit; done
 	$(PEERS)/.venv/bin/python bench/publish_growth.py
 
+abuse: install ## Send 1,400 hostile requests, run 13 attacks while others ask (seven minutes), and update docs/reliability.md.
+	python resilience/abuse.py --json docs/reliability/abuse.json $(ARGS)
+	python resilience/abuse_publish.py
+
+abuse-quick: install ## As abuse, with attacks of three seconds (a minute and a half); writes nothing.
+	python resilience/abuse.py --seconds 3 $(ARGS)
+
 peers: $(PEERS)/.venv/installed ## Install the other frameworks into bench/peers; Fastify only if there is npm.
 
 $(PEERS)/.venv/installed: $(PEERS)/requirements.txt $(if $(NPM),$(PEERS)/node_modules/installed)
@@ -116,4 +123,4 @@ $(PEERS)/node_modules/installed: $(PEERS)/package-lock.json
 
 clean: ## Remove environments and caches; keep the data.
 	rm -rf .venv $(PEERS)/.venv $(PEERS)/node_modules project/.mypy_cache project/.ruff_cache .pytest_cache .hypothesis project/.hypothesis project/.coverage*
-	find project bench examples -name __pycache__ -prune -exec rm -rf {} +
+	find project bench examples resilience -name __pycache__ -prune -exec rm -rf {} +

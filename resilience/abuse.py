@@ -1,0 +1,146 @@
+"""Abuse the service: hostile requests, then attacks while a bystander asks for a song."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import NamedTuple
+
+import asyncpg
+import attacks_connections
+import attacks_database
+import uvloop
+from abuse_attacks import Result, largest, run_attack
+from abuse_cases import run_cases
+from abuse_report import show, write
+from abuse_service import PASSWORD, PROJECT, cluster, command, leaks, serving
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+ATTACKS = {each.name: each for each in attacks_connections.ATTACKS + attacks_database.ATTACKS}
+SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+
+
+class Run(NamedTuple):
+    """One run: its options, its database, the log of its services, and where progress is shown."""
+
+    options: Namespace
+    url: str
+    log: Path
+    settings: dict[str, str]
+    progress: Progress
+
+    def tell(self, line: str) -> None:
+        """Show progress at once, into a file or pipe too."""
+        self.progress.console.print(line, highlight=False, soft_wrap=True, markup=False)
+        sys.stdout.flush()
+
+
+def cases(run: Run) -> tuple[int, list[str]]:
+    """Run the hostile cases."""
+    command(
+        run.options.project, run.url, "create-superuser", "ada", "ada@example.org", given=PASSWORD
+    )
+    task = run.progress.add_task("cases", total=None)
+
+    def advance(_: str) -> None:
+        run.progress.advance(task)
+
+    with serving(run.options.project, run.url, run.log, run.settings) as service:
+        number, failures = uvloop.run(run_cases(service, run.url, advance))
+    run.progress.update(task, total=number)
+    for failure in failures:
+        run.tell(f"  broken: {failure}")
+    run.tell(f"{number:,} hostile cases: {len(failures)} failures")
+    return number, failures
+
+
+def attack_all(run: Run, names: list[str]) -> dict[str, Result]:
+    """Run the attacks."""
+    task = run.progress.add_task("attacks", total=len(names))
+    asyncio.run(fill(run.url))
+    results = {}
+    for name in names:
+        run.progress.update(task, description=name)
+        with serving(run.options.project, run.url, run.log, run.settings) as service:
+            result = uvloop.run(run_attack(ATTACKS[name], service, run.options.seconds))
+        results[name] = result
+        run.progress.advance(task)
+        run.tell(
+            f"{name}: {result.answered:.1f} % answered, p99 {result.p99:.0f} ms, "
+            f"{result.growth:+.0f} MB"
+        )
+        for failure in result.failures:
+            run.tell(f"  broken: {failure}")
+    return results
+
+
+async def fill(url: str) -> None:
+    """Store the rows that the attacks ask for."""
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        await connection.execute(attacks_database.FILL)
+        await connection.execute("VACUUM ANALYZE")
+    finally:
+        await connection.close()
+
+
+def arguments() -> Namespace:
+    """Read the command line."""
+    parser = ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20, help="length of an attack")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=["cases", *ATTACKS],
+        metavar="NAME",
+        help=f"cases, {', '.join(ATTACKS)}",
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        metavar="SETTING",
+        help="give a bound its largest value: the run has to fail",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="store the figures there too")
+    parser.add_argument("--project", type=Path, default=PROJECT, metavar="DIR")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run, show and store; exit with 1 if a promise was broken."""
+    options = arguments()
+    options.project = options.project.resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    settings = {name: largest(options.project, name) for name in options.without}
+    names = options.only or ["cases", *ATTACKS]
+    number, failures, results = 0, [], {}
+    with (
+        Progress(*SHOWN, disable=not sys.stdout.isatty()) as progress,
+        tempfile.TemporaryDirectory() as folder,
+        cluster(options.project) as url,
+    ):
+        run = Run(options, url, Path(folder, "log"), settings, progress)
+        if "cases" in names:
+            number, failures = cases(run)
+        if attacks := [name for name in names if name in ATTACKS]:
+            results = attack_all(run, attacks)
+        failures += leaks(run.log)
+    about = {"cases": number, "failed": len(failures), "seconds": options.seconds}
+    about["is_whole"] = not options.only and not options.without
+    show(results, about)
+    if options.json:
+        write(options.json, results, about)
+    failures += [f"{name}: {each}" for name in results for each in results[name].failures]
+    if failures:
+        raise SystemExit("\n".join(["Broken promises:", *failures]))
+    print("Every promise is held.")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
