@@ -7,7 +7,7 @@ from typing import Literal
 from sqlalchemy import bindparam, func, inspect, select, text, true, update
 from sqlmodel import Field, SQLModel
 
-from songbook.db import BoundStatement, CompiledStatement
+from songbook.db import BoundStatement, CompiledStatement, Use
 
 LookupField = Literal["id", "email", "username"]
 
@@ -51,7 +51,7 @@ def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> BoundS
     columns = inspect(model).columns
     rehash = func.set_config("songbook.rehash", "on", true()) == "on"  # read by the trigger
     change = update(model).where(columns.id == id, columns.hashed_password == old, rehash)
-    return CompiledStatement(change.values(hashed_password=new)).bind({})
+    return CompiledStatement(change.values(hashed_password=new), use=Use.WRITE).bind({})
 
 
 @cache
@@ -61,4 +61,6 @@ def _find(model: type[SQLModel], by: LookupField, *, for_share: bool) -> Compile
     same = key == value if by == "id" else func.lower(key) == func.lower(value)
     shown = [columns[name] for name in _COLUMNS]
     statement = select(*shown, func.clock_timestamp().label("now")).where(same)
-    return CompiledStatement(statement.with_for_update(read=True) if for_share else statement)
+    if for_share:
+        return CompiledStatement(statement.with_for_update(read=True), use=Use.WRITE)
+    return CompiledStatement(statement, use=Use.ROW)

@@ -11,7 +11,7 @@ from hashlib import sha256
 from sqlalchemy import DateTime, text
 from sqlmodel import Field, SQLModel
 
-from songbook.db import BoundStatement, Database
+from songbook.db import BoundStatement, Database, Use
 from songbook.errors import TooManyRequests
 from songbook.http import network_of
 
@@ -79,7 +79,8 @@ async def count_attempt(db: Database, keys: Mapping[str, int], window: timedelta
     counted: they write nothing. Raises ServiceUnavailable, and asyncpg's errors.
     """
     hashes = [sha256(key.encode(errors="surrogatepass")).digest() for key in keys]
-    row = await db.fetch(BoundStatement(_COUNT, [hashes, list(keys.values()), window]))
+    arguments = [hashes, list(keys.values()), window]
+    row = await db.fetch(BoundStatement(_COUNT, arguments, use=Use.WRITE))
     assert row is not None
     if row["seconds"] is not None:
         seconds = max(1, row["seconds"])

@@ -24,7 +24,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by, distinct_on, inse
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.schema import ColumnElementColumnDefault
 
-from songbook.db import DIALECT, BoundStatement, CompiledStatement, Database
+from songbook.db import DIALECT, BoundStatement, CompiledStatement, Database, Use
 from songbook.http import CSV, NDJSON
 from songbook.models import Record, living, natural_key, next_version, rebase, table_of
 
@@ -49,7 +49,7 @@ async def copy_out(
 
     Raises ServiceUnavailable without a free connection, TimeoutError, and asyncpg's errors.
     """
-    async with db.bulk(db.pool_timeout) as connection:
+    async with db.bulk(db.pool_timeout, Use.LIST) as connection:
         try:
             await connection.execute(f"BEGIN READ ONLY; {bulk_settings(db.bulk_seconds)}")
             copied = await connection.copy_from_query(

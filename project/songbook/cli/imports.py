@@ -27,7 +27,7 @@ from songbook.bulk import (
 )
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
 from songbook.config import CommandError, Settings
-from songbook.db import check_database, open_database, resolve_database
+from songbook.db import Use, check_database, open_database, resolve_database
 from songbook.errors import ImportReport, Problem, one_line
 from songbook.models import Family, Record, natural_key
 
@@ -176,7 +176,7 @@ async def _store(
     """Store the rows of a spool in one transaction."""
     async with (
         open_database(url, bulk_seconds=settings.bulk_seconds) as db,
-        db.bulk(settings.pool_timeout) as connection,
+        db.bulk(settings.pool_timeout, Use.WRITE) as connection,
     ):
         await connection.execute(f"BEGIN; {bulk_settings(settings.bulk_seconds)}")
         report = await store(db, connection, table, spool, on_conflict)

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, SmallInteger, Table, bindparam, func, select,
 from sqlalchemy.dialects.postgresql import JSONB, insert
 from sqlmodel import Field, SQLModel
 
-from songbook.db import CompiledStatement
+from songbook.db import CompiledStatement, Use
 
 _RESPONSE = ("status", "headers", "body")
 
@@ -44,7 +44,8 @@ CLAIM = CompiledStatement(
 """Insert a key; without a row it is there already."""
 
 LOOKUP = CompiledStatement(
-    select(KEYS.c.fingerprint, *(KEYS.c[name] for name in _RESPONSE)).where(*_IS_KEY)
+    select(KEYS.c.fingerprint, *(KEYS.c[name] for name in _RESPONSE)).where(*_IS_KEY),
+    use=Use.ROW,
 )
 """Select the stored response."""
 

@@ -40,6 +40,7 @@ from songbook.db import (
     NO_ROW,
     BoundStatement,
     CompiledStatement,
+    Use,
     document,
 )
 from songbook.models import Record, Relation, Representation, next_version, not_deleted, table_of
@@ -101,7 +102,8 @@ def _select(shown: Representation, expand: tuple[Relation, ...]) -> CompiledStat
     many = select(*columns).where(table.c.id == ids, *living)
     batch_sql = CompiledStatement(_hashed(many, shown, expand)).sql
     one = select(*columns).where(table.c.id == bindparam("id"), *living)
-    return CompiledStatement(_hashed(one, shown, expand), coalesce=True, batch_sql=batch_sql)
+    one = _hashed(one, shown, expand)
+    return CompiledStatement(one, coalesce=True, batch_sql=batch_sql, use=Use.ROW)
 
 
 def _hashed(
@@ -125,7 +127,7 @@ def _insert(shown: Representation, fields: tuple[str, ...]) -> CompiledStatement
         .cte("created")
     )
     created = select(new.c.id, new.c.version, document(new, shown))
-    return CompiledStatement(_hashed(created, shown))
+    return CompiledStatement(_hashed(created, shown), use=Use.WRITE)
 
 
 def _current(model: type[Record]) -> Select[Any]:
@@ -166,7 +168,7 @@ def _update(
     joined = current.outerjoin(after, true())
     before = current.c.version.label("current_version")
     columns = (current.c.id, before, after.c.version, document(after, shown))
-    return CompiledStatement(_hashed(select(*columns).select_from(joined), shown))
+    return CompiledStatement(_hashed(select(*columns).select_from(joined), shown), use=Use.WRITE)
 
 
 def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
@@ -185,7 +187,8 @@ def _delete(model: type[Record], *, matched: bool) -> CompiledStatement:
     joined = current.outerjoin(deleted, true())
     before = current.c.version.label("current_version")
     deleted_id = deleted.c.id.label("deleted_id")
-    return CompiledStatement(select(current.c.id, before, deleted_id).select_from(joined))
+    removed = select(current.c.id, before, deleted_id).select_from(joined)
+    return CompiledStatement(removed, use=Use.WRITE)
 
 
 @lru_cache(MAX_STATEMENTS)
@@ -202,4 +205,4 @@ def _restore(shown: Representation) -> CompiledStatement:
     after = union_all(select(again.cte("restored")), kept).cte("after")
     before = after.c.version.label("current_version")
     restored = select(after.c.id, before, after.c.version, document(after, shown))
-    return CompiledStatement(_hashed(restored, shown))
+    return CompiledStatement(_hashed(restored, shown), use=Use.WRITE)

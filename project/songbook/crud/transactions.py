@@ -21,6 +21,7 @@ from songbook.db import (
     Database,
     Executor,
     SingleStatement,
+    Use,
     is_outcome_unknown,
     pause,
 )
@@ -104,7 +105,9 @@ class Transaction:
                 await self._key.lock()
             self._timeout = bulk_seconds
             db = self._db
-            acquired = db.connection() if bulk_seconds is None else db.bulk(_BULK_WAIT_SECONDS)
+            acquired = (
+                db.connection() if bulk_seconds is None else db.bulk(_BULK_WAIT_SECONDS, Use.WRITE)
+            )
             connection = await self._stack.enter_async_context(acquired)
             self._connection = connection
             parts = ["BEGIN", LOCK_TIMEOUT if self._key else "", settings]

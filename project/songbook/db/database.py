@@ -14,7 +14,7 @@ from songbook.db.batching import Arguments, Batch, LeaderCancelled
 from songbook.db.engine import create_engine
 from songbook.db.outcomes import was_not_sent
 from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, return_to_pool
-from songbook.db.statements import NO_ROW, BoundStatement
+from songbook.db.statements import NO_ROW, BoundStatement, Use
 from songbook.errors import ServiceUnavailable
 
 # The statement was rolled back as a whole, and may succeed when repeated.
@@ -63,14 +63,14 @@ class Database:
         *,
         pool_size: int = 10,
         pool_timeout: float = 2.0,
-        bulk_at_once: int = 4,
+        bulk_at_once: int = 3,
         bulk_seconds: float = 3600.0,
         echo: bool = False,
     ) -> None:
         self.engine = create_engine(url, pool_size=pool_size, pool_timeout=pool_timeout, echo=echo)
         self._pool = ConnectionPool(self.engine, pool_size, pool_timeout)
         self._batches: dict[str, Batch] = {}
-        self._bulk_slots = asyncio.Semaphore(min(bulk_at_once, pool_size // 2 or 1))
+        self._bulk_slots = asyncio.Semaphore(min(bulk_at_once, max(1, self._pool.part - 1)))
         self.pool_timeout = pool_timeout
         self.bulk_seconds = bulk_seconds
         self._echo = echo
@@ -84,7 +84,9 @@ class Database:
             return None
         if statement.coalesce and self._pool.is_in_use:
             return await self._fetch_batched(statement)
-        return await self._with_connection(lambda connection: self.fetch_on(connection, statement))
+        return await self._with_connection(
+            lambda connection: self.fetch_on(connection, statement), statement.use
+        )
 
     async def _fetch_batched(self, statement: BoundStatement) -> asyncpg.Record | None:
         """Coalesce identical reads that arrive in one iteration of the loop, or while one waits."""
@@ -98,19 +100,24 @@ class Database:
         with Batch(self._batches, key, statement.arguments) as batch:
             await asyncio.sleep(0)  # requests of the same iteration of the loop join meanwhile
             rows = await self._with_connection(
-                lambda connection: self._run_batch(connection, statement, batch.seal()), deadline
+                lambda connection: self._run_batch(connection, statement, batch.seal()),
+                statement.use,
+                deadline,
             )
             batch.resolve(rows)
             return rows[0]
 
     async def _with_connection(
-        self, work: Callable[[asyncpg.Connection], Awaitable[T]], deadline: float | None = None
+        self,
+        work: Callable[[asyncpg.Connection], Awaitable[T]],
+        use: Use,
+        deadline: float | None = None,
     ) -> T:
         """Call `work` with a connection; retry after RETRYABLE_ERRORS and what was not sent."""
         attempts = 0
         while True:
             attempts += 1
-            acquired = await self._pool.acquire(deadline if attempts == 1 else None)
+            acquired = await self._pool.acquire(use, deadline if attempts == 1 else None)
             try:
                 return await work(acquired.driver_connection)
             except INVALIDATING_ERRORS as error:
@@ -121,7 +128,7 @@ class Database:
                 if attempts == MAX_ATTEMPTS:
                     raise
             finally:
-                self._pool.release(acquired)
+                self._pool.release(acquired, use)
             await pause(attempts)  # without the connection
 
     async def _run_batch(
@@ -149,23 +156,23 @@ class Database:
             self.engine.sync_engine.logger.info(sql)
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+    async def connection(self, use: Use = Use.WRITE) -> AsyncIterator[asyncpg.Connection]:
         """Yield a connection outside any transaction; an open one is discarded at the end.
 
         Raises ServiceUnavailable if none is free in time.
         """
-        acquired = await self._pool.acquire()
+        acquired = await self._pool.acquire(use)
         try:
             yield acquired.driver_connection
         except INVALIDATING_ERRORS:
             acquired.invalidate()
             raise
         finally:
-            self._pool.release(acquired)
+            self._pool.release(acquired, use)
 
     @asynccontextmanager
-    async def bulk(self, seconds: float) -> AsyncIterator[asyncpg.Connection]:
-        """Yield a connection for a COPY; only part of the pool is used for these.
+    async def bulk(self, seconds: float, use: Use) -> AsyncIterator[asyncpg.Connection]:
+        """Yield a connection for a COPY; only part of the places of a use is taken by these.
 
         Raises ServiceUnavailable after waiting for `seconds`.
         """
@@ -176,25 +183,25 @@ class Database:
             detail = "Too many imports and exports are in progress: try again."
             raise ServiceUnavailable(detail) from error
         try:
-            async with self.connection() as connection:
+            async with self.connection(use) as connection:
                 yield connection
         finally:
             self._bulk_slots.release()
 
     @asynccontextmanager
     async def sqlalchemy_connection(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection of SQLAlchemy, which rolls back what was not committed.
+        """Yield a connection of SQLAlchemy for writes, which rolls back what was not committed.
 
         Raises ServiceUnavailable if none is free in time.
         """
-        acquired = await self._pool.wait()
+        acquired = await self._pool.wait(Use.WRITE)
         try:
             if acquired:
                 return_to_pool(acquired)  # SQLAlchemy takes it out of the pool itself
             async with self.engine.connect() as connection:
                 yield connection
         finally:
-            self._pool.release(None)
+            self._pool.release(None, Use.WRITE)
 
     async def close(self) -> None:
         """Close every connection."""

@@ -1,6 +1,7 @@
 """Compiled statements with bound values, and rows as JSON from PostgreSQL."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from enum import IntEnum
 from typing import Any, NamedTuple, cast
 
 from sqlalchemy import (
@@ -30,6 +31,19 @@ MAX_CHILDREN = 20
 """How many children of a record `expand` shows."""
 
 
+class Use(IntEnum):
+    """What a connection is used for: lists and writes take a part of the pool each, at most."""
+
+    ROW = 0
+    """A statement that reads single rows by their keys."""
+
+    LIST = 1
+    """A statement or a COPY that may read many rows; also one that nothing is known of."""
+
+    WRITE = 2
+    """A statement or a transaction that may wait for locks."""
+
+
 class BoundStatement(NamedTuple):
     """SQL and its arguments.
 
@@ -42,6 +56,7 @@ class BoundStatement(NamedTuple):
     arguments: list[Any]
     coalesce: bool = False
     batch_sql: str = ""
+    use: Use = Use.LIST
 
 
 NO_ROW = BoundStatement("", [])
@@ -49,14 +64,19 @@ NO_ROW = BoundStatement("", [])
 
 
 class CompiledStatement:
-    """Compiled SQL with named values; `coalesce` and `batch_sql` as in BoundStatement."""
+    """Compiled SQL with named values; `coalesce`, `batch_sql` and `use` as in BoundStatement."""
 
     def __init__(
-        self, clause: ClauseElement, *, coalesce: bool = False, batch_sql: str = ""
+        self,
+        clause: ClauseElement,
+        *,
+        coalesce: bool = False,
+        batch_sql: str = "",
+        use: Use = Use.LIST,
     ) -> None:
         compiled = clause.compile(dialect=DIALECT)
         assert isinstance(compiled, SQLCompiler)
-        self._coalesce, self._batch_sql = coalesce, batch_sql
+        self._coalesce, self._batch_sql, self._use = coalesce, batch_sql, use
         names: Sequence[str] | None = compiled.positiontup
         self.sql, params = str(compiled), compiled.params
         # the conversions that SQLAlchemy applies to values
@@ -76,7 +96,7 @@ class CompiledStatement:
         arguments = [
             process(merged[name]) if process else merged[name] for name, process in self._parameters
         ]
-        return BoundStatement(self.sql, arguments, self._coalesce, self._batch_sql)
+        return BoundStatement(self.sql, arguments, self._coalesce, self._batch_sql, self._use)
 
 
 def json_columns(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:

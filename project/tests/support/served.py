@@ -17,7 +17,7 @@ from tests.support.processes import Service
 from tests.support.raw_http import Served
 from tests.support.services import SAMPLES
 
-POOL_SIZE = 4
+POOL_SIZE = 8
 
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells it")

@@ -12,6 +12,7 @@ from httpx import AsyncClient
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
+from songbook.db.statements import Use
 from songbook.http.media_types import CSV, NDJSON
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.bulk import each_importable
@@ -209,15 +210,15 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
 async def test_an_import_waits_for_its_turn_but_not_for_ever(
     client: AsyncClient, database_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with SERVICE.on(database_url, pool_size=2) as (busy, database):
-        async with database.bulk(1):
+    async with SERVICE.on(database_url, pool_size=6) as (busy, database):
+        async with database.bulk(1, Use.WRITE):
             waiting = asyncio.create_task(send_rows(busy, FILES[CSV]))
             assert (await busy.get("/songs")).json() == []
             assert not waiting.done()
         served = await waiting
 
         monkeypatch.setattr("songbook.crud.transactions._BULK_WAIT_SECONDS", 0.1)
-        async with database.bulk(1):
+        async with database.bulk(1, Use.WRITE):
             refused = await send_rows(busy, FILES[CSV])
             created = await busy.post("/songs", json=SONG)
 

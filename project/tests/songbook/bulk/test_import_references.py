@@ -13,7 +13,7 @@ from httpx import AsyncClient, Response
 from sqlalchemy.engine import URL
 
 from songbook.bulk.copy import copy_in, discard_orphans, stage
-from songbook.db import Database
+from songbook.db import Database, Use
 from songbook.errors import MAX_REFUSALS
 from songbook.models import table_of
 from tests.samples.resources.novels import Novel
@@ -231,7 +231,7 @@ async def test_parents_may_be_changed_but_not_deleted_while_rows_are_stored(
     database: Database = app.state.service.database
     columns, rows = ["title", "publisher_id"], BytesIO(b"a\t1\n")
 
-    async with database.bulk(1) as connection:
+    async with database.bulk(1, Use.WRITE) as connection:
         await connection.execute("BEGIN")
         await stage(database, connection, Novel, columns, rows)
         assert not await discard_orphans(database, connection, Novel, columns, "publisher_id")

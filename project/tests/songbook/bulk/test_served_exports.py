@@ -25,7 +25,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.processes
 
 CSV, NDJSON = "Accept: text/csv", "Accept: application/x-ndjson"
-AT_ONCE = POOL_SIZE // 2
+AT_ONCE = POOL_SIZE // 2 - 2
 ROWS = 120_000
 # Far more than the buffers between a process and a slow client hold.
 LAY_OUT = (

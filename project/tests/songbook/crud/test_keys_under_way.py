@@ -142,7 +142,7 @@ async def test_who_waits_for_the_first_in_its_process_takes_no_connection(
     breakable_url: URL,
 ) -> None:
     async with (
-        SAMPLES.on(breakable_url, pool_size=2, pool_timeout=0.1) as (client, database),
+        SAMPLES.on(breakable_url, pool_size=6, pool_timeout=0.1) as (client, database),
         beside(breakable_url) as other,
         asyncio.TaskGroup() as tasks,
     ):
