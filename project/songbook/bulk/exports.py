@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from songbook.bulk.copy import copy_out
 from songbook.db import BoundStatement, Database
-from songbook.http import FILE_SUFFIXES, STALLED_SECONDS
+from songbook.http import FILE_SUFFIXES
 
 
 class Export(Response):
@@ -54,11 +54,7 @@ class Export(Response):
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             self.raw_headers = []
             await send(start)
-        try:
-            async with asyncio.timeout(STALLED_SECONDS):  # other exports wait for the connection
-                await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
-        except TimeoutError:
-            raise ClientDisconnect from None
+        await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
 
 
 async def _wait_for_disconnect(receive: Receive) -> None:

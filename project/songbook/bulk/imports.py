@@ -38,13 +38,14 @@ from songbook.errors import (
     to_problem,
 )
 from songbook.http import (
+    BULK_BYTES_PER_SECOND,
     CSV,
     DRY_RUN,
     JSON,
     NDJSON,
-    STALLED_SECONDS,
     BulkBody,
     Completion,
+    Pace,
     StrictRequest,
     is_dry_run,
     option,
@@ -210,15 +211,21 @@ async def _receive(request: StrictRequest, spool: Spool) -> None:
     """Read the body into a spool. Raises RequestTimeout if it is too slow or stalls."""
     settings, thread = request.service.settings, request.service.import_thread
     loop = asyncio.get_running_loop()
-    buffer, deadline = bytearray(), loop.time() + settings.bulk_seconds
+    buffer, begun, seconds = bytearray(), loop.time(), settings.body_seconds
+    deadline = begun + settings.bulk_seconds
+    pace = Pace(begun, seconds, BULK_BYTES_PER_SECOND, most=2 * seconds)
     try:
-        async with asyncio.timeout_at(deadline) as timeout:
+        async with asyncio.timeout_at(min(deadline, pace.deadline)) as timeout:
             async for chunk in request.hashed_chunks(settings.import_bytes):
-                timeout.reschedule(min(deadline, loop.time() + STALLED_SECONDS))
+                came = loop.time()
+                timeout.reschedule(deadline)  # the client need not send while rows are written
                 buffer += chunk
                 while len(buffer) >= CHUNK:
                     await loop.run_in_executor(thread, spool.write, bytes(buffer[:CHUNK]))
                     del buffer[:CHUNK]
+                now = loop.time()
+                pace.advance(now, len(chunk), paused=now - came)
+                timeout.reschedule(min(deadline, pace.deadline))
             await loop.run_in_executor(thread, spool.finish, bytes(buffer))
     except TimeoutError:
         raise RequestTimeout from None

@@ -81,6 +81,21 @@ class Settings(BaseSettings):
     import_line: Annotated[int, Ge(1024), Le(2**20)] = 65536
     """The maximum length of a row of an import, in characters."""
 
+    head_seconds: Annotated[float, Ge(1), Le(86400)] = 15.0
+    """Seconds allowed to send the head of a request, before 408."""
+
+    body_seconds: Annotated[float, Ge(1), Le(86400)] = 30.0
+    """Seconds that a body may fall behind 500 bytes a second (imports 1 KiB), before 408."""
+
+    unread_seconds: Annotated[float, Ge(1), Le(86400)] = 60.0
+    """Seconds that a client may fall behind reading 1 KiB a second, before it is disconnected."""
+
+    unread_bytes: Annotated[int, Ge(2**20), Le(2**40)] = 2**25
+    """The maximum size of unread responses of all clients per process, in bytes."""
+
+    max_connections: Annotated[int, Ge(1), Le(1000000)] = 1000
+    """The maximum number of clients' connections per process, `ulimit -n` less 200 at most."""
+
     key_hours: Annotated[int, Ge(24), Le(8760)] = 24
     """Hours that an `Idempotency-Key` is stored, before `expire-keys` removes it."""
 

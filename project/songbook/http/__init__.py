@@ -16,9 +16,10 @@ from songbook.http.media_types import CSV as CSV
 from songbook.http.media_types import FILE_SUFFIXES as FILE_SUFFIXES
 from songbook.http.media_types import JSON as JSON
 from songbook.http.media_types import NDJSON as NDJSON
-from songbook.http.media_types import STALLED_SECONDS as STALLED_SECONDS
 from songbook.http.media_types import negotiate as negotiate
 from songbook.http.middleware import HeadersMiddleware as HeadersMiddleware
+from songbook.http.pace import BULK_BYTES_PER_SECOND as BULK_BYTES_PER_SECOND
+from songbook.http.pace import Pace as Pace
 from songbook.http.query_options import DRY_RUN as DRY_RUN
 from songbook.http.query_options import QueryString as QueryString
 from songbook.http.query_options import is_dry_run as is_dry_run

@@ -10,9 +10,6 @@ NDJSON = "application/x-ndjson"
 FILE_SUFFIXES = {CSV: "csv", NDJSON: "ndjson"}
 """File suffixes by media type."""
 
-STALLED_SECONDS = 60
-"""How long a client may stall while it reads a long response or sends a long body."""
-
 _QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 
 _ANYTHING = ("", "*/*")

@@ -15,8 +15,8 @@ from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 
 import songbook
 from songbook.config import Settings
+from songbook.server.connections import protocol_factory
 from songbook.server.listeners import bind
-from songbook.server.protocol import HttpProtocol
 from songbook.server.server import Server
 from songbook.server.workers import START_SECONDS, Workers
 
@@ -46,7 +46,7 @@ def _options(settings: Settings, port: int) -> dict[str, Any]:
     return {
         "host": settings.host,
         "port": port,
-        "http": HttpProtocol,
+        "http": protocol_factory(settings),
         "ws": "none",
         "log_config": log_config(settings.log_level),
         "log_level": settings.log_level.lower(),

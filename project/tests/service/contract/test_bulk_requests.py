@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -185,14 +186,11 @@ async def test_the_limits_of_one_row_are_not_those_of_many(client: AsyncClient) 
 
 
 @pytest.mark.parametrize(
-    "limit", [pytest.param("BULK_SECONDS", marks=slow), "a minute in which nothing comes"]
+    "settings", [pytest.param({"bulk_seconds": 1}, marks=slow), {"body_seconds": 1}]
 )
 async def test_a_body_that_does_not_come_in_time_is_given_up(
-    client: AsyncClient, database_url: URL, monkeypatch: pytest.MonkeyPatch, limit: str
+    client: AsyncClient, database_url: URL, settings: dict[str, Any]
 ) -> None:
-    settings = {"bulk_seconds": 1} if limit == "BULK_SECONDS" else {}
-    if not settings:
-        monkeypatch.setattr("songbook.bulk.imports.STALLED_SECONDS", 0.1)
 
     async def stopping() -> AsyncIterator[bytes]:
         yield FILES[CSV]

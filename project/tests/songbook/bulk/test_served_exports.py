@@ -212,17 +212,10 @@ def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> N
     assert_whole(served)
 
 
-@pytest.mark.parametrize(
-    "limit", [pytest.param("BULK_SECONDS", marks=slow), "a minute without taking anything"]
-)
-async def test_a_reader_who_takes_too_long_is_left(
-    database_url: URL, monkeypatch: pytest.MonkeyPatch, limit: str
-) -> None:
+@slow
+async def test_a_reader_who_takes_too_long_is_left(database_url: URL) -> None:
     execute(database_url, "DELETE FROM book", LAY_OUT.replace(f"{ROWS}", "3000"))
-    settings: dict[str, Any] = {"bulk_seconds": 1} if limit == "BULK_SECONDS" else {}
-    if not settings:
-        monkeypatch.setattr("songbook.bulk.exports.STALLED_SECONDS", 0.1)
-    app = create_app(Settings(database_url=spelled(database_url), **settings))
+    app = create_app(Settings(database_url=spelled(database_url), bulk_seconds=1))
     sent: list[Message] = []
 
     async def send(message: Message) -> None:

@@ -1,0 +1,236 @@
+"""What a connection may hold: time, sockets, and memory for responses that are not read.
+
+One sweep a second checks all connections of a process, so that no request needs a timer.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection
+from functools import partial
+from typing import Any, cast
+
+from songbook.config import Settings
+from songbook.errors import RequestTimeout
+from songbook.http import BULK_BYTES_PER_SECOND, Pace
+from songbook.server.limits import Limits, unsent_bytes
+from songbook.server.protocol import HttpProtocol
+
+BODY_BYTES_PER_SECOND = 500
+"""The least rate of a body after its first `BODY_SECONDS`; imports have one of their own."""
+
+_SWEEP_SECONDS = 1.0
+
+
+def protocol_factory(settings: Settings) -> type[asyncio.Protocol]:
+    """Return what uvicorn calls for each connection of a process; it can be sent to workers."""
+    factory = partial(BoundedProtocol, connections=Connections(Limits.of(settings)))
+    return cast("type[asyncio.Protocol]", factory)
+
+
+class BoundedProtocol(HttpProtocol):
+    """A connection that is closed when its client is too slow, or when another needs its place."""
+
+    body: Pace
+    """How the current body comes."""
+    reading: Pace
+    """How the client reads, while it does not read as fast as the service writes."""
+
+    def __init__(self, *arguments: Any, connections: "Connections", **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.bounds = connections
+        self.queue: _Queue | None = None
+        self.deadline = 0.0
+        """When the head has to be complete (loop time)."""
+        self.received = 0
+        """The bytes of the body since the last sweep."""
+        self.buffered = 0
+        """The bytes in the write buffer, when last measured."""
+        self._unread = 0
+        self._has_waiting_request = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a head, if there is room for the connection."""
+        super().connection_made(transport)
+        transport.set_write_buffer_limits(high=0)  # writing pauses when the kernel takes no more
+        if self.bounds.make_room(self):
+            self.enter(self.bounds.heads)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self.enter(None)
+        self.bounds.remove_unread(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse the data; note what the connection waits for next."""
+        super().data_received(data)
+        cycle = self.cycle
+        if cycle is None or cycle.more_body or cycle.response_complete:
+            self._wait_for_more(len(data))
+        elif self.queue is not None:
+            del self.queue[self]
+            self.queue = None
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; a pipelined one begins when this response has been read."""
+        if self.pipeline:
+            self.transport.flush()  # type: ignore[attr-defined]
+            if self.flow.write_paused:
+                self._has_waiting_request = True
+                return
+        super().on_response_complete()
+        cycle = self.cycle
+        if cycle.more_body or not cycle.response_complete or cycle.scope is not self.scope:
+            self._wait_for_more(0)
+        elif cycle.keep_alive:
+            self.queue = self.bounds.idle
+            self.queue[self] = None
+
+    def pause_writing(self) -> None:
+        """Wait until the client reads; until then no other request of it is read."""
+        super().pause_writing()
+        if self.cycle is not None and self.cycle.response_complete:
+            self.flow.pause_reading()
+            if self.queue is self.bounds.idle:
+                self.enter(None)
+        self.bounds.add_unread(self)
+
+    def resume_writing(self) -> None:
+        """Go on after the client has read."""
+        super().resume_writing()
+        self.bounds.remove_unread(self)
+        if self._has_waiting_request:
+            self._has_waiting_request = False
+            self.on_response_complete()
+        elif self.cycle is not None and self.cycle.response_complete:
+            self.flow.resume_reading()
+            if self.queue is None and self.cycle.keep_alive:
+                self.enter(self.bounds.idle)
+
+    def enter(self, queue: "_Queue | None") -> None:
+        """Leave the queue that the connection is in for the end of another."""
+        if self.queue is not None:
+            del self.queue[self]
+        self.queue = queue
+        if queue is not None:
+            queue[self] = None
+            self.deadline = self.loop.time() + self.bounds.limits.head_seconds
+
+    def time_out(self) -> None:
+        """Close the connection, with 408 if a request has begun and its response has not."""
+        self.enter(None)
+        cycle = self.cycle
+        is_in_head = self.scope is not None and (cycle is None or cycle.scope is not self.scope)
+        if not is_in_head and (cycle is None or cycle.response_started):
+            self.abort()
+            return
+        self.refuse(RequestTimeout())
+
+    def abort(self) -> None:
+        """Close the connection at once, which ends the request in progress."""
+        self.enter(None)
+        self.bounds.remove_unread(self)
+        self.transport.abort()
+
+    def measure(self) -> int:
+        """Return how many bytes the client took since the last measurement."""
+        before, self.buffered = self._unread, self.transport.get_write_buffer_size()
+        self._unread = self.buffered + unsent_bytes(self.transport.get_extra_info("socket"))
+        return max(0, before - self._unread)
+
+    def _wait_for_more(self, size: int) -> None:
+        """Wait for a head, or for the rest of a body of which `size` bytes came now."""
+        cycle, bounds = self.cycle, self.bounds
+        if self.transport.is_closing() or self.pipeline or self not in self.connections:
+            self.enter(None)  # it is a WebSocket if uvicorn does not count it any more
+        elif cycle is not None and cycle.more_body and cycle.scope is self.scope:
+            if self.queue is not bounds.bodies:
+                seconds, self.received = bounds.limits.body_seconds, 0
+                self.body = Pace(self.loop.time(), seconds, BODY_BYTES_PER_SECOND, most=2 * seconds)
+                self.enter(bounds.bodies)
+            self.received += size
+        elif (cycle is None or cycle.response_complete) and self.queue is not bounds.heads:
+            self.enter(bounds.heads)
+
+
+_Queue = OrderedDict[BoundedProtocol, None]
+
+
+class Connections:
+    """The connections of a process by what they wait for; each queue has the oldest first.
+
+    A connection with a request in progress is in none but, maybe, `unread`.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.heads, self.bodies, self.idle = _Queue(), _Queue(), _Queue()
+        self._unread = _Queue()
+        """Those that do not read as fast as the service writes, the longest first."""
+        self._unread_bytes = 0
+        self._swept: float | None = None
+        """When the last sweep was (loop time); None while there are no connections."""
+
+    def make_room(self, newcomer: BoundedProtocol) -> bool:
+        """Close a connection if there are too many: the newcomer if all others are in use."""
+        if self._swept is None:
+            self._swept = newcomer.loop.time()
+            newcomer.loop.call_later(
+                _SWEEP_SECONDS, self._sweep, newcomer.loop, newcomer.connections
+            )
+        if len(newcomer.connections) <= self.limits.connections:
+            return True
+        for queue in (self.heads, self.bodies, self.idle):
+            if queue:
+                next(iter(queue)).abort()
+                return True
+        newcomer.abort()
+        return False
+
+    def add_unread(self, connection: BoundedProtocol) -> None:
+        """Note that a client does not read; cut those that read least while all hold too much."""
+        limits = self.limits
+        now, connection.buffered = connection.loop.time(), 0
+        connection.measure()
+        seconds = limits.unread_seconds
+        connection.reading = Pace(now, seconds, BULK_BYTES_PER_SECOND, most=seconds)
+        self._unread[connection] = None
+        self._unread_bytes += connection.buffered
+        if self._unread_bytes > limits.unread_bytes:
+            self._check_unread(now)
+            while self._unread_bytes > limits.unread_bytes and len(self._unread) > 1:
+                next(iter(self._unread)).abort()
+
+    def remove_unread(self, connection: BoundedProtocol) -> None:
+        """Note that a client has read everything, or is gone."""
+        if connection in self._unread:
+            del self._unread[connection]
+            self._unread_bytes -= connection.buffered
+
+    def _sweep(self, loop: asyncio.AbstractEventLoop, connections: Collection[object]) -> None:
+        now = loop.time()
+        elapsed = now - (self._swept or now)
+        self._swept = now if connections else None
+        if connections:
+            loop.call_later(_SWEEP_SECONDS, self._sweep, loop, connections)
+        while self.heads and (oldest := next(iter(self.heads))).deadline <= now:
+            oldest.time_out()
+        for connection in list(self.bodies):
+            paused = elapsed if connection.flow.read_paused else 0.0
+            size, connection.received = connection.received, 0
+            if not connection.body.advance(now, size, paused=paused):
+                connection.time_out()
+        for connection in self._check_unread(now):
+            connection.abort()
+
+    def _check_unread(self, now: float) -> list[BoundedProtocol]:
+        """Measure what is unread; return the connections that read too slowly."""
+        too_slow = []
+        for connection in list(self._unread):
+            before, taken = connection.buffered, connection.measure()
+            self._unread_bytes += connection.buffered - before
+            if taken:
+                self._unread.move_to_end(connection)
+            if not connection.reading.advance(now, taken):
+                too_slow.append(connection)
+        return too_slow
