@@ -45,7 +45,7 @@ from songbook.models import (
     table_of,
 )
 
-router = Router(prefix="/users", tags=["users"])
+router = Router(prefix="/users", tags=["users"], no_store=True)
 
 _USERNAME, _SLUG = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", r"^[A-Za-z0-9]+([._-][A-Za-z0-9]+)*$"
 

@@ -49,6 +49,8 @@ class Dispatcher:
         head = {"HEAD"} if "GET" in methods else set()
         allow = {"Allow": ", ".join(sorted({*methods, "OPTIONS"} | head))}
         if method == "OPTIONS":
+            if any(isinstance(route, Route) and route.no_store for route in methods.values()):
+                allow["Cache-Control"] = "no-store"
             return Response(status_code=204, headers=allow)
         raise MethodNotAllowed(headers=allow)
 

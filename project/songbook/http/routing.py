@@ -43,8 +43,10 @@ class Route(APIRoute):
 
     direct: Handler | None = None
 
-    def __init__(self, path: str, *, bulk: BulkBody | None = None, **options: Any) -> None:
-        self.bulk = bulk
+    def __init__(
+        self, path: str, *, bulk: BulkBody | None = None, no_store: bool = False, **options: Any
+    ) -> None:
+        self.bulk, self.no_store = bulk, no_store
         super().__init__(path, **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -80,7 +82,7 @@ class Route(APIRoute):
                 return await request.completion.rollback(error, is_called=is_called)
             return await request.completion.commit(response) if request.completion else response
 
-        return handle
+        return _forbid_caches(handle) if self.no_store else handle
 
     def _by_fastapi(self, solve: Callable[[Request], Coroutine[Any, Any, Response]]) -> _Call:
         """Return a function that lets FastAPI call the dependencies and the handler."""
@@ -204,6 +206,17 @@ class Route(APIRoute):
         )
 
 
+def _forbid_caches(handler: Handler) -> Handler:
+    """Return a handler whose responses no cache may store (RFC 9111, section 5.2.2.5)."""
+
+    async def handle(request: StrictRequest) -> Response:
+        response = await handler(request)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return handle
+
+
 def dependants_of(dependant: Dependant) -> Iterator[Dependant]:
     """Iterate over a handler and all its dependencies."""
     yield dependant
@@ -216,16 +229,18 @@ def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
 
 
 class Router(APIRouter):
-    """The routes of a resource."""
+    """The routes of a resource; with `no_store` no cache may store their responses."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(route_class=Route, **options | {"redirect_slashes": False})
+    def __init__(self, *, no_store: bool = False, **options: Any) -> None:
+        self._route_class: Any = partial(Route, no_store=no_store)
+        options |= {"route_class": self._route_class, "redirect_slashes": False}
+        super().__init__(**options)
 
     def post(  # type: ignore[override] # FastAPI's parameters, and `bulk`
         self, path: str, *, bulk: BulkBody | None = None, **options: Any
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Add a route for POST, with `bulk` for many rows, too."""
-        route_class: Any = partial(Route, bulk=bulk) if bulk else None
+        route_class: Any = partial(self._route_class, bulk=bulk) if bulk else None
 
         def decorate(endpoint: Callable[..., Any]) -> Callable[..., Any]:
             self.add_api_route(

@@ -404,6 +404,39 @@ async def test_one_changes_ones_own_names(app: FastAPI, jane: AsyncClient) -> No
     assert (await log_in(client_of(app), "jd")).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/users", "/api/users"])
+async def test_no_cache_keeps_what_is_said_of_users(
+    app: FastAPI, superuser: AsyncClient, jane: AsyncClient, path: str
+) -> None:
+    nobody, keyed = client_of(app), {"Idempotency-Key": "k"}
+    tag = {"If-None-Match": (await jane.get("/users/me")).headers["etag"]}
+    joe = {"username": "joe", "email": "joe@example.org", "password": PASSWORD}
+    answers = {
+        "list": await superuser.get(path),
+        "seen": await jane.get(f"{path}/me", headers=tag),
+        "csv": await superuser.get(path, headers={"Accept": "text/csv"}),
+        "rows": await superuser.get(path, headers={"Accept": "application/x-ndjson"}),
+        "created": await superuser.post(path, json=joe, headers=keyed),
+        "replayed": await superuser.post(path, json=joe, headers=keyed),
+        "tried": await jane.patch(f"{path}/me?dry_run=true", json={"first_name": "J"}),
+        "changed": await jane.patch(f"{path}/me", json={"first_name": "J"}),
+        "read": await superuser.get(f"{path}/1"),
+        "head": await jane.head(f"{path}/me"),
+        "deleted": await superuser.delete(f"{path}/2"),
+        "methods": await nobody.options(f"{path}/me"),
+        "refused": await nobody.get(f"{path}/me"),
+        "absent": await superuser.get(f"{path}/9"),
+        "nowhere": await superuser.get(f"{path}/1/2"),
+        "no method": await superuser.post(f"{path}/me"),
+    }
+
+    assert [answer.status_code for answer in answers.values()] == [
+        *(200, 304, 200, 200, 201, 201, 200, 200, 200, 200, 204, 204, 401, 404, 404, 405)
+    ]
+    kept = {name: answer.headers.get_list("cache-control") for name, answer in answers.items()}
+    assert kept == dict.fromkeys(answers, ["no-store"])  # noqa: RUF024 - nothing changes it
+
+
 async def test_the_tag_of_one_user_is_not_that_of_another(
     app: FastAPI, superuser: AsyncClient, jane: AsyncClient
 ) -> None:
