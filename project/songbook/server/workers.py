@@ -18,12 +18,9 @@ from songbook.config import CommandError
 from songbook.server.server import Server
 
 _MAX_QUICK_DEATHS = 10
-_QUICK_SECONDS = 10.0
-"""A worker that lives for less has died quickly."""
-
-_MAX_PAUSE_SECONDS = 2.0
+_MAX_PAUSE_SECONDS = 1.0
 START_SECONDS = 30
-"""Seconds that a worker has until it serves; each imports the service."""
+"""Seconds that a worker has until it serves; one that lives for less has died quickly."""
 
 _logger = logging.getLogger("uvicorn.error")
 
@@ -116,11 +113,11 @@ class Workers(Multiprocess):
         """Replace a worker that died, or end the service."""
         worker.kill()  # it may hang
         worker.join()
-        deaths = worker.quick_deaths + 1 if worker.age < _QUICK_SECONDS else 0
+        deaths = worker.quick_deaths + 1 if worker.age < START_SECONDS else 0
         if worker.exitcode == STARTUP_FAILURE:
-            self._fail("a worker could not start: its log says why.")
+            self._fail("a worker could not start: see the error above.")
         elif deaths == _MAX_QUICK_DEATHS:
-            self._fail(f"a worker died {deaths} times in a row after its start: its log says why.")
+            self._fail(f"a worker died {deaths} times in a row after its start.")
         else:
             _logger.warning("Worker [%s] died. Starting another one.", worker.pid)
             self.processes[index] = self._new(deaths)
