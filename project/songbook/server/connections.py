@@ -18,6 +18,9 @@ from songbook.server.protocol import HttpProtocol
 BODY_BYTES_PER_SECOND = 500
 """The least rate of a body after its first `BODY_SECONDS`; imports have one of their own."""
 
+_SLICE = 4096
+"""Bytes that are parsed at once: each pipelined request in them takes 3 KB of memory."""
+
 _SWEEP_SECONDS = 1.0
 
 
@@ -46,6 +49,7 @@ class BoundedProtocol(HttpProtocol):
         self.buffered = 0
         """The bytes in the write buffer, when last measured."""
         self._unread = 0
+        self._unparsed = b""
         self._has_waiting_request = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -63,7 +67,11 @@ class BoundedProtocol(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the data; note what the connection waits for next."""
-        super().data_received(data)
+        if len(data) > _SLICE or self._unparsed:
+            self._unparsed += data
+            self._parse()
+        else:
+            super().data_received(data)
         cycle = self.cycle
         if cycle is None or cycle.more_body or cycle.response_complete:
             self._wait_for_more(len(data))
@@ -79,10 +87,12 @@ class BoundedProtocol(HttpProtocol):
                 self._has_waiting_request = True
                 return
         super().on_response_complete()
+        if self._unparsed:
+            self._parse()
         cycle = self.cycle
         if cycle.more_body or not cycle.response_complete or cycle.scope is not self.scope:
             self._wait_for_more(0)
-        elif cycle.keep_alive:
+        elif cycle.keep_alive and self.queue is None:
             self.queue = self.bounds.idle
             self.queue[self] = None
 
@@ -137,6 +147,16 @@ class BoundedProtocol(HttpProtocol):
         before, self.buffered = self._unread, self.transport.get_write_buffer_size()
         self._unread = self.buffered + unsent_bytes(self.transport.get_extra_info("socket"))
         return max(0, before - self._unread)
+
+    def _parse(self) -> None:
+        """Parse what was received, but not beyond a request that waits for another's response."""
+        data, at = self._unparsed, 0
+        while at < len(data) and not self.pipeline and not self.transport.is_closing():
+            super().data_received(data[at : at + _SLICE])
+            at += _SLICE
+        self._unparsed = data[at:]
+        if self._unparsed:
+            self.flow.pause_reading()
 
     def _wait_for_more(self, size: int) -> None:
         """Wait for a head, or for the rest of a body of which `size` bytes came now."""

@@ -1,0 +1,153 @@
+"""Many connections: which are closed for others, and what responses that nobody reads may take."""
+
+import resource
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy.engine import URL
+
+from songbook.server.limits import SPARE_FILES
+from tests.support.databases import execute, locked, spelled
+from tests.support.processes import Service, ended_at_last
+from tests.support.raw_http import head, read_reply
+from tests.support.served import Process, on_linux, process
+from tests.support.services import SAMPLES
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.processes
+
+LAY_OUT = (
+    "INSERT INTO book (name, author) SELECT 'n' || i || repeat('x', 200), repeat('y', 250)"
+    " FROM generate_series(1, 1000) AS i"
+)
+PING = head("GET", "/ping")
+BEGUN_BODY = head("POST", "/books", "Content-Type: application/json", "Content-Length: 99") + b"{"
+SILENT = 1100
+CLIENTS = 30
+PAGE = "/books?limit=1000"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def many_files() -> Iterator[None]:
+    """Allow this process as many sockets as the tests open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2 * SILENT), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def served(server: URL, template: URL) -> Iterator[Process]:
+    """Give a process that takes four connections."""
+    with process(server, template, MAX_CONNECTIONS="4") as found:
+        execute(found.url, LAY_OUT, "ANALYZE book")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def unread(server: URL, template: URL) -> Iterator[Process]:
+    """Give a process that holds 1 MiB that is not read."""
+    with process(server, template, UNREAD_BYTES=str(2**20)) as found:
+        execute(found.url, LAY_OUT, "ANALYZE book")
+        yield found
+
+
+def open_connections(served: Process) -> int:
+    """Return how many connections the process has not closed."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    port, listens, nobody = f":{served.port:04X}", "0A", "0"
+    own = [row for row in rows if row[1].endswith(port)]
+    return sum(row[3] != listens and row[9] != nobody for row in own)
+
+
+def ask_and_do_not_read(served: Process, stack: ExitStack, times: int) -> None:
+    """Ask for a long page again and again, on many connections."""
+    for _ in range(CLIENTS):
+        connection = stack.enter_context(socket.socket())
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.connect(("127.0.0.1", served.port))
+        connection.setblocking(False)
+        connection.send(head("GET", PAGE) * times)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Tell whether the process has closed a connection without an answer."""
+    connection.settimeout(0.1)
+    with suppress(TimeoutError, ConnectionResetError):
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    return False
+
+
+def test_room_is_made_by_closing_heads_then_bodies_then_kept_connections(served: Process) -> None:
+    with ExitStack() as stack:
+
+        def connect(request: bytes, *, answered: bool = False) -> socket.socket:
+            connection = stack.enter_context(served.connect())
+            connection.sendall(request)
+            if answered:
+                assert read_reply(connection).status == 200
+            return connection
+
+        kept = connect(PING, answered=True)
+        body = connect(BEGUN_BODY)
+        first, second = connect(PING[:-2]), connect(b"")
+        order = [first, second, body, kept]
+        for closed in range(1, 5):
+            connect(PING, answered=True)
+            assert [is_closed(each) for each in order] == [True] * closed + [False] * (4 - closed)
+
+
+async def test_a_request_in_progress_is_not_closed_for_a_newcomer(served: Process) -> None:
+    with ExitStack() as stack:
+        async with locked(served.url, "book"):
+            busy = [stack.enter_context(served.connect()) for _ in range(4)]
+            for connection in busy:
+                connection.sendall(head("GET", "/books/1"))
+            wait_until(served.busy)
+            newcomer = stack.enter_context(served.connect())
+            with suppress(ConnectionResetError):
+                assert newcomer.recv(1) == b""
+
+        assert [read_reply(connection).status for connection in busy] == [200] * 4
+
+
+@on_linux
+def test_more_silent_connections_than_files_shut_nobody_out(database_url: URL) -> None:
+    limited = ("sh", "-c", 'ulimit -n 1024 && exec "$0" -m "$@"', sys.executable)
+    environment = {"PORT": "0", "DATABASE_URL": spelled(database_url)}
+    service = Service(SAMPLES.package, "serve", program=limited, **environment)
+    with ended_at_last(service), ExitStack() as stack:
+        service.answers(service.said())
+        served = Process(service, database_url)
+        for _ in range(SILENT):
+            stack.enter_context(served.connect())
+        wait_until(lambda: open_connections(served) == 1024 - SPARE_FILES)
+
+        assert httpx.get(f"{served.address}/books").status_code == 200
+
+
+def test_clients_that_do_not_read_are_cut_when_they_hold_too_much(unread: Process) -> None:
+    with ExitStack() as stack:
+        ask_and_do_not_read(unread, stack, 20)
+        wait_until(lambda: open_connections(unread) < CLIENTS // 2)
+
+        assert httpx.get(f"{unread.address}/books/1").status_code == 200
+
+
+@on_linux
+def test_clients_that_do_not_read_take_little_memory(unread: Process) -> None:
+    httpx.get(f"{unread.address}{PAGE}")
+    before = unread.memory()
+    with ExitStack() as stack:
+        ask_and_do_not_read(unread, stack, 3000)
+        wait_until(lambda: open_connections(unread) < CLIENTS // 2)
+        more = unread.memory() - before
+
+        assert httpx.get(f"{unread.address}/books/1").status_code == 200
+    print(f"{more} KB more")
+    assert more < 50_000
