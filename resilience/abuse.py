@@ -1,6 +1,7 @@
 """Abuse the service: hostile requests, then attacks while a bystander asks for a song."""
 
 import asyncio
+import os
 import signal
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from abuse_service import PASSWORD, PROJECT, cluster, command, leaks, serving
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 ATTACKS = {each.name: each for each in attacks_connections.ATTACKS + attacks_database.ATTACKS}
+BUSY = 1.5  # load average, of other programs
 SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
 
@@ -33,7 +35,9 @@ class Run(NamedTuple):
 
     def tell(self, line: str) -> None:
         """Show progress at once, into a file or pipe too."""
-        self.progress.console.print(line, highlight=False, soft_wrap=True, markup=False)
+        self.progress.console.print(
+            line, highlight=False, soft_wrap=True, markup=False, emoji=False
+        )
         sys.stdout.flush()
 
 
@@ -59,12 +63,13 @@ def cases(run: Run) -> tuple[int, list[str]]:
 def attack_all(run: Run, names: list[str]) -> dict[str, Result]:
     """Run the attacks."""
     task = run.progress.add_task("attacks", total=len(names))
-    asyncio.run(fill(run.url))
+    asyncio.run(execute(run.url, attacks_database.FILL, "VACUUM ANALYZE"))
     results = {}
     for name in names:
         run.progress.update(task, description=name)
         with serving(run.options.project, run.url, run.log, run.settings) as service:
             result = uvloop.run(run_attack(ATTACKS[name], service, run.options.seconds))
+        asyncio.run(execute(run.url, attacks_database.QUIET))
         results[name] = result
         run.progress.advance(task)
         run.tell(
@@ -76,12 +81,12 @@ def attack_all(run: Run, names: list[str]) -> dict[str, Result]:
     return results
 
 
-async def fill(url: str) -> None:
-    """Store the rows that the attacks ask for."""
+async def execute(url: str, *statements: str) -> None:
+    """Execute statements, each in a transaction of its own."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
-        await connection.execute(attacks_database.FILL)
-        await connection.execute("VACUUM ANALYZE")
+        for statement in statements:
+            await connection.execute(statement)
     finally:
         await connection.close()
 
@@ -123,19 +128,23 @@ def main() -> None:
         cluster(options.project) as url,
     ):
         run = Run(options, url, Path(folder, "log"), settings, progress)
+        if (load := os.getloadavg()[0]) > BUSY:
+            run.tell(f"The machine is busy (load {load:.1f}): latencies say little.")
         if "cases" in names:
             number, failures = cases(run)
         if attacks := [name for name in names if name in ATTACKS]:
             results = attack_all(run, attacks)
-        failures += leaks(run.log)
+        for leak in leaks(run.log):
+            failures.append(leak)
+            run.tell(f"  broken: {leak}")
     about = {"cases": number, "failed": len(failures), "seconds": options.seconds}
     about["is_whole"] = not options.only and not options.without
     show(results, about)
     if options.json:
         write(options.json, results, about)
-    failures += [f"{name}: {each}" for name in results for each in results[name].failures]
-    if failures:
-        raise SystemExit("\n".join(["Broken promises:", *failures]))
+    broken = len(failures) + sum(len(each.failures) for each in results.values())
+    if broken:
+        raise SystemExit(f"{broken} promises are broken: see the lines above.")
     print("Every promise is held.")
 
 

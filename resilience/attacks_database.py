@@ -33,6 +33,11 @@ ACTIVE = """
     SELECT count(*) FROM pg_stat_activity
     WHERE application_name = 'songbook' AND query ILIKE $1 AND state <> 'idle'
 """
+QUIET = """
+    SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+    WHERE application_name = 'songbook'
+"""
+"""Ends what a service that was stopped has left behind, a burden to the next attack."""
 ALL = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'songbook'"
 
 
