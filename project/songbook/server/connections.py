@@ -67,7 +67,7 @@ class BoundedProtocol(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the data; note what the connection waits for next."""
-        if len(data) > _SLICE or self._unparsed:
+        if self.discarding is None and (len(data) > _SLICE or self._unparsed):
             self._unparsed += data
             self._parse()
         else:
@@ -150,10 +150,12 @@ class BoundedProtocol(HttpProtocol):
 
     def _parse(self) -> None:
         """Parse what was received, but not beyond a request that waits for another's response."""
-        data, at = self._unparsed, 0
-        while at < len(data) and not self.pipeline and not self.transport.is_closing():
-            super().data_received(data[at : at + _SLICE])
-            at += _SLICE
+        data, at, size = self._unparsed, 0, _SLICE
+        while at < len(data) and not self.pipeline:
+            super().data_received(data[at : at + size])
+            at += size
+            if self.discarding is not None:
+                size = len(data)
         self._unparsed = data[at:]
         if self._unparsed:
             self.flow.pause_reading()

@@ -21,9 +21,6 @@ from songbook.server.framing import (
     too_large,
 )
 
-MAX_PIPELINED = 128
-"""How many requests of a connection may wait for the one before them."""
-
 LINGER_SECONDS = 5
 LINGER_BYTES = 16 * 1024 * 1024
 """How long, and how many bytes, an unread body is discarded behind its response.
@@ -116,8 +113,6 @@ class HttpProtocol(HttpToolsProtocol):
         fields = check_head(self.parser.get_http_version(), self.headers)
         if has_body(fields) and self.parser.should_upgrade():
             raise BadRequest("A request with a body cannot upgrade: send it without Upgrade.")
-        if len(self.pipeline) >= MAX_PIPELINED:
-            raise BadRequest("Too many requests wait for a response.")
         super().on_headers_complete()
         self.part, self.framing, self.headers = "body", 0, _TRAILERS
         if self.cycle.keep_alive and (self.expect_100_continue or may_be_long(fields)):

@@ -11,7 +11,6 @@ import pytest
 from sqlalchemy.engine import URL
 
 from songbook.server.framing import FRAMING_LIMIT, HEAD_LIMIT
-from songbook.server.protocol import MAX_PIPELINED
 from tests.support.raw_http import chunked, head, message, read_reply
 from tests.support.served import Process, process
 
@@ -186,15 +185,6 @@ def test_a_bad_request_does_not_overtake_the_one_before_it(served: Process, kind
 
     assert re.findall(r"HTTP/1.1 (\d+) ", answers) == ["404"]
     assert "connection: close\r\n" in answers
-
-
-def test_so_many_requests_of_a_connection_wait_and_no_more(served: Process) -> None:
-    with served.connect() as connection:
-        connection.sendall(head("GET", "/books/0") * 2 * MAX_PIPELINED)
-        answers = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
-
-    assert re.findall(r"HTTP/1.1 (\d+) ", answers) == ["404"] * (MAX_PIPELINED + 1)
-    assert answers.count("connection: close\r\n") == 1
 
 
 def test_a_broken_body_is_answered_while_it_is_awaited(served: Process) -> None:
