@@ -93,13 +93,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def _check_unfinished(self, data: bytes) -> None:
         """Refuse a request that is too large before its end, or of HTTP/0.9."""
-        is_head = self.part == "head"
-        version = self.parser.get_http_version() if is_head else ""
-        if version == "0.9" or (version == "0.0" and data.endswith(b"\n")):  # no version yet
-            self.refuse(HttpVersionNotSupported())
+        if self.part == "head":
+            version = self.parser.get_http_version()
+            if version == "0.9" or (version == "0.0" and data.endswith(b"\n")):  # 0.0: none yet
+                self.refuse(HttpVersionNotSupported())
+            elif self.framing > HEAD_LIMIT:
+                self.refuse(too_large(self.url))
         elif self.framing > FRAMING_LIMIT:
-            framing = BadRequest("The request has much framing for little body.")
-            self.refuse(too_large(self.url) if is_head else framing)
+            self.refuse(BadRequest("The request has much framing for little body."))
 
     def on_message_begin(self) -> None:
         """Begin a head."""
