@@ -8,6 +8,8 @@ import logging
 import os
 import signal
 import time
+from contextlib import suppress
+from multiprocessing.connection import wait
 from socket import socket
 
 import uvicorn
@@ -60,6 +62,15 @@ class Worker(Process):
         """The seconds since its start."""
         return time.monotonic() - self.starts_at
 
+    def has_started(self, timeout: float) -> bool | None:
+        """Return whether the worker serves, None if it has ended or does not respond in time."""
+        with suppress(OSError, EOFError):
+            self.parent_conn.send(b"ping")
+            # the pipe alone would not tell that the process has ended: we have both ends
+            if self.parent_conn in wait([self.parent_conn, self.process.sentinel], timeout):
+                return bool(self.parent_conn.recv())
+        return None
+
     def send(self, number: signal.Signals) -> None:
         """Send a signal unless the process is not running."""
         if self.pid is not None and self.process.is_alive():
@@ -104,7 +115,7 @@ class Workers(Multiprocess):
         for index, worker in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
-            if worker.start_when_due() and not worker.is_alive(timeout):
+            if worker.start_when_due() and worker.has_started(timeout) is None:
                 self._restart(index, worker)
         self._replace_outdated(timeout)
         self._leaving = [each for each in self._leaving if each.process.is_alive()]
@@ -138,7 +149,7 @@ class Workers(Multiprocess):
             if self._outdated:
                 self._successor = self._new()
                 self._successor.start()
-        elif successor.is_ready(timeout):
+        elif successor.has_started(timeout):
             self._successor = None
             self.processes.append(successor)
             self._retire(self._outdated[0] if self._outdated else successor)
