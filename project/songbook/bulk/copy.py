@@ -50,19 +50,15 @@ async def copy_out(
     Raises ServiceUnavailable without a free connection, TimeoutError, and asyncpg's errors.
     """
     async with db.bulk(db.pool_timeout, Use.LIST) as connection:
-        try:
-            await connection.execute(f"BEGIN READ ONLY; {bulk_settings(db.bulk_seconds)}")
-            copied = await connection.copy_from_query(
-                query.sql,
-                *query.arguments,
-                output=sink,
-                timeout=db.bulk_seconds + _MARGIN_SECONDS,
-                **_COPY_OPTIONS[media_type],
-            )
-            await connection.execute("COMMIT")
-        except BaseException:
-            connection.terminate()  # otherwise closing waits for the remaining rows
-            raise
+        await connection.execute(f"BEGIN READ ONLY; {bulk_settings(db.bulk_seconds)}")
+        copied = await connection.copy_from_query(
+            query.sql,
+            *query.arguments,
+            output=sink,
+            timeout=db.bulk_seconds + _MARGIN_SECONDS,
+            **_COPY_OPTIONS[media_type],
+        )
+        await connection.execute("COMMIT")
         return _rowcount(copied)
 
 

@@ -27,7 +27,7 @@ from songbook.bulk import (
 )
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
 from songbook.config import CommandError, Settings
-from songbook.db import Use, check_database, open_database, resolve_database
+from songbook.db import Use, check_database, check_replication, open_database, resolve_database
 from songbook.errors import ImportReport, Problem, one_line
 from songbook.models import Family, Record, natural_key
 
@@ -181,4 +181,5 @@ async def _store(
         await connection.execute(f"BEGIN; {bulk_settings(settings.bulk_seconds)}")
         report = await store(db, connection, table, spool, on_conflict)
         await connection.execute("ROLLBACK" if dry_run else "COMMIT")
+        check_replication(connection)
         return report

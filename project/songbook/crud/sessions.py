@@ -19,7 +19,7 @@ from songbook.crud.transactions import (
     Transaction,
     read_write_options,
 )
-from songbook.db import Database
+from songbook.db import Database, check_replication
 from songbook.http import Opened, StrictRequest, opening_dependency
 
 
@@ -71,9 +71,10 @@ class SessionTransaction(Transaction):
         assert self._sqlalchemy.sync_connection, "the connection is open"
         return self._sqlalchemy.sync_connection
 
-    async def _end(self, connection: asyncpg.Connection) -> None:  # noqa: ARG002
+    async def _end(self, connection: asyncpg.Connection) -> None:
         assert self._sqlalchemy, "there is a connection"
         await self._sqlalchemy.commit()
+        check_replication(connection)
 
     async def _roll_back(self, connection: asyncpg.Connection) -> None:  # noqa: ARG002
         assert self._sqlalchemy, "there is a connection"

@@ -22,6 +22,7 @@ from songbook.db import (
     Executor,
     SingleStatement,
     Use,
+    check_replication,
     is_outcome_unknown,
     pause,
 )
@@ -156,6 +157,7 @@ class Transaction:
 
     async def _end(self, connection: asyncpg.Connection) -> None:
         tag = await connection.execute("COMMIT", timeout=self._timeout)
+        check_replication(connection)
         if tag != "COMMIT":  # the handler ignored the error of a statement
             raise Problem
 

@@ -3,17 +3,19 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Protocol, TypeVar
 
 import asyncpg
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.pool import PoolProxiedConnection
 
 from songbook.db.batching import Arguments, Batch, LeaderCancelled
-from songbook.db.engine import create_engine
+from songbook.db.engine import create_engine, is_usable
 from songbook.db.outcomes import was_not_sent
 from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, return_to_pool
+from songbook.db.replication import check_replication
 from songbook.db.statements import NO_ROW, BoundStatement, Use
 from songbook.errors import ServiceUnavailable
 
@@ -118,17 +120,18 @@ class Database:
         while True:
             attempts += 1
             acquired = await self._pool.acquire(use, deadline if attempts == 1 else None)
+            release: Callable[[PoolProxiedConnection, Use], None] = self._pool.release
             try:
                 return await work(acquired.driver_connection)
             except INVALIDATING_ERRORS as error:
-                acquired.invalidate()
+                release = self._pool.discard
                 if attempts == MAX_ATTEMPTS or not was_not_sent(error):
                     raise
             except RETRYABLE_ERRORS:
                 if attempts == MAX_ATTEMPTS:
                     raise
             finally:
-                self._pool.release(acquired, use)
+                release(acquired, use)
             await pause(attempts)  # without the connection
 
     async def _run_batch(
@@ -148,6 +151,7 @@ class Database:
         """Run one statement on an acquired connection; return its row. Raises asyncpg's errors."""
         self._log(statement.sql)
         row: asyncpg.Record | None = await connection.fetchrow(statement.sql, *statement.arguments)
+        check_replication(connection)
         return row
 
     def _log(self, sql: str) -> None:
@@ -156,19 +160,26 @@ class Database:
             self.engine.sync_engine.logger.info(sql)
 
     @asynccontextmanager
-    async def connection(self, use: Use = Use.WRITE) -> AsyncIterator[asyncpg.Connection]:
+    async def connection(
+        self, use: Use = Use.WRITE, then: Callable[[], None] | None = None
+    ) -> AsyncIterator[asyncpg.Connection]:
         """Yield a connection outside any transaction; an open one is discarded at the end.
 
-        Raises ServiceUnavailable if none is free in time.
+        `then` is called when the connection is free or closed. Raises ServiceUnavailable if none is
+        free in time.
         """
-        acquired = await self._pool.acquire(use)
-        try:
-            yield acquired.driver_connection
-        except INVALIDATING_ERRORS:
-            acquired.invalidate()
-            raise
-        finally:
-            self._pool.release(acquired, use)
+        async with AsyncExitStack() as held:
+            if then:
+                held.callback(then)
+            acquired = await self._pool.acquire(use)
+            held.callback(self._pool.release, acquired, use)
+            driver_connection = acquired.driver_connection
+            try:
+                yield driver_connection
+            except BaseException as error:
+                if isinstance(error, INVALIDATING_ERRORS) or not is_usable(driver_connection):
+                    self._pool.close_holding(driver_connection, held.pop_all())
+                raise
 
     @asynccontextmanager
     async def bulk(self, seconds: float, use: Use) -> AsyncIterator[asyncpg.Connection]:
@@ -182,11 +193,8 @@ class Database:
         except TimeoutError as error:
             detail = "Too many imports and exports are in progress: try again."
             raise ServiceUnavailable(detail) from error
-        try:
-            async with self.connection(use) as connection:
-                yield connection
-        finally:
-            self._bulk_slots.release()
+        async with self.connection(use, self._bulk_slots.release) as connection:
+            yield connection
 
     @asynccontextmanager
     async def sqlalchemy_connection(self) -> AsyncIterator[AsyncConnection]:
@@ -194,15 +202,21 @@ class Database:
 
         Raises ServiceUnavailable if none is free in time.
         """
-        acquired = await self._pool.wait(Use.WRITE)
-        try:
+        async with AsyncExitStack() as held:
+            acquired = await self._pool.wait(Use.WRITE)
+            held.callback(self._pool.release, None, Use.WRITE)
             if acquired:
                 return_to_pool(acquired)  # SQLAlchemy takes it out of the pool itself
-            async with self.engine.connect() as connection:
+            connection = await held.enter_async_context(self.engine.connect())
+            driver_connection = (await connection.get_raw_connection()).driver_connection
+            try:
                 yield connection
-        finally:
-            self._pool.release(None, Use.WRITE)
+            except INVALIDATING_ERRORS:
+                held.push_async_callback(connection.invalidate)
+                self._pool.close_holding(driver_connection, held.pop_all())
+                raise
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._pool.close()
         await self.engine.dispose()

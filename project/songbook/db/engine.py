@@ -12,15 +12,17 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util.concurrency import in_greenlet
 
+from songbook.db.replication import watch_replication
 from songbook.errors import ServiceUnavailable
 
 _SERVER_SETTINGS = {
     "application_name": "songbook",
     "timezone": "UTC",
     "datestyle": "ISO",
-    "lock_timeout": "2s",
+    "lock_timeout": "1s",
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
+    "client_connection_check_interval": "1s",
 }
 _CONNECT_SECONDS = 5
 _COMMAND_SECONDS = 6
@@ -63,13 +65,14 @@ def _statement_cache(url: URL) -> dict[str, int]:
 
 def is_reusable(connection: PoolProxiedConnection) -> bool:
     """Return whether an acquired connection can be handed over without the checks of the pool."""
-    is_usable = connection.is_valid and _is_usable(connection.driver_connection)
-    return is_usable and time.monotonic() < connection.info[_EXPIRES_AT]
+    is_valid = connection.is_valid and is_usable(connection.driver_connection)
+    return is_valid and time.monotonic() < connection.info[_EXPIRES_AT]
 
 
 def _set_up(connection: Any, record: Any) -> None:
     """Note when a new connection expires, and give it our codecs."""
     record.info[_EXPIRES_AT] = time.monotonic() + _MAX_LIFETIME_SECONDS
+    watch_replication(connection.driver_connection)
     connection.run_async(_set_codecs)
 
 
@@ -95,14 +98,14 @@ def _to_datetime(text: str) -> datetime:
     return (infinite.get(text) or datetime.fromisoformat(text)).replace(tzinfo=UTC)
 
 
-def _is_usable(connection: Any) -> bool:
+def is_usable(connection: Any) -> bool:
     """Return whether a connection is neither closed nor inside a transaction."""
     return not (connection.is_closed() or connection.is_in_transaction())
 
 
 def _check_on_checkout(connection: Any, _record: object, _proxy: object) -> None:
     """Replace a connection that was closed while idle or returned inside a transaction."""
-    if not _is_usable(connection.driver_connection):
+    if not is_usable(connection.driver_connection):
         raise DisconnectionError
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from itertools import count
 
 import asyncpg
@@ -11,17 +11,21 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
 from songbook.db.engine import is_reusable
+from songbook.db.replication import forget_replication
 from songbook.db.statements import Use
 from songbook.errors import ServiceUnavailable
 
 # After a failover a new connection may reach the primary; and an interrupted statement keeps its
-# locks until its connection is closed.
+# locks until PostgreSQL has received asyncpg's cancel request.
 INVALIDATING_ERRORS = (
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InternalClientError,  # e.g. PostgreSQL closed the connection
     asyncio.CancelledError,
     TimeoutError,
 )
+
+_CLOSE_SECONDS = 2.0
+"""How long PostgreSQL may take to receive a cancel request and to close a connection."""
 
 Waiter = asyncio.Future[PoolProxiedConnection | None]
 
@@ -51,6 +55,7 @@ class ConnectionPool:
         self._places = [size, self.part, self.part]
         self._waiters: list[deque[tuple[int, Waiter]]] = [deque() for _ in Use]
         self._arrivals = count()
+        self._closing: set[asyncio.Task[None]] = set()
 
     @property
     def is_in_use(self) -> bool:
@@ -112,6 +117,28 @@ class ConnectionPool:
             else:
                 waiter.set_result(connection if reused else None)
 
+    def discard(self, connection: PoolProxiedConnection, use: Use) -> None:
+        """Close a connection in the background, and release its slot then."""
+        held = AsyncExitStack()
+        held.callback(self.release, connection, use)
+        self.close_holding(connection.driver_connection, held)
+
+    def close_holding(self, connection: asyncpg.Connection, held: AsyncExitStack) -> None:
+        """Close a connection in the background, and close `held` then, after two seconds at most.
+
+        asyncpg has sent a cancel request for an interrupted statement. PostgreSQL has to receive
+        it: otherwise the backend runs on, up to its next write to the client, or for as long as a
+        synchronous standby is frozen, while the pool opens another connection.
+        """
+        closing = asyncio.get_running_loop().create_task(_close(connection, held))
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+
+    async def close(self) -> None:
+        """Wait for the connections that are being closed."""
+        if self._closing:
+            await asyncio.wait(self._closing)
+
     def _next(self) -> Waiter | None:
         """Return the longest waiter for whom there is a place, which it takes."""
         if not any(self._waiters):
@@ -146,6 +173,13 @@ def return_to_pool(connection: PoolProxiedConnection) -> None:
     if connection.is_valid and connection.driver_connection.is_closed():  # type: ignore[union-attr]
         connection.invalidate()
     connection.close()
+
+
+async def _close(connection: asyncpg.Connection, held: AsyncExitStack) -> None:
+    async with held:
+        with suppress(Exception):
+            await connection.close(timeout=_CLOSE_SECONDS)
+        forget_replication(connection)
 
 
 def _expire(waiter: Waiter) -> None:

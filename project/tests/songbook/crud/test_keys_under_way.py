@@ -127,7 +127,7 @@ async def test_who_comes_while_the_first_is_under_way_is_told_so_within_two_seco
         again = [await post(each) for each in (client, elsewhere)]
         assert await numbers(other) == (1, 2)
 
-    assert 1 <= took < 2, "two is what others wait for a lock"
+    assert 1 <= took < 2
     for answer in late[:4]:
         assert_problem(answer, 409, "idempotency-key-in-use")
         assert answer.headers["retry-after"] == "1"

@@ -24,9 +24,10 @@ pytestmark = pytest.mark.processes
 PGBOUNCER = shutil.which("pgbouncer")
 PORT = 6432
 BOUNDS = {
-    "lock_timeout": "2s",
+    "lock_timeout": "1s",
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
+    "client_connection_check_interval": "1s",
 }
 CONNECTIONS = 3
 BOOK = {"name": "a", "author": "b"}
