@@ -22,7 +22,7 @@ class Index(BaseModel):
     name: str
     admin_email: str | None
     items_per_user: int
-    documentation: str
+    documentation: str | None
     resources: list[str]
 
 
@@ -40,6 +40,6 @@ def index_of(app: FastAPI, prefix: str) -> Index:
         name=settings.project_name,
         admin_email=settings.admin_email,
         items_per_user=settings.items_per_user,
-        documentation=f"{prefix}/docs",
+        documentation=f"{prefix}/docs" if settings.public_docs else None,
         resources=[prefix + path.removesuffix("/{id}") for path in records],
     )

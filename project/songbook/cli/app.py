@@ -110,7 +110,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
                     raise
                 text = f"{error} Until then requests get 503."
                 print(self.message(text), file=sys.stderr)
-            self._announce(settings.host, port)
+            self._announce(settings, port)
             serve(self.application, settings, port, reload=reload)
 
     def _settings(self, **options: Any) -> Settings:
@@ -119,10 +119,12 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
         check_production(settings)
         return settings
 
-    def _announce(self, host: str, port: int) -> None:
+    def _announce(self, settings: Settings, port: int) -> None:
+        host = settings.host
         name = f"[{host}]" if ":" in host else "localhost" if host in _ANY_OR_LOCAL else host
-        address, title = f"http://{name}:{port}", self.title
-        print(f"{title} is at {address}, its documentation at {address}/docs. Ctrl-C stops it.")
+        address = f"http://{name}:{port}"
+        docs = f", its documentation at {address}/docs" if settings.public_docs else ""
+        print(f"{self.title} is at {address}{docs}. Ctrl-C stops it.")
         sys.stdout.flush()
 
     def migrate(self) -> None:

@@ -131,6 +131,9 @@ class Settings(BaseSettings):
     closed_writes: bool = False
     """Whether only signed-in users may write."""
 
+    public_docs: bool = True
+    """Whether `/docs` and `/openapi.json` are public; else the latter needs a token."""
+
     retention_days: Annotated[int, Ge(0), Le(36500)] = 30
     """Days that a deleted row can be restored, before `purge` removes it."""
 

@@ -1,4 +1,4 @@
-"""Swagger UI, self-hosted."""
+"""Swagger UI, self-hosted, and who may read the OpenAPI document."""
 
 import re
 from base64 import b64encode
@@ -11,13 +11,45 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route as StarletteRoute
 from starlette.staticfiles import StaticFiles
+
+from songbook.auth import SIGNED_IN
+from songbook.http import Router, ServiceState
 
 _ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs(app: FastAPI) -> None:
+    """Serve Swagger UI at /docs, or restrict the OpenAPI document with PUBLIC_DOCS=false."""
+    service: ServiceState = app.state.service
+    if service.settings.public_docs:
+        _add_swagger_ui(app)
+    else:
+        _restrict_document(app, service)
+
+
+def _restrict_document(app: FastAPI, service: ServiceState) -> None:
+    """Serve the document to signed-in users only; to nobody without accounts."""
+    url = app.openapi_url
+    [public] = [
+        each for each in app.routes if isinstance(each, StarletteRoute) and each.path == url
+    ]
+    app.router.routes.remove(public)
+    if service.accounts is None:
+        return
+    router = Router(dependencies=[SIGNED_IN], no_store=True)
+
+    @router.get(public.path, include_in_schema=False)
+    async def read_document(request: Request) -> Response:
+        response: Response = await public.endpoint(request)
+        return response
+
+    app.router.routes.extend(router.routes)
+
+
+def _add_swagger_ui(app: FastAPI) -> None:
     """Serve Swagger UI at /docs, under the root path if there is one."""
 
     async def docs(request: Request) -> HTMLResponse:

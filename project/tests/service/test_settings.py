@@ -63,6 +63,7 @@ def test_every_environment_has_its_file_and_only_that_for_developers_leaves_all_
     assert Settings.load(environment="dev").model_dump() == DEFAULTS | {"drain_seconds": 0}
     for name in ("qa", "prod"):
         closed = {"environment": name, "closed_writes": True, "private_profiles": True}
+        closed["public_docs"] = False
         assert Settings.load(environment=name).model_dump() == DEFAULTS | closed
 
 

@@ -63,7 +63,7 @@ class Service:
         assert self.process.stdout
         line = self.process.stdout.readline()
         found = re.fullmatch(
-            r"\w+ is at (http://localhost:[1-9]\d*), its documentation at \1/docs\."
+            r"\w+ is at (http://localhost:[1-9]\d*)(, its documentation at \1/docs)?\."
             r" Ctrl-C stops it\.\n",
             line,
         )

@@ -69,6 +69,28 @@ async def test_the_index_tells_the_settings_that_are_for_clients(
     assert document["info"]["title"] == told[0]
 
 
+@pytest.mark.parametrize(
+    ("given", "status"),
+    [
+        ({}, 200),
+        ({"ENVIRONMENT": "dev"}, 200),
+        ({"ENVIRONMENT": "prod"}, 401),
+        ({"ENVIRONMENT": "prod", "PUBLIC_DOCS": "true"}, 200),
+    ],
+)
+async def test_in_production_the_documentation_is_not_for_strangers_unless_a_setting_says_so(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], status: int
+) -> None:
+    settings = {"DATABASE_URL": NOWHERE, "OAUTH_TOKEN_SECRET": SECRET, **given}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    document, page = await ask("GET", "/openapi.json"), await ask("GET", "/docs")
+    index = (await ask("GET", "/")).json()
+
+    assert (document.status_code, page.status_code) == (status, 200 if status == 200 else 404)
+    assert index["documentation"] == ("/docs" if status == 200 else None)
+
+
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_environment_has_a_file_without_secrets(environment: str) -> None:
     secrets = {
