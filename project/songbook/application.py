@@ -17,7 +17,7 @@ from starlette.routing import BaseRoute
 from songbook import health
 from songbook.auth import Account, check_accounts, current_user, get_logins
 from songbook.config import Settings, check_production
-from songbook.db import Database, Readiness, read_revisions, resolve_database
+from songbook.db import Database, Readiness, bounded_log, read_revisions, resolve_database
 from songbook.errors import Problem, handle
 from songbook.http import (
     Dependency,
@@ -142,7 +142,7 @@ async def _lifespan(app: FastAPI, inner: Lifespan | None) -> AsyncIterator[None]
         # load, and blocks requests for 70 ms each time.
         gc.freeze()
         try:
-            async with inner(app) if inner else nullcontext():
+            async with bounded_log(settings), inner(app) if inner else nullcontext():
                 service.is_started = True
                 yield
         finally:

@@ -1,6 +1,7 @@
 """PostgreSQL: engine, pool, compiled statements."""
 
 from songbook.db.connect import DatabaseUnreachable as DatabaseUnreachable
+from songbook.db.connect import bounded_log as bounded_log
 from songbook.db.connect import check_database as check_database
 from songbook.db.connect import open_database as open_database
 from songbook.db.connect import resolve_database as resolve_database

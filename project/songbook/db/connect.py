@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -12,6 +13,9 @@ from sqlalchemy.exc import DBAPIError
 from songbook.config import CommandError, Settings
 from songbook.db.database import Database
 from songbook.errors import ServiceUnavailable
+
+_TRIM_SECONDS = 10
+"""How often the size of the log of the embedded PostgreSQL is checked."""
 
 
 class DatabaseUnreachable(CommandError):
@@ -39,6 +43,27 @@ def resolve_database(settings: Settings) -> Iterator[URL]:
     finally:
         if not is_inner:
             embedded.detach(settings.postgres_data)
+
+
+@asynccontextmanager
+async def bounded_log(settings: Settings) -> AsyncIterator[None]:
+    """Bound the log of the embedded PostgreSQL, if it is used, until the exit."""
+    if settings.url is not None:
+        yield
+        return
+    task = asyncio.create_task(_trim_log(settings.postgres_data))
+    try:
+        yield
+    finally:
+        task.cancel()
+
+
+async def _trim_log(folder: Path) -> None:
+    from songbook.db import embedded  # noqa: PLC0415 - unused with DATABASE_URL
+
+    while True:
+        embedded.trim_log(folder)
+        await asyncio.sleep(_TRIM_SECONDS)
 
 
 @asynccontextmanager

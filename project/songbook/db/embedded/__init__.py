@@ -38,6 +38,13 @@ def is_attached(folder: Path) -> bool:
     return folder.resolve() in _attached
 
 
+def trim_log(folder: Path) -> None:
+    """Bound the log of the server of a folder that this process uses."""
+    if server := _attached.get(folder.resolve()):
+        with suppress(OSError):
+            server.trim_log()
+
+
 def detach(folder: Path) -> None:
     """Release the server; the last process stops it."""
     if server := _attached.pop(folder.resolve(), None):

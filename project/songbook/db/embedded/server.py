@@ -28,7 +28,12 @@ MAJOR = "18"
 PATIENCE = 60  # seconds, for another process
 RECOVERY = 300  # seconds: a start may replay a gigabyte of WAL
 TIMEOUT = 600  # seconds, of any program
-LOG_LIMIT = 10_000_000
+LOG_LIMIT = 10_000_000  # bytes
+# Messages of errors quote values of clients, and the service logs errors itself.
+LOG_OPTIONS = (
+    *("-c", "log_min_messages=log", "-c", "log_min_error_statement=panic"),
+    *("-c", "log_error_verbosity=terse"),  # no DETAIL, no CONTEXT
+)
 SOCKET = ".s.PGSQL.5432"
 SOCKET_LIMIT = 103  # bytes: the sun_path of macOS
 INITDB = (
@@ -152,14 +157,14 @@ class Server:
         if version != MAJOR:
             raise EmbeddedError(f"{self.folder} was created by PostgreSQL {version}: {ADVICE}.")
         self.make_sockets()
+        self.trim_log()
         log = self.folder / "server.log"
-        if log.exists() and log.stat().st_size > LOG_LIMIT:
-            log.replace(f"{log}.old")
-        logged = log.stat().st_size if log.exists() else 0
+        logged = log.stat().st_size
         # The lock was free, so these files do not belong to a running server.
         for stale in (self.cluster / "postmaster.pid", self.sockets / f"{SOCKET}.lock"):
             stale.unlink(missing_ok=True)
-        options = shlex.join(["-k", str(self.sockets), "-c", "listen_addresses=", *self.options])
+        own = ("-k", str(self.sockets), "-c", "listen_addresses=", *LOG_OPTIONS)
+        options = shlex.join([*own, *self.options])
         wait = ("-t", str(RECOVERY), "-l", log.name)
         try:
             self.run("pg_ctl", "start", "-s", "-D", "cluster", *wait, "-o", options, keep=alive)
@@ -167,6 +172,22 @@ class Server:
             with suppress(OSError):
                 error.output += log.read_bytes()[logged:].decode(errors="replace")
             raise
+
+    def trim_log(self) -> None:
+        """Move the end of a log larger than LOG_LIMIT to `server.log.old`; the server may run.
+
+        It appends, so that the file can be truncated; lines of the moment in between are lost.
+        """
+        with self.open("server.log") as log:
+            if os.fstat(log.fileno()).st_size <= LOG_LIMIT or not _lock(log, fcntl.LOCK_EX):
+                return
+            old = self.folder / "server.log.old"
+            log.seek(-LOG_LIMIT, os.SEEK_END)
+            with suppress(OSError):  # a full disk
+                old.unlink(missing_ok=True)
+                with old.open("xb") as file:
+                    shutil.copyfileobj(log, file)
+            log.truncate(0)
 
     def make_sockets(self) -> None:
         """Create the directory of the socket, private: access to it is access to the database."""

@@ -14,13 +14,19 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
+import asyncpg
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from songbook.application import create_app
+from songbook.config import Settings
+from songbook.db import connect
+from songbook.db.embedded import server
 from tests.support.databases import has_server
 from tests.support.marks import slow
 from tests.support.paths import PROJECT
@@ -381,7 +387,72 @@ def test_a_log_that_has_grown_large_is_put_aside(folder: Path) -> None:
 
     with using(folder):
         assert (folder / "server.log").stat().st_size < 100_000
-        assert (folder / "server.log.old").stat().st_size == 11_000_000
+        assert (folder / "server.log.old").stat().st_size == 10_000_000
+
+
+VALUE = "c4n4ry"
+FAILING = [
+    f"INSERT INTO diary (secret) VALUES ('{VALUE}'), ('{VALUE}')",
+    f"INSERT INTO diary (secret) VALUES ('{VALUE * 3}')",
+    f"SELECT CAST('{VALUE}' AS integer)",
+    f"SELECT pg_sleep(9), '{VALUE}'",
+    f"DO $$ BEGIN RAISE WARNING '{VALUE}'; RAISE '{VALUE}'; END $$",
+    f"SELECT no_such_column FROM diary WHERE secret = '{VALUE}'",
+]
+
+
+async def fail(url: str) -> None:
+    """Let statements and a COPY with a value fail."""
+    address = urlsplit(url)
+    connection = await asyncpg.connect(
+        host=parse_qs(address.query)["host"][0], user="postgres", database="songbook"
+    )
+    await connection.execute(
+        "CREATE TABLE diary (secret text UNIQUE CHECK (length(secret) < 9), number integer);"
+        "SET statement_timeout = 100"
+    )
+    for statement in FAILING:
+        with pytest.raises(asyncpg.PostgresError):
+            await connection.execute(statement)
+    with pytest.raises(asyncpg.PostgresError):
+        await connection.execute("INSERT INTO diary VALUES ($1, $2), ($1, $2)", VALUE, 1)
+    lines = BytesIO(f"{VALUE}\t{VALUE}\n".encode())
+    with pytest.raises(asyncpg.PostgresError):
+        await connection.copy_to_table("diary", source=lines)
+    await connection.execute("DROP TABLE diary")
+    await connection.close()
+
+
+def test_the_log_of_the_server_has_no_values_of_clients(folder: Path) -> None:
+    with using(folder) as url:
+        asyncio.run(fail(url))
+
+    log = (folder / "server.log").read_text()
+    assert "database system is ready" in log
+    assert VALUE not in log
+
+
+async def test_the_log_of_the_server_is_bounded_while_a_service_runs(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "LOG_LIMIT", 100_000)
+    monkeypatch.setattr(connect, "_TRIM_SECONDS", 0.01)
+    logs, sizes = [folder / "server.log", folder / "server.log.old"], []
+    app = create_app(Settings(postgres_data=folder), [])
+
+    async with app.router.lifespan_context(app):
+        engine = app.state.service.database.engine
+        for number in range(50):
+            async with engine.begin() as connection:
+                line = f"{number}-{'x' * 20_000}"
+                await connection.execute(text(f"DO $$ BEGIN RAISE LOG '{line}'; END $$"))
+            await asyncio.sleep(0.02)
+            sizes.append(sum(log.stat().st_size for log in logs if log.exists()))
+        await asyncio.sleep(0.1)
+        assert sum(log.stat().st_size for log in logs) < max(sizes) + 20_000
+        assert "49-xxx" in "".join(log.read_text() for log in logs)
+
+    assert 100_000 < max(sizes) < 300_000
 
 
 def test_a_server_that_cannot_start_says_why(folder: Path, place: Path) -> None:
