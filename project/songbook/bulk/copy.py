@@ -25,6 +25,7 @@ from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql.schema import ColumnElementColumnDefault
 
 from songbook.db import DIALECT, BoundStatement, CompiledStatement, Database, Use
+from songbook.errors import ServiceUnavailable
 from songbook.http import CSV, NDJSON
 from songbook.models import Record, living, natural_key, next_version, rebase, table_of
 
@@ -71,12 +72,17 @@ async def copy_in(
 ) -> int:
     """Store rows in COPY's text format, in a transaction with `bulk_settings`; return their number.
 
-    Raises TimeoutError and asyncpg's errors.
+    Raises TimeoutError, ServiceUnavailable and asyncpg's errors.
     """
     seconds = db.bulk_seconds + _MARGIN_SECONDS
-    copied = await connection.copy_to_table(
-        into.name, source=rows, columns=columns, timeout=seconds
-    )
+    try:
+        copied = await connection.copy_to_table(
+            into.name, source=rows, columns=columns, timeout=seconds
+        )
+    except RuntimeError as error:
+        if connection.is_closed():  # uvloop does not write to a connection that broke meanwhile
+            raise ServiceUnavailable from error
+        raise
     return _rowcount(copied)
 
 
