@@ -357,17 +357,21 @@ DEFINITE: list[tuple[str, bytes, dict[str, Any]]] = [
     ("POST /by-session", SESSION_COMMIT, {"json": MARKED, "headers": KEYED}),
     ("POST /books", COMMIT, {**ROWS, "headers": {"Content-Type": CSV} | KEYED}),
     ("POST /by-session", MARK.encode(), {"json": MARKED}),
-    ("POST /books", MARK.encode(), ROWS),
+    ("POST /books", b"BEGIN", ROWS),
     ("POST /books?dry_run=true", MARK.encode(), {"json": MARKED}),
 ]
 """Requests that can be repeated, and those that are cut before their COMMIT."""
 
 
+@pytest.fixture
+def empty(cluster: Cluster) -> None:
+    """Empty the tables."""
+    execute(cluster.url, "TRUNCATE book, idempotency RESTART IDENTITY")
+
+
 @asynccontextmanager
 async def proxied(cluster: Cluster, mark: bytes) -> AsyncIterator[tuple[AsyncClient, Proxy]]:
     """Give a service, with one book, whose connections are cut after `mark`."""
-    reset = "TRUNCATE book, idempotency RESTART IDENTITY"
-    await asyncio.to_thread(execute, cluster.url, reset)
     async with between(cluster) as proxy, SAMPLES.on(cluster.door_url, pool_size=1) as (here, _):
         assert (await here.post("/books", json=book("first"))).status_code == 201
         proxy.cuts_after = mark
@@ -385,6 +389,7 @@ async def stored_marks(cluster: Cluster) -> int:
     return [name for _, name in await asyncio.to_thread(rows_of, cluster)].count(MARK)
 
 
+@pytest.mark.usefixtures("empty")
 @pytest.mark.parametrize(("target", "mark", "request_"), UNREPEATABLE)
 async def test_a_client_without_a_key_is_told_that_a_write_without_answer_may_be_stored(
     cluster: Cluster, target: str, mark: bytes, request_: dict[str, Any]
@@ -401,6 +406,7 @@ async def test_a_client_without_a_key_is_told_that_a_write_without_answer_may_be
     assert await stored_marks(cluster) == (1 if method == "PATCH" else 2)
 
 
+@pytest.mark.usefixtures("empty")
 @pytest.mark.parametrize(("target", "mark", "request_"), DEFINITE)
 async def test_what_can_be_repeated_or_was_not_committed_is_to_be_sent_again(
     cluster: Cluster, target: str, mark: bytes, request_: dict[str, Any]
@@ -412,6 +418,7 @@ async def test_what_can_be_repeated_or_was_not_committed_is_to_be_sent_again(
     assert await stored_marks(cluster) == (mark in {COMMIT, SESSION_COMMIT} or method == "PUT")
 
 
+@pytest.mark.usefixtures("empty")
 @pytest.mark.parametrize("path", ["/books", "/by-session"])
 @pytest.mark.parametrize("end", ["pg_terminate_backend", "pg_cancel_backend"])
 async def test_an_error_that_postgresql_reported_is_definite(
