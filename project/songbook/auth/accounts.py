@@ -1,13 +1,21 @@
 """Accounts: the columns and statements of the users that sign in."""
 
+import logging
+import time
 from datetime import datetime
 from functools import cache
 from typing import Literal
 
+import asyncpg
 from sqlalchemy import bindparam, func, inspect, select, text, true, update
 from sqlmodel import Field, SQLModel
 
 from songbook.db import BoundStatement, CompiledStatement, Use
+
+logger = logging.getLogger(__name__)
+
+_CLOCK_SECONDS = 5
+"""How far the clock of the process may be from that of the database before the log says so."""
 
 LookupField = Literal["id", "email", "username"]
 
@@ -44,6 +52,18 @@ def find_account(
 ) -> BoundStatement:
     """Select an account by a unique value, ignoring case, and `now`, the database's time."""
     return _find(model, by, for_share=for_share).bind({"value": value})
+
+
+def read_clock(account: asyncpg.Record) -> float:
+    """Return the database's time when the account was read, in seconds since 1970.
+
+    Only this clock writes and reads tokens; the log tells that of the process if it differs.
+    """
+    now: float = account["now"].timestamp()
+    ahead = time.time() - now
+    if not -_CLOCK_SECONDS < ahead < _CLOCK_SECONDS:
+        logger.warning("the clock of this process differs from the database's by %+.0f s", ahead)
+    return now
 
 
 def rehash_account(model: type[SQLModel], id: int, old: str, new: str) -> BoundStatement:

@@ -9,7 +9,7 @@ from typing import Annotated
 import asyncpg
 from fastapi import Depends
 
-from songbook.auth.accounts import find_account
+from songbook.auth.accounts import find_account, read_clock
 from songbook.auth.tokens import Claims, decode, parse_bearer
 from songbook.config import Settings
 from songbook.errors import Forbidden, Unauthenticated
@@ -31,12 +31,17 @@ async def current_user(request: StrictRequest) -> Principal:
     )
     assert service.accounts, "create_app rejects such routes without accounts"
     row = await service.database.fetch(find_account(service.accounts, "email", claims.email))
-    if row is None or not row["is_active"] or _is_outdated(claims, row):
+    if row is None or not row["is_active"] or not _are_valid(claims, row):
         raise Unauthenticated("Could not validate credentials")
     return Principal(row["id"], row["email"], row["is_superuser"], claims.permissions)
 
 
 CurrentUser = Annotated[Principal, Depends(current_user)]
+
+
+def _are_valid(claims: Claims, row: asyncpg.Record) -> bool:
+    """Return whether the claims are current, and not older than the credentials of the account."""
+    return claims.are_current(read_clock(row)) and not _is_outdated(claims, row)
 
 
 def _is_outdated(claims: Claims, row: asyncpg.Record) -> bool:

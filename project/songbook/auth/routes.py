@@ -7,7 +7,7 @@ from fastapi import Body
 from pydantic import BaseModel, ConfigDict, SecretStr
 from starlette.responses import JSONResponse, Response
 
-from songbook.auth.accounts import LookupField
+from songbook.auth.accounts import LookupField, read_clock
 from songbook.auth.logins import LoginsDep
 from songbook.auth.permissions import PUBLIC
 from songbook.auth.tokens import encode
@@ -53,5 +53,5 @@ async def create_token(
 
 def _token(account: Row, settings: Settings) -> Token:
     """Return a token issued when the account was read: any later change invalidates it."""
-    issued_at, minutes = account["now"].timestamp(), settings.access_token_minutes
+    issued_at, minutes = read_clock(account), settings.access_token_minutes
     return Token(access_token=encode(settings.token_secret, account["email"], issued_at, minutes))

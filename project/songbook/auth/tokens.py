@@ -7,14 +7,21 @@ import re
 from typing import Annotated
 
 import jwt
-from pydantic import AllowInfNan, BaseModel, ConfigDict, Field
+from jwt.types import Options
+from pydantic import AllowInfNan, BaseModel, BeforeValidator, ConfigDict, Field
 
 from songbook.errors import Unauthenticated
 
 _ALGORITHM = "HS256"
 _KEY_BYTES = 32
 _LEEWAY_SECONDS = 30
-_REQUIRED = ["sub", "permissions", "exp"]
+# PyJWT would compare the times with the clock of this process.
+_CHECKS: Options = {
+    "require": ["sub", "permissions", "exp"],
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+}
 _INVALID = "Could not validate credentials"
 
 _HEADER_TYPES = {"jwt", "at+jwt"}
@@ -26,18 +33,33 @@ _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _Instant = Annotated[float, Field(ge=0, le=_LAST_SECOND), AllowInfNan(allow_inf_nan=False)]
 
 
+def _not_null(value: object) -> object:
+    """Return the value of a claim that may be missing, but not null. Raises ValueError."""
+    if value is None:
+        raise ValueError("null is no time")
+    return value
+
+
+_OptionalInstant = Annotated[_Instant | None, BeforeValidator(_not_null)]
+
+
 class Claims(BaseModel):
-    """The claims of a valid token."""
+    """The claims of a token."""
 
     model_config = ConfigDict(strict=True)
 
     email: str = Field(alias="sub", max_length=320, pattern=r"^[^\x00]+@[^\x00]+$")
     permissions: tuple[str, ...] = Field(strict=False)
     expires_at: _Instant = Field(alias="exp")
-    not_before: _Instant | None = Field(None, alias="nbf")
-    issued_at: _Instant | None = Field(None, alias="iat")
+    not_before: _OptionalInstant = Field(None, alias="nbf")
+    issued_at: _OptionalInstant = Field(None, alias="iat")
     """Seconds since 1970."""
     type: str = Field("access", alias="typ", pattern="(?i)^(access|bearer)$")
+
+    def are_current(self, now: float) -> bool:
+        """Return whether `now` is between their times, which may be wrong by 30 seconds."""
+        latest_start = max(self.issued_at or 0, self.not_before or 0)
+        return latest_start <= now + _LEEWAY_SECONDS and self.expires_at > now - _LEEWAY_SECONDS
 
     @property
     def has_fractions(self) -> bool:
@@ -57,14 +79,15 @@ def encode(secret: str, email: str, issued_at: float, minutes: float) -> str:
 
 
 def decode(secret: str, token: str) -> Claims:
-    """Return the claims of a valid token. Raises Unauthenticated."""
+    """Return the claims of a token with a valid signature. Raises Unauthenticated.
+
+    The caller compares their times with the clock of the database, which also wrote them.
+    """
     key = _key(secret)
     if len(token) > _MAX_TOKEN:  # PyJWT parses the token before it checks the signature
         raise Unauthenticated(_INVALID)
     try:
-        complete = jwt.decode_complete(
-            token, key, [_ALGORITHM], {"require": _REQUIRED}, leeway=_LEEWAY_SECONDS
-        )
+        complete = jwt.decode_complete(token, key, [_ALGORITHM], _CHECKS)
         claims = Claims.model_validate(complete["payload"])
     except (jwt.PyJWTError, ValueError):
         raise Unauthenticated(_INVALID) from None

@@ -28,7 +28,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.auth import passwords
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.clients import HASHER, add_user, client_of, log_in, signed_in
+from tests.support.clients import HASHER, add_user, client_of, log_in, sign_in, signed_in
 from tests.support.databases import execute, spelled, waiting
 from tests.support.leaks import PASSWORD
 from tests.support.marks import slow
@@ -573,3 +573,34 @@ def test_many_logins_at_once_hold_up_nobody_else_and_need_little_memory(migrated
             if p99 < 0.1:
                 return
     pytest.fail(f"p99 {1000 * p99:.1f} ms")
+
+
+def shift_clock(url: URL, seconds: int) -> None:
+    """Let the clock of a database, as statements of new connections read it, be so far ahead."""
+    execute(
+        url,
+        "CREATE SCHEMA IF NOT EXISTS shifted",
+        "CREATE OR REPLACE FUNCTION shifted.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS"
+        f" 'SELECT pg_catalog.clock_timestamp() + make_interval(secs => {seconds})'",
+        f'ALTER DATABASE "{url.database}" SET search_path = shifted, pg_catalog, public',
+    )
+
+
+@pytest.mark.parametrize("seconds", [120, -120, 0])
+async def test_tokens_are_written_and_read_by_the_clock_of_the_database(
+    migrated_url: URL, caplog: pytest.LogCaptureFixture, seconds: int
+) -> None:
+    shift_clock(migrated_url, 0)
+    app = SAMPLES.app(database_url=spelled(migrated_url))
+    async with app.router.lifespan_context(app):
+        await add_member(client_of(app, Authorization=await sign_in(app)), "jane")
+        execute(migrated_url, "UPDATE members SET created_at = now() - interval '1 day'")
+        shift_clock(migrated_url, seconds)
+        jane = await signed_in(app, "jane")
+        assert (await jane.get("/members/me")).status_code == 200
+        shift_clock(migrated_url, seconds + 31 * 60)
+        assert_problem(await jane.get("/members/me"), 401, "unauthenticated")
+
+    told = [each.getMessage() for each in caplog.records if "the clock" in each.getMessage()]
+    expected = [f"by {-seconds:+} s"] * 2 if seconds else []  # at the login and at the request
+    assert ["by " + each.rpartition(" by ")[2] for each in told[:-1]] == expected

@@ -142,10 +142,10 @@ def test_a_clock_may_be_wrong_by_half_a_minute() -> None:
     now = time.time()
 
     for good in (claims(exp=now - 25), claims(iat=now + 25), claims(nbf=now + 25)):
-        assert decode(SECRET, signed(good)).email == EMAIL
+        assert decode(SECRET, signed(good)).are_current(now)
     for bad in (claims(exp=now - 35), claims(iat=now + 35), claims(nbf=now + 35)):
-        assert_not_believed(signed(bad))
-    assert_not_believed(encode(SECRET, EMAIL, now - 3600, 30))
+        assert not decode(SECRET, signed(bad)).are_current(now)
+    assert not decode(SECRET, encode(SECRET, EMAIL, now - 3600, 30)).are_current(now)
 
 
 @pytest.mark.parametrize("name", ["sub", "permissions", "exp"])
@@ -292,7 +292,7 @@ def is_believed(token: str) -> bool:
         found = decode(SECRET, token)
         assert "@" in found.email.encode().decode()
         assert all(isinstance(permission, str) for permission in found.permissions)
-        assert found.issued_at is None or 0 <= found.issued_at <= time.time() + 31
+        assert found.issued_at is None or found.issued_at >= 0
         return True
     return False
 
