@@ -41,7 +41,9 @@ _UNAVAILABLE = (
     *("08", "40", "53", "25006", "25P03", "25P04"),
     *("55P03", "57014", "57P01", "57P02", "57P03"),
 )
-_NOT_MIGRATED = {"42P01", "42703"}
+_NOT_MIGRATED = dict.fromkeys(  # a table or a column is missing
+    ("42P01", "42703"), "The database is not migrated yet: try again later."
+)
 _UNREACHABLE = (
     *(DBAPIError, PoolTimeout, asyncpg.InterfaceError, asyncpg.InternalClientError),
     *(ConnectionError, TimeoutError),
@@ -83,7 +85,8 @@ def _from_postgres(error: asyncpg.PostgresError) -> Problem:
     if state.startswith(_INVALID_VALUE):
         logger.warning("PostgreSQL rejected a value that validation accepted: SQLSTATE %s", state)
         return UnprocessableContent(errors=errors("PostgreSQL rejects this value", "value"))
-    return ServiceUnavailable() if state.startswith(_UNAVAILABLE) else Problem()
+    is_unavailable = state.startswith(_UNAVAILABLE) or state in _NOT_MIGRATED
+    return ServiceUnavailable(_NOT_MIGRATED.get(state)) if is_unavailable else Problem()
 
 
 def _deletes(error: asyncpg.PostgresError) -> bool:
@@ -137,14 +140,14 @@ async def handle(request: Request, error: Exception) -> Response:
     problem = to_problem(error)
     request_id = request.scope.get("request_id", "")
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)
-        advice = ": run the command migrate" if state in _NOT_MIGRATED else ""
-        logger.error("request %s failed%s", request_id, advice, exc_info=error)
+        logger.error("request %s failed", request_id, exc_info=error)
         if request.app.debug:
             problem.detail = repr(error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
         cause = error.__cause__ or error
-        logger.warning("request %s failed with 503: %r", request_id, cause)
+        state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)
+        advice = "; run the command migrate" if state in _NOT_MIGRATED else ""
+        logger.warning("request %s failed with 503: %r%s", request_id, cause, advice)
     headers = {"Cache-Control": "no-store", **problem.headers}
     body = problem.body(request.scope["path"], request_id)
     return Response(body, problem.status, headers, MEDIA_TYPE)

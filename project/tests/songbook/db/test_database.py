@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 
 from songbook.db.database import Database
 from songbook.db.statements import BoundStatement
+from songbook.errors import handlers
 from songbook.models.tables import table_of
 from tests.samples.resources.books import Book
 from tests.support.asserts import assert_headers, assert_problem, assert_unavailable
@@ -40,7 +41,8 @@ STATES = [
     ("53100", 503), ("53200", 503), ("53300", 503), ("57P01", 503), ("57P03", 503), ("57014", 503),
     ("55P03", 503), ("25006", 503), ("08006", 503), ("40003", 503), ("23505", 409), ("23P01", 409),
     ("23503", 409), ("23514", 422), ("23502", 422), ("22001", 422), ("22003", 422), ("22P02", 422),
-    ("22021", 422), ("42501", 500), ("42P01", 500), ("XX000", 500), ("P0001", 500), ("54000", 500),
+    ("22021", 422), ("42501", 500), ("42P01", 503), ("XX000", 500), ("P0001", 500), ("54000", 500),
+    ("42703", 503),
 ]  # fmt: skip
 
 
@@ -438,17 +440,20 @@ async def test_an_error_of_postgresql_is_told_by_its_sqlstate(
         assert (await client.get("/books")).json() == []
 
 
-async def test_a_table_that_is_missing_is_a_bug_and_says_nothing_of_itself(
+async def test_where_a_table_is_missing_clients_come_back_and_the_log_says_to_migrate(
     scratch_url: URL, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with SAMPLES.on(scratch_url) as (client, _):
         answers = await ask_everything(client)
 
     for answer in answers:
-        assert answer.status_code == 500
+        assert_unavailable(answer)
         assert "book " not in answer.text
         assert "relation" not in answer.text
-    assert len([record for record in caplog.records if record.exc_info]) == len(answers)
+    assert [record for record in caplog.records if record.exc_info] == []
+    told = [each.getMessage() for each in caplog.records if each.name == handlers.__name__]
+    assert len(told) == len(answers)
+    assert all("book" in each and each.endswith("; run the command migrate") for each in told)
 
 
 @pytest.fixture
