@@ -1,8 +1,10 @@
 """The application of a service: routes, documentation, database."""
 
+import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypedDict, Unpack
 
@@ -17,6 +19,7 @@ from starlette.routing import BaseRoute
 from songbook import health
 from songbook.auth import Account, check_accounts, current_user, get_logins
 from songbook.config import Settings, check_production
+from songbook.crud import expire_keys_hourly
 from songbook.db import Database, Readiness, bounded_log, read_revisions, resolve_database
 from songbook.errors import Problem, handle
 from songbook.http import (
@@ -141,10 +144,14 @@ async def _lifespan(app: FastAPI, inner: Lifespan | None) -> AsyncIterator[None]
         # Otherwise the garbage collector scans all long-lived objects once or twice a second under
         # load, and blocks requests for 70 ms each time.
         gc.freeze()
+        age = timedelta(hours=settings.key_hours)
+        expiry = asyncio.create_task(expire_keys_hourly(service.database, age))
         try:
             async with bounded_log(settings), inner(app) if inner else nullcontext():
                 service.is_started = True
                 yield
         finally:
             service.is_started = False
+            expiry.cancel()
+            await asyncio.wait([expiry])
             await service.database.close()

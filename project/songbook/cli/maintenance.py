@@ -3,33 +3,19 @@
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import cache
 from typing import Annotated, Any
 
 import asyncpg
 import typer
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Interval,
-    Table,
-    bindparam,
-    delete,
-    exists,
-    func,
-    literal_column,
-    select,
-)
+from sqlalchemy import Column
 from sqlalchemy.engine import URL
 
 from songbook.cli.service import Service, progress_bar
 from songbook.config import CommandError, Settings
-from songbook.crud import KEYS
-from songbook.db import CompiledStatement, check_database, open_database, resolve_database
+from songbook.crud import KEYS, removal_of
+from songbook.db import check_database, open_database, resolve_database
 from songbook.errors import ServiceUnavailable
 from songbook.models import family, not_deleted, table_of
-
-_BATCH = 1000
 
 Days = Annotated[
     int | None, typer.Option(min=0, max=36500, help="Minimum age in days [RETENTION_DAYS].")
@@ -52,7 +38,7 @@ class MaintenanceCommands(Service):
             print(f"{self.amount(rows, name)} deleted {age.days} or more days ago {verb} purged.")
 
     def expire_keys(self) -> None:
-        """Remove idempotency keys older than KEY_HOURS; run it about every hour."""
+        """Remove idempotency keys older than KEY_HOURS now; the service does it hourly."""
         settings = self.settings.load()
         moments, age = {"keys": KEYS.c.created_at}, timedelta(hours=settings.key_hours)
         rows = _remove(settings, moments, age)["keys"]
@@ -91,7 +77,7 @@ async def remove(
             for name, moment in moments.items():
                 due = 1
                 while due:
-                    row = await db.fetch(_removal(moment).bind({"age": age}))
+                    row = await db.fetch(removal_of(moment).bind({"age": age}))
                     assert row is not None, "an aggregate gives a row"
                     due = row["due"]
                     removed[name] += row["gone"]
@@ -100,40 +86,3 @@ async def remove(
         done = ", ".join(f"{rows} {name}" for name, rows in removed.items())
         raise CommandError(f"the removal stopped after {done}: {error}") from None
     return removed
-
-
-def _unreferred(table: Table) -> list[ColumnElement[bool]]:
-    """Return the conditions that no row refers to one, which PostgreSQL would not delete."""
-    keys = [key for other in table.metadata.tables.values() for key in other.foreign_keys]
-    return [
-        ~exists().where(key.parent.table.alias().c[key.parent.name] == key.column)
-        for key in keys
-        if key.column.table is table and key.ondelete not in {"CASCADE", "SET NULL"}
-    ]
-
-
-@cache
-def _removal(moment: Column[Any]) -> CompiledStatement:
-    """Compile the removal of the next batch: the numbers of rows that were due and are gone.
-
-    They differ if a client restores a row meanwhile.
-    """
-    table = moment.table
-    assert isinstance(table, Table)
-    late = moment <= func.now() - bindparam("age", type_=Interval)
-    keys = [*table.primary_key]
-    due = (
-        select(*keys)
-        .where(late, *_unreferred(table))
-        .order_by(moment, *keys)
-        .limit(literal_column(str(_BATCH)))
-        .with_for_update()
-        .cte("due")
-    )
-    same = [key == due.c[key.name] for key in keys]
-    gone = delete(table).where(*same, late).returning(keys[0]).cte("gone")
-    numbers = [
-        select(func.count()).select_from(each).scalar_subquery().label(each.name)
-        for each in (due, gone)
-    ]
-    return CompiledStatement(select(*numbers))

@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     """The maximum number of clients' connections per process, `ulimit -n` less 200 at most."""
 
     key_hours: Annotated[int, Ge(24), Le(8760)] = 24
-    """Hours that an `Idempotency-Key` is stored, before `expire-keys` removes it."""
+    """Hours that an `Idempotency-Key` is stored, before the service removes it."""
 
     require_if_match: bool = False
     """Whether PUT, PATCH and DELETE require `If-Match` (else 428)."""

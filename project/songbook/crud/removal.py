@@ -1,0 +1,98 @@
+"""The removal of old rows, and the task that expires idempotency keys."""
+
+import asyncio
+import logging
+from datetime import timedelta
+from functools import cache
+from typing import Any, NoReturn
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Interval,
+    Table,
+    bindparam,
+    delete,
+    exists,
+    func,
+    literal_column,
+    select,
+)
+
+from songbook.crud.idempotency_table import KEYS
+from songbook.db import CompiledStatement, Database
+
+logger = logging.getLogger(__name__)
+
+_BATCH = 1000
+_FIRST_SECONDS = 60
+"""The time from the start of a service to its first removal of keys."""
+
+_PERIOD_SECONDS = 3600
+_PAUSE_SECONDS = 0.05
+"""The time between two batches, for requests."""
+
+_LOCK = 0x6B657973
+"""The advisory lock of the removal, "keys": one process of all does it at a time."""
+
+
+async def expire_keys_hourly(db: Database, age: timedelta) -> NoReturn:
+    """Remove idempotency keys that are older than `age`, again and again, until cancelled.
+
+    A failure is logged, and the next hour may succeed.
+    """
+    await asyncio.sleep(_FIRST_SECONDS)
+    while True:
+        try:
+            await _expire_keys(db, age)
+        except Exception as error:  # noqa: BLE001 - the next time may succeed
+            logger.warning("old idempotency keys could not be removed: %r", error)
+        await asyncio.sleep(_PERIOD_SECONDS)
+
+
+async def _expire_keys(db: Database, age: timedelta) -> None:
+    while row := await db.fetch(removal_of(KEYS.c.created_at, lock=_LOCK).bind({"age": age})):
+        if not row["due"]:
+            return
+        await asyncio.sleep(_PAUSE_SECONDS)
+
+
+@cache
+def removal_of(moment: Column[Any], *, lock: int | None = None) -> CompiledStatement:
+    """Compile the removal of the next batch: the numbers of rows that were due and are gone.
+
+    They differ if a client restores a row meanwhile. With `lock`, an advisory lock, nothing is due
+    while another transaction holds it.
+    """
+    table = moment.table
+    assert isinstance(table, Table)
+    late = moment <= func.now() - bindparam("age", type_=Interval)
+    locked = (
+        [] if lock is None else [select(func.pg_try_advisory_xact_lock(lock)).scalar_subquery()]
+    )
+    keys = [*table.primary_key]
+    due = (
+        select(*keys)
+        .where(late, *locked, *_unreferred(table))
+        .order_by(moment, *keys)
+        .limit(literal_column(str(_BATCH)))
+        .with_for_update()
+        .cte("due")
+    )
+    same = [key == due.c[key.name] for key in keys]
+    gone = delete(table).where(*same, late).returning(keys[0]).cte("gone")
+    numbers = [
+        select(func.count()).select_from(each).scalar_subquery().label(each.name)
+        for each in (due, gone)
+    ]
+    return CompiledStatement(select(*numbers))
+
+
+def _unreferred(table: Table) -> list[ColumnElement[bool]]:
+    """Return the conditions that no row refers to one, which PostgreSQL would not delete."""
+    keys = [key for other in table.metadata.tables.values() for key in other.foreign_keys]
+    return [
+        ~exists().where(key.parent.table.alias().c[key.parent.name] == key.column)
+        for key in keys
+        if key.column.table is table and key.ondelete not in {"CASCADE", "SET NULL"}
+    ]
