@@ -31,6 +31,13 @@ _TEXTS = {
     NDJSON: "One JSON object per line.",
 }
 
+_DESCRIPTIONS = {
+    503: "Service Unavailable: try again. Of the type `/problems/outcome-unknown`, without"
+    " `Retry-After`, for a POST or PATCH without an `Idempotency-Key` that may be stored: read"
+    " whether it is."
+}
+"""The descriptions of error responses that say more than the title."""
+
 _Use = tuple[Literal["validation", "serialization"], Any]
 
 _SECURITY = {
@@ -196,12 +203,12 @@ def _conflicts(route: Route, method: str, relations: Relations) -> list[int]:
 
 def _error_response(status: int) -> dict[str, Any]:
     schema = {"$ref": _SCHEMA.format(model="ProblemDetails")}
-    more = {401: ["WWW-Authenticate"], 412: ["ETag"], 429: ["Retry-After"], 503: ["Retry-After"]}
+    more = {401: ["WWW-Authenticate"], 412: ["ETag"], 429: ["Retry-After"]}
     headers = references(["X-Request-ID", *more.get(status, [])])
-    if status == 409:  # for an Idempotency-Key that is in use
+    if status in {409, 503}:  # for an Idempotency-Key in use; not for an unknown outcome
         headers["Retry-After"] = HEADERS["Retry-After"] | {"required": False}
     return {
-        "description": title_of(status),
+        "description": _DESCRIPTIONS.get(status, title_of(status)),
         "headers": headers,
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
