@@ -44,13 +44,17 @@ OnConflict = Literal["abort", "skip", "update"]
 
 
 async def copy_out(
-    db: Database, query: BoundStatement, media_type: str, sink: Callable[[bytes], Awaitable[None]]
+    db: Database,
+    query: BoundStatement,
+    media_type: str,
+    sink: Callable[[bytes], Awaitable[None]],
+    client: str = "",
 ) -> int:
     """Send the rows of a query to `sink` in chunks, at its speed; return the number of rows.
 
     Raises ServiceUnavailable without a free connection, TimeoutError, and asyncpg's errors.
     """
-    async with db.bulk(db.pool_timeout, Use.LIST) as connection:
+    async with db.bulk(db.pool_timeout, Use.LIST, client) as connection:
         await connection.execute(f"BEGIN READ ONLY; {bulk_settings(db.bulk_seconds)}")
         copied = await connection.copy_from_query(
             query.sql,

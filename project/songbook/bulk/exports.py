@@ -19,12 +19,14 @@ class Export(Response):
     that clients notice the incomplete body.
     """
 
-    def __init__(self, db: Database, query: BoundStatement, media_type: str, name: str) -> None:
+    def __init__(
+        self, db: Database, query: BoundStatement, media_type: str, name: str, client: str
+    ) -> None:
         disposition = f'attachment; filename="{name}.{FILE_SUFFIXES[media_type]}"'
         headers = {"Content-Disposition": disposition, "Vary": "Accept"}
         super().__init__(None, headers=headers, media_type=media_type)
         del self.headers["content-length"]
-        self._copy = partial(copy_out, db, query, media_type)
+        self._copy = partial(copy_out, db, query, media_type, client=client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the rows; stop when the client disconnects."""

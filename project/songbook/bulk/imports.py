@@ -108,7 +108,7 @@ class BulkImport(BulkBody):
                     db = request.service.database
                     seconds = db.bulk_seconds
                     connection = await transaction.begin(
-                        bulk_settings(seconds), bulk_seconds=seconds
+                        bulk_settings(seconds), bulk_seconds=seconds, client=request.sender
                     )
                     on_conflict = cast("OnConflict", options.get("on_conflict", ["abort"])[0])
                     report = await store(db, connection, self._table, spool, on_conflict)

@@ -70,7 +70,7 @@ class Settings(BaseSettings):
     """Seconds that a request waits for a connection before it gets 503."""
 
     bulk_at_once: Annotated[int, Ge(1), Le(1000)] = 3
-    """The maximum number of concurrent imports and exports, at most `POOL_SIZE` / 2 - 2 or 1."""
+    """The maximum number of imports and exports at once, at most `POOL_SIZE` / 2 - 2 or 1."""
 
     bulk_seconds: Annotated[float, Ge(1), Le(86400)] = 3600.0
     """Seconds allowed to receive an import, to store it, and to send an export."""

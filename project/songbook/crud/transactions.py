@@ -38,7 +38,6 @@ from songbook.http import (
 )
 
 _DROPPED_HEADERS = {b"location", b"etag", b"content-length"}
-_BULK_WAIT_SECONDS = 30  # for a connection, when all rows are on the disk
 WRITE_PARAMETERS: dict[str, Any] = {
     "parameters": (DRY_RUN,),
     "error_statuses": (422, 503),
@@ -95,20 +94,20 @@ class Transaction:
         return await self._db.fetch_on(await self.begin(), query)
 
     async def begin(
-        self, settings: str = "", *, bulk_seconds: float | None = None
+        self, settings: str = "", *, bulk_seconds: float | None = None, client: str = ""
     ) -> asyncpg.Connection:
         """Return the connection of the transaction, begun with the SQL of the `settings`.
 
-        With `bulk_seconds`, the timeout of its COMMIT, it is a connection for COPY.
+        With `bulk_seconds`, the timeout of its COMMIT, it is a connection for the COPY of a client.
         """
         if self._connection is None:
             if self._key:
                 await self._key.lock()
             self._timeout = bulk_seconds
             db = self._db
-            acquired = (
-                db.connection() if bulk_seconds is None else db.bulk(_BULK_WAIT_SECONDS, Use.WRITE)
-            )
+            acquired = db.connection()
+            if bulk_seconds is not None:
+                acquired = db.bulk(db.pool_timeout, Use.WRITE, client)
             connection = await self._stack.enter_async_context(acquired)
             self._connection = connection
             parts = ["BEGIN", LOCK_TIMEOUT if self._key else "", settings]

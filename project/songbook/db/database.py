@@ -16,8 +16,8 @@ from songbook.db.engine import create_engine, is_usable
 from songbook.db.outcomes import was_not_sent
 from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, return_to_pool
 from songbook.db.replication import check_replication
+from songbook.db.shares import Shares
 from songbook.db.statements import NO_ROW, BoundStatement, Use
-from songbook.errors import ServiceUnavailable
 
 # The statement was rolled back as a whole, and may succeed when repeated.
 RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -72,7 +72,10 @@ class Database:
         self.engine = create_engine(url, pool_size=pool_size, pool_timeout=pool_timeout, echo=echo)
         self._pool = ConnectionPool(self.engine, pool_size, pool_timeout)
         self._batches: dict[str, Batch] = {}
-        self._bulk_slots = asyncio.Semaphore(min(bulk_at_once, max(1, self._pool.part - 1)))
+        self._bulk_places = Shares(
+            min(bulk_at_once, max(1, self._pool.part - 1)),
+            "Too many imports and exports are in progress: try again.",
+        )
         self.pool_timeout = pool_timeout
         self.bulk_seconds = bulk_seconds
         self._echo = echo
@@ -182,18 +185,16 @@ class Database:
                 raise
 
     @asynccontextmanager
-    async def bulk(self, seconds: float, use: Use) -> AsyncIterator[asyncpg.Connection]:
-        """Yield a connection for a COPY; only part of the places of a use is taken by these.
+    async def bulk(
+        self, seconds: float, use: Use, client: str = ""
+    ) -> AsyncIterator[asyncpg.Connection]:
+        """Yield a connection for a COPY, if half of those are not in use for the same client.
 
-        Raises ServiceUnavailable after waiting for `seconds`.
+        Only part of the places of a use is taken by these. Raises ServiceUnavailable after waiting
+        for `seconds`.
         """
-        try:
-            async with asyncio.timeout(seconds):
-                await self._bulk_slots.acquire()
-        except TimeoutError as error:
-            detail = "Too many imports and exports are in progress: try again."
-            raise ServiceUnavailable(detail) from error
-        async with self.connection(use, self._bulk_slots.release) as connection:
+        release = await self._bulk_places.take(client, seconds)
+        async with self.connection(use, release) as connection:
             yield connection
 
     @asynccontextmanager

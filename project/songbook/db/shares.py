@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from songbook.errors import ServiceUnavailable
 
@@ -20,6 +21,17 @@ class Shares:
     @asynccontextmanager
     async def place(self, client: Hashable, seconds: float) -> AsyncIterator[None]:
         """Take a place for the block. Raises ServiceUnavailable after waiting for `seconds`."""
+        release = await self.take(client, seconds)
+        try:
+            yield
+        finally:
+            release()
+
+    async def take(self, client: Hashable, seconds: float) -> Callable[[], None]:
+        """Take a place; return what releases it, to be called once.
+
+        Raises ServiceUnavailable after waiting for `seconds`.
+        """
         try:
             async with asyncio.timeout(seconds):
                 while not self._is_free_for(client):
@@ -27,12 +39,12 @@ class Shares:
         except TimeoutError as error:
             raise ServiceUnavailable(self._refusal) from error
         self._taken[client] += 1
-        try:
-            yield
-        finally:
-            self._taken -= Counter([client])
-            self._freed.set()
-            self._freed = asyncio.Event()  # for those that have to go on waiting
+        return partial(self._release, client)
+
+    def _release(self, client: Hashable) -> None:
+        self._taken -= Counter([client])
+        self._freed.set()
+        self._freed = asyncio.Event()  # for those that have to go on waiting
 
     def _is_free_for(self, client: Hashable) -> bool:
         most = max(1, self._number // 2)

@@ -45,6 +45,8 @@ class Page:
     path: str
     if_none_match: EntityTags | None
     counted: bool
+    client: str
+    """The sender of the request, for its share of exports."""
 
     async def response(self, db: Database) -> Response:
         """Return an array of the rows, with the URL of the next page in `Link`.
@@ -56,7 +58,7 @@ class Page:
         params = self.params
         if self.media_type != JSON:
             query, name = export_query(params, self.media_type), self.path.rpartition("/")[2]
-            return Export(db, query, self.media_type, name)
+            return Export(db, query, self.media_type, name, self.client)
         row = await db.fetch(page_query(params, with_total=self.counted or params.with_total))
         assert row is not None, "an aggregate gives a row"
         content = row["document"] or ""
@@ -97,7 +99,8 @@ def page_of(
         relations = request.service.relations.of(records.table, request.route.permission)
         params = parse_params(records, query, sort, others, relations)
         params.require_format(media_type)
-        return Page(params, media_type, request.scope["path"], tags, counted)
+        client = "" if media_type == JSON else request.sender
+        return Page(params, media_type, request.scope["path"], tags, counted, client)
 
     return RelatedDependency(
         page,

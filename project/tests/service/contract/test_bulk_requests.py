@@ -206,16 +206,15 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
 
 
 async def test_an_import_waits_for_its_turn_but_not_for_ever(
-    client: AsyncClient, database_url: URL, monkeypatch: pytest.MonkeyPatch
+    client: AsyncClient, database_url: URL
 ) -> None:
-    async with SERVICE.on(database_url, pool_size=6) as (busy, database):
+    async with SERVICE.on(database_url, pool_size=6, pool_timeout=0.5) as (busy, database):
         async with database.bulk(1, Use.WRITE):
             waiting = asyncio.create_task(send_rows(busy, FILES[CSV]))
             assert (await busy.get("/songs")).json() == []
             assert not waiting.done()
         served = await waiting
 
-        monkeypatch.setattr("songbook.crud.transactions._BULK_WAIT_SECONDS", 0.1)
         async with database.bulk(1, Use.WRITE):
             refused = await send_rows(busy, FILES[CSV])
             created = await busy.post("/songs", json=SONG)
@@ -224,6 +223,21 @@ async def test_an_import_waits_for_its_turn_but_not_for_ever(
     assert assert_problem(refused, 503)["detail"].startswith("Too many imports and exports")
     assert (refused.headers["retry-after"], created.status_code) == ("1", 201)
     assert len(await stored_songs(client)) == 3
+
+
+@pytest.mark.parametrize(("holder", "status"), [("127.0.0.1", 503), ("192.0.2.1", 200)])
+async def test_a_client_has_at_most_half_of_the_places(
+    database_url: URL, holder: str, status: int
+) -> None:
+    async with (
+        SERVICE.on(database_url, pool_timeout=0.1) as (busy, database),
+        database.bulk(1, Use.LIST, holder),
+    ):
+        export = await busy.get("/songs", headers={"Accept": CSV})
+        report = await send_rows(busy, FILES[CSV])
+
+    assert export.status_code == status
+    assert report.status_code == (503 if status == 503 else 201)
 
 
 @pytest.fixture

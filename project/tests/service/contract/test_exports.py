@@ -427,7 +427,7 @@ async def test_a_table_that_is_missing_says_nothing_of_itself(scratch_url: URL) 
     async with SERVICE.on(scratch_url) as (client, _):
         answer = await export(client, "/songs")
 
-    assert assert_problem(answer, 500)
+    assert assert_problem(answer, 503)
     assert "relation" not in answer.text
 
 

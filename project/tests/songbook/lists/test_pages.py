@@ -427,7 +427,9 @@ async def test_a_cursor_that_somebody_made_himself_never_breaks_the_service(
 
 
 def page_of_samples(query: str) -> Page:
-    return Page(params_of(Sample, SamplePublic, query), JSON, "/samples", None, counted=False)
+    return Page(
+        params_of(Sample, SamplePublic, query), JSON, "/samples", None, counted=False, client=""
+    )
 
 
 # Few values and many nulls, so that a page ends in any of the ranges behind a cursor.
