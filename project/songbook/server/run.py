@@ -72,6 +72,7 @@ def log_config(level: str) -> dict[str, Any]:
     """Return uvicorn's logging configuration with a handler for all other loggers."""
     config = deepcopy(LOGGING_CONFIG)
     formatters, handlers = config["formatters"], config["handlers"]
+    handlers["default"]["class"] = "songbook.server.log.ThrottledHandler"
     formatters["named"] = {**formatters["default"], "fmt": "%(levelprefix)s [%(name)s] %(message)s"}
     handlers["named"] = {**handlers["default"], "formatter": "named"}
     config["root"] = {"handlers": ["named"], "level": level}

@@ -1,0 +1,82 @@
+"""The log handler: a client that causes warnings at will does not fill the disk."""
+
+import logging
+import sys
+from collections.abc import Hashable
+from dataclasses import dataclass
+from threading import Timer
+from typing import TextIO
+
+_SECONDS = 1.0
+"""The least time between two warnings of one kind."""
+
+
+@dataclass
+class _Held:
+    """The warnings of one kind that were held back in the last second."""
+
+    last: logging.LogRecord | None = None
+    number: int = 0
+
+
+class ThrottledHandler(logging.StreamHandler[TextIO]):
+    """Writes at most one warning of a kind in a second, with the number of the others.
+
+    Warnings with the same logger, message template and types of arguments are of one kind, so that
+    many of one exception do not hide another. The first is written at once, and a second later the
+    last of those that followed. Other levels are written as they come.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        super().__init__(stream or sys.stderr)
+        self._held: dict[Hashable, _Held] = {}
+        self._timer: Timer | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write or hold back a record; the caller holds the lock."""
+        if record.levelno != logging.WARNING:
+            super().emit(record)
+            return
+        kind = (record.name, record.msg, *map(type, record.args or ()))
+        if held := self._held.get(kind):
+            held.last, held.number = record, held.number + 1
+            return
+        self._held[kind] = _Held()
+        super().emit(record)
+        self._start_timer()
+
+    def close(self) -> None:
+        """Write what is held back."""
+        if self._timer:
+            self._timer.cancel()
+        self._write_held()
+        super().close()
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = Timer(_SECONDS, self._next_second)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _next_second(self) -> None:
+        self.acquire()
+        try:
+            self._timer = None
+            if self._write_held():
+                self._start_timer()
+        finally:
+            self.release()
+
+    def _write_held(self) -> bool:
+        """Write the last record of each kind; return whether there was any."""
+        held, self._held = self._held, {}
+        for kind, each in held.items():
+            if each.last:
+                if each.number > 1:
+                    message = (
+                        f"{each.last.getMessage()} ({each.number - 1} more in the last second)"
+                    )
+                    each.last.msg, each.last.args = message, ()
+                super().emit(each.last)
+                self._held[kind] = _Held()
+        return bool(self._held)

@@ -1,0 +1,65 @@
+"""The log of a service: what a client causes at will is told once a second, with its number."""
+
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from tests.support.processes import NOWHERE, Service
+from tests.support.services import SAMPLES
+
+REQUESTS = 200
+
+
+def send(service: Service, message: bytes) -> None:
+    """Send bytes on a connection of their own, and read until the service closes it."""
+    with socket.create_connection(("127.0.0.1", int(service.address.rpartition(":")[2]))) as one:
+        one.sendall(message)
+        while one.recv(65536):
+            pass
+
+
+def ask_nonsense(service: Service) -> None:
+    """Send what is not HTTP."""
+    send(service, b"nonsense\r\n\r\n")
+
+
+def ask_upgrade(service: Service) -> None:
+    """Ask for another protocol."""
+    headers = "Host: a\r\nConnection: upgrade, close\r\nUpgrade: h2c\r\n\r\n"
+    send(service, f"GET /ping HTTP/1.1\r\n{headers}".encode())
+
+
+def ask_in_vain(service: Service) -> None:
+    """Ask for what the database has, which is away."""
+    assert httpx.get(f"{service.address}/books").status_code == 503
+
+
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (ask_nonsense, "Invalid HTTP request received"),
+        (ask_upgrade, "Unsupported upgrade request"),
+        (ask_in_vain, "failed with 503"),
+    ],
+)
+def test_a_warning_that_a_client_repeats_is_told_once_a_second_with_the_number_of_the_others(
+    ask: Callable[[Service], None], words: str
+) -> None:
+    with SAMPLES.serving(DATABASE_URL=NOWHERE) as service:
+        begun = time.monotonic()
+        for _ in range(REQUESTS):
+            ask(service)
+        seconds = time.monotonic() - begun
+        end = service.end(signal.SIGTERM)
+
+    told = [line for line in end.told.splitlines() if words in line]
+    more = [
+        int(number) for number in re.findall(r"\((\d+) more in the last second\)", "\n".join(told))
+    ]
+    assert 2 <= len(told) <= seconds + 2
+    assert len(told) + sum(more) == REQUESTS
