@@ -12,7 +12,7 @@ def assert_problem(answer: Response, status: int, slug: str | None = None) -> di
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["cache-control"] == "no-store"
     problem: dict[str, Any] = answer.json()
-    assert set(problem) - {"errors", "report"} == {
+    assert set(problem) - {"errors", "report", "checks"} == {
         "type",
         "title",
         "status",
