@@ -67,7 +67,7 @@ class BoundedProtocol(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the data; note what the connection waits for next."""
-        if self.discarding is None and (len(data) > _SLICE or self._unparsed):
+        if (len(data) > _SLICE or self._unparsed) and self.discarding is None:
             self._unparsed += data
             self._parse()
         else:
@@ -131,10 +131,12 @@ class BoundedProtocol(HttpProtocol):
         self.enter(None)
         cycle = self.cycle
         is_in_head = self.scope is not None and (cycle is None or cycle.scope is not self.scope)
-        if not is_in_head and (cycle is None or cycle.response_started):
+        is_answered = cycle is None or cycle.response_started
+        if self.transport.is_closing() or (is_answered and not is_in_head):
             self.abort()
             return
         self.refuse(RequestTimeout())
+        self._wait_for_more(0)
 
     def abort(self) -> None:
         """Close the connection at once, which ends the request in progress."""
@@ -150,22 +152,21 @@ class BoundedProtocol(HttpProtocol):
 
     def _parse(self) -> None:
         """Parse what was received, but not beyond a request that waits for another's response."""
-        data, at, size = self._unparsed, 0, _SLICE
-        while at < len(data) and not self.pipeline:
-            super().data_received(data[at : at + size])
-            at += size
-            if self.discarding is not None:
-                size = len(data)
-        self._unparsed = data[at:]
+        data, at = self._unparsed, 0
+        while at < len(data) and not self.pipeline and not self.transport.is_closing():
+            super().data_received(data[at : at + _SLICE])
+            at += _SLICE
+        self._unparsed = b"" if self.transport.is_closing() else data[at:]
         if self._unparsed:
             self.flow.pause_reading()
 
     def _wait_for_more(self, size: int) -> None:
         """Wait for a head, or for the rest of a body of which `size` bytes came now."""
-        cycle, bounds = self.cycle, self.bounds
-        if self.transport.is_closing() or self.pipeline or self not in self.connections:
+        cycle, bounds, is_closing = self.cycle, self.bounds, self.transport.is_closing()
+        is_open = self.discarding is not None if is_closing else not self.pipeline
+        if not is_open or self not in self.connections:
             self.enter(None)  # it is a WebSocket if uvicorn does not count it any more
-        elif cycle is not None and cycle.more_body and cycle.scope is self.scope:
+        elif is_closing or (cycle is not None and cycle.more_body and cycle.scope is self.scope):
             if self.queue is not bounds.bodies:
                 seconds, self.received = bounds.limits.body_seconds, 0
                 self.body = Pace(self.loop.time(), seconds, BODY_BYTES_PER_SECOND, most=2 * seconds)

@@ -73,6 +73,7 @@ def ask_and_do_not_read(served: Process, stack: ExitStack, times: int) -> None:
         connection.connect(("127.0.0.1", served.port))
         connection.setblocking(False)
         connection.send(head("GET", PAGE) * times)
+    httpx.get(f"{served.address}/ping", timeout=20)  # by now all have been accepted
 
 
 def is_closed(connection: socket.socket) -> bool:
@@ -100,6 +101,16 @@ def test_room_is_made_by_closing_heads_then_bodies_then_kept_connections(served:
         for closed in range(1, 5):
             connect(PING, answered=True)
             assert [is_closed(each) for each in order] == [True] * closed + [False] * (4 - closed)
+
+
+def test_bodies_that_nobody_waits_for_make_room(served: Process) -> None:
+    with ExitStack() as stack:
+        for _ in range(4):
+            connection = stack.enter_context(served.connect())
+            connection.sendall(head("GET", "/ping", "Content-Length: 9999999"))
+            assert read_reply(connection).status == 200
+
+        assert served.ask(PING).status == 200
 
 
 async def test_a_request_in_progress_is_not_closed_for_a_newcomer(served: Process) -> None:

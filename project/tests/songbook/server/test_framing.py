@@ -187,6 +187,17 @@ def test_a_bad_request_does_not_overtake_the_one_before_it(served: Process, kind
     assert "connection: close\r\n" in answers
 
 
+def test_requests_that_are_sent_at_once_are_all_answered(served: Process) -> None:
+    number = 2000
+    last = head("GET", "/books/0", "Connection: close")
+    with served.connect() as connection:
+        connection.sendall(head("GET", "/books/0") * number + last)
+        answers = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+    assert re.findall(r"HTTP/1.1 (\d+) ", answers) == ["404"] * (number + 1)
+    assert answers.count("connection: close\r\n") == 1
+
+
 def test_a_broken_body_is_answered_while_it_is_awaited(served: Process) -> None:
     with served.connect() as connection:
         connection.sendall(POST + b"1\r\n{\r\n")
