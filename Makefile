@@ -28,7 +28,7 @@ with_pip = { $(1)/bin/python -m pip install --disable-pip-version-check --progre
 	esac; done; if test -t 1; then printf '\r\033[K'; fi; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth abuse abuse-quick peers clean
+.PHONY: help install run dev test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth abuse abuse-quick peers faults faults-quick clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -108,6 +108,13 @@ abuse: install ## Send 1,400 hostile requests, run 13 attacks while others ask (
 
 abuse-quick: install ## As abuse, with attacks of three seconds (a minute and a half); writes nothing.
 	python resilience/abuse.py --seconds 3 $(ARGS)
+
+faults: install ## Kill, freeze and cut PostgreSQL and the service under load, and check what is stored (eight minutes).
+	python resilience/faults.py --json docs/reliability/faults.json $(ARGS)
+	python resilience/faults_publish.py
+
+faults-quick: install ## The same with four faults, in a minute.
+	python resilience/faults.py --quick $(ARGS)
 
 peers: $(PEERS)/.venv/installed ## Install the other frameworks into bench/peers; Fastify only if there is npm.
 
