@@ -32,6 +32,9 @@ console.width = max(console.width, 150)
 async def run(options: Namespace) -> tuple[list[Finding], dict[str, str]]:
     """Play the rounds on a cluster of their own; return what they found and which were left out."""
     findings, skipped = [], {}
+    task = asyncio.current_task()
+    assert task
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     pace = QUICK_PACE if options.quick or options.sabotage else 1.0
     with tempfile.TemporaryDirectory() as folder:
         cluster = Cluster(Path(folder), options.project.resolve())
@@ -42,11 +45,13 @@ async def run(options: Namespace) -> tuple[list[Finding], dict[str, str]]:
                 if obstacle := each.obstacle():
                     skipped[each.title] = obstacle
                     continue
-                sabotage = (each.sabotage if options.sabotage else None) or NOTHING
-                with console.status(each.title):
-                    found = await play(cluster, name, pace, sabotage)
-                tell(found, sabotage.title)
-                findings.append(found)
+                for sabotage in each.sabotages if options.sabotage else (NOTHING,):
+                    with console.status(each.title):
+                        found = await play(cluster, name, pace, sabotage)
+                    if sabotage.title:
+                        found.title += f": {sabotage.title}"
+                    tell(found)
+                    findings.append(found)
         finally:
             await asyncio.to_thread(cluster.stop)
     return findings, skipped
@@ -55,7 +60,7 @@ async def run(options: Namespace) -> tuple[list[Finding], dict[str, str]]:
 def chosen(options: Namespace) -> list[str]:
     """Return the names of the rounds."""
     names = options.only or (QUICK if options.quick else ROUNDS)
-    return [name for name in names if ROUNDS[name].sabotage or not options.sabotage]
+    return [name for name in names if ROUNDS[name].sabotages or not options.sabotage]
 
 
 async def prepare(cluster: Cluster) -> None:
@@ -76,13 +81,12 @@ async def prepare(cluster: Cluster) -> None:
         raise SystemExit(f"`python -m app migrate` failed:\n{output.decode()[-3000:]}")
 
 
-def tell(found: Finding, sabotage: str) -> None:
+def tell(found: Finding) -> None:
     """Show at once how a round went."""
     mark = "[red]broken[/]" if found.breaches else "[green]kept[/]"
-    what = f"{found.title} [{sabotage}]" if sabotage else found.title
     recovery = "-" if found.recovery is None else f"{found.recovery:.2f} s"
     console.print(
-        f"{mark} {what.replace('[', chr(92) + '[')}: {found.acknowledged:,} acknowledged,"
+        f"{mark} {found.title}: {found.acknowledged:,} acknowledged,"
         f" {found.lost} lost, {found.doubled} doubled; recovery {recovery},"
         f" longest {found.longest:.1f} s {'; '.join(found.notes)}"
     )
@@ -107,7 +111,6 @@ def arguments() -> Namespace:
 def main() -> None:
     """Play, show, store and judge."""
     options = arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     findings, skipped = uvloop.run(run(options))
     show(findings, skipped, console)
@@ -118,7 +121,7 @@ def main() -> None:
     if options.sabotage:
         blind = [each.title for each in findings if not each.breaches]
         if blind:
-            sys.exit(f"Not noticed although a promise was broken on purpose: {', '.join(blind)}.")
+            sys.exit(f"Not noticed although a promise was broken on purpose: {'; '.join(blind)}.")
         console.print(f"Each sabotage was noticed, in {seconds:.0f} s.")
     elif sums.breaches:
         sys.exit(f"{len(sums.breaches)} promises were broken: see above.")
@@ -131,3 +134,5 @@ if __name__ == "__main__":
         main()
     except KeyboardInterrupt:
         sys.exit(130)
+    except asyncio.CancelledError:
+        sys.exit(143)

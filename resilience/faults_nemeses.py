@@ -172,8 +172,8 @@ async def kill_service(stage: Stage) -> None:
 
 async def abort(stage: Stage) -> None:
     """Close the connections of thousands of requests before they are answered."""
-    total = int(3000 * stage.pace)
-    limit = asyncio.Semaphore(32)
+    total = int(2000 * stage.pace)
+    limit = asyncio.Semaphore(16)
 
     async def send_and_leave(number: int) -> None:
         name = stage.history.invoke()
@@ -246,7 +246,10 @@ async def roll(stage: Stage) -> None:
             service.start()
             await service.answers()
             await _is_in_rotation(stage, service.port)
-    stage.notes.append(f"{times} rolling restarts, {balancer.passed:,} requests passed")
+    failed = balancer.failures.total()
+    stage.notes.append(
+        f"{times} rolling restarts, {balancer.passed:,} requests passed on, {failed} not"
+    )
 
 
 async def roll_workers(stage: Stage) -> None:

@@ -100,14 +100,15 @@ async def wait_until_all_ready(balancer: Balancer, services: list[Service]) -> N
 async def strike(stage: Stage, each: Round, prober: Prober) -> None:
     """Load the service, and let the fault happen meanwhile."""
     load = asyncio.create_task(stage.load.run(each.connections))
-    await stage.hold(2)
-    pids = [service.pid for service in stage.services]
-    began = time.monotonic()
-    await each.nemesis(stage)
-    stage.load.heal()
-    await asyncio.sleep(SETTLED + 0.3 + 1.7 * stage.pace)
-    stage.load.stop()
-    await load
+    async with background(load):
+        await stage.hold(2)
+        pids = [service.pid for service in stage.services]
+        began = time.monotonic()
+        await each.nemesis(stage)
+        stage.load.heal()
+        await asyncio.sleep(SETTLED + 0.3 + 1.7 * stage.pace)
+        stage.load.stop()
+        await load
     if not each.is_killed:
         is_same = pids == [service.pid for service in stage.services if not service.has_ended()]
         stage.require(is_same, "the service did not survive")
@@ -115,12 +116,17 @@ async def strike(stage: Stage, each: Round, prober: Prober) -> None:
         slow = f"a liveness check took {prober.slowest:.2f} s"
         stage.require(prober.slowest <= PROBE, slow)
     if prober.asks_readiness and not each.is_killed:
-        unready, ready = prober.became_unready, prober.became_ready
-        if each.becomes_unready:
-            is_soon = any(0 <= moment - began <= UNREADY for moment in unready)
-            stage.require(is_soon, f"/readyz did not fail within {UNREADY:g} s of the fault")
-        is_late = any(moment - (stage.load.healed_at or 0) > RECOVERY for moment in ready)
-        stage.require(len(unready) == len(ready) and not is_late, "/readyz did not recover in time")
+        check_readiness(stage, each, prober, began)
+
+
+def check_readiness(stage: Stage, each: Round, prober: Prober, began: float) -> None:
+    """Note a breach if /readyz did not fail soon after the fault began, or is not back in time."""
+    unready, ready = prober.became_unready, prober.became_ready
+    if each.becomes_unready:
+        is_soon = any(0 <= moment - began <= UNREADY for moment in unready)
+        stage.require(is_soon, f"/readyz did not fail within {UNREADY:g} s of the fault")
+    is_late = any(moment - (stage.load.healed_at or 0) > RECOVERY for moment in ready)
+    stage.require(len(unready) == len(ready) and not is_late, "/readyz did not recover in time")
 
 
 async def check_history(stage: Stage) -> tuple[Verdict, int]:

@@ -25,7 +25,7 @@ class Round:
 
     title: str
     nemesis: Nemesis
-    sabotage: Sabotage | None = None
+    sabotages: tuple[Sabotage, ...] = ()
     connections: int = 48
     workers: int = 1
     servers: int = 1
@@ -45,13 +45,12 @@ FORGETS = {
     "wal_writer_delay": "10s",
     "wal_writer_flush_after": "2GB",
 }
-HASTY = Sabotage("no drain, no probes", settings={"DRAIN_SECONDS": "0"}, probes=False)
 
 ROUNDS = {
     "kill": Round(
         "kill -9 of PostgreSQL",
         nemeses.kill,
-        Sabotage("commits are not flushed", cluster=FORGETS),
+        (Sabotage("commits are not flushed", cluster=FORGETS),),
     ),
     "backend": Round("kill -9 of one backend", nemeses.kill_backend),
     "fast": Round("restart, fast", nemeses.restart_fast),
@@ -59,18 +58,21 @@ ROUNDS = {
     "terminate": Round(
         "backends terminated each second",
         nemeses.terminate,
-        Sabotage("updates ignore If-Match", service="overwrite"),
+        (Sabotage("updates ignore If-Match", service="overwrite"),),
     ),
     "freeze": Round(
         "PostgreSQL frozen for 12 s",
         nemeses.freeze,
-        Sabotage("statements have no timeout", service="wait"),
+        (Sabotage("statements have no timeout", service="wait"),),
         becomes_unready=True,
     ),
     "cut": Round(
         "connection cut after COMMIT",
         nemeses.cut,
-        Sabotage("clients retry without the key", keeps_keys=False),
+        (
+            Sabotage("clients retry without the key", keeps_keys=False),
+            Sabotage("an unknown outcome is called a failure", service="guess"),
+        ),
     ),
     "silence": Round("PostgreSQL silent on connect", nemeses.silence, becomes_unready=True),
     "exhaust": Round("max_connections exhausted", nemeses.exhaust),
@@ -88,7 +90,7 @@ ROUNDS = {
     "race": Round(
         "one city created by 32 clients at once",
         nemeses.race,
-        Sabotage("no unique index", sql="ALTER TABLE cities DROP CONSTRAINT uq_cities_name"),
+        (Sabotage("no unique index", sql="ALTER TABLE cities DROP CONSTRAINT uq_cities_name"),),
         connections=8,
     ),
     "worker": Round("kill -9 of a worker", nemeses.kill_workers, workers=2, is_killed=True),
@@ -96,7 +98,10 @@ ROUNDS = {
     "rolling": Round(
         "rolling restarts",
         nemeses.roll,
-        HASTY,
+        (
+            Sabotage("no drain", settings={"DRAIN_SECONDS": "0"}),
+            Sabotage("the balancer does not ask for readiness", probes=False),
+        ),
         servers=2,
         is_killed=True,
         loses_none=True,

@@ -61,7 +61,7 @@ class Stage:
 
     def require(self, condition: object, breach: str) -> None:
         """Note a breach unless the condition holds."""
-        if not condition:
+        if not condition and breach not in self.breaches:
             self.breaches.append(breach)
 
 
