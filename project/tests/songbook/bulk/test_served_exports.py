@@ -1,30 +1,35 @@
 """Exports out of a process that serves: who reads slowly, who leaves, and what fails amid them."""
 
 import asyncio
+import signal
 import socket
 import struct
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from http.client import HTTPResponse, IncompleteRead
 from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 from starlette.types import Message
 
 from tests.samples.main import create_app
 from tests.samples.settings import Settings
-from tests.support.databases import execute, spelled
+from tests.support.databases import beside, execute, spelled
 from tests.support.marks import slow
 from tests.support.raw_http import head, read_reply
 from tests.support.served import POOL_SIZE, Process, on_linux, process
+from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes
 
 CSV, NDJSON = "Accept: text/csv", "Accept: application/x-ndjson"
+RESET = struct.pack("ii", 1, 0)
 AT_ONCE = POOL_SIZE // 2 - 2
 ROWS = 120_000
 # Far more than the buffers between a process and a slow client hold.
@@ -76,6 +81,17 @@ def exporting(served: Process, *headers: str, target: str = "/books") -> Iterato
 def copies(served: Process) -> list[int]:
     """Return of each COPY that is under way how many rows it has read."""
     return [rows for (rows,) in execute(served.url, COPIES)]
+
+
+def copying(served: Process) -> set[int]:
+    """Return the backends of the COPYs that are under way."""
+    query = "SELECT pid FROM pg_stat_progress_copy WHERE datname = current_database()"
+    return {pid for (pid,) in execute(served.url, query)}
+
+
+def has_others(served: Process, before: set[int]) -> bool:
+    """Tell whether a COPY of another backend is under way."""
+    return bool(copying(served) - before)
 
 
 def assert_whole(served: Process) -> None:
@@ -155,12 +171,34 @@ def test_a_client_that_leaves_ends_the_export(slowly_read: Process) -> None:
         with exporting(slowly_read) as answer:
             assert len(copies(slowly_read)) == 1
             if way == "resets":
-                linger = struct.pack("ii", 1, 0)
                 connection = socket.socket(fileno=socket.dup(answer.fileno()))
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 connection.close()
         wait_until(lambda: copies(slowly_read) == [])
     assert_whole(slowly_read)
+
+
+def test_exports_that_were_left_never_have_more_backends_than_places(slowly_read: Process) -> None:
+    for _ in range(12):
+        before = copying(slowly_read)
+        assert len(before) <= AT_ONCE
+        with slowly_read.connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            connection.sendall(head("GET", "/books?name_contains=nowhere", CSV))
+            wait_until(partial(has_others, slowly_read, before))
+            assert len(copying(slowly_read)) <= AT_ONCE
+    wait_until(lambda: copies(slowly_read) == [])
+    assert_whole(slowly_read)
+
+
+def test_a_service_that_is_killed_leaves_no_export_behind(slowly_read: Process) -> None:
+    with SAMPLES.serving(DATABASE_URL=spelled(slowly_read.url)) as service:
+        port = int(service.address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), 20) as connection:
+            connection.sendall(head("GET", "/books?name_contains=nowhere", CSV))
+            wait_until(lambda: copying(slowly_read))
+            service.end(signal.SIGKILL)
+            wait_until(lambda: not copying(slowly_read))
 
 
 def test_who_has_nothing_more_to_say_gets_the_whole_export(served: Process) -> None:
@@ -234,10 +272,15 @@ async def test_a_reader_who_takes_too_long_is_left(database_url: URL) -> None:
         "query_string": b"",
         "headers": [(b"accept", b"text/csv")],
     }
-    async with app.router.lifespan_context(app), asyncio.timeout(15):
+    async with (
+        app.router.lifespan_context(app),
+        beside(database_url) as connection,
+        asyncio.timeout(15),
+    ):
         await app(scope, receive, send)
+        while (await connection.execute(text(OPEN))).all():
+            pass
         assert app.state.service.database.engine.sync_engine.pool.checkedout() == 0
-        wait_until(lambda: execute(database_url, OPEN) == [])
 
     assert [message["type"].rpartition(".")[2] for message in sent] == ["start", "body", "body"]
     assert all(message["more_body"] for message in sent[1:])

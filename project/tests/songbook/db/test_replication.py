@@ -16,7 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.asserts import assert_unavailable
-from tests.support.databases import beside
+from tests.support.databases import beside, execute
 from tests.support.faults import Cluster
 from tests.support.services import SAMPLES
 
@@ -66,14 +66,12 @@ async def until_waiting(connection: AsyncConnection, number: int) -> list[int]:
 @asynccontextmanager
 async def frozen(url: URL) -> AsyncIterator[AsyncConnection]:
     """Wait for a standby that does not exist; give a connection."""
-    async with beside(url) as connection:
-        await connection.execute(text(f"{STANDBYS} = 'nobody'"))
-        await connection.execute(text("SELECT pg_reload_conf()"))
-        try:
+    execute(url, f"{STANDBYS} = 'nobody'", "SELECT pg_reload_conf()")
+    try:
+        async with beside(url) as connection:
             yield connection
-        finally:
-            await connection.execute(text(f"{STANDBYS} = ''"))
-            await connection.execute(text("SELECT pg_reload_conf()"))
+    finally:
+        execute(url, f"{STANDBYS} = ''", "SELECT pg_reload_conf()")
 
 
 async def writing(client: AsyncClient, connection: AsyncConnection) -> None:
