@@ -12,7 +12,7 @@ import pytest
 from tests.support.processes import NOWHERE, Service
 from tests.support.services import SAMPLES
 
-REQUESTS = 200
+REQUESTS = 60
 
 
 def send(service: Service, message: bytes) -> None:
