@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from statistics import quantiles
@@ -17,6 +17,7 @@ from attacks import MEGABYTE, Attack, Target
 ANSWERED = 99.0  # percent of the bystander's requests, at least
 P99 = 500.0  # milliseconds of a bystander's request, at most
 GROWTH = 50.0  # megabytes, at most
+BURST = 1000.0  # megabytes
 WARM_UP = 300  # requests, before the memory is looked at
 
 
@@ -42,7 +43,7 @@ async def run_attack(attack: Attack, service: Service, seconds: float) -> Result
     before = service.memory()
     target = Target(service, seconds)
     async with bystander(service, seconds) as watched:
-        await attack.run(target)
+        await run_until_it_bursts(attack.run(target), service, before)
     found = await watched
     growth = (max(found["peak"], service.memory()) - before) / MEGABYTE
     result = result_of(attack, target, found, growth)
@@ -50,6 +51,26 @@ async def run_attack(attack: Attack, service: Service, seconds: float) -> Result
     if after.status != 200:
         result.failures.append(f"the service answered {after.status} when the attack was over")
     return result
+
+
+async def run_until_it_bursts(
+    attack: Coroutine[Any, Any, None], service: Service, before: int
+) -> None:
+    """Run an attack; give up when the service has grown so much that the machine may suffer."""
+
+    async def burst() -> None:
+        while (service.memory() - before) / MEGABYTE < BURST:  # noqa: ASYNC110 - of another process
+            await asyncio.sleep(0.1)
+
+    tasks = [asyncio.ensure_future(each) for each in (attack, burst())]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def warm_up(service: Service) -> None:

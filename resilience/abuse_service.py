@@ -99,7 +99,7 @@ def serving(project: Path, url: str, log: Path, settings: dict[str, str]) -> Ite
         process = subprocess.Popen(
             [sys.executable, "-m", "app", *words],
             cwd=project,
-            env=environment(DATABASE_URL=url, **settings),
+            env=environment(DATABASE_URL=url, DRAIN_SECONDS="0", **settings),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,

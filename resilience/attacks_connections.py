@@ -3,7 +3,7 @@
 import json
 
 from abuse_http import CHUNK, JSON, head, message
-from attacks import Attack, Target, crowd
+from attacks import PATIENT, Attack, Target, crowd
 
 POST = ("POST", "/songs", JSON)
 IN_CHUNKS = head(*POST, "Transfer-Encoding: chunked")
@@ -19,7 +19,6 @@ ENDLESS = {
 }
 FRAMING = 8  # MB: what a connection takes of bytes that are no body, with what sockets buffer
 BODY = 24  # MB: what a connection takes behind the answer: 16, and what sockets buffer
-HEAD_SECONDS = 15
 SILENT, SOCKETS = 100, 1500
 
 
@@ -47,8 +46,8 @@ async def silence(target: Target) -> None:
         target.hold(start, drip, 1, name) for start, drip, name in clients for _ in range(SILENT)
     )
     await crowd(holding, target.seconds)
-    if target.seconds < HEAD_SECONDS + 3:
-        return  # nothing had to be closed
+    if target.seconds < PATIENT:
+        return  # a head has 15 s
     for name in ("silent connections", "heads"):
         again = target.achieved[f"{name} begun"] - SILENT
         otherwise = f"of {SILENT} {name} {max(again, 0)} were closed within {target.seconds:.0f} s"

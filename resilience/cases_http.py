@@ -22,7 +22,7 @@ LINES = [
     "A: b\r\n c",
 ]
 LINES += ["N\xffame: v", "Content-Type: application/json\r\nContent-Type: text/plain"]
-HOSTS = ["a b", "a/b", "a@b", "[::1", "a:b:c", "a:99999999", "a\tb", "<script>", "a,b", "\xff"]
+HOSTS = ["a b", "a/b", "a@b", "[::1", "a:b:c", "a:99999999", "a\tb", "<script>", "\xff"]
 
 IDS = [
     "abc", "1.0", "1e3", "0x10", "1_000", "-1", "+1", "%2B1", "1;v=1", "1%20", "%201", "1%0A",
@@ -97,7 +97,7 @@ def request_lines(_: Sender) -> Iterator[Case]:
     yield Case("bare LF", b"GET /songs HTTP/1.1\nHost: songbook\n\n", {400}, "S")
     yield Case("HTTP/2.0", b"GET /songs HTTP/2.0\r\nHost: songbook\r\n\r\n", {505}, "S")
     yield Case("HTTP/9.9", b"GET /songs HTTP/9.9\r\nHost: songbook\r\n\r\n", {400, 505}, "S")
-    yield Case("HTTP/0.9", b"GET /songs\r\n", {0, 400}, "S")
+    yield Case("HTTP/0.9", b"GET /songs\r\n", {0, 400, 505}, "S")
     yield Case("HTTP/2's preface", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", {0, 400, 405, 505}, "S")
     yield Case("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 200, {0, 400}, "S")
     yield Case("zeros", b"\0" * 1000, {0, 400}, "S")
