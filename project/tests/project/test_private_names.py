@@ -28,7 +28,7 @@ TAKEN = {
     "sqlmodel.main.FieldInfoMetadata": "models/fields.py",
     "sqlmodel.main.default_registry": "models/bases.py",
     "starlette._utils.get_route_path": "http/compat.py",
-    "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol": "server/connections.py",
+    "uvicorn.protocols.http.httptools_impl.HttpToolsProtocol": "server/protocol.py",
 }
 """tests/songbook/test_private_names.py says of each what the library needs of it."""
 
