@@ -16,7 +16,7 @@ UNDOCUMENTED = {
 }
 """What has no underscore in its name, and no page in the documentation."""
 
-DOCUMENTED = {"._replace"}
+DOCUMENTED = {"._asdict", "._replace"}
 """What has an underscore in its name, and is documented."""
 
 TAKEN = {
