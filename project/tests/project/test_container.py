@@ -83,7 +83,7 @@ def test_the_image_is_asked_for_its_health_without_a_shell() -> None:
     (check,) = instructions("HEALTHCHECK")
     command = json.loads(check.partition("CMD ")[2])
     assert command[0] == "python"
-    assert "/ping" in command[2]
+    assert "/livez" in command[2]
     compile(command[2], "HEALTHCHECK", "exec")
 
 
