@@ -18,7 +18,7 @@ from songbook.cli.imports import ImportCommand
 from songbook.cli.maintenance import MaintenanceCommands
 from songbook.cli.service import Service
 from songbook.config import CommandError, Settings, check_production, setting_lines
-from songbook.db import DatabaseUnreachable, check_database, resolve_database
+from songbook.db import DatabaseUnreachable, check_database, resolve_database, watch_database
 from songbook.server import check_address, serve
 
 _ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
@@ -111,7 +111,8 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
                 text = f"{error} Until then requests get 503."
                 print(self.message(text), file=sys.stderr)
             self._announce(settings, port)
-            serve(self.application, settings, port, reload=reload)
+            with watch_database(settings):
+                serve(self.application, settings, port, reload=reload)
 
     def _settings(self, **options: Any) -> Settings:
         set_options = {name: value for name, value in options.items() if value is not None}

@@ -5,6 +5,7 @@ from songbook.db.connect import bounded_log as bounded_log
 from songbook.db.connect import check_database as check_database
 from songbook.db.connect import open_database as open_database
 from songbook.db.connect import resolve_database as resolve_database
+from songbook.db.connect import watch_database as watch_database
 from songbook.db.database import MAX_ATTEMPTS as MAX_ATTEMPTS
 from songbook.db.database import RETRYABLE_ERRORS as RETRYABLE_ERRORS
 from songbook.db.database import Database as Database

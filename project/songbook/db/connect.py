@@ -45,6 +45,18 @@ def resolve_database(settings: Settings) -> Iterator[URL]:
             embedded.detach(settings.postgres_data)
 
 
+@contextmanager
+def watch_database(settings: Settings) -> Iterator[None]:
+    """Start the embedded PostgreSQL of `resolve_database` again when it dies within the block."""
+    if settings.url is not None:
+        yield
+        return
+    from songbook.db import embedded  # noqa: PLC0415 - unused with DATABASE_URL
+
+    with embedded.watch(settings.postgres_data):
+        yield
+
+
 @asynccontextmanager
 async def bounded_log(settings: Settings) -> AsyncIterator[None]:
     """Bound the log of the embedded PostgreSQL, if it is used, until the exit."""

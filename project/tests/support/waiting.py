@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(condition: Callable[[], object]) -> None:
-    """Wait for a condition, for twenty seconds at most."""
-    deadline = time.monotonic() + 20
+def wait_until(condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for a condition, for twenty seconds at most unless it is known to take long."""
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.005)

@@ -6,13 +6,14 @@ import re
 import shutil
 import signal
 import subprocess
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 from songbook.db.embedded.account import ADVICE, claim, grant_access
 from songbook.db.embedded.account import EmbeddedError as EmbeddedError
 from songbook.db.embedded.server import MAJOR, NO_FSYNC, Server
+from songbook.db.embedded.watch import watched
 
 _attached: dict[Path, Server] = {}
 
@@ -43,6 +44,11 @@ def trim_log(folder: Path) -> None:
     if server := _attached.get(folder.resolve()):
         with suppress(OSError):
             server.trim_log()
+
+
+def watch(folder: Path) -> AbstractContextManager[None]:
+    """Start the server, which this process uses, again when it dies within the block."""
+    return watched(_attached[folder.resolve()])
 
 
 def detach(folder: Path) -> None:

@@ -120,6 +120,15 @@ class Server:
                 self.start(alive)
         return self.probe()
 
+    def restart_if_gone(self) -> bool:
+        """Start the server again if it has died; return whether it was started."""
+        with self.open("server") as alive:
+            # a folder without a cluster was emptied meanwhile, and is not filled again
+            if not self.cluster.exists() or not _lock(alive, fcntl.LOCK_EX):
+                return False
+            self.start(alive)
+        return True
+
     def probe(self) -> str | None:
         """Return the directory of the socket if the server accepts a connection.
 

@@ -69,6 +69,28 @@ def test_the_first_start_needs_nothing_and_the_second_finds_the_data(tmp_path: P
     assert (folder / "server.log").read_text().count("starting PostgreSQL") == 2
 
 
+def postmaster(folder: Path) -> int:
+    """Return the pid of the server of a folder, 0 if there is none."""
+    path = folder / "cluster" / "postmaster.pid"
+    return int(path.read_text().split()[0]) if path.exists() else 0
+
+
+@slow
+def test_an_embedded_postgresql_that_dies_is_started_again(folder: Path) -> None:
+    with SAMPLES.serving(POSTGRES_DATA=str(folder)) as service:
+        assert httpx.post(f"{service.address}/books", json=BOOK).status_code == 201
+        pid = postmaster(folder)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: postmaster(folder) not in {0, pid})
+        # a recovery writes the whole folder to the disk
+        wait_until(lambda: httpx.get(f"{service.address}/readyz").status_code == 200, 40)
+        assert len(httpx.get(f"{service.address}/books").json()) == 1
+        end = service.end(signal.SIGTERM)
+
+    assert f"PostgreSQL in {folder} had ended and was started again." in end.told
+    assert not has_server(folder)
+
+
 @slow
 def test_two_services_side_by_side_do_not_know_each_other(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
