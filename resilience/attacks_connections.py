@@ -35,7 +35,7 @@ async def silence(target: Target) -> None:
     """Say nothing, begin a head or a body, leave a response unread."""
     start = b"GET /songs/1 HTTP/1.1\r\nHost: songbook\r\nX-Slow: "
     body = head(*POST, "Content-Length: 60000")
-    pages = head("GET", "/songs?limit=1000") * 5
+    pages = head("GET", "/songs?limit=1000") * 2
     clients = [
         (b"", b"", "silent connections"),
         (start, b"x", "heads"),

@@ -200,7 +200,10 @@ async def trickle(target: Target) -> None:
     exports = [sip(target, export) for _ in range(8)]
     imports = [target.hold(load, b"a", 1, "imports") for _ in range(80)]
     await crowd([*exports, *imports, stranger(target)], target.seconds)
-    asked, served = target.achieved["strangers' transfers"], target.achieved["of them answered"]
+    asked, served = (
+        target.achieved["transfers of others"],
+        target.achieved["transfers of others answered"],
+    )
     otherwise = f"{served} of {asked} exports and imports of another address were answered"
     target.check(holds=served >= asked * 0.99, otherwise=otherwise)
 
@@ -229,8 +232,8 @@ async def stranger(target: Target) -> None:
     while True:
         for request in requests:
             reply: Reply = await ask(target.service.port, request, address=STRANGER, patience=5)
-            target.count("strangers' transfers")
-            target.count("of them answered", reply.status in {200, 201})
+            target.count("transfers of others")
+            target.count("transfers of others answered", reply.status in {200, 201})
             await asyncio.sleep(0.1)
 
 
