@@ -237,8 +237,12 @@ def fill(file: Path) -> None:
 
 async def roll(stage: Stage) -> None:
     """Restart one server after the other behind the balancer, ten times."""
+    await _roll(stage, 10)
+
+
+async def _roll(stage: Stage, most: int) -> None:
     assert stage.balancer
-    balancer, times = stage.balancer, max(1, round(10 * stage.pace))
+    balancer, times = stage.balancer, max(1, round(most * stage.pace))
     for _ in range(times):
         for service in stage.services:
             service.signal(signal.SIGTERM)
@@ -254,7 +258,7 @@ async def roll(stage: Stage) -> None:
 
 async def roll_workers(stage: Stage) -> None:
     """Restart servers of two workers in the same way, then SIGHUP one of them."""
-    await roll(stage)
+    await _roll(stage, 5)
     service = stage.service
     before = set(service.children)
     service.signal(signal.SIGHUP)
