@@ -63,6 +63,7 @@ class BoundedProtocol(HttpProtocol):
         """Forget the connection."""
         self.enter(None)
         self.bounds.remove_unread(self)
+        self._unset_keepalive_if_required()  # uvicorn's stays if it was reset, with 8 KB for 75 s
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:

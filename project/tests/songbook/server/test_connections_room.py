@@ -2,6 +2,7 @@
 
 import resource
 import socket
+import struct
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
@@ -162,3 +163,18 @@ def test_clients_that_do_not_read_take_little_memory(unread: Process) -> None:
         assert httpx.get(f"{unread.address}/books/1").status_code == 200
     print(f"{more} KB more")
     assert more < 50_000
+
+
+@on_linux
+def test_a_connection_that_its_client_resets_leaves_no_memory(served: Process) -> None:
+    def ask_and_reset(times: int) -> int:
+        for _ in range(times):
+            with served.connect() as connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sendall(PING)
+                assert read_reply(connection).status == 200
+        return served.memory()
+
+    before = ask_and_reset(500)
+
+    assert ask_and_reset(2000) - before < 8000  # KB; it was 16,000
