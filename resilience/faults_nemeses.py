@@ -17,6 +17,7 @@ from faults_proxy import proxied
 from faults_stage import OUR_BACKENDS, Stage, answers
 
 TERMINATE = f"SELECT pg_terminate_backend(pid) {OUR_BACKENDS}"
+ABORTED = 700  # at once: a client that is gone counts as a connection until its turn comes
 FROZEN_SECONDS = 12  # longer than any request may take
 
 
@@ -172,8 +173,7 @@ async def kill_service(stage: Stage) -> None:
 
 async def abort(stage: Stage) -> None:
     """Close the connections of thousands of requests before they are answered."""
-    total = int(2000 * stage.pace)
-    limit = asyncio.Semaphore(16)
+    limit = asyncio.Semaphore(8)
 
     async def send_and_leave(number: int) -> None:
         name = stage.history.invoke()
@@ -185,8 +185,11 @@ async def abort(stage: Stage) -> None:
             await asyncio.sleep(number % 21 / 1000)
             writer.close()
 
-    await asyncio.gather(*map(send_and_leave, range(total)))
-    stage.notes.append(f"{total} requests aborted")
+    bursts = max(1, round(4 * stage.pace))
+    for _ in range(bursts):
+        await asyncio.gather(*map(send_and_leave, range(ABORTED)))
+        await asyncio.sleep(2)  # those that wait for a connection to PostgreSQL wait no longer
+    stage.notes.append(f"{bursts * ABORTED:,} requests aborted")
 
 
 async def fill_disk(stage: Stage) -> None:
