@@ -8,7 +8,7 @@ import asyncpg
 from songbook.db.database import Database
 from songbook.db.pool import PoolTimeout
 from songbook.db.revisions import Revisions
-from songbook.db.statements import BoundStatement
+from songbook.db.statements import BoundStatement, Use
 from songbook.errors import ServiceUnavailable
 
 OK = "ok"
@@ -17,9 +17,9 @@ _FRESH_SECONDS = 0.1
 """Seconds for which a result is returned again."""
 
 _REVISIONS = BoundStatement(
-    "SELECT array_agg(version_num::text) AS revisions FROM alembic_version", []
+    "SELECT array_agg(version_num::text) AS revisions FROM alembic_version", [], use=Use.ROW
 )
-_NO_REVISIONS = BoundStatement("SELECT NULL AS revisions", [])
+_NO_REVISIONS = BoundStatement("SELECT NULL AS revisions", [], use=Use.ROW)
 _MIGRATE = "run the command migrate"
 
 _logger = logging.getLogger(__name__)

@@ -9,6 +9,8 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any, cast
 
+from uvicorn.protocols.http.flow_control import FlowControl
+
 from songbook.config import Settings
 from songbook.errors import RequestTimeout
 from songbook.http import BULK_BYTES_PER_SECOND, Pace
@@ -49,12 +51,14 @@ class BoundedProtocol(HttpProtocol):
         self.buffered = 0
         """The bytes in the write buffer, when last measured."""
         self._unread = 0
-        self._unparsed = b""
+        self.unparsed = b""
+        """What was received behind a request that waits for another's response."""
         self._has_waiting_request = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a head, if there is room for the connection."""
         super().connection_made(transport)
+        self.flow = _Flow(self.transport, self)
         transport.set_write_buffer_limits(high=0)  # writing pauses when the kernel takes no more
         if self.bounds.make_room(self):
             self.enter(self.bounds.heads)
@@ -68,8 +72,8 @@ class BoundedProtocol(HttpProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse the data; note what the connection waits for next."""
-        if (len(data) > _SLICE or self._unparsed) and self.discarding is None:
-            self._unparsed += data
+        if (len(data) > _SLICE or self.pipeline) and self.discarding is None:
+            self.unparsed += data
             self._parse()
         else:
             super().data_received(data)
@@ -88,7 +92,7 @@ class BoundedProtocol(HttpProtocol):
                 self._has_waiting_request = True
                 return
         super().on_response_complete()
-        if self._unparsed:
+        if self.unparsed:
             self._parse()
         cycle = self.cycle
         if cycle.more_body or not cycle.response_complete or cycle.scope is not self.scope:
@@ -153,12 +157,13 @@ class BoundedProtocol(HttpProtocol):
 
     def _parse(self) -> None:
         """Parse what was received, but not beyond a request that waits for another's response."""
-        data, at = self._unparsed, 0
+        data, self.unparsed, at = self.unparsed, b"", 0
+        self.flow.resume_reading()
         while at < len(data) and not self.pipeline and not self.transport.is_closing():
             super().data_received(data[at : at + _SLICE])
             at += _SLICE
-        self._unparsed = b"" if self.transport.is_closing() else data[at:]
-        if self._unparsed:
+        if at < len(data) and not self.transport.is_closing():
+            self.unparsed = data[at:]
             self.flow.pause_reading()
 
     def _wait_for_more(self, size: int) -> None:
@@ -175,6 +180,19 @@ class BoundedProtocol(HttpProtocol):
             self.received += size
         elif (cycle is None or cycle.response_complete) and self.queue is not bounds.heads:
             self.enter(bounds.heads)
+
+
+class _Flow(FlowControl):
+    """Reads no more while anything is unparsed, also for a request that asks for its body."""
+
+    def __init__(self, transport: asyncio.Transport, connection: BoundedProtocol) -> None:
+        super().__init__(transport)
+        self._connection = connection
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if not self._connection.unparsed:
+            super().resume_reading()
 
 
 _Queue = OrderedDict[BoundedProtocol, None]

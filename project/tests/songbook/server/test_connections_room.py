@@ -4,9 +4,11 @@ import resource
 import socket
 import struct
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from select import select
 
 import httpx
 import pytest
@@ -15,7 +17,7 @@ from sqlalchemy.engine import URL
 from songbook.server.limits import SPARE_FILES
 from tests.support.databases import execute, locked, spelled
 from tests.support.processes import Service, ended_at_last
-from tests.support.raw_http import head, read_reply
+from tests.support.raw_http import head, message, read_reply
 from tests.support.served import Process, on_linux, process
 from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
@@ -28,9 +30,12 @@ LAY_OUT = (
 )
 PING = head("GET", "/ping")
 BEGUN_BODY = head("POST", "/books", "Content-Type: application/json", "Content-Length: 99") + b"{"
+BOOK = '{"name":"a","author":"b"}'
 SILENT = 1100
 CLIENTS = 30
 PAGE = "/books?limit=1000"
+MOST_KB = 16 * 1024
+MOST_TAKEN = 16 * 2**20  # more than the buffers of the system hold
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -178,3 +183,29 @@ def test_a_connection_that_its_client_resets_leaves_no_memory(served: Process) -
     before = ask_and_reset(500)
 
     assert ask_and_reset(2000) - before < 8000  # KB; it was 16,000
+
+
+def test_pipelined_requests_that_come_piece_by_piece_do_not_pile_up(unread: Process) -> None:
+    request = head("GET", "/books/1")
+    piece = request * (4096 // len(request))
+    with unread.connect() as connection:
+        connection.sendall(piece)
+        before = unread.memory()
+        for _ in range(400):
+            assert connection.recv(2**16)
+            connection.sendall(piece)
+        assert unread.memory() - before < MOST_KB
+
+
+def test_pipelined_bodies_are_read_no_faster_than_they_are_answered(unread: Process) -> None:
+    bodies = message("POST", "/books", BOOK) * 10_000
+    end, sent = time.monotonic() + 3, 0
+    with unread.connect() as connection:
+        connection.setblocking(False)
+        while time.monotonic() < end and sent < MOST_TAKEN:
+            readable, writable, _ = select([connection], [connection], [], 0.1)
+            if readable:
+                assert connection.recv(2**20)
+            if writable:
+                sent += connection.send(bodies[sent % len(bodies) :][: 2**18])
+    assert sent < MOST_TAKEN
