@@ -3,8 +3,8 @@
 import asyncio
 import sys
 from array import array
-from collections.abc import Awaitable, Callable, Sequence
-from functools import cache
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import cache, partial
 from typing import Any, BinaryIO, Literal
 
 import asyncpg
@@ -57,25 +57,28 @@ async def copy_out(
     """
     async with db.bulk(db.pool_timeout, Use.LIST, client) as connection:
         await connection.execute(f"BEGIN READ ONLY; {bulk_settings(db.bulk_seconds)}")
-        copied = await _copy_out(connection, query, sink, db.bulk_seconds, media_type)
+        copy = partial(
+            connection.copy_from_query,
+            query.sql,
+            *query.arguments,
+            timeout=db.bulk_seconds + 2 * _MARGIN_SECONDS,
+            **_COPY_OPTIONS[media_type],
+        )
+        async with asyncio.timeout(db.bulk_seconds + _MARGIN_SECONDS):
+            copied = await _deliver(copy, sink)
         await connection.execute("COMMIT")
         return _rowcount(copied)
 
 
-async def _copy_out(
-    connection: asyncpg.Connection,
-    query: BoundStatement,
-    sink: Callable[[bytes], Awaitable[None]],
-    seconds: float,
-    media_type: str,
+async def _deliver(
+    copy: Callable[..., Coroutine[Any, Any, str]], sink: Callable[[bytes], Awaitable[None]]
 ) -> str:
-    """Run the COPY; return its command tag. Raises what `sink` raises.
+    """Run a COPY whose output is `sink`; return its command tag. Raises what `sink` raises.
 
     asyncpg sends a cancel request when its sink raises, also when PostgreSQL has sent everything;
     then nobody responds to it, and closing the connection takes until its timeout. So ours does not
     raise: the COPY is cancelled where asyncpg waits for more of it.
     """
-    loop = asyncio.get_running_loop()
     failures: list[BaseException] = []
 
     async def deliver(chunk: bytes) -> None:
@@ -83,26 +86,17 @@ async def _copy_out(
             await sink(chunk)
         except BaseException as error:  # noqa: BLE001 - raised below
             failures.append(error)
-            loop.call_soon(copying.cancel)
+            asyncio.get_running_loop().call_soon(copying.cancel)
 
-    async with asyncio.timeout(seconds + _MARGIN_SECONDS):
-        copying = loop.create_task(
-            connection.copy_from_query(
-                query.sql,
-                *query.arguments,
-                output=deliver,
-                timeout=seconds + 2 * _MARGIN_SECONDS,
-                **_COPY_OPTIONS[media_type],
-            )
-        )
-        try:
-            copied: str = await copying
-        except asyncio.CancelledError:
-            if not failures:
-                raise
-        if failures:
-            raise failures[0]
-        return copied
+    copying = asyncio.create_task(copy(output=deliver))
+    try:
+        copied = await copying
+    except asyncio.CancelledError:
+        if not failures:
+            raise
+    if failures:
+        raise failures[0]
+    return copied
 
 
 async def copy_in(

@@ -32,6 +32,13 @@ Migrate = Annotated[
 Reload = Annotated[bool, typer.Option(help="Reload when the code changes, and log requests.")]
 
 
+def _exit_on_signals() -> None:
+    """Run the exit handlers when uvicorn, with one process, raises the signal again at its end."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) != signal.SIG_IGN:  # as with nohup
+            signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
+
+
 class CommandLine(typer.Typer):
     """A command line that prints a CommandError as one line and exits with status 1."""
 
@@ -96,10 +103,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
             raise CommandError("--reload serves in one process: leave out --workers.")
         settings = self._settings(host=host, port=port, workers=workers)
         port = check_address(settings.host, settings.port)
-        # with one process uvicorn raises the signal again at its end: exit handlers must still run
-        for ending in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(ending) != signal.SIG_IGN:  # as with nohup
-                signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
+        _exit_on_signals()
         with resolve_database(settings) as url:
             try:
                 check_database(url)

@@ -135,6 +135,7 @@ class HttpProtocol(HttpToolsProtocol):
     def refuse(self, problem: Problem) -> None:
         """Send a problem after the responses that are due; discard the rest and close."""
         self.discarding = REFUSED_BYTES
+        self.logger.warning("Invalid HTTP request received: %s", problem.detail)
         cycle = self.cycle
         is_answered = False
         if self.part == "body":

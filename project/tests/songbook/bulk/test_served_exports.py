@@ -64,11 +64,14 @@ def served(running: Process) -> Iterator[Process]:
 
 
 @contextmanager
-def exporting(served: Process, *headers: str, target: str = "/books") -> Iterator[HTTPResponse]:
+def exporting(
+    served: Process, *headers: str, target: str = "/books", client: str = "127.0.0.1"
+) -> Iterator[HTTPResponse]:
     """Give the answer of a slow client who has read the first bytes of an export."""
     with socket.socket() as connection:
         connection.settimeout(20)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.bind((client, 0))
         connection.connect(("127.0.0.1", served.port))
         connection.sendall(head("GET", target, *(headers or (CSV,))))
         with closing(HTTPResponse(connection)) as answer:
@@ -120,7 +123,7 @@ def test_an_export_takes_little_memory_however_large_it_is(served: Process) -> N
         answer.read()
     before, most, size = served.memory(), 0, 0
 
-    with exporting(served) as slow, exporting(served, NDJSON) as fast:
+    with exporting(served) as slow, exporting(served, NDJSON, client="127.0.0.2") as fast:
         while piece := fast.read(2**20):
             size += len(piece)
             most = max(most, served.memory())

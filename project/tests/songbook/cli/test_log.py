@@ -28,12 +28,6 @@ def ask_nonsense(service: Service) -> None:
     send(service, b"nonsense\r\n\r\n")
 
 
-def ask_upgrade(service: Service) -> None:
-    """Ask for another protocol."""
-    headers = "Host: a\r\nConnection: upgrade, close\r\nUpgrade: h2c\r\n\r\n"
-    send(service, f"GET /ping HTTP/1.1\r\n{headers}".encode())
-
-
 def ask_in_vain(service: Service) -> None:
     """Ask for what the database has, which is away."""
     assert httpx.get(f"{service.address}/books").status_code == 503
@@ -43,7 +37,6 @@ def ask_in_vain(service: Service) -> None:
     ("ask", "words"),
     [
         (ask_nonsense, "Invalid HTTP request received"),
-        (ask_upgrade, "Unsupported upgrade request"),
         (ask_in_vain, "failed with 503"),
     ],
 )
