@@ -234,7 +234,7 @@ def test_a_failure_amid_an_export_is_no_tidy_end(served: Process) -> None:
 @slow
 def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> None:
     book = {"name": "a", "author": "b"}
-    with exporting(served) as first, exporting(served, NDJSON):
+    with exporting(served) as first, exporting(served, NDJSON, client="127.0.0.2"):
         assert len(copies(served)) == AT_ONCE
         begun = time.monotonic()
         refused = httpx.get(f"{served.address}/books", headers={"Accept": "text/csv"})
