@@ -25,7 +25,10 @@ INVALIDATING_ERRORS = (
 )
 
 _CLOSE_SECONDS = 2.0
-"""How long PostgreSQL may take to receive a cancel request and to close a connection."""
+"""How long PostgreSQL may take to receive a cancel request and to close a connection.
+
+Also how long asyncpg waits for the end of a COPY that had ended when its sink failed.
+"""
 
 Waiter = asyncio.Future[PoolProxiedConnection | None]
 

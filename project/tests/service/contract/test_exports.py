@@ -439,7 +439,7 @@ async def test_who_takes_no_more_rows_keeps_no_connection_waiting(
     async def sink(_: bytes) -> None:
         raise BrokenPipeError
 
-    async with SERVICE.on(database_url, pool_size=1) as (other, database):
+    async with SERVICE.on(database_url, pool_size=1, pool_timeout=5) as (other, database):
         query = export_query(params_of(Song, SongPublic), CSV)
         with pytest.raises(BrokenPipeError):
             await copy_out(database, query, CSV, sink)
