@@ -16,6 +16,7 @@ _PROBE_SECONDS = 1.0
 _FRESH_SECONDS = 0.1
 """Seconds for which a result is returned again."""
 
+# with a place of single rows: many slow lists are no reason to take a service out of use
 _REVISIONS = BoundStatement(
     "SELECT array_agg(version_num::text) AS revisions FROM alembic_version", [], use=Use.ROW
 )

@@ -9,6 +9,7 @@ from httpx import ASGITransport, AsyncClient
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
+from songbook.db import Use
 from songbook.db.revisions import Revisions, read_revisions
 from tests.samples.settings import Settings
 from tests.support.asserts import assert_problem
@@ -82,6 +83,17 @@ async def test_a_pool_without_a_free_connection_is_not_ready(migrated_url: URL) 
         database.connection(),
     ):
         assert await failures(client) == {"pool": "all connections are in use"}
+
+
+async def test_lists_and_writes_that_take_all_their_places_leave_a_service_ready(
+    migrated_url: URL,
+) -> None:
+    async with (
+        SAMPLES.on(migrated_url, pool_size=4, pool_timeout=0.2) as (client, database),
+        database.connection(Use.LIST),
+        database.connection(Use.WRITE),
+    ):
+        assert await failures(client) == {}
 
 
 @pytest.mark.parametrize(
