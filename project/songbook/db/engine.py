@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import PoolProxiedConnection
 from sqlalchemy.util.concurrency import in_greenlet
 
-from songbook.db.replication import watch_replication
+from songbook.db.replication import Connection
 from songbook.errors import ServiceUnavailable
 
 _SERVER_SETTINGS = {
@@ -45,6 +45,7 @@ def create_engine(
         pool_reset_on_return=None,
         hide_parameters=True,
         connect_args={
+            "connection_class": Connection,
             "timeout": _CONNECT_SECONDS,
             "command_timeout": _COMMAND_SECONDS,
             "server_settings": _SERVER_SETTINGS,
@@ -72,7 +73,6 @@ def is_reusable(connection: PoolProxiedConnection) -> bool:
 def _set_up(connection: Any, record: Any) -> None:
     """Note when a new connection expires, and give it our codecs."""
     record.info[_EXPIRES_AT] = time.monotonic() + _MAX_LIFETIME_SECONDS
-    watch_replication(connection.driver_connection)
     connection.run_async(_set_codecs)
 
 

@@ -11,7 +11,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import PoolProxiedConnection
 
 from songbook.db.engine import is_reusable
-from songbook.db.replication import forget_replication
 from songbook.db.statements import Use
 from songbook.errors import ServiceUnavailable
 
@@ -182,7 +181,6 @@ async def _close(connection: asyncpg.Connection, held: AsyncExitStack) -> None:
     async with held:
         with suppress(Exception):
             await connection.close(timeout=_CLOSE_SECONDS)
-        forget_replication(connection)
 
 
 def _expire(waiter: Waiter) -> None:

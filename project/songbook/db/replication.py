@@ -1,5 +1,7 @@
 """Commits whose wait for a synchronous standby was cancelled."""
 
+from typing import Any
+
 import asyncpg
 
 
@@ -10,26 +12,24 @@ class CommitNotReplicated(TimeoutError):
     """
 
 
-_unreplicated: set[asyncpg.Connection] = set()
+class Connection(asyncpg.Connection):  # type: ignore[misc]  # it has no types
+    """A connection that notices such warnings, for `check_replication`."""
 
+    is_unreplicated = False
 
-def watch_replication(connection: asyncpg.Connection) -> None:
-    """Notice such warnings of a new connection, for `check_replication`."""
-    connection.add_log_listener(_notice)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.add_log_listener(_notice)
 
 
 def check_replication(connection: asyncpg.Connection) -> None:
     """Raise CommitNotReplicated if the last commit of a connection is not on its standby."""
-    if _unreplicated and connection in _unreplicated:
+    assert isinstance(connection, Connection)
+    if connection.is_unreplicated:
         raise CommitNotReplicated
 
 
-def forget_replication(connection: asyncpg.Connection) -> None:
-    """Forget a closed connection."""
-    _unreplicated.discard(connection)
-
-
-def _notice(connection: asyncpg.Connection, message: asyncpg.PostgresLogMessage) -> None:
+def _notice(connection: Connection, message: asyncpg.PostgresLogMessage) -> None:
     # the message is translated, and its SQLSTATE is that of every other warning
     if message.server_source_function == "SyncRepWaitForLSN":
-        _unreplicated.add(connection)
+        connection.is_unreplicated = True
