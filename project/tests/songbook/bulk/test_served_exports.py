@@ -232,6 +232,7 @@ def test_a_failure_amid_an_export_is_no_tidy_end(served: Process) -> None:
 
 
 @slow
+@on_linux
 def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> None:
     book = {"name": "a", "author": "b"}
     with exporting(served) as first, exporting(served, NDJSON, client="127.0.0.2"):
