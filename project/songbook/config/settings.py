@@ -90,7 +90,7 @@ class Settings(BaseSettings):
     unread_seconds: Annotated[float, Ge(1), Le(86400)] = 60.0
     """Seconds that a client may fall behind reading 1 KiB a second, before it is disconnected."""
 
-    unread_bytes: Annotated[int, Ge(2**20), Le(2**40)] = 2**25
+    unread_bytes: Annotated[int, Ge(2**20), Le(2**40)] = 2**24
     """The maximum size of unread responses of all clients per process, in bytes."""
 
     max_connections: Annotated[int, Ge(1), Le(1000000)] = 1000
