@@ -84,6 +84,13 @@ class BoundedProtocol(HttpProtocol):
             del self.queue[self]
             self.queue = None
 
+    def eof_received(self) -> bool:  # type: ignore[override]  # asyncio's type
+        """Keep the connection for the current response, unless another needs its place."""
+        is_kept = super().eof_received()
+        if is_kept and not self.cycle.response_started:
+            self.enter(self.bounds.half_closed)
+        return is_kept
+
     def on_response_complete(self) -> None:
         """Wait for the next request; a pipelined one begins when this response has been read."""
         if self.pipeline:
@@ -201,12 +208,14 @@ _Queue = OrderedDict[BoundedProtocol, None]
 class Connections:
     """The connections of a process by what they wait for; each queue has the oldest first.
 
-    A connection with a request in progress is in none but, maybe, `unread`.
+    A connection with a request in progress is in none but, maybe, `unread`, unless its client sends
+    no more: most of those have gone, and would have all places while the database is slow.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self.heads, self.bodies, self.idle = _Queue(), _Queue(), _Queue()
+        self.half_closed = _Queue()
         self._unread = _Queue()
         """Those that do not read as fast as the service writes, the longest first."""
         self._unread_bytes = 0
@@ -222,7 +231,7 @@ class Connections:
             )
         if len(newcomer.connections) <= self.limits.connections:
             return True
-        for queue in (self.heads, self.bodies, self.idle):
+        for queue in (self.heads, self.bodies, self.idle, self.half_closed):
             if queue:
                 next(iter(queue)).abort()
                 return True

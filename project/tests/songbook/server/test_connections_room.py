@@ -133,6 +133,16 @@ async def test_a_request_in_progress_is_not_closed_for_a_newcomer(served: Proces
         assert [read_reply(connection).status for connection in busy] == [200] * 4
 
 
+async def test_requests_of_clients_that_have_gone_make_room(served: Process) -> None:
+    async with locked(served.url, "book"):
+        for _ in range(4):
+            with served.connect() as connection:
+                connection.sendall(head("GET", "/books/1"))
+        wait_until(served.busy)
+
+        assert served.ask(PING).status == 200
+
+
 @on_linux
 def test_more_silent_connections_than_files_shut_nobody_out(database_url: URL) -> None:
     limited = ("sh", "-c", 'ulimit -n 1024 && exec "$0" -m "$@"', sys.executable)
