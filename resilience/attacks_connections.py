@@ -69,7 +69,7 @@ async def parsing(target: Target) -> None:
         head("GET", "/songs?" + "&".join(f"a{number}=1" for number in range(5000))),
         message("POST", "/songs", deep),
         message("POST", "/songs", "[" + ",".join(["[]"] * 21_000) + "]"),
-        message("POST", "/songs", json.dumps({f"nam{number}": 1 for number in range(5000)})),
+        message("POST", "/songs", json.dumps({f"names{number}": 1 for number in range(5000)})),
     )
     await crowd((target.repeat(*requests) for _ in range(8)), target.seconds)
 

@@ -19,7 +19,7 @@ _SERVER_SETTINGS = {
     "application_name": "songbook",
     "timezone": "UTC",
     "datestyle": "ISO",
-    "lock_timeout": "1s",
+    "lock_timeout": "1200ms",  # PostgreSQL looks for deadlocks, which are retried, after a second
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
     "client_connection_check_interval": "1s",

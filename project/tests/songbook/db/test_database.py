@@ -224,7 +224,7 @@ async def test_a_service_that_ends_leaves_no_connection(breakable_url: URL) -> N
 
 async def test_every_connection_has_the_bounds_that_keep_requests_short(breakable_url: URL) -> None:
     bounds = {
-        "lock_timeout": "1s",
+        "lock_timeout": "1200ms",
         "statement_timeout": "5s",
         "idle_in_transaction_session_timeout": "10s",
         "client_connection_check_interval": "1s",

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.processes
 PGBOUNCER = shutil.which("pgbouncer")
 PORT = 6432
 BOUNDS = {
-    "lock_timeout": "1s",
+    "lock_timeout": "1200ms",
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
     "client_connection_check_interval": "1s",

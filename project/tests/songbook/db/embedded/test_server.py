@@ -438,6 +438,7 @@ async def test_the_log_of_the_server_is_bounded_while_a_service_runs(
     monkeypatch.setattr(server, "LOG_LIMIT", 100_000)
     monkeypatch.setattr(connect, "_TRIM_SECONDS", 0.01)
     logs, sizes = [folder / "server.log", folder / "server.log.old"], []
+    logs[1].unlink(missing_ok=True)  # of another test
     app = create_app(Settings(postgres_data=folder), [])
 
     async with app.router.lifespan_context(app):
