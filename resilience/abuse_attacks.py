@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import abuse_bystander
 from abuse_http import ask, head
 from abuse_service import Service
-from attacks import MEGABYTE, Attack, Target
+from attacks import MEGABYTE, Attack, Target, end
 
 ANSWERED = 99.0  # percent of the bystander's requests, at least
 P99 = 500.0  # milliseconds of a bystander's request, at most
@@ -44,7 +44,7 @@ async def run_attack(attack: Attack, service: Service, seconds: float) -> Result
     target = Target(service, seconds)
     async with bystander(service, seconds) as watched:
         await run_until_it_bursts(attack.run(target), service, before)
-    found = await watched
+        found = await asyncio.wait_for(watched, seconds + 30)
     growth = (max(found["peak"], service.memory()) - before) / MEGABYTE
     result = result_of(attack, target, found, growth)
     after = await ask(service.port, head("GET", "/songs/1"), patience=5)
@@ -68,9 +68,7 @@ async def run_until_it_bursts(
         for task in done:
             task.result()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 async def warm_up(service: Service) -> None:
