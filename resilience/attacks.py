@@ -14,7 +14,7 @@ from abuse_service import Service
 ADDRESS = "127.0.0.3"
 MEGABYTE = 1_000_000
 PATIENT = 18  # seconds of an attack, at least, to see what the service does by and by
-POOL_SIZE = 10  # the default of the setting
+POOL_SIZE = 20  # the default of the setting
 
 
 class Target:

@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     drain_seconds: Annotated[float, Ge(0), Le(300)] = 5.0
     """Seconds after SIGTERM that all is served while `/readyz` fails: over two probe periods."""
 
-    pool_size: Annotated[int, Ge(1), Le(1000)] = 10
+    pool_size: Annotated[int, Ge(1), Le(1000)] = 20
     """The maximum number of database connections per process."""
 
     pool_timeout: Annotated[float, Ge(0.1), Le(60)] = 2.0

@@ -63,7 +63,7 @@ class Database:
         self,
         url: URL | str,
         *,
-        pool_size: int = 10,
+        pool_size: int = 20,
         pool_timeout: float = 2.0,
         bulk_at_once: int = 3,
         bulk_seconds: float = 3600.0,
