@@ -9,8 +9,11 @@ from collections.abc import Callable
 import httpx
 import pytest
 
+from tests.support.marks import slow
 from tests.support.processes import NOWHERE, Service
 from tests.support.services import SAMPLES
+
+pytestmark = slow
 
 REQUESTS = 60
 

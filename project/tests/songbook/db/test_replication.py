@@ -18,9 +18,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.support.asserts import assert_problem
 from tests.support.databases import beside, execute
 from tests.support.faults import Cluster
+from tests.support.marks import slow
 from tests.support.services import SAMPLES
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, slow]
 
 BOOK = {"name": "a", "author": "b"}
 UNKNOWN = "outcome-unknown"

@@ -16,13 +16,14 @@ from sqlalchemy.engine import URL
 
 from songbook.server.limits import SPARE_FILES
 from tests.support.databases import execute, locked, spelled
+from tests.support.marks import slow
 from tests.support.processes import Service, ended_at_last
 from tests.support.raw_http import head, message, read_reply
 from tests.support.served import Process, on_linux, process
 from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, slow]
 
 LAY_OUT = (
     "INSERT INTO book (name, author) SELECT 'n' || i || repeat('x', 200), repeat('y', 250)"

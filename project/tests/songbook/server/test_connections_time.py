@@ -16,7 +16,7 @@ from tests.support.raw_http import Reply, head, read_reply
 from tests.support.served import Process, process
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, slow]
 
 ROWS = 120_000
 LAY_OUT = (
@@ -106,7 +106,6 @@ def test_imports_that_drip_are_408_and_give_their_places_back(served: Process) -
     assert served.ask(request).status == 201
 
 
-@slow
 def test_a_body_that_comes_slowly_but_steadily_is_taken(served: Process) -> None:
     content = b'{"name": "a", "author": "b"' + b" " * 6000 + b"}"
     length = f"Content-Length: {len(content)}"
@@ -142,7 +141,6 @@ def test_an_export_that_is_not_read_is_cut_and_its_backend_ended(served: Process
             assert other.read().count(b"\n") > ROWS
 
 
-@slow
 def test_an_export_that_is_read_slowly_but_steadily_is_whole(served: Process) -> None:
     books = served.books()
     with exporting(served) as answer:

@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy.engine import URL
 
 from tests.support.deploys import PING, asked, ended, samples, tiny
+from tests.support.marks import slow
 from tests.support.raw_http import head, message, read_reply
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, slow]
 
 FOREVER = 300.0
 

@@ -16,7 +16,7 @@ from tests.support.marks import slow
 from tests.support.raw_http import chunked, head, message, read_reply
 from tests.support.served import Process, process
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, slow]
 
 BOOK = b'{"name":"a","author":"b"}'
 MB = 1_000_000
@@ -81,7 +81,6 @@ def test_an_answer_before_its_body_says_that_the_connection_closes(
         assert connection.recv(1) == b""
 
 
-@slow
 def test_a_client_that_never_sends_its_body_is_cut(served: Process) -> None:
     with served.connect() as connection:
         connection.sendall(head("GET", "/ping", f"Content-Length: {10 * MB}"))
