@@ -14,6 +14,8 @@ from faults_load import COUNTER, Load
 from faults_service import Service, status_of
 from history import History
 
+POOL_SIZE = 20  # the default of the setting
+
 OUR_BACKENDS = "FROM pg_stat_activity WHERE application_name = 'songbook'"
 COUNTERS = 8
 
@@ -142,7 +144,7 @@ async def check_backends(stage: Stage) -> None:
     if not await wait_until(is_idle, 5):
         stage.breaches.append(f"backends are not idle 5 s later: {await busy()}")
     [number] = await stage.cluster.fetch(f"SELECT count(*) {OUR_BACKENDS}")
-    most = 10 * sum(service.workers for service in stage.services)
+    most = POOL_SIZE * sum(service.workers for service in stage.services)
     stage.require(number["count"] <= most, f"{number['count']} backends, where {most} may be")
 
 
