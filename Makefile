@@ -104,14 +104,14 @@ bench-growth: install peers ## Measure Songbook with up to 10,000,000 songs and 
 
 abuse: install ## Send 1,400 hostile requests, run 13 attacks while others ask (seven minutes), and update docs/reliability.md.
 	python resilience/abuse.py --json docs/reliability/abuse.json $(ARGS)
-	python resilience/abuse_publish.py
+	PYTHONPATH=bench python resilience/abuse_publish.py
 
 abuse-quick: install ## As abuse, with attacks of three seconds (a minute and a half); writes nothing.
 	python resilience/abuse.py --seconds 3 $(ARGS)
 
 faults: install ## Kill, freeze and cut PostgreSQL and the service under load, and check what is stored (eight minutes).
 	python resilience/faults.py --json docs/reliability/faults.json $(ARGS)
-	python resilience/faults_publish.py
+	PYTHONPATH=bench python resilience/faults_publish.py
 
 faults-quick: install ## The same with four faults, in a minute.
 	python resilience/faults.py --quick $(ARGS)

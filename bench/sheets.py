@@ -1,4 +1,4 @@
-"""What is written into docs/speed.md: tables, between two marks of their own."""
+"""What is written into a page of docs: tables, between two marks of their own."""
 
 import re
 from pathlib import Path
@@ -16,12 +16,12 @@ def markdown(rows: Rows) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (head, rule, *others))
 
 
-def put(name: str, *blocks: str) -> None:
+def put(name: str, *blocks: str, page: Path = PAGE) -> None:
     """Write the blocks between the marks of this name, in place of what is there."""
     begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
     marked = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-    page = PAGE.read_text(encoding="utf-8")
-    if not marked.search(page):
-        raise SystemExit(f"{PAGE} has no line {begin.strip()}, or no {end} behind it: add them.")
+    text = page.read_text(encoding="utf-8")
+    if not marked.search(text):
+        raise SystemExit(f"{page} has no line {begin.strip()}, or no {end} behind it: add them.")
     written = begin + "\n\n".join(blocks) + "\n" + end
-    PAGE.write_text(marked.sub(lambda _: written, page), encoding="utf-8")
+    page.write_text(marked.sub(lambda _: written, text), encoding="utf-8")

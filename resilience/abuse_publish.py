@@ -1,12 +1,11 @@
 """Writes what the last run of the abuse found into docs/reliability.md, as a table."""
 
 import json
-import re
 import sys
-from pathlib import Path
 from typing import Any
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+from sheets import DOCS, markdown, put
+
 PAGE = DOCS / "reliability.md"
 FIGURES = DOCS / "reliability" / "abuse.json"
 HEADS = ["attack", "answered %", "p50 ms", "p99 ms", "growth MB"]
@@ -14,22 +13,11 @@ HEADS = ["attack", "answered %", "p50 ms", "p99 ms", "growth MB"]
 
 def table(report: dict[str, Any]) -> str:
     """Return the table in Markdown."""
-    rows = [HEADS, ["---", *["---:"] * (len(HEADS) - 1)]]
+    rows = [HEADS]
     for each in report["attacks"].values():
         figures = [f"{each[name]:,.0f}" for name in ("p50", "p99", "growth")]
         rows.append([each["title"], f"{each['answered']:.1f}", *figures])
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in rows)
-
-
-def put(name: str, *blocks: str) -> None:
-    """Write the blocks between the marks of this name, in place of what is there."""
-    begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->"
-    marked = re.compile(f"{re.escape(begin)}.*{re.escape(end)}", re.DOTALL)
-    page = PAGE.read_text(encoding="utf-8")
-    if not marked.search(page):
-        raise SystemExit(f"{PAGE} has no line {begin.strip()}, or no {end} behind it: add them.")
-    written = begin + "\n\n".join(blocks) + "\n" + end
-    PAGE.write_text(marked.sub(lambda _: written, page), encoding="utf-8")
+    return markdown(rows)
 
 
 def main() -> None:
@@ -42,7 +30,7 @@ def main() -> None:
         f"{report['python']}; {report['seconds']:g} s each, the attackers on the same machine. "
         f"{report['cases']:,} hostile requests, {report['failed']} failures."
     )
-    put("abuse", about, table(report))
+    put("abuse", about, table(report), page=PAGE)
 
 
 if __name__ == "__main__":
