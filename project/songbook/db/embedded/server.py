@@ -39,8 +39,11 @@ SOCKET_LIMIT = 103  # bytes: the sun_path of macOS
 INITDB = (
     *("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-instructions"),
     *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-    *("--set=timezone=UTC", "--set=log_timezone=UTC", "--set=max_connections=100"),
+    *("--set=timezone=UTC", "--set=log_timezone=UTC"),
 )
+# WORKERS times POOL_SIZE of a big machine: 14 times 20, and some for psql. Each 100 take 6 MB of
+# shared memory. An option of the start, so that clusters of the past have it, too.
+CONNECTIONS = ("-c", "max_connections=300")
 NO_FSYNC = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
 
 
@@ -172,7 +175,7 @@ class Server:
         # The lock was free, so these files do not belong to a running server.
         for stale in (self.cluster / "postmaster.pid", self.sockets / f"{SOCKET}.lock"):
             stale.unlink(missing_ok=True)
-        own = ("-k", str(self.sockets), "-c", "listen_addresses=", *LOG_OPTIONS)
+        own = ("-k", str(self.sockets), "-c", "listen_addresses=", *CONNECTIONS, *LOG_OPTIONS)
         options = shlex.join([*own, *self.options])
         wait = ("-t", str(RECOVERY), "-l", log.name)
         try:

@@ -456,6 +456,15 @@ async def test_the_log_of_the_server_is_bounded_while_a_service_runs(
     assert 100_000 < max(sizes) < 300_000
 
 
+def test_an_older_cluster_has_as_many_connections_as_a_new_one(folder: Path, place: Path) -> None:
+    copy = copied(folder, place / "copy")
+    with (copy / "cluster" / "postgresql.conf").open("a") as settings:
+        settings.write("max_connections = 100\n")
+
+    with using(copy) as url:
+        assert ask(url, "SHOW max_connections") == ["300"]
+
+
 def test_a_server_that_cannot_start_says_why(folder: Path, place: Path) -> None:
     copy = copied(folder, place / "copy")
     with (copy / "cluster" / "postgresql.conf").open("a") as settings:
