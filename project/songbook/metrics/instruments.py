@@ -1,4 +1,4 @@
-"""Counters and histograms of a process.
+"""Counters, gauges and histograms of a process.
 
 They are module constants where they are counted, as with prometheus-client, whose own take ten
 times as long as the read of a dictionary, on the path of every request.
@@ -6,13 +6,15 @@ times as long as the read of a dictionary, on the path of every request.
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from itertools import accumulate
+from typing import Literal
 
 Labels = tuple[str, ...]
 """The values of the labels, in the order of their names."""
 
 Sample = list[float]
-"""A counter's only value; or the counts of a histogram by bucket, and the sum of the values."""
+"""The only value of a counter or a gauge; of a histogram the counts by bucket, and the sum."""
+
+Merge = Literal["sum", "max", "min"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """The upper bounds of buckets of durations."""
@@ -28,7 +30,8 @@ class Instrument:
     name that another instrument has.
     """
 
-    bounds: tuple[float, ...] = ()
+    merge: Merge = "sum"
+    """How the values of several processes become one."""
 
     def __init__(self, name: str, help: str, labels: Iterable[str] = ()) -> None:
         if name in INSTRUMENTS:
@@ -54,6 +57,20 @@ class Counter(Instrument):
             self.samples[labels] = [by]
 
 
+class Gauge(Instrument):
+    """A number that is set, and ends with its process."""
+
+    def __init__(
+        self, name: str, help: str, labels: Iterable[str] = (), *, merge: Merge = "sum"
+    ) -> None:
+        super().__init__(name, help, labels)
+        self.merge = merge
+
+    def set(self, value: float, *labels: str) -> None:
+        """Set the value."""
+        self.samples[labels] = [value]
+
+
 class Histogram(Instrument):
     """The distribution of values over buckets; `bounds` are the upper bounds, without infinity."""
 
@@ -76,7 +93,9 @@ class Histogram(Instrument):
         return [0.0] * (len(self.bounds) + 2)
 
 
-def cumulated(bounds: Iterable[float], sample: Sample) -> list[tuple[str, float]]:
-    """Return the counts of a histogram's sample up to each bound, as Prometheus writes them."""
-    names = [*map(str, bounds), "+Inf"]
-    return list(zip(names, accumulate(sample[:-1]), strict=True))
+REFUSALS = Counter(
+    "songbook_refusals_total",
+    "Requests and connections that a bound ended, by its setting or name.",
+    ("bound",),
+)
+"""Counted where a bound is."""

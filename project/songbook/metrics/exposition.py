@@ -1,0 +1,78 @@
+"""The metrics as Prometheus reads them."""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client import start_http_server
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from songbook.metrics.instruments import INSTRUMENTS, Counter, Gauge, Histogram, Labels, Sample
+from songbook.metrics.processes import Snapshot, merged
+
+
+class _Collector(Collector):
+    def __init__(self, read: Callable[[], Iterable[Snapshot]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        """Return the metric families of all processes."""
+        for name, samples in merged(self._read()):
+            yield _family(name, samples)
+
+
+def registry_of(read: Callable[[], Iterable[Snapshot]]) -> CollectorRegistry:
+    """Return a registry of prometheus-client with what `read` returns, the metrics by process."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Collector(read))
+    return registry
+
+
+def expose(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """Return the metrics and their media type, which the header `Accept` chooses."""
+    encode, media_type = choose_encoder(accept)
+    return encode(registry), media_type
+
+
+def serve_metrics(
+    host: str, port: int, read: Callable[[], Iterable[Snapshot]]
+) -> Callable[[], None]:
+    """Serve the metrics in a thread; return the function that stops it. Raises OSError."""
+    server, thread = start_http_server(port, host, registry_of(read))
+
+    def stop() -> None:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    return stop
+
+
+def _family(name: str, samples: dict[Labels, Sample]) -> Metric:
+    instrument = INSTRUMENTS[name]
+    family: CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+    match instrument:
+        case Histogram():
+            family = HistogramMetricFamily(name, instrument.help, labels=instrument.labels)
+            for labels, sample in samples.items():
+                family.add_metric(labels, _buckets(instrument, sample), sample[-1])
+            return family
+        case Counter():
+            family = CounterMetricFamily(name, instrument.help, labels=instrument.labels)
+        case Gauge() | _:
+            family = GaugeMetricFamily(name, instrument.help, labels=instrument.labels)
+    for labels, [value] in samples.items():
+        family.add_metric(labels, value)
+    return family
+
+
+def _buckets(instrument: Histogram, sample: Sample) -> list[tuple[str, float]]:
+    """Return the counts of all values up to each bound."""
+    names = [*map(str, instrument.bounds), "+Inf"]
+    return list(zip(names, accumulate(sample[:-1]), strict=True))
