@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from songbook import health
+from songbook import health, monitoring
 from songbook.auth import Account, check_accounts, current_user, get_logins
 from songbook.config import Settings, check_production
 from songbook.crud import expire_keys_hourly
@@ -31,6 +31,7 @@ from songbook.http import (
     add_alias,
     dependants_of,
     iter_route_contexts,
+    open_access_log,
 )
 from songbook.lists import lists_in
 from songbook.models import Relations
@@ -77,7 +78,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(HeadersMiddleware, origins=settings.cors_origins)],
+        middleware=[_middleware(settings)],
         exception_handlers=dict.fromkeys(_FAILURES, handle),
         **about,
     )
@@ -87,8 +88,14 @@ def create_app(
     return app
 
 
+def _middleware(settings: Settings) -> Middleware:
+    return Middleware(
+        HeadersMiddleware, origins=settings.cors_origins, access_log=open_access_log(settings)
+    )
+
+
 def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str, str]) -> None:
-    for router in (*routers, health.router):
+    for router in (*routers, health.router, monitoring.router):
         app.router.routes.extend(router.routes)  # include_router would match paths twice
     service: ServiceState = app.state.service
     service.relations = Relations(lists_in(app.routes, service.settings))
@@ -141,13 +148,15 @@ async def _lifespan(app: FastAPI, inner: Lifespan | None) -> AsyncIterator[None]
             echo=settings.echo_sql,
         )
         service.readiness = Readiness(service.database, read_revisions(settings.directory))
-        # Otherwise the garbage collector scans all long-lived objects once or twice a second under
-        # load, and blocks requests for 70 ms each time.
-        gc.freeze()
+        gc.freeze()  # a full collection, once or twice a second under load, took 70 ms each time
         age = timedelta(hours=settings.key_hours)
         expiry = asyncio.create_task(expire_keys_hourly(service.database, age))
         try:
-            async with bounded_log(settings), inner(app) if inner else nullcontext():
+            async with (
+                bounded_log(settings),
+                monitoring.monitored(service),
+                inner(app) if inner else nullcontext(),
+            ):
                 service.is_started = True
                 yield
         finally:

@@ -14,6 +14,9 @@ from songbook.auth.throttle import count_attempt, login_keys
 from songbook.config import Settings
 from songbook.db import Database
 from songbook.http import StrictRequest, dependency
+from songbook.metrics import Counter
+
+_LOGINS = Counter("songbook_logins_total", "Logins within the rate limit.", ("outcome",))
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Logins:
 
         Raises TooManyRequests and ServiceUnavailable.
         """
+        account = await self._authenticate(by, value, password)
+        _LOGINS.inc("succeeded" if account else "failed")
+        return account
+
+    async def _authenticate(self, by: LookupField, value: int | str, password: str) -> Row | None:
         # lower() turns the Turkish İ into i, which would be a second name of the same account
         is_ascii = str(value).isascii()
         row = await self.db.fetch(find_account(self.accounts, by, value)) if is_ascii else None

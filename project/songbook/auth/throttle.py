@@ -14,6 +14,7 @@ from sqlmodel import Field, SQLModel
 from songbook.db import BoundStatement, Database, Use
 from songbook.errors import TooManyRequests
 from songbook.http import network_of
+from songbook.metrics import REFUSALS
 
 # Parameters: keys ($1), their limits ($2), window ($3). Returns the seconds to wait, or null.
 # `reached` is LATERAL, since a join would scan the whole table until it is analyzed.
@@ -83,6 +84,7 @@ async def count_attempt(db: Database, keys: Mapping[str, int], window: timedelta
     row = await db.fetch(BoundStatement(_COUNT, arguments, use=Use.WRITE))
     assert row is not None
     if row["seconds"] is not None:
+        REFUSALS.inc("login_tries")
         seconds = max(1, row["seconds"])
         minutes = -(-seconds // 60)
         detail = f"Too many logins: try again in {minutes} minute{'s' if minutes > 1 else ''}."

@@ -10,6 +10,9 @@ from starlette.types import Receive, Scope, Send
 from songbook.bulk.copy import copy_out
 from songbook.db import BoundStatement, Database
 from songbook.http import FILE_SUFFIXES
+from songbook.metrics import Counter
+
+_EXPORTS = Counter("songbook_exports_total", "Exports by outcome.", ("resource", "outcome"))
 
 
 class Export(Response):
@@ -26,6 +29,7 @@ class Export(Response):
         headers = {"Content-Disposition": disposition, "Vary": "Accept"}
         super().__init__(None, headers=headers, media_type=media_type)
         del self.headers["content-length"]
+        self._name = name
         self._copy = partial(copy_out, db, query, media_type, client=client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,10 +45,14 @@ class Export(Response):
             disconnect.cancel()
             if not copying.done():
                 copying.cancel()
+        outcome = "aborted"
         try:
             await copying
+            outcome = "complete"
         except asyncio.CancelledError:
             raise ClientDisconnect from None
+        finally:
+            _EXPORTS.inc(self._name, outcome)
 
     async def _send_rows(self, send: Send) -> None:
         await self._copy(partial(self._send, send))

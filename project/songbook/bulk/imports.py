@@ -51,6 +51,7 @@ from songbook.http import (
     option,
     read_options,
 )
+from songbook.metrics import REFUSALS, Counter
 from songbook.models import Record, natural_key, table_of
 
 Options = Mapping[str, list[str]]
@@ -72,6 +73,9 @@ _ON_CONFLICT = option(
 _IGNORE = option("ignore", "For imports: a column to leave out; may be repeated.", many=True)
 
 _COPIED_LINE = re.compile(r"COPY [^,]+, [^0-9]*([0-9]+)")  # in any language
+
+_IMPORTS = Counter("songbook_imports_total", "Imports by outcome.", ("resource", "outcome"))
+_ROWS = Counter("songbook_imported_rows_total", "Rows that imports stored.", ("resource",))
 
 
 class BulkImport(BulkBody):
@@ -95,11 +99,25 @@ class BulkImport(BulkBody):
         """Return the transaction and the awaitable response, an import report."""
         options = read_options(request.scope["query_string"], self._options)
         transaction = begin_bulk(request, dry_run=is_dry_run(options))
-        return transaction, self._respond(request, media_type, transaction, options)
+        return transaction, self._counted(request, media_type, transaction, options)
 
-    async def _respond(
+    async def _counted(
         self, request: StrictRequest, media_type: str, transaction: Transaction, options: Options
     ) -> Response:
+        """Return the response; count the import and, unless it is a dry run, its rows."""
+        resource, outcome = table_of(self._table).name, "failed"
+        try:
+            report = await self._store(request, media_type, transaction, options)
+            outcome = "dry_run" if is_dry_run(options) else "stored"
+        finally:
+            _IMPORTS.inc(resource, outcome)
+        if outcome == "stored":
+            _ROWS.inc(resource, by=report.stored)
+        return Response(report.model_dump_json(), 201 if report.stored else 200, media_type=JSON)
+
+    async def _store(
+        self, request: StrictRequest, media_type: str, transaction: Transaction, options: Options
+    ) -> ImportReport:
         async with request.service.uploads.place(request.sender, 0):
             with closing(self._spool(request, media_type, options)) as spool:
                 await _receive(request, spool)
@@ -112,7 +130,7 @@ class BulkImport(BulkBody):
                     )
                     on_conflict = cast("OnConflict", options.get("on_conflict", ["abort"])[0])
                     report = await store(db, connection, self._table, spool, on_conflict)
-        return Response(report.model_dump_json(), 201 if report.stored else 200, media_type=JSON)
+        return report
 
     def _spool(self, request: StrictRequest, media_type: str, options: Options) -> Spool:
         settings = request.service.settings
@@ -228,4 +246,5 @@ async def _receive(request: StrictRequest, spool: Spool) -> None:
                 timeout.reschedule(min(deadline, pace.deadline))
             await loop.run_in_executor(thread, spool.finish, bytes(buffer))
     except TimeoutError:
+        REFUSALS.inc("bulk_seconds" if loop.time() >= deadline else "body_seconds")
         raise RequestTimeout from None

@@ -44,6 +44,9 @@ def check_production(settings: Settings) -> None:
         raise CommandError(
             f"OAUTH_TOKEN_SECRET {problem}, which production does not allow: {advice}."
         )
+    token = settings.metrics_token
+    if token is not None and (problem := weakness(token.get_secret_value())):
+        raise CommandError(f"METRICS_TOKEN {problem}, which production does not allow.")
     is_debugged = settings.log_level == "DEBUG"
     debug = {"ECHO_SQL": settings.echo_sql, "DEBUG": settings.debug, "LOG_LEVEL=DEBUG": is_debugged}
     if name := next((name for name, is_set in debug.items() if is_set), None):

@@ -110,6 +110,18 @@ class Settings(BaseSettings):
     log_level: Level = "INFO"
     """The minimum level of logged messages."""
 
+    access_log: bool | None = None
+    """Whether each request is logged; the default is whether `ENVIRONMENT` is `dev`."""
+
+    metrics_port: Annotated[int, Ge(1), Le(65535)] | None = None
+    """A port of its own for `/metrics`, which the main port does not have then."""
+
+    metrics_token: SecretStr | None = None
+    """The bearer token that `/metrics` requires; without it and a port, production has none."""
+
+    metrics_dir: Path | None = None
+    """The folder where several processes share their metrics; `serve` makes one for workers."""
+
     debug: bool = False
     """Whether the detail of a 500 shows the exception."""
 

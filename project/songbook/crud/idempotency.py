@@ -12,6 +12,7 @@ from songbook.crud.idempotency_table import CLAIM, LOOKUP, STORE
 from songbook.db import BoundStatement, Database
 from songbook.errors import BadRequest, IdempotencyKeyInUse, IdempotencyKeyReused, field_error
 from songbook.http import StrictRequest, media_type_of
+from songbook.metrics import Counter
 
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -33,6 +34,11 @@ IDEMPOTENCY_KEY = {
 _STRING = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"')
 _BARE = re.compile(r"[!#-+\--~]+")
 _MAX_KEY = 255
+_KEYED = Counter(
+    "songbook_idempotency_requests_total",
+    "Requests whose Idempotency-Key was new, or whose stored response was sent again.",
+    ("outcome",),
+)
 _NOT_STORED = {b"content-length"}  # Starlette sets it
 
 
@@ -74,6 +80,7 @@ class IdempotencyKey:
         values = {**self._primary_key, "fingerprint": await self._fingerprint()}
         try:
             if await db.fetch_on(connection, CLAIM.bind(values)):
+                _KEYED.inc("first")
                 return None
         except asyncpg.LockNotAvailableError:
             raise IdempotencyKeyInUse from None
@@ -109,6 +116,7 @@ class IdempotencyKey:
             raise IdempotencyKeyReused(errors=[field_error("header", HEADER, detail, "key_reused")])
         if row["status"] is None:  # a handler has committed by itself, before its response
             raise IdempotencyKeyInUse
+        _KEYED.inc("replayed")
         headers = {**row["headers"], REPLAYED: "true"}
         return Response(row["body"], row["status"], headers)
 

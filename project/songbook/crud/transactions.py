@@ -23,6 +23,7 @@ from songbook.db import (
     SingleStatement,
     Use,
     check_replication,
+    count_retry,
     is_outcome_unknown,
     pause,
 )
@@ -89,6 +90,7 @@ class Transaction:
             except (*RETRYABLE_ERRORS, asyncpg.InternalClientError) as error:
                 if not is_first:
                     raise
+                count_retry(error)
                 await self._release(error)
             await pause(attempt)
         return await self._db.fetch_on(await self.begin(), query)

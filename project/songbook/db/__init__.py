@@ -11,6 +11,7 @@ from songbook.db.database import RETRYABLE_ERRORS as RETRYABLE_ERRORS
 from songbook.db.database import Database as Database
 from songbook.db.database import Executor as Executor
 from songbook.db.database import SingleStatement as SingleStatement
+from songbook.db.database import count_retry as count_retry
 from songbook.db.database import pause as pause
 from songbook.db.outcomes import is_outcome_unknown as is_outcome_unknown
 from songbook.db.pool import INVALIDATING_ERRORS as INVALIDATING_ERRORS

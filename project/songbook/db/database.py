@@ -18,11 +18,23 @@ from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, r
 from songbook.db.replication import check_replication
 from songbook.db.shares import Shares
 from songbook.db.statements import NO_ROW, BoundStatement, Use
+from songbook.metrics import Counter, Histogram
 
 # The statement was rolled back as a whole, and may succeed when repeated.
 RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
 MAX_ATTEMPTS = 3
 _PAUSE_SECONDS = (0.01, 0.05)
+
+_STATEMENTS = Counter(
+    "songbook_statements_total",
+    "Statements, without those of imports and exports.",
+)
+_BATCHED = Histogram(
+    "songbook_batched_reads",
+    "The requests that one statement of those that read for several answers.",
+    bounds=(1, 2, 5, 10, 20, 50, 100),
+)
+_RETRIES = Counter("songbook_retries_total", "Statements that were tried again.", ("reason",))
 
 T = TypeVar("T")
 
@@ -30,6 +42,15 @@ T = TypeVar("T")
 async def pause(attempt: int) -> None:
     """Wait before a retry, longer after each attempt, at random so that transactions part."""
     await asyncio.sleep(attempt * random.uniform(*_PAUSE_SECONDS))  # noqa: S311 - no secret
+
+
+def count_retry(error: BaseException) -> None:
+    """Count that a statement or a transaction is tried again after an error."""
+    reason = "connection"
+    if isinstance(error, RETRYABLE_ERRORS):
+        is_deadlock = isinstance(error, asyncpg.DeadlockDetectedError)
+        reason = "deadlock" if is_deadlock else "serialization"
+    _RETRIES.inc(reason)
 
 
 class Executor(Protocol):
@@ -70,11 +91,12 @@ class Database:
         echo: bool = False,
     ) -> None:
         self.engine = create_engine(url, pool_size=pool_size, pool_timeout=pool_timeout, echo=echo)
-        self._pool = ConnectionPool(self.engine, pool_size, pool_timeout)
+        self.pool = ConnectionPool(self.engine, pool_size, pool_timeout)
         self._batches: dict[str, Batch] = {}
         self._bulk_places = Shares(
-            min(bulk_at_once, max(1, self._pool.part - 1)),
+            min(bulk_at_once, max(1, self.pool.part - 1)),
             "Too many imports and exports are in progress: try again.",
+            "bulk_at_once",
         )
         self.pool_timeout = pool_timeout
         self.bulk_seconds = bulk_seconds
@@ -87,7 +109,7 @@ class Database:
         """
         if statement is NO_ROW:
             return None
-        if statement.coalesce and self._pool.is_in_use:
+        if statement.coalesce and self.pool.is_in_use:
             return await self._fetch_batched(statement)
         return await self._with_connection(
             lambda connection: self.fetch_on(connection, statement), statement.use
@@ -96,7 +118,7 @@ class Database:
     async def _fetch_batched(self, statement: BoundStatement) -> asyncpg.Record | None:
         """Coalesce identical reads that arrive in one iteration of the loop, or while one waits."""
         key = statement.batch_sql or f"{statement.sql}{statement.arguments}"
-        deadline = self._pool.deadline
+        deadline = self.pool.deadline
         while batch := self._batches.get(key):
             with suppress(LeaderCancelled, PoolTimeout):
                 return await batch.add(statement.arguments)
@@ -122,17 +144,19 @@ class Database:
         attempts = 0
         while True:
             attempts += 1
-            acquired = await self._pool.acquire(use, deadline if attempts == 1 else None)
-            release: Callable[[PoolProxiedConnection, Use], None] = self._pool.release
+            acquired = await self.pool.acquire(use, deadline if attempts == 1 else None)
+            release: Callable[[PoolProxiedConnection, Use], None] = self.pool.release
             try:
                 return await work(acquired.driver_connection)
             except INVALIDATING_ERRORS as error:
-                release = self._pool.discard
+                release = self.pool.discard
                 if attempts == MAX_ATTEMPTS or not was_not_sent(error):
                     raise
-            except RETRYABLE_ERRORS:
+                count_retry(error)
+            except RETRYABLE_ERRORS as error:
                 if attempts == MAX_ATTEMPTS:
                     raise
+                count_retry(error)
             finally:
                 release(acquired, use)
             await pause(attempts)  # without the connection
@@ -141,9 +165,11 @@ class Database:
         self, connection: asyncpg.Connection, statement: BoundStatement, arguments: list[Arguments]
     ) -> list[asyncpg.Record | None]:
         """Return the rows for a list of arguments, in their order."""
+        _BATCHED.observe(len(arguments))
         if not statement.batch_sql or len(arguments) == 1:
             return [await self.fetch_on(connection, statement)] * len(arguments)
         self._log(statement.batch_sql)
+        _STATEMENTS.inc()
         ids = [str(each[0]) for each in arguments]
         rows = {row["id"]: row for row in await connection.fetch(statement.batch_sql, ids)}
         return [rows.get(each[0]) for each in arguments]
@@ -153,6 +179,7 @@ class Database:
     ) -> asyncpg.Record | None:
         """Run one statement on an acquired connection; return its row. Raises asyncpg's errors."""
         self._log(statement.sql)
+        _STATEMENTS.inc()
         row: asyncpg.Record | None = await connection.fetchrow(statement.sql, *statement.arguments)
         check_replication(connection)
         return row
@@ -174,14 +201,14 @@ class Database:
         async with AsyncExitStack() as held:
             if then:
                 held.callback(then)
-            acquired = await self._pool.acquire(use)
-            held.callback(self._pool.release, acquired, use)
+            acquired = await self.pool.acquire(use)
+            held.callback(self.pool.release, acquired, use)
             driver_connection = acquired.driver_connection
             try:
                 yield driver_connection
             except BaseException as error:
                 if isinstance(error, INVALIDATING_ERRORS) or not is_usable(driver_connection):
-                    self._pool.close_holding(driver_connection, held.pop_all())
+                    self.pool.close_holding(driver_connection, held.pop_all())
                 raise
 
     @asynccontextmanager
@@ -204,8 +231,8 @@ class Database:
         Raises ServiceUnavailable if none is free in time.
         """
         async with AsyncExitStack() as held:
-            acquired = await self._pool.wait(Use.WRITE)
-            held.callback(self._pool.release, None, Use.WRITE)
+            acquired = await self.pool.wait(Use.WRITE)
+            held.callback(self.pool.release, None, Use.WRITE)
             if acquired:
                 return_to_pool(acquired)  # SQLAlchemy takes it out of the pool itself
             connection = await held.enter_async_context(self.engine.connect())
@@ -214,10 +241,15 @@ class Database:
                 yield connection
             except INVALIDATING_ERRORS:
                 held.push_async_callback(connection.invalidate)
-                self._pool.close_holding(driver_connection, held.pop_all())
+                self.pool.close_holding(driver_connection, held.pop_all())
                 raise
+
+    @property
+    def bulk_in_progress(self) -> int:
+        """The number of imports and exports that have a connection."""
+        return self._bulk_places.taken
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._pool.close()
+        await self.pool.close()
         await self.engine.dispose()

@@ -13,6 +13,7 @@ from sqlalchemy.pool import PoolProxiedConnection
 from songbook.db.engine import is_reusable
 from songbook.db.statements import Use
 from songbook.errors import ServiceUnavailable
+from songbook.metrics import Counter
 
 # After a failover a new connection may reach the primary; and an interrupted statement keeps its
 # locks until PostgreSQL has received asyncpg's cancel request.
@@ -28,6 +29,10 @@ _CLOSE_SECONDS = 2.0
 
 Also how long asyncpg waits for the end of a COPY that had ended when its sink failed.
 """
+
+_TIMEOUTS = Counter(
+    "songbook_pool_wait_timeouts_total", "Requests for which no connection was free in time."
+)
 
 Waiter = asyncio.Future[PoolProxiedConnection | None]
 
@@ -50,7 +55,7 @@ class ConnectionPool:
     def __init__(self, engine: AsyncEngine, size: int, timeout: float) -> None:
         self._engine = engine
         self._pool = engine.sync_engine.pool
-        self._size = self._free = size
+        self.size = self._free = size
         self._timeout = timeout
         self.part = max(1, size // 2 - 1)
         # indexed by Use
@@ -62,7 +67,16 @@ class ConnectionPool:
     @property
     def is_in_use(self) -> bool:
         """Return whether any connection is acquired."""
-        return self._free < self._size
+        return self._free < self.size
+
+    @property
+    def in_use(self) -> int:
+        """The number of connections that are acquired."""
+        return self.size - self._free
+
+    def waiting(self, use: Use) -> int:
+        """Return how many wait for a connection for this use."""
+        return len(self._waiters[use])
 
     @property
     def deadline(self) -> float:
@@ -185,4 +199,5 @@ async def _close(connection: asyncpg.Connection, held: AsyncExitStack) -> None:
 
 def _expire(waiter: Waiter) -> None:
     if not waiter.done():
+        _TIMEOUTS.inc()
         waiter.set_exception(PoolTimeout())

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from time import time
 
 import asyncpg
 
@@ -16,11 +17,14 @@ _PROBE_SECONDS = 1.0
 _FRESH_SECONDS = 0.1
 """Seconds for which a result is returned again."""
 
+_CLOCK = "extract(epoch FROM clock_timestamp())::float AS clock"
 # with a place of single rows: many slow lists are no reason to take a service out of use
 _REVISIONS = BoundStatement(
-    "SELECT array_agg(version_num::text) AS revisions FROM alembic_version", [], use=Use.ROW
+    f"SELECT {_CLOCK}, array_agg(version_num::text) AS revisions FROM alembic_version",  # noqa: S608 - a constant
+    [],
+    use=Use.ROW,
 )
-_NO_REVISIONS = BoundStatement("SELECT NULL AS revisions", [], use=Use.ROW)
+_NO_REVISIONS = BoundStatement(f"SELECT {_CLOCK}, NULL AS revisions", [], use=Use.ROW)
 _MIGRATE = "run the command migrate"
 
 _logger = logging.getLogger(__name__)
@@ -35,6 +39,12 @@ class Readiness:
         self._probe: asyncio.Task[dict[str, str]] | None = None
         self._fresh_until = 0.0
         self._last = ""
+        self.last: dict[str, str] = {}
+        """The checks when they were last made."""
+        self.revisions_behind = 0
+        """How many revisions the database lacked when last known."""
+        self.clock_difference = 0.0
+        """Seconds that the clock of this process was ahead of the database's when last known."""
 
     async def checks(self) -> dict[str, str]:
         """Return the checks by name, each `ok` or what is wrong, within a second."""
@@ -46,6 +56,7 @@ class Readiness:
 
     async def _run(self) -> dict[str, str]:
         checks = {"database": OK, "pool": OK, "schema": OK, **await self._failures()}
+        self.last = checks
         self._fresh_until = asyncio.get_running_loop().time() + _FRESH_SECONDS
         failures = "; ".join(f"{name}: {each}" for name, each in checks.items() if each != OK)
         if failures != self._last:
@@ -55,7 +66,8 @@ class Readiness:
 
     async def _failures(self) -> dict[str, str]:
         """Return the checks that fail."""
-        statement = _REVISIONS if self._revisions.known else _NO_REVISIONS
+        statement = _REVISIONS if self._revisions.before else _NO_REVISIONS
+        begun = time()
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 row = await self._database.fetch(statement)
@@ -64,9 +76,14 @@ class Readiness:
         except TimeoutError:
             return {"database": f"no response within {_PROBE_SECONDS:g} s"}
         except asyncpg.UndefinedTableError:
+            self.revisions_behind = self._revisions.missing(())
             return {"schema": f"the tables do not exist: {_MIGRATE}"}
         except (ServiceUnavailable, asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             return {"database": "not accepting connections or statements"}
-        if self._revisions.are_in((row and row["revisions"]) or ()):
+        assert row is not None, "an aggregate gives a row"
+        self.clock_difference = (begun + time()) / 2 - row["clock"]
+        stored = row["revisions"] or ()
+        self.revisions_behind = self._revisions.missing(stored)
+        if self._revisions.are_in(stored):
             return {}
         return {"schema": f"older than the code: {_MIGRATE}"}

@@ -1,17 +1,22 @@
 """The revisions of the schema that the code knows."""
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from configparser import ConfigParser
 from pathlib import Path
 from typing import Any, NamedTuple
 
 
 class Revisions(NamedTuple):
-    """The revisions of the scripts: all of them, and those without a successor."""
+    """The revisions of the scripts by their predecessors, and those without a successor."""
 
-    known: frozenset[str]
+    before: Mapping[str, tuple[str, ...]]
     heads: frozenset[str]
+
+    @property
+    def known(self) -> frozenset[str]:
+        """All revisions."""
+        return frozenset(self.before)
 
     def are_in(self, stored: Iterable[str]) -> bool:
         """Return whether a database has the schema that the code needs.
@@ -19,6 +24,18 @@ class Revisions(NamedTuple):
         A revision that the code does not know is newer.
         """
         return self.heads.issubset(stored) or not self.known.issuperset(stored)
+
+    def missing(self, stored: Iterable[str]) -> int:
+        """Return how many revisions a database lacks, 0 if it is newer."""
+        found, to_visit = set[str](), [*stored]
+        if not self.known.issuperset(to_visit):
+            return 0
+        while to_visit:
+            revision = to_visit.pop()
+            if revision not in found:
+                found.add(revision)
+                to_visit += self.before.get(revision, ())
+        return len(self.known - found)
 
 
 def read_revisions(directory: Path) -> Revisions:
@@ -32,9 +49,13 @@ def read_revisions(directory: Path) -> Revisions:
     folder = Path(directory, scripts, "versions")
     paths = folder.glob("*.py") if scripts else ()
     assigned = [_assigned(ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
-    known = {each["revision"] for each in assigned if "revision" in each}
-    before = {name for each in assigned for name in _names(each.get("down_revision"))}
-    return Revisions(frozenset(known), frozenset(known - before))
+    before = {
+        each["revision"]: (*_names(each.get("down_revision")),)
+        for each in assigned
+        if "revision" in each
+    }
+    followed = {name for names in before.values() for name in names}
+    return Revisions(before, frozenset(before.keys() - followed))
 
 
 def _assigned(tree: ast.Module) -> dict[str, Any]:

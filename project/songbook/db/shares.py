@@ -7,14 +7,18 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 from songbook.errors import ServiceUnavailable
+from songbook.metrics import REFUSALS
 
 
 class Shares:
-    """A number of places, of which one client has at most half, but always one."""
+    """A number of places, of which one client has at most half, but always one.
 
-    def __init__(self, number: int, refusal: str) -> None:
+    A refusal is counted for the bound of this name.
+    """
+
+    def __init__(self, number: int, refusal: str, bound: str) -> None:
         self._number = number
-        self._refusal = refusal
+        self._refusal, self._bound = refusal, bound
         self._taken: Counter[Hashable] = Counter()
         self._freed = asyncio.Event()
 
@@ -37,9 +41,15 @@ class Shares:
                 while not self._is_free_for(client):
                     await self._freed.wait()
         except TimeoutError as error:
+            REFUSALS.inc(self._bound)
             raise ServiceUnavailable(self._refusal) from error
         self._taken[client] += 1
         return partial(self._release, client)
+
+    @property
+    def taken(self) -> int:
+        """The number of places that are taken."""
+        return self._taken.total()
 
     def _release(self, client: Hashable) -> None:
         self._taken -= Counter([client])

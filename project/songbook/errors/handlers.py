@@ -22,6 +22,7 @@ from songbook.errors.problems import (
     UnprocessableContent,
     from_pydantic,
 )
+from songbook.metrics import Counter
 from songbook.models import (
     client_fields,
     display_name,
@@ -32,6 +33,8 @@ from songbook.models import (
 )
 
 logger = logging.getLogger(__name__)
+
+_PROBLEMS = Counter("songbook_problems_total", "Error responses by the type of problem.", ("type",))
 
 # SQLSTATEs or their prefixes (PostgreSQL manual, appendix A)
 _DUPLICATE, _REFERENCE, _RULE_VIOLATED = ("23505", "23P01"), "23503", "23000"
@@ -138,6 +141,7 @@ def _from_status(error: HTTPException) -> Problem:
 async def handle(request: Request, error: Exception) -> Response:
     """Return the response to an exception; a 500 is logged with its request id."""
     problem = to_problem(error)
+    _PROBLEMS.inc(problem.slug)
     request_id = request.scope.get("request_id", "")
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error("request %s failed", request_id, exc_info=error)

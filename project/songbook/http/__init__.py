@@ -1,5 +1,6 @@
 """Middleware, routes, request bodies, dependencies and responses."""
 
+from songbook.http.access_log import open_access_log as open_access_log
 from songbook.http.compat import iter_route_contexts as iter_route_contexts
 from songbook.http.completion import Completion as Completion
 from songbook.http.completion import Opened as Opened

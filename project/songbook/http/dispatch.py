@@ -2,6 +2,7 @@
 
 import re
 from copy import copy
+from typing import NamedTuple
 
 from fastapi import FastAPI
 from starlette.responses import Response
@@ -17,6 +18,13 @@ from songbook.http.routing import Route
 Methods = dict[str, BaseRoute]
 
 
+class _Path(NamedTuple):
+    """The routes of a path template by method."""
+
+    template: str
+    methods: Methods
+
+
 class Dispatcher:
     """The index of all routes by path and method.
 
@@ -26,8 +34,8 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._indexed = 0
-        self._literal: dict[str, Methods] = {}
-        self._templates: dict[str, tuple[re.Pattern[str], Methods]] = {}
+        self._literal: dict[str, _Path] = {}
+        self._templates: dict[str, tuple[re.Pattern[str], _Path]] = {}
 
     async def respond(self, request: StrictRequest) -> Response | None:
         """Return the response of a route that is called directly, None to let FastAPI route.
@@ -35,9 +43,10 @@ class Dispatcher:
         Raises MethodNotAllowed and NotFound. Routes see HEAD as GET; `original_method` keeps it.
         """
         scope = request.scope
-        methods = self._match(scope)
-        if methods is None:
+        path = self._match(scope)
+        if path is None:
             return None
+        request.template, methods = path
         method = scope["method"]
         if method == "HEAD":
             scope["method"], scope["original_method"] = "GET", "HEAD"
@@ -54,8 +63,8 @@ class Dispatcher:
             return Response(status_code=204, headers=allow)
         raise MethodNotAllowed(headers=allow)
 
-    def _match(self, scope: Scope) -> Methods | None:
-        """Return the routes of a path by method, None for an unknown path.
+    def _match(self, scope: Scope) -> _Path | None:
+        """Return the routes of a path, None for an unknown path.
 
         Raises NotFound for an encoded slash, which is no `/` (RFC 3986, section 2.2).
         """
@@ -63,21 +72,21 @@ class Dispatcher:
         if b"%" in raw_path and b"%2f" in raw_path.lower():
             raise NotFound  # decoded it would separate segments
         path, routes = get_route_path(scope), scope["app"].routes
-        methods = self._look_up(path, scope)
-        if methods is None and len(routes) != self._indexed:  # routes were added
+        found = self._look_up(path, scope)
+        if found is None and len(routes) != self._indexed:  # routes were added
             self._index(routes)
-            methods = self._look_up(path, scope)
-        if methods is None and path.endswith("\n"):  # Starlette's patterns would match it
+            found = self._look_up(path, scope)
+        if found is None and path.endswith("\n"):  # Starlette's patterns would match it
             raise NotFound
-        return methods
+        return found
 
-    def _look_up(self, path: str, scope: Scope) -> Methods | None:
+    def _look_up(self, path: str, scope: Scope) -> _Path | None:
         if path in self._literal:
             return self._literal[path]
-        for pattern, methods in self._templates.values():
+        for pattern, found in self._templates.values():
             if match := pattern.fullmatch(path):
                 scope["path_params"] = match.groupdict()
-                return methods
+                return found
         return None
 
     def _index(self, routes: list[BaseRoute]) -> None:
@@ -88,12 +97,14 @@ class Dispatcher:
                 path = context.path
                 if path is None or not context.methods:
                     continue
+                added = _Path(path, {})
                 if "{" in path:
-                    methods = self._templates.setdefault(path, (compile_path(path)[0], {}))[1]
+                    pattern = compile_path(path)[0]
+                    added = self._templates.setdefault(path, (pattern, added))[1]
                 else:
-                    methods = self._literal.setdefault(path, {})
+                    added = self._literal.setdefault(path, added)
                 for method in context.methods:
-                    methods.setdefault(method, own)
+                    added.methods.setdefault(method, own)
 
 
 def add_alias(app: FastAPI, alias: str, path: str) -> None:

@@ -2,16 +2,20 @@
 
 import re
 from collections.abc import Sequence
+from http import HTTPMethod
 from secrets import token_hex
+from time import perf_counter
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from songbook.errors import handle
+from songbook.http.access_log import Access, AccessLog
 from songbook.http.compat import get_route_path
 from songbook.http.cors import CORS
 from songbook.http.dispatch import Dispatcher
-from songbook.http.requests import StrictRequest
+from songbook.http.requests import Principal, StrictRequest
+from songbook.metrics import Histogram
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -24,13 +28,25 @@ _DEFAULT_HEADERS: Headers = [
     (b"cache-control", b"no-cache"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
 ]
+_DISCONNECTED = 499
+"""The status of a request whose client has gone before its response, as nginx calls it."""
+
+_METHODS = frozenset(HTTPMethod)
+_DURATION = Histogram(
+    "songbook_http_request_duration_seconds",
+    "The time from the head of a request to the end of its response.",
+    ("route", "method", "status"),
+)
 
 
 class HeadersMiddleware:
     """The outermost middleware, which also ignores one trailing slash of a path."""
 
-    def __init__(self, app: ASGIApp, origins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, app: ASGIApp, origins: Sequence[str] = (), access_log: AccessLog | None = None
+    ) -> None:
         self.app = app
+        self._access_log = access_log
         self._inner: ASGIApp = CORS(self._respond, origins) if origins else self._respond
         self._dispatcher = Dispatcher()
 
@@ -48,17 +64,40 @@ class HeadersMiddleware:
         await self._inner(scope, receive, send)
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the response of the route, or that of the exception."""
-        request, send = StrictRequest(scope, receive), _HeadersSender(scope, send)
+        """Send the response of the route, or that of the exception; measure it."""
+        begun = perf_counter()
+        request, sender = StrictRequest(scope, receive), _HeadersSender(scope, send)
         try:
             response = await self._dispatcher.respond(request)
-            await (response or self.app)(scope, receive, send)
+            await (response or self.app)(scope, receive, sender)
         except ClientDisconnect:
             return
         except Exception as error:  # noqa: BLE001 - every exception needs a response
             response = await handle(request, error)
-            if not send.started:
-                await response(scope, receive, send)
+            if not sender.started:
+                await response(scope, receive, sender)
+        finally:
+            self._measure(request, sender, perf_counter() - begun)
+
+    def _measure(self, request: StrictRequest, sender: "_HeadersSender", seconds: float) -> None:
+        """Count the request, and write its line to the access log."""
+        method = sender.method if sender.method in _METHODS else "other"
+        _DURATION.observe(seconds, request.template, method, str(sender.status))
+        if self._access_log:
+            # FastAPI makes a request of its own for the same scope
+            user = request.principal or request.scope.get("user")
+            self._access_log.write(
+                Access(
+                    method,
+                    request.template,
+                    sender.status,
+                    seconds,
+                    sender.size,
+                    request.scope["request_id"],
+                    None,
+                    user.id if isinstance(user, Principal) else None,
+                )
+            )
 
 
 class _HeadersSender:
@@ -66,18 +105,24 @@ class _HeadersSender:
 
     def __init__(self, scope: Scope, send: Send) -> None:
         self.headers = [(b"x-request-id", scope["request_id"].encode()), *_SECURITY_HEADERS]
-        self.bodiless = scope["method"] == "HEAD"
+        self.method: str = scope["method"]
         self.send = send
         self.started = False
+        self.status = _DISCONNECTED
+        self.size = 0
+        """The bytes of the content that were sent."""
 
     async def __call__(self, message: Message) -> None:
         """Send one ASGI message."""
         if message["type"] == "http.response.start":
             names = {name.lower() for name, _ in message["headers"]}
             defaults = [header for header in _DEFAULT_HEADERS if header[0] not in names]
+            self.status = message["status"]
             message = {**message, "headers": [*message["headers"], *self.headers, *defaults]}
-        elif self.bodiless:
+        elif self.method == "HEAD":
             message = {**message, "body": b""}
+        else:
+            self.size += len(message.get("body", b""))
         await self.send(message)
         self.started = True
 

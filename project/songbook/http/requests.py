@@ -18,6 +18,7 @@ from songbook.http.completion import Completion
 from songbook.http.media_types import CSV
 from songbook.http.query_options import Parameter
 from songbook.http.state import ServiceState
+from songbook.metrics import REFUSALS
 
 MAX_BODY_BYTES = 64 * 1024
 """The largest body of one record."""
@@ -119,6 +120,9 @@ class RouteInfo:
 class StrictRequest(Request):
     """A request whose body is parsed strictly and within a limit."""
 
+    template = ""
+    """The path template as the client uses it, maybe an alias; empty if no route matches."""
+
     route = RouteInfo()
 
     principal: Principal | None = None
@@ -203,6 +207,7 @@ def network_of(address: str | None) -> str | None:
 
 
 def _too_large(limit: int) -> ContentTooLarge:
+    REFUSALS.inc("body_bytes")
     return ContentTooLarge(f"The body is larger than {limit} bytes.")
 
 

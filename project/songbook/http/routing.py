@@ -70,7 +70,7 @@ class Route(APIRoute):
             is_called = False
             try:
                 if bulk and media_type in bulk.media_types:
-                    request.principal = await permission(request)
+                    request.scope["user"] = request.principal = await permission(request)
                     request.completion, responding = await bulk.open(request, media_type)
                 else:
                     responding = await call(request, media_type)
@@ -92,7 +92,7 @@ class Route(APIRoute):
         async def call(request: StrictRequest, media_type: str | None) -> Awaitable[Response]:
             overrides = request.app.dependency_overrides
             if permission not in overrides:
-                request.principal = await permission(request)
+                request.scope["user"] = request.principal = await permission(request)
             if accepted and media_type is None:
                 raise unsupported_media_type(request, accepted)
             if accepted:

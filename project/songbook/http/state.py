@@ -10,6 +10,7 @@ from sqlmodel import SQLModel
 
 from songbook.config import Settings
 from songbook.db import Database, Readiness, Shares
+from songbook.metrics import SharedFile
 from songbook.models import Relations
 
 DRAINING = "draining"
@@ -36,6 +37,9 @@ class ServiceState:
     readiness: Readiness = field(init=False)
     """The readiness of the database, checked while the service runs."""
 
+    shared_metrics: SharedFile | None = None
+    """The metrics of this process among those of several, with METRICS_DIR."""
+
     is_started: bool = False
     """Whether the service runs."""
 
@@ -45,7 +49,9 @@ class ServiceState:
     """The locks of the idempotency keys in use in this process."""
 
     uploads: Shares = field(
-        default_factory=lambda: Shares(_MAX_UPLOADS, "Too many imports are in progress: try again.")
+        default_factory=lambda: Shares(
+            _MAX_UPLOADS, "Too many imports are in progress: try again.", "uploads"
+        )
     )
     """The places of imports, which hold temporary files while a slow upload runs."""
 

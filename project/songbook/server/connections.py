@@ -14,12 +14,14 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from songbook.config import Settings
 from songbook.errors import RequestTimeout
 from songbook.http import BULK_BYTES_PER_SECOND, Pace
+from songbook.metrics import REFUSALS, Gauge
 from songbook.server.limits import Limits, unsent_bytes
 from songbook.server.protocol import HttpProtocol
 
 BODY_BYTES_PER_SECOND = 500
 """The least rate of a body after its first `BODY_SECONDS`; imports have one of their own."""
 
+_CONNECTIONS = Gauge("songbook_connections", "The connections of clients.")
 _SLICE = 4096
 """Bytes that are parsed at once: each pipelined request in them takes 3 KB of memory."""
 
@@ -231,6 +233,7 @@ class Connections:
             )
         if len(newcomer.connections) <= self.limits.connections:
             return True
+        REFUSALS.inc("max_connections")
         for queue in (self.heads, self.bodies, self.idle, self.half_closed):
             if queue:
                 next(iter(queue)).abort()
@@ -250,6 +253,7 @@ class Connections:
         if self._unread_bytes > limits.unread_bytes:
             self._check_unread(now)
             while self._unread_bytes > limits.unread_bytes and len(self._unread) > 1:
+                REFUSALS.inc("unread_bytes")
                 next(iter(self._unread)).abort()
 
     def remove_unread(self, connection: BoundedProtocol) -> None:
@@ -262,16 +266,20 @@ class Connections:
         now = loop.time()
         elapsed = now - (self._swept or now)
         self._swept = now if connections else None
+        _CONNECTIONS.set(len(connections))
         if connections:
             loop.call_later(_SWEEP_SECONDS, self._sweep, loop, connections)
         while self.heads and (oldest := next(iter(self.heads))).deadline <= now:
+            REFUSALS.inc("head_seconds")
             oldest.time_out()
         for connection in list(self.bodies):
             paused = elapsed if connection.flow.read_paused else 0.0
             size, connection.received = connection.received, 0
             if not connection.body.advance(now, size, paused=paused):
+                REFUSALS.inc("body_seconds")
                 connection.time_out()
         for connection in self._check_unread(now):
+            REFUSALS.inc("unread_seconds")
             connection.abort()
 
     def _check_unread(self, now: float) -> list[BoundedProtocol]:

@@ -7,7 +7,14 @@ from typing import Any, Literal
 from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from songbook.errors import BadRequest, HttpVersionNotSupported, Problem, title_of
+from songbook.errors import (
+    BadRequest,
+    HttpVersionNotSupported,
+    Problem,
+    RequestTimeout,
+    title_of,
+)
+from songbook.metrics import REFUSALS
 from songbook.server.framing import (
     FRAMING_LIMIT,
     FRAMING_PER_BYTE,
@@ -135,6 +142,8 @@ class HttpProtocol(HttpToolsProtocol):
     def refuse(self, problem: Problem) -> None:
         """Send a problem after the responses that are due; discard the rest and close."""
         self.discarding = REFUSED_BYTES
+        if not isinstance(problem, RequestTimeout):
+            REFUSALS.inc("framing")
         self.logger.warning("Invalid HTTP request received: %s", problem.detail)
         cycle = self.cycle
         is_answered = False

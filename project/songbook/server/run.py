@@ -3,11 +3,14 @@
 import os
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from socket import socket
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
@@ -15,6 +18,7 @@ from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
 
 import songbook
 from songbook.config import Settings
+from songbook.metrics import read_snapshots, serve_metrics
 from songbook.server.connections import protocol_factory
 from songbook.server.listeners import bind
 from songbook.server.server import Server
@@ -32,12 +36,13 @@ def serve(application: str, settings: Settings, port: int, *, reload: bool = Fal
     options = _options(settings, port)
     if reload:
         folders = _source_folders(application)
-        uvicorn.run(application, reload=True, reload_dirs=folders, access_log=True, **options)
+        uvicorn.run(application, reload=True, reload_dirs=folders, access_log=False, **options)
         return
     config = uvicorn.Config(application, access_log=False, workers=settings.workers, **options)
     listeners = bind(settings.host, port)
     if settings.workers > 1:
-        Workers(config, listeners, settings.drain_seconds).run()
+        with _shared_metrics(settings):
+            Workers(config, listeners, settings.drain_seconds).run()
     else:
         _serve_alone(config, listeners, settings.drain_seconds)
 
@@ -66,6 +71,18 @@ def _serve_alone(config: uvicorn.Config, listeners: list[socket], drain_seconds:
         server.run(listeners)
     if not server.started:
         sys.exit(STARTUP_FAILURE)
+
+
+@contextmanager
+def _shared_metrics(settings: Settings) -> Iterator[None]:
+    """Give the workers a folder for their metrics, and serve their sums on METRICS_PORT."""
+    with TemporaryDirectory(prefix="metrics-") as made, ExitStack() as stack:
+        folder = settings.metrics_dir or Path(made)
+        os.environ["METRICS_DIR"] = str(folder)
+        if settings.metrics_port is not None:
+            host, port = settings.host, settings.metrics_port
+            stack.callback(serve_metrics(host, port, partial(read_snapshots, folder)))
+        yield
 
 
 def log_config(level: str) -> dict[str, Any]:

@@ -151,16 +151,20 @@ def test_the_revisions_are_those_that_alembic_finds(tmp_path: Path) -> None:
     for directory in (PROJECT, Settings.directory):
         scripts = ScriptDirectory.from_config(Config(directory / "alembic.ini"))
         assert read_revisions(directory) == Revisions(
-            frozenset(each.revision for each in scripts.walk_revisions()),
+            {
+                each.revision: (str(each.down_revision),) if each.down_revision else ()
+                for each in scripts.walk_revisions()
+            },
             frozenset(scripts.get_heads()),
         )
-    assert read_revisions(tmp_path) == Revisions(frozenset(), frozenset())
+    assert read_revisions(tmp_path) == Revisions({}, frozenset())
 
 
 def test_branches_are_ready_when_all_their_heads_are_stored() -> None:
-    revisions = Revisions(frozenset("abc"), frozenset("bc"))
+    revisions = Revisions({"a": (), "b": ("a",), "c": ("a",)}, frozenset("bc"))
 
     assert [revisions.are_in(stored) for stored in ("", "a", "c", "bc", "d")] == [
         *(False, False, False),
         *(True, True),
     ]
+    assert [revisions.missing(stored) for stored in ("", "a", "c", "bc", "d")] == [3, 2, 1, 0, 0]

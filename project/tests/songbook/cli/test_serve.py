@@ -43,7 +43,7 @@ def folder(migrated_folder: Path, tmp_path: Path) -> Path:
 
 def test_the_first_start_needs_nothing_and_the_second_finds_the_data(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
-    with SAMPLES.serving(POSTGRES_DATA=str(folder)) as service:
+    with SAMPLES.serving(POSTGRES_DATA=str(folder), ACCESS_LOG="false") as service:
         first = time.monotonic() - service.begun
         assert httpx.post(f"{service.address}/books", json=BOOK).json()["id"] == 1
         assert httpx.get(f"{service.address}/docs").status_code == 200
@@ -51,7 +51,7 @@ def test_the_first_start_needs_nothing_and_the_second_finds_the_data(tmp_path: P
         terminated = service.end(signal.SIGTERM)
     assert not has_server(folder)
 
-    with SAMPLES.serving(POSTGRES_DATA=str(folder)) as service:
+    with SAMPLES.serving(POSTGRES_DATA=str(folder), ACCESS_LOG="false") as service:
         second = time.monotonic() - service.begun
         assert httpx.get(f"{service.address}/books").json() == [{"id": 1, **BOOK, "year": None}]
         interrupted = service.end(signal.SIGINT)

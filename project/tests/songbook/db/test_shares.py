@@ -10,7 +10,7 @@ from songbook.errors.problems import ServiceUnavailable
 
 
 async def test_a_client_takes_half_of_the_places_and_others_the_rest() -> None:
-    shares = Shares(4, "Too many.")
+    shares = Shares(4, "Too many.", "test")
     async with AsyncExitStack() as held:
         for client in ("one", "one", "another"):
             await held.enter_async_context(shares.place(client, 0))
@@ -25,7 +25,7 @@ async def test_a_client_takes_half_of_the_places_and_others_the_rest() -> None:
 
 
 async def test_a_client_that_waits_gets_the_first_place_that_it_may_have() -> None:
-    shares = Shares(2, "Too many.")
+    shares = Shares(2, "Too many.", "test")
     async with AsyncExitStack() as held:
         async with shares.place("one", 0):
             own = asyncio.create_task(held.enter_async_context(shares.place("one", 5)))
@@ -37,7 +37,7 @@ async def test_a_client_that_waits_gets_the_first_place_that_it_may_have() -> No
 
 
 async def test_a_single_place_is_for_anybody() -> None:
-    shares = Shares(1, "Too many.")
+    shares = Shares(1, "Too many.", "test")
     async with shares.place("one", 0):
         with pytest.raises(ServiceUnavailable):
             async with shares.place("another", 0.01):

@@ -1,0 +1,155 @@
+"""Metrics for Prometheus: gauges of the service, `/metrics`, and the file shared with others."""
+
+import asyncio
+import hmac
+import platform
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+import songbook
+from songbook.auth import PUBLIC
+from songbook.config import CommandError, Settings
+from songbook.db import OK, Use
+from songbook.errors import NotFound, Unauthenticated
+from songbook.http import Router, ServiceState
+from songbook.metrics import (
+    Gauge,
+    SharedFile,
+    Snapshot,
+    expose,
+    read_process,
+    registry_of,
+    serve_metrics,
+    snapshot,
+)
+
+router = Router(dependencies=[PUBLIC], include_in_schema=False)
+
+_PERIOD_SECONDS = 1.0
+"""How old the gauges, and what other processes have published, may be."""
+
+_CHECK_PERIODS = 10
+"""The periods from one check of the readiness to the next, and before the first."""
+
+_INFO = Gauge("songbook_info", "1 for each process.", ("version", "python"))
+_POOL_SIZE = Gauge("songbook_pool_size", "The connections that the pools may have.")
+_POOL_IN_USE = Gauge("songbook_pool_in_use", "The connections in use.")
+_POOL_WAITING = Gauge("songbook_pool_waiting", "The requests that wait for a connection.", ("use",))
+_BULK = Gauge("songbook_bulk_in_progress", "The imports and exports in progress.")
+_READY = Gauge("songbook_ready", "Whether a check of /readyz succeeds.", ("check",), merge="min")
+_BEHIND = Gauge(
+    "songbook_schema_revisions_behind",
+    "The revisions that the database lacks, when last known.",
+    merge="max",
+)
+_CLOCK = Gauge(
+    "songbook_clock_difference_seconds",
+    "How much the clock of a process is ahead of the database's, when last known.",
+    merge="max",
+)
+
+
+@router.get("/metrics")
+async def read_metrics(request: Request) -> Response:
+    """Return the metrics of all processes of the service, for Prometheus."""
+    service: ServiceState = request.app.state.service
+    _check_access(service.settings, request.headers.get("authorization", ""))
+    read_gauges(service)
+    shared: SharedFile | None = service.shared_metrics
+    others = await asyncio.to_thread(shared.others) if shared else []
+    registry = registry_of(lambda: [snapshot(), *others])
+    content, media_type = expose(registry, request.headers.get("accept", ""))
+    return Response(content, headers={"Cache-Control": "no-store"}, media_type=media_type)
+
+
+def _check_access(settings: Settings, authorization: str) -> None:
+    """Raise NotFound or Unauthenticated unless a request may read the metrics here."""
+    token = settings.metrics_token
+    is_open = settings.environment != "prod" or token is not None
+    if settings.metrics_port is not None or not is_open:
+        raise NotFound
+    if token is not None:
+        expected = f"Bearer {token.get_secret_value()}".encode()
+        if not hmac.compare_digest(authorization.encode(), expected):
+            raise Unauthenticated
+
+
+def read_gauges(service: ServiceState) -> None:
+    """Set the gauges of this process."""
+    read_process()
+    pool = service.database.pool
+    _INFO.set(1, songbook.__version__, platform.python_version())
+    _POOL_SIZE.set(pool.size)
+    _POOL_IN_USE.set(pool.in_use)
+    for use in Use:
+        _POOL_WAITING.set(pool.waiting(use), use.name.lower())
+    _BULK.set(service.database.bulk_in_progress)
+    readiness = service.readiness
+    for name, each in readiness.last.items():
+        _READY.set(each == OK, name)
+    _BEHIND.set(readiness.revisions_behind)
+    _CLOCK.set(readiness.clock_difference)
+
+
+@asynccontextmanager
+async def monitored(service: ServiceState) -> AsyncIterator[None]:
+    """Keep the gauges current, and share the metrics of this process, within the block.
+
+    Raises CommandError if the folder or the port cannot be used.
+    """
+    settings = service.settings
+    service.shared_metrics = _share(settings)
+    stop = _listen(settings, service.shared_metrics)
+    task = asyncio.create_task(_watch(service))
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        stop()
+        if service.shared_metrics:
+            service.shared_metrics.close()
+
+
+def _share(settings: Settings) -> SharedFile | None:
+    if settings.metrics_dir is None:
+        return None
+    try:
+        return SharedFile(settings.metrics_dir)
+    except OSError as error:
+        raise CommandError(f"METRICS_DIR cannot be used: {error}.") from None
+
+
+def _listen(settings: Settings, shared: SharedFile | None) -> Callable[[], None]:
+    """Serve the metrics of a single process on a port of their own; return how to stop it.
+
+    Those of several are served by their parent.
+    """
+    if settings.metrics_port is None or shared:
+        return lambda: None
+    return listen(settings, lambda: [snapshot()])
+
+
+def listen(settings: Settings, read: Callable[[], Iterable[Snapshot]]) -> Callable[[], None]:
+    """Serve metrics on METRICS_PORT; return how to stop it. Raises CommandError."""
+    port = settings.metrics_port
+    assert port is not None, "the caller has checked it"
+    try:
+        return serve_metrics(settings.host, port, read)
+    except OSError as error:
+        raise CommandError(f"METRICS_PORT cannot be used: {error}.") from None
+
+
+async def _watch(service: ServiceState) -> None:
+    for period in count(1):
+        if period % _CHECK_PERIODS == 0:
+            await service.readiness.checks()
+        read_gauges(service)
+        if service.shared_metrics:
+            with suppress(OSError):  # a full disk: a later period may succeed
+                service.shared_metrics.publish()
+        await asyncio.sleep(_PERIOD_SECONDS)
