@@ -13,7 +13,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from songbook.metrics.instruments import INSTRUMENTS, Counter, Gauge, Histogram, Labels, Sample
+from songbook.metrics.instruments import Family, Sample
 from songbook.metrics.processes import Snapshot, merged
 
 
@@ -23,8 +23,8 @@ class _Collector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Return the metric families of all processes."""
-        for name, samples in merged(self._read()):
-            yield _family(name, samples)
+        for name, family in merged(self._read()).items():
+            yield _metric(name, family)
 
 
 def registry_of(read: Callable[[], Iterable[Snapshot]]) -> CollectorRegistry:
@@ -54,25 +54,20 @@ def serve_metrics(
     return stop
 
 
-def _family(name: str, samples: dict[Labels, Sample]) -> Metric:
-    instrument = INSTRUMENTS[name]
-    family: CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
-    match instrument:
-        case Histogram():
-            family = HistogramMetricFamily(name, instrument.help, labels=instrument.labels)
-            for labels, sample in samples.items():
-                family.add_metric(labels, _buckets(instrument, sample), sample[-1])
-            return family
-        case Counter():
-            family = CounterMetricFamily(name, instrument.help, labels=instrument.labels)
-        case Gauge() | _:
-            family = GaugeMetricFamily(name, instrument.help, labels=instrument.labels)
-    for labels, [value] in samples.items():
-        family.add_metric(labels, value)
-    return family
+def _metric(name: str, family: Family) -> Metric:
+    if family.kind == "histogram":
+        histogram = HistogramMetricFamily(name, family.help, labels=family.labels)
+        for labels, sample in family.samples.items():
+            histogram.add_metric(labels, _buckets(family, sample), sample[-1])
+        return histogram
+    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+    metric: CounterMetricFamily | GaugeMetricFamily = kind(name, family.help, labels=family.labels)
+    for labels, [value] in family.samples.items():
+        metric.add_metric(labels, value)
+    return metric
 
 
-def _buckets(instrument: Histogram, sample: Sample) -> list[tuple[str, float]]:
+def _buckets(family: Family, sample: Sample) -> list[tuple[str, float]]:
     """Return the counts of all values up to each bound."""
-    names = [*map(str, instrument.bounds), "+Inf"]
+    names = [*map(str, family.bounds), "+Inf"]
     return list(zip(names, accumulate(sample[:-1]), strict=True))

@@ -6,7 +6,7 @@ times as long as the read of a dictionary, on the path of every request.
 
 from bisect import bisect_left
 from collections.abc import Iterable
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Labels = tuple[str, ...]
 """The values of the labels, in the order of their names."""
@@ -14,10 +14,26 @@ Labels = tuple[str, ...]
 Sample = list[float]
 """The only value of a counter or a gauge; of a histogram the counts by bucket, and the sum."""
 
+Kind = Literal["counter", "gauge", "histogram"]
 Merge = Literal["sum", "max", "min"]
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """The upper bounds of buckets of durations."""
+
+
+class Family(NamedTuple):
+    """An instrument and its samples at a moment."""
+
+    kind: Kind
+    help: str
+    labels: Labels
+    """The names of the labels."""
+    merge: Merge
+    """How the values of several processes become one."""
+    bounds: tuple[float, ...]
+    """The upper bounds of the buckets of a histogram."""
+    samples: dict[Labels, Sample]
+
 
 INSTRUMENTS: "dict[str, Instrument]" = {}
 """All instruments of the process by name."""
@@ -30,8 +46,9 @@ class Instrument:
     name that another instrument has.
     """
 
+    kind: Kind
     merge: Merge = "sum"
-    """How the values of several processes become one."""
+    bounds: tuple[float, ...] = ()
 
     def __init__(self, name: str, help: str, labels: Iterable[str] = ()) -> None:
         if name in INSTRUMENTS:
@@ -42,12 +59,19 @@ class Instrument:
         if not self.labels:
             self.samples[()] = self._new()
 
+    def family(self) -> Family:
+        """Return the samples of this moment."""
+        samples = {labels: [*sample] for labels, sample in [*self.samples.items()]}
+        return Family(self.kind, self.help, self.labels, self.merge, self.bounds, samples)
+
     def _new(self) -> Sample:
         return [0.0]
 
 
 class Counter(Instrument):
     """A number that only grows; its name ends with `_total`."""
+
+    kind = "counter"
 
     def inc(self, *labels: str, by: float = 1.0) -> None:
         """Count, with the values of the labels in the order of their names."""
@@ -59,6 +83,8 @@ class Counter(Instrument):
 
 class Gauge(Instrument):
     """A number that is set, and ends with its process."""
+
+    kind = "gauge"
 
     def __init__(
         self, name: str, help: str, labels: Iterable[str] = (), *, merge: Merge = "sum"
@@ -73,6 +99,8 @@ class Gauge(Instrument):
 
 class Histogram(Instrument):
     """The distribution of values over buckets; `bounds` are the upper bounds, without infinity."""
+
+    kind = "histogram"
 
     def __init__(
         self, name: str, help: str, labels: Iterable[str] = (), *, bounds: Iterable[float] = SECONDS

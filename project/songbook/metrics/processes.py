@@ -7,28 +7,24 @@ counter never falls when a worker is replaced, and no files pile up.
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from io import FileIO
 from itertools import count
 from pathlib import Path
 from typing import Self
 
-from songbook.metrics.instruments import INSTRUMENTS, Gauge, Labels, Merge, Sample
+from songbook.metrics.instruments import INSTRUMENTS, Family, Labels, Merge, Sample
 
-Snapshot = dict[str, dict[Labels, Sample]]
-"""The samples of a process by the names of their instruments."""
-
+Snapshot = dict[str, Family]
+"""The metrics of a process by name."""
 
 _MERGES: dict[Merge, Callable[[Iterable[float]], float]] = {"sum": sum, "max": max, "min": min}
 
 
 def snapshot() -> Snapshot:
-    """Return the samples of this process at this moment."""
-    return {
-        name: {labels: [*sample] for labels, sample in [*instrument.samples.items()]}
-        for name, instrument in INSTRUMENTS.items()
-    }
+    """Return the metrics of this process at this moment."""
+    return {name: instrument.family() for name, instrument in INSTRUMENTS.items()}
 
 
 class SharedFile:
@@ -42,9 +38,10 @@ class SharedFile:
 
     def publish(self) -> None:
         """Write the samples of this process, if they have changed. Raises OSError."""
-        text = json.dumps(
-            {name: list(samples.items()) for name, samples in snapshot().items() if samples}
-        )
+        families = [
+            [name, *family[:-1], [*family.samples.items()]] for name, family in snapshot().items()
+        ]
+        text = json.dumps(families)
         if text != self._written:
             draft = self._path.with_suffix(".new")
             draft.write_text(text, encoding="utf-8")
@@ -78,22 +75,29 @@ def read_snapshots(folder: Path, *, but: Path | None = None) -> list[Snapshot]:
     return snapshots
 
 
-def merged(snapshots: Iterable[Snapshot]) -> Iterator[tuple[str, dict[Labels, Sample]]]:
-    """Return the samples of several processes as if they were one."""
-    every = list(snapshots)
-    for name, instrument in INSTRUMENTS.items():
-        merge = _MERGES[instrument.merge]
-        found: dict[Labels, list[Sample]] = {}
-        for each in every:
-            for labels, sample in each.get(name, {}).items():
+def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """Return the metrics of several processes as if they were one."""
+    families: dict[str, list[Family]] = {}
+    for each in snapshots:
+        for name, family in each.items():
+            families.setdefault(name, []).append(family)
+    return {name: _merge(each) for name, each in families.items()}
+
+
+def _merge(families: Sequence[Family]) -> Family:
+    """Return the first of the families with the samples of all; versions may differ in buckets."""
+    first, found = families[0], dict[Labels, list[Sample]]()
+    for family in families:
+        if family.bounds == first.bounds:
+            for labels, sample in family.samples.items():
                 found.setdefault(labels, []).append(sample)
-        yield (
-            name,
-            {
-                labels: [merge(values) for values in zip(*samples, strict=True)]
-                for labels, samples in found.items()
-            },
-        )
+    merge = _MERGES[first.merge]
+    return first._replace(
+        samples={
+            labels: [merge(values) for values in zip(*samples, strict=True)]
+            for labels, samples in found.items()
+        }
+    )
 
 
 def _first_free(folder: Path) -> tuple[FileIO, Path]:
@@ -121,28 +125,23 @@ def _is_held(path: Path) -> bool:
 
 def _read(path: Path) -> Snapshot:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        families = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # a process that has published nothing yet
         return {}
     return {
-        name: {tuple(labels): sample for labels, sample in samples}
-        for name, samples in content.items()
+        name: Family(
+            kind, text, tuple(labels), merge, tuple(bounds), {tuple(k): v for k, v in samples}
+        )
+        for name, kind, text, labels, merge, bounds, samples in families
     }
 
 
 def _without_gauges(samples: Snapshot) -> Snapshot:
-    return {
-        name: each
-        for name, each in samples.items()
-        if name in INSTRUMENTS and not isinstance(INSTRUMENTS[name], Gauge)
-    }
+    return {name: each for name, each in samples.items() if each.kind != "gauge"}
 
 
 def _count_on(before: Snapshot) -> None:
     """Add what an earlier process counted to the counters and histograms of this one."""
-    for name, samples in _without_gauges(before).items():
-        own = INSTRUMENTS[name].samples
-        for labels, sample in samples.items():
-            present = own.get(labels, [0.0] * len(sample))
-            if len(present) == len(sample):  # another version may have had other buckets
-                own[labels] = [a + b for a, b in zip(present, sample, strict=True)]
+    for name, family in _without_gauges(before).items():
+        if instrument := INSTRUMENTS.get(name):
+            instrument.samples = _merge([instrument.family(), family]).samples
