@@ -206,17 +206,21 @@ async def test_a_walk_beside_four_writers_sees_every_row_that_stays_once(
     async def come_and_go(first: int) -> None:
         for number in itertools.count(first):
             await turns.acquire()
-            added = await client.post("/books", json=book(number))
+            added = (await client.post("/books", json=book(number))).headers["location"]
             if number % 4:
-                await client.delete(added.headers["location"])
+                await client.delete(added)
+            else:
+                has_come.set()
 
     seen: list[Row] = []
+    has_come = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         writers = [group.create_task(come_and_go(first)) for first in range(4)]
         async for page in walk(client, f"/books?sort={order}", [7]):
             seen += page
             for _ in range(8):
                 turns.release()
+        await has_come.wait()
         for writer in writers:
             writer.cancel()
 

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -58,30 +59,35 @@ def test_a_second_signal_and_an_interrupt_end_the_drain_of_workers(
         assert not any(map(is_running, pids))
 
 
+@pytest.mark.timeout(120)
 def test_workers_are_replaced_one_after_the_other_and_no_request_is_lost() -> None:
     answers: list[int] = []
 
     def ask() -> None:
-        connection = served.connect()
         while not stopped.is_set():
-            reply = asked(connection)
-            answers.append(reply.status)
-            pids.add(int(reply.body or 0))
-            if reply.headers["Connection"] == "close":
-                connection = served.connect()
+            # a worker may be seen by no client that keeps its connection
+            with served.connect() as connection:
+                for _ in range(10):
+                    reply = asked(connection)
+                    answers.append(reply.status)
+                    pids.add(int(reply.body or 0))
+                    if reply.headers["Connection"] == "close":
+                        break
+                    stopped.wait(0.005)  # four that never pause would starve the new workers
 
     stopped = threading.Event()
-    with two_workers(1) as (served, old):
+    # a client that waits for its turn for longer would lose a connection that it did not use
+    with two_workers(3) as (served, old), ThreadPoolExecutor() as clients:
         pids = set(old)
-        clients = [threading.Thread(target=ask) for _ in range(4)]
-        for client in clients:
-            client.start()
+        asking = [clients.submit(ask) for _ in range(4)]
         served.signal(signal.SIGHUP)
-        wait_until(lambda: len(pids) >= 4 and not any(map(is_running, old)))
-        stopped.set()
-        for client in clients:
-            client.join()
-        served.signal()
+        try:
+            wait_until(lambda: len(pids) >= 4 and not any(map(is_running, old)), 60)
+        finally:
+            stopped.set()
+        for each in asking:
+            each.result()
+        served.signal(signal.SIGINT)
         assert served.code() == 0
 
     assert set(answers) == {200}
