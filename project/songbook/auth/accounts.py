@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, func, inspect, select, text, true, update
 from sqlmodel import Field, SQLModel
 
 from songbook.db import BoundStatement, CompiledStatement, Use
+from songbook.logs import Event
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,8 @@ def read_clock(account: asyncpg.Record) -> float:
     now: float = account["now"].timestamp()
     ahead = time.time() - now
     if not -_CLOCK_SECONDS < ahead < _CLOCK_SECONDS:
-        logger.warning("the clock of this process differs from the database's by %+.0f s", ahead)
+        text = "The clock of this process differs from the database's"
+        logger.warning(Event(text, seconds_ahead=round(ahead)))
     return now
 
 

@@ -1,6 +1,7 @@
 """The commands that every service has."""
 
 import json
+import logging
 import re
 import signal
 import sys
@@ -19,7 +20,10 @@ from songbook.cli.maintenance import MaintenanceCommands
 from songbook.cli.service import Service
 from songbook.config import CommandError, Settings, check_production, setting_lines
 from songbook.db import DatabaseUnreachable, check_database, resolve_database, watch_database
+from songbook.logs import configure_logging
 from songbook.server import check_address, serve
+
+_logger = logging.getLogger(__name__)
 
 _ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
 
@@ -103,6 +107,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
             raise CommandError("--reload serves in one process: leave out --workers.")
         settings = self._settings(host=host, port=port, workers=workers)
         port = check_address(settings.host, settings.port)
+        configure_logging(settings.log_level, settings.log_format)
         _exit_on_signals()
         with resolve_database(settings) as url:
             try:
@@ -112,8 +117,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
             except DatabaseUnreachable as error:
                 if migrate:
                     raise
-                text = f"{error} Until then requests get 503."
-                print(self.message(text), file=sys.stderr)
+                _logger.warning("%s Until then requests get 503.", error)
             self._announce(settings, port)
             with watch_database(settings):
                 serve(self.application, settings, port, reload=reload)

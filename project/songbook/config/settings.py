@@ -122,6 +122,9 @@ class Settings(BaseSettings):
     metrics_dir: Path | None = None
     """The folder where several processes share their metrics; `serve` makes one for workers."""
 
+    log_format: Literal["auto", "json", "console"] = "auto"
+    """How a message is written to stderr: `auto` is `console` in a terminal, else `json`."""
+
     debug: bool = False
     """Whether the detail of a 500 shows the exception."""
 

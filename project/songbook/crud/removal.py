@@ -21,6 +21,7 @@ from sqlalchemy import (
 
 from songbook.crud.idempotency_table import KEYS
 from songbook.db import CompiledStatement, Database
+from songbook.logs import Event
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,7 @@ async def expire_keys_hourly(db: Database, age: timedelta) -> NoReturn:
         try:
             await _expire_keys(db, age)
         except Exception as error:  # noqa: BLE001 - the next time may succeed
-            logger.warning("old idempotency keys could not be removed: %r", error)
+            logger.warning(Event("Old keys cannot be removed", error=error.__cause__ or error))
         await asyncio.sleep(_PERIOD_SECONDS)
 
 

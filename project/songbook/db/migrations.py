@@ -14,6 +14,7 @@ from sqlmodel import SQLModel
 from songbook.config import Settings
 from songbook.db.autogenerate import autogenerate_options
 from songbook.db.connect import resolve_database
+from songbook.logs import configure_logging
 
 _MIGRATOR = 8004
 """The key of the advisory lock."""
@@ -25,8 +26,8 @@ def run_migrations(settings: Settings, metadata: MetaData = SQLModel.metadata) -
     """Run the migrations on the database of the settings; import the models before."""
     if shutil.which("ruff") is None:  # the hooks need it, and the container has none
         context.script.hooks.clear()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s [%(name)s] %(message)s")
-    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    if not logging.root.handlers:  # the command serve, or a test, has its own
+        configure_logging(settings.log_level, settings.log_format)
     if context.is_offline_mode():
         _migrate(metadata, url=settings.url or "postgresql+asyncpg://")
     else:

@@ -11,6 +11,7 @@ from songbook.db.pool import PoolTimeout
 from songbook.db.revisions import Revisions
 from songbook.db.statements import BoundStatement, Use
 from songbook.errors import ServiceUnavailable
+from songbook.logs import Event
 
 OK = "ok"
 _PROBE_SECONDS = 1.0
@@ -38,7 +39,7 @@ class Readiness:
         self._revisions = revisions
         self._probe: asyncio.Task[dict[str, str]] | None = None
         self._fresh_until = 0.0
-        self._last = ""
+        self._last: dict[str, str] = {}
         self.last: dict[str, str] = {}
         """The checks when they were last made."""
         self.revisions_behind = 0
@@ -58,10 +59,10 @@ class Readiness:
         checks = {"database": OK, "pool": OK, "schema": OK, **await self._failures()}
         self.last = checks
         self._fresh_until = asyncio.get_running_loop().time() + _FRESH_SECONDS
-        failures = "; ".join(f"{name}: {each}" for name, each in checks.items() if each != OK)
+        failures = {name: each for name, each in checks.items() if each != OK}
         if failures != self._last:
             self._last = failures
-            _logger.warning("Not ready (%s)" if failures else "Ready again%s", failures)
+            _logger.warning(Event("Not ready" if failures else "Ready again", **failures))
         return checks
 
     async def _failures(self) -> dict[str, str]:

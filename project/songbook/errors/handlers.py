@@ -22,6 +22,7 @@ from songbook.errors.problems import (
     UnprocessableContent,
     from_pydantic,
 )
+from songbook.logs import Event
 from songbook.metrics import Counter
 from songbook.models import (
     client_fields,
@@ -86,7 +87,7 @@ def _from_postgres(error: asyncpg.PostgresError) -> Problem:
     if state == _RULE_VIOLATED:  # raised by our own triggers, with a message for clients
         return Conflict(error.message)
     if state.startswith(_INVALID_VALUE):
-        logger.warning("PostgreSQL rejected a value that validation accepted: SQLSTATE %s", state)
+        logger.warning(Event("PostgreSQL rejects a value that validation accepts", sqlstate=state))
         return UnprocessableContent(errors=errors("PostgreSQL rejects this value", "value"))
     is_unavailable = state.startswith(_UNAVAILABLE) or state in _NOT_MIGRATED
     return ServiceUnavailable(_NOT_MIGRATED.get(state)) if is_unavailable else Problem()
@@ -122,7 +123,7 @@ def to_problem(error: BaseException) -> Problem:
         case asyncpg.PostgresError():
             return _from_postgres(error)
         case StatementError() if not isinstance(error, DBAPIError):
-            logger.warning("SQLAlchemy rejected a value that validation accepted")
+            logger.warning(Event("SQLAlchemy rejects a value that validation accepts"))
             return UnprocessableContent()
     return ServiceUnavailable() if isinstance(error, _UNREACHABLE) else Problem()
 
@@ -143,15 +144,16 @@ async def handle(request: Request, error: Exception) -> Response:
     problem = to_problem(error)
     _PROBLEMS.inc(problem.slug)
     request_id = request.scope.get("request_id", "")
+    failed = {"request_id": request_id, "status": problem.status}
     if problem.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        logger.error("request %s failed", request_id, exc_info=error)
+        logger.error(Event("Request failed", **failed), exc_info=error)
         if request.app.debug:
             problem.detail = repr(error)
     elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        cause = error.__cause__ or error
         state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)
-        advice = "; run the command migrate" if state in _NOT_MIGRATED else ""
-        logger.warning("request %s failed with 503: %r%s", request_id, cause, advice)
+        advice = {"advice": "run the command migrate"} if state in _NOT_MIGRATED else {}
+        cause = error.__cause__ or error
+        logger.warning(Event("Request failed", **failed, error=cause, **advice))
     headers = {"Cache-Control": "no-store", **problem.headers}
     body = problem.body(request.scope["path"], request_id)
     return Response(body, problem.status, headers, MEDIA_TYPE)

@@ -14,6 +14,7 @@ from songbook.errors import (
     RequestTimeout,
     title_of,
 )
+from songbook.logs import Event
 from songbook.metrics import REFUSALS
 from songbook.server.framing import (
     FRAMING_LIMIT,
@@ -144,7 +145,8 @@ class HttpProtocol(HttpToolsProtocol):
         self.discarding = REFUSED_BYTES
         if not isinstance(problem, RequestTimeout):
             REFUSALS.inc("framing")
-        self.logger.warning("Invalid HTTP request received: %s", problem.detail)
+        refused = Event("Invalid HTTP request", status=problem.status, detail=problem.detail)
+        self.logger.warning(refused)
         cycle = self.cycle
         is_answered = False
         if self.part == "body":

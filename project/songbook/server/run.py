@@ -1,11 +1,10 @@
-"""Runs uvicorn: address, limits, trusted proxies and logging."""
+"""Runs uvicorn: address, limits, trusted proxies and workers."""
 
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from copy import deepcopy
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,10 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import uvicorn
-from uvicorn.config import LOGGING_CONFIG, STARTUP_FAILURE
+from uvicorn.config import STARTUP_FAILURE
 
 import songbook
 from songbook.config import Settings
+from songbook.logs import log_config
 from songbook.metrics import read_snapshots, serve_metrics
 from songbook.server.connections import protocol_factory
 from songbook.server.listeners import bind
@@ -53,7 +53,7 @@ def _options(settings: Settings, port: int) -> dict[str, Any]:
         "port": port,
         "http": protocol_factory(settings),
         "ws": "none",
-        "log_config": log_config(settings.log_level),
+        "log_config": log_config(settings.log_level, settings.log_format),
         "log_level": settings.log_level.lower(),
         "server_header": False,
         "proxy_headers": bool(settings.forwarded_allow_ips),
@@ -83,19 +83,6 @@ def _shared_metrics(settings: Settings) -> Iterator[None]:
             host, port = settings.host, settings.metrics_port
             stack.callback(serve_metrics(host, port, partial(read_snapshots, folder)))
         yield
-
-
-def log_config(level: str) -> dict[str, Any]:
-    """Return uvicorn's logging configuration with a handler for all other loggers."""
-    config = deepcopy(LOGGING_CONFIG)
-    formatters, handlers = config["formatters"], config["handlers"]
-    handlers["default"]["class"] = "songbook.server.log.ThrottledHandler"
-    formatters["named"] = {**formatters["default"], "fmt": "%(levelprefix)s [%(name)s] %(message)s"}
-    handlers["named"] = {**handlers["default"], "formatter": "named"}
-    config["root"] = {"handlers": ["named"], "level": level}
-    # without a handler SQLAlchemy would log to stdout with ECHO_SQL
-    config["loggers"]["sqlalchemy.engine.Engine"] = {"handlers": ["named"], "propagate": False}
-    return config
 
 
 def _source_folders(application: str) -> list[str]:

@@ -17,6 +17,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from songbook.config import CommandError
+from songbook.logs import Event
 from songbook.server.server import Server
 
 _MAX_QUICK_DEATHS = 10
@@ -130,7 +131,8 @@ class Workers(Multiprocess):
         elif deaths == _MAX_QUICK_DEATHS:
             self._fail(f"a worker died {deaths} times in a row after its start.")
         else:
-            _logger.warning("Worker [%s] died. Starting another one.", worker.pid)
+            died = Event("Worker died, another starts", pid=worker.pid, exit_code=worker.exitcode)
+            _logger.warning(died)
             self.processes[index] = self._new(deaths)
 
     def _fail(self, reason: str) -> None:
@@ -155,7 +157,7 @@ class Workers(Multiprocess):
             self._retire(self._outdated[0] if self._outdated else successor)
         elif not successor.process.is_alive() or successor.age > START_SECONDS:
             successor.kill()
-            _logger.error("The new worker does not start: the present ones stay.")
+            _logger.error(Event("The new worker does not start, the present ones stay"))
             self._outdated, self._successor = [], None
 
     def _retire(self, worker: Worker) -> None:

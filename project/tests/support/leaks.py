@@ -9,8 +9,14 @@ from typing import Any
 import pytest
 from httpx import Response
 
+from songbook.logs.formatter import line_formatter
+
 PASSWORD = "correct-horse-battery"
 """What every password of these tests begins with, so that it is found wherever it leaks."""
+
+
+CANARY = "canary"
+"""What requests carry in values of their query and in bodies, so that it is found in a log."""
 
 
 SECRETS = re.compile(
@@ -22,10 +28,20 @@ SECRETS = re.compile(
 
 
 def assert_discreet(text: str) -> None:
-    """Assert that what a process tells holds no token, no password, no hash of one."""
-    if found := SECRETS.search(text):
-        lines = text[: found.start()].count("\n")
-        pytest.fail(f"line {lines + 1} tells a secret: {text.splitlines()[lines]}")
+    """Assert that what a process tells holds no secret, and nothing of a query or a body."""
+    for line in text.splitlines():
+        if SECRETS.search(line) or CANARY in line:
+            pytest.fail(f"a line tells a secret or a value: {line}")
+
+
+def lines_of(told: str) -> list[dict[str, Any]]:
+    """Return the lines of the log of a service; each is an object, but why it could not start."""
+    lines = []
+    for line in told.splitlines():
+        if not re.match(r"\w+: ", line):
+            lines.append(json.loads(line))
+            assert {"timestamp", "level", "event"} <= lines[-1].keys()
+    return lines
 
 
 async def assert_discreet_answer(answer: Response) -> None:
@@ -53,16 +69,17 @@ def names_in(value: Any) -> Iterator[str]:
 
 
 class Leaks(logging.Handler):
-    """Keeps the records of the log that tell a secret."""
+    """Keeps the records of the log that tell a secret, or whose line tells a value of a request."""
 
     def __init__(self) -> None:
         super().__init__(logging.NOTSET)
         self.found: list[str] = []
+        self._lines = line_formatter("json")
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Look at a record as it would be written, with its traceback."""
-        text = self.format(record)
-        if SECRETS.search(text):
+        """Look at a record with all that its exception says, and at its line in the log."""
+        text, line = self.format(record), self._lines.format(record)
+        if SECRETS.search(text) or (CANARY in line and not record.name.startswith("http")):
             self.found.append(text)
 
 

@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
 
 from songbook.config import Settings
-from tests.support.leaks import assert_discreet
+from tests.support.leaks import assert_discreet, lines_of
 from tests.support.paths import PROJECT
 
 
@@ -56,6 +56,7 @@ class Service:
             text=True,
             start_new_session=True,
         )
+        self.has_own_log = "serve" in arguments
         self.address = ""
 
     def said(self) -> str:
@@ -95,8 +96,14 @@ class Service:
         else:
             self.process.send_signal(number)
         printed, told = self.process.communicate(timeout=20)
-        assert_discreet(printed + told)
+        self.check(printed, told)
         return End(self.process.returncode, printed, told, time.monotonic() - begun)
+
+    def check(self, printed: str, told: str) -> None:
+        """Check what it said until its end: what it may not tell, and the lines of its log."""
+        assert_discreet(printed + told)
+        if self.has_own_log:
+            lines_of(told)
 
     def is_gone(self) -> bool:
         """Tell whether no process of its session is left, the server's apart."""
@@ -115,6 +122,10 @@ class End(NamedTuple):
     told: str
     seconds: float
 
+    def lines(self) -> list[dict[str, Any]]:
+        """Return the lines of its log."""
+        return lines_of(self.told)
+
 
 @contextmanager
 def ended_at_last(service: Service) -> Iterator[None]:
@@ -124,7 +135,7 @@ def ended_at_last(service: Service) -> Iterator[None]:
         if service.process.returncode is None:
             service.process.terminate()
             try:
-                assert_discreet("".join(service.process.communicate(timeout=20)))
+                service.check(*service.process.communicate(timeout=20))
             finally:
                 if not service.is_gone():
                     os.killpg(service.process.pid, signal.SIGKILL)

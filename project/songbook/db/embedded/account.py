@@ -1,12 +1,14 @@
 """The account of the embedded PostgreSQL, and its access to folders."""
 
+import logging
 import os
 import pwd
-import sys
 from contextlib import suppress
 from pathlib import Path
 
 ADVICE = "choose another folder with POSTGRES_DATA, or set DATABASE_URL"
+_logger = logging.getLogger(__name__)
+
 _HARMLESS = {"lost+found", ".gitignore", ".gitkeep", ".DS_Store"}
 
 
@@ -60,8 +62,8 @@ def grant_access(account: pwd.struct_passwd, binaries: Path, *folders: Path) -> 
             _allow(parent, 0o1)
             granted.append(f"{parent} (o+x)")
     if granted:
-        reason = f"PostgreSQL does not run as root, but as {account.pw_name}"
-        sys.stderr.write(f"{reason}, which was given access to {', '.join(granted)}\n")
+        text = "PostgreSQL does not run as root, but as %s, which was given access to %s"
+        _logger.warning(text, account.pw_name, ", ".join(granted))
 
 
 def _lacks_access(account: pwd.struct_passwd, path: Path, bits: int) -> bool:

@@ -2,12 +2,13 @@
 
 import logging
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event, Thread
 
 from songbook.db.embedded.account import EmbeddedError
 from songbook.db.embedded.server import Server
+from songbook.logs import Event
 
 _PERIOD_SECONDS = 1.0
 _MAX_PERIOD_SECONDS = 30.0
@@ -19,8 +20,8 @@ _logger = logging.getLogger(__name__)
 @contextmanager
 def watched(server: Server) -> Iterator[None]:
     """Look once a second whether the server still runs, and start it again if not."""
-    ended = Event()
-    thread = Thread(target=_watch, args=(server, ended), name="watch", daemon=True)
+    ended = threading.Event()
+    thread = threading.Thread(target=_watch, args=(server, ended), name="watch", daemon=True)
     thread.start()
     try:
         yield
@@ -29,14 +30,18 @@ def watched(server: Server) -> Iterator[None]:
         thread.join()
 
 
-def _watch(server: Server, ended: Event) -> None:
+def _watch(server: Server, ended: threading.Event) -> None:
     period = _PERIOD_SECONDS
     while not ended.wait(period):
         try:
             if server.restart_if_gone():
-                _logger.warning("PostgreSQL in %s had ended and was started again.", server.folder)
+                restarted = Event(
+                    "PostgreSQL had ended and was started again", folder=str(server.folder)
+                )
+                _logger.warning(restarted)
             period = _PERIOD_SECONDS
         except (OSError, EmbeddedError, subprocess.SubprocessError) as error:
             period = min(2 * period, _MAX_PERIOD_SECONDS)
-            reason = "PostgreSQL in %s has ended and cannot be started again: %s"
-            _logger.error(reason, server.folder, error)  # noqa: TRY400 - the reason is enough
+            text = "PostgreSQL has ended and cannot be started again"
+            failed = Event(text, folder=str(server.folder), reason=str(error))
+            _logger.error(failed)  # noqa: TRY400 - the reason is enough

@@ -22,13 +22,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlmodel import SQLModel
 
 from tests.support.databases import empty, spelled
+from tests.support.leaks import CANARY, assert_discreet
 from tests.support.paths import PROJECT
 from tests.support.processes import free_port
 from tests.support.raw_http import PATIENCE, Reply, Served, chunked, head, message, read_reply
 
 pytestmark = pytest.mark.processes
 
-CANARY = "canary"
 """A part of bad values that no answer and no log may hold."""
 
 DATA_SEGMENTS_IN = 152
@@ -419,7 +419,9 @@ def served(private_url: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
-    assert not re.search(f"Traceback|{CANARY}|coroutine", log.read_text()), log.read_text()
+    told = log.read_text()
+    assert_discreet(told)
+    assert not re.search("Traceback|coroutine", told), told
 
 
 class Stored:

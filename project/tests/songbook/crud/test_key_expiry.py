@@ -53,7 +53,7 @@ async def test_a_database_that_is_away_does_not_end_the_removal(
 ) -> None:
     later = server.set(database=f"later_{secrets.token_hex(6)}")
     async with SAMPLES.on(later):
-        told = "old idempotency keys could not be removed"
+        told = "Old keys cannot be removed"
         await asyncio.to_thread(wait_until, lambda: told in caplog.text)
         create_database(server, later.database, template.database)
         execute(later, AGED)

@@ -453,7 +453,7 @@ async def test_where_a_table_is_missing_clients_come_back_and_the_log_says_to_mi
     assert [record for record in caplog.records if record.exc_info] == []
     told = [each.getMessage() for each in caplog.records if each.name == handlers.__name__]
     assert len(told) == len(answers)
-    assert all("book" in each and each.endswith("; run the command migrate") for each in told)
+    assert all("book" in each and each.endswith(" advice=run the command migrate") for each in told)
 
 
 @pytest.fixture

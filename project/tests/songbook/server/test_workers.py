@@ -116,5 +116,5 @@ def test_workers_that_die_at_once_end_the_service_with_a_sentence() -> None:
         _, log = service.process.communicate(timeout=55)
 
     assert service.process.returncode == 1
-    assert log.count("Starting another one.") in range(9, 19)
+    assert log.count("Worker died, another starts") in range(9, 19)
     assert log.endswith("dying: a worker died 10 times in a row after its start.\n")

@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from threading import Timer
 from typing import TextIO
 
+from songbook.logs.events import Event
+from songbook.metrics import Counter
+
 _SECONDS = 1.0
 """The least time between two warnings of one kind."""
+
+_MESSAGES = Counter(
+    "songbook_log_messages_total", "Messages of the log, with those held back.", ("level",)
+)
 
 
 @dataclass
@@ -22,9 +29,10 @@ class _Held:
 class ThrottledHandler(logging.StreamHandler[TextIO]):
     """Writes at most one warning of a kind in a second, with the number of the others.
 
-    Warnings with the same logger, message template and types of arguments are of one kind, so that
-    many of one exception do not hide another. The first is written at once, and a second later the
-    last of those that followed. Other levels are written as they come.
+    Warnings with the same logger, message and types of values are of one kind, so that many of one
+    exception do not hide another. The first is written at once, and a second later the last of
+    those that followed, with `held_back`, the number of the others. Other levels are written as
+    they come.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -33,11 +41,13 @@ class ThrottledHandler(logging.StreamHandler[TextIO]):
         self._timer: Timer | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write or hold back a record; the caller holds the lock."""
+        """Count a record, and write it or hold it back; the caller holds the lock."""
+        if record.levelno >= logging.WARNING:
+            _MESSAGES.inc(_level(record))
         if record.levelno != logging.WARNING:
             super().emit(record)
             return
-        kind = (record.name, record.msg, *map(type, record.args or ()))
+        kind = (record.name, _kind(record))
         if held := self._held.get(kind):
             held.last, held.number = record, held.number + 1
             return
@@ -73,10 +83,18 @@ class ThrottledHandler(logging.StreamHandler[TextIO]):
         for kind, each in held.items():
             if each.last:
                 if each.number > 1:
-                    message = (
-                        f"{each.last.getMessage()} ({each.number - 1} more in the last second)"
-                    )
-                    each.last.msg, each.last.args = message, ()
+                    vars(each.last)["held_back"] = each.number - 1
                 super().emit(each.last)
                 self._held[kind] = _Held()
         return bool(self._held)
+
+
+def _level(record: logging.LogRecord) -> str:
+    """Return the name of the level, or of that below it."""
+    return logging.getLevelName(record.levelno // 10 * 10).lower()
+
+
+def _kind(record: logging.LogRecord) -> Hashable:
+    if isinstance(record.msg, Event):
+        return record.msg.kind
+    return (str(record.msg), *map(type, record.args or ()))
