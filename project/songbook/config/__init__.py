@@ -2,5 +2,6 @@
 
 from songbook.config.listing import setting_lines as setting_lines
 from songbook.config.production import check_production as check_production
+from songbook.config.production import production_problems as production_problems
 from songbook.config.settings import Settings as Settings
 from songbook.config.sources import CommandError as CommandError

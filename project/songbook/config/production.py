@@ -36,25 +36,29 @@ def _is_repeated(secret: str) -> bool:
 
 def check_production(settings: Settings) -> None:
     """Raise CommandError in production for a weak secret, debug output or trust in every proxy."""
-    if settings.environment != "prod":
-        return
+    if settings.environment == "prod" and (problems := production_problems(settings)):
+        raise CommandError(problems[0])
+
+
+def production_problems(settings: Settings) -> list[str]:
+    """Return what production does not allow in the settings, a sentence for each."""
+    problems = []
     secret = settings.oauth_token_secret
     if problem := weakness(secret.get_secret_value() if secret else None):
         advice = "make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
-        raise CommandError(
-            f"OAUTH_TOKEN_SECRET {problem}, which production does not allow: {advice}."
-        )
+        problems.append(f"OAUTH_TOKEN_SECRET {problem}, which production does not allow: {advice}.")
     token = settings.metrics_token
     if token is not None and (problem := weakness(token.get_secret_value())):
-        raise CommandError(f"METRICS_TOKEN {problem}, which production does not allow.")
+        problems.append(f"METRICS_TOKEN {problem}, which production does not allow.")
     is_debugged = settings.log_level == "DEBUG"
     debug = {"ECHO_SQL": settings.echo_sql, "DEBUG": settings.debug, "LOG_LEVEL=DEBUG": is_debugged}
-    if name := next((name for name, is_set in debug.items() if is_set), None):
+    for name in (name for name, is_set in debug.items() if is_set):
         problem = f"{name} exposes internals, which production does not allow"
-        raise CommandError(f"{problem}: leave it out.")
+        problems.append(f"{problem}: leave it out.")
     if settings.forwarded_allow_ips == "*":
         problem = "FORWARDED_ALLOW_IPS=* trusts every client, which production does not allow"
-        raise CommandError(f"{problem}: list the proxies.")
+        problems.append(f"{problem}: list the proxies.")
+    return problems
 
 
 def weakness(secret: str | None) -> str | None:
