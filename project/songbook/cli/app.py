@@ -14,6 +14,7 @@ import typer
 from fastapi import FastAPI
 from sqlalchemy.exc import DBAPIError
 
+from songbook.cli.doctor import DoctorCommand
 from songbook.cli.exports import ExportCommand
 from songbook.cli.imports import ImportCommand
 from songbook.cli.maintenance import MaintenanceCommands
@@ -85,12 +86,13 @@ def create_cli(
     cli.command("export")(commands.export_rows)
     cli.command()(commands.purge)
     cli.command()(commands.expire_keys)
+    cli.command()(commands.doctor)
     cli.command("settings")(commands.list_settings)
     cli.command("openapi")(commands.print_openapi)
     return cli
 
 
-class Commands(ImportCommand, ExportCommand, MaintenanceCommands):
+class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand):
     """All commands."""
 
     def serve(

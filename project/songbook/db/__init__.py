@@ -3,6 +3,7 @@
 from songbook.db.connect import DatabaseUnreachable as DatabaseUnreachable
 from songbook.db.connect import bounded_log as bounded_log
 from songbook.db.connect import check_database as check_database
+from songbook.db.connect import is_missing as is_missing
 from songbook.db.connect import open_database as open_database
 from songbook.db.connect import resolve_database as resolve_database
 from songbook.db.connect import watch_database as watch_database
@@ -13,6 +14,7 @@ from songbook.db.database import Executor as Executor
 from songbook.db.database import SingleStatement as SingleStatement
 from songbook.db.database import count_retry as count_retry
 from songbook.db.database import pause as pause
+from songbook.db.engine import TIMEOUTS as TIMEOUTS
 from songbook.db.outcomes import is_outcome_unknown as is_outcome_unknown
 from songbook.db.pool import INVALIDATING_ERRORS as INVALIDATING_ERRORS
 from songbook.db.readiness import OK as OK

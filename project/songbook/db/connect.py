@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from songbook.config import CommandError, Settings
 from songbook.db.database import Database
+from songbook.db.engine import TIMEOUTS
 from songbook.errors import ServiceUnavailable
 
 _TRIM_SECONDS = 10
@@ -43,6 +44,15 @@ def resolve_database(settings: Settings) -> Iterator[URL]:
     finally:
         if not is_inner:
             embedded.detach(settings.postgres_data)
+
+
+def is_missing(settings: Settings) -> bool:
+    """Return whether `resolve_database` would create the embedded PostgreSQL."""
+    if settings.url is not None:
+        return False
+    from songbook.db import embedded  # noqa: PLC0415 - unused with DATABASE_URL
+
+    return not embedded.exists(settings.postgres_data)
 
 
 @contextmanager
@@ -116,4 +126,7 @@ def _rejection(error: BaseException | None, url: URL) -> str | None:
         return "rejects the user or the password of DATABASE_URL or PG_…"
     if isinstance(error, asyncpg.InvalidCatalogNameError):
         return f"has no database {url.database}: create it or correct DATABASE_URL or PG_…"
+    if isinstance(error, asyncpg.ProtocolViolationError) and "startup parameter" in str(error):
+        advice = f"configure ignore_startup_parameters = {','.join(TIMEOUTS)}"
+        return f"is behind a PgBouncer that refuses the timeouts of the service: {advice}"
     return None

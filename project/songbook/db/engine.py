@@ -15,14 +15,19 @@ from sqlalchemy.util.concurrency import in_greenlet
 from songbook.db.replication import Connection
 from songbook.errors import ServiceUnavailable
 
-_SERVER_SETTINGS = {
-    "application_name": "songbook",
-    "timezone": "UTC",
-    "datestyle": "ISO",
+TIMEOUTS = {
     "lock_timeout": "1200ms",  # PostgreSQL looks for deadlocks, which are retried, after a second
     "statement_timeout": "5s",
     "idle_in_transaction_session_timeout": "10s",
     "client_connection_check_interval": "1s",
+}
+"""Parameters of a session that PgBouncer ignores at most."""
+
+_SERVER_SETTINGS = {
+    "application_name": "songbook",
+    "timezone": "UTC",
+    "datestyle": "ISO",
+    **TIMEOUTS,
 }
 _CONNECT_SECONDS = 5
 _COMMAND_SECONDS = 6

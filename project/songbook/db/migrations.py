@@ -4,8 +4,11 @@ import asyncio
 import logging
 import shutil
 from functools import partial
+from typing import Any
 
 from alembic import context
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, MetaData, pool, text
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -63,3 +66,17 @@ async def _migrate_online(metadata: MetaData, url: URL) -> None:
         await connection.run_sync(partial(_migrate, metadata))
         await connection.commit()
     await engine.dispose()
+
+
+def differences(connection: Connection, metadata: MetaData) -> list[str]:
+    """Return how the schema differs from the models, as `alembic check` finds it, in words."""
+    options = autogenerate_options(metadata, connection)
+    found = compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
+    return [_describe(each) for each in found]
+
+
+def _describe(difference: Any) -> str:
+    """Return the operation of a difference and the names in it: "add_column song tempo"."""
+    operation, *parts = difference[0] if isinstance(difference, list) else difference
+    names = [getattr(part, "name", part) for part in parts]
+    return " ".join([operation, *(name for name in names if isinstance(name, str))][:3])

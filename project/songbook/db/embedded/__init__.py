@@ -12,7 +12,7 @@ from pathlib import Path
 
 from songbook.db.embedded.account import ADVICE, claim, grant_access
 from songbook.db.embedded.account import EmbeddedError as EmbeddedError
-from songbook.db.embedded.server import MAJOR, NO_FSYNC, Server
+from songbook.db.embedded.server import CLUSTER, MAJOR, NO_FSYNC, Server
 from songbook.db.embedded.watch import watched
 
 _attached: dict[Path, Server] = {}
@@ -32,6 +32,11 @@ def attach(folder: Path, *, durable: bool = True) -> str:
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         raise _embedded_error(folder, error) from error
     return f"postgresql+asyncpg://postgres@/songbook?host={_attached[folder].host}&port=5432"
+
+
+def exists(folder: Path) -> bool:
+    """Return whether a folder has the data of a server, running or not."""
+    return (folder / CLUSTER).exists()
 
 
 def is_attached(folder: Path) -> bool:

@@ -34,6 +34,7 @@ LOG_OPTIONS = (
     *("-c", "log_min_messages=log", "-c", "log_min_error_statement=panic"),
     *("-c", "log_error_verbosity=terse"),  # no DETAIL, no CONTEXT
 )
+CLUSTER = "cluster"
 SOCKET = ".s.PGSQL.5432"
 SOCKET_LIMIT = 103  # bytes: the sun_path of macOS
 INITDB = (
@@ -61,7 +62,7 @@ class Server:
     @property
     def cluster(self) -> Path:
         """The data directory of PostgreSQL."""
-        return self.folder / "cluster"
+        return self.folder / CLUSTER
 
     @property
     def sockets(self) -> Path:
