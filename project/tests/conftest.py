@@ -14,6 +14,7 @@ pytest_plugins = [
     "tests.support.fixtures",
     "tests.support.leaks",
     "tests.support.offers",
+    "tests.support.pgbouncer",
     "tests.support.related",
     "tests.support.resources",
     "tests.support.revisions",

@@ -1,74 +1,20 @@
 """Behind PgBouncer in transaction mode: every transaction may be on another connection."""
 
 import asyncio
-import os
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy.engine import URL
 
 from songbook.db.statements import BoundStatement
 from tests.support.asserts import assert_problem
-from tests.support.databases import execute
+from tests.support.pgbouncer import BOUNDS, CONNECTIONS, WITHOUT_CACHE, behind_pgbouncer
 from tests.support.replays import assert_again, assert_first, assert_reused, was_replayed
 from tests.support.services import SAMPLES
-from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.processes
 
-PGBOUNCER = shutil.which("pgbouncer")
-PORT = 6432
-BOUNDS = {
-    "lock_timeout": "1200ms",
-    "statement_timeout": "5s",
-    "idle_in_transaction_session_timeout": "10s",
-    "client_connection_check_interval": "1s",
-}
-CONNECTIONS = 3
 BOOK = {"name": "a", "author": "b"}
 CSV = {"Content-Type": "text/csv"}
-WITHOUT_CACHE = {"prepared_statement_cache_size": "0"}
-
-behind_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgbouncer")
-
-
-@pytest.fixture
-def bounced(migrated_url: URL) -> Iterator[URL]:
-    """Give the URL of a migrated database behind PgBouncer, which has few connections to it."""
-    for name, value in BOUNDS.items():
-        execute(migrated_url, f"ALTER DATABASE \"{migrated_url.database}\" SET {name} = '{value}'")
-    host = str(migrated_url.query.get("host") or migrated_url.host)
-    place_of = {
-        "host": host,
-        "port": migrated_url.query.get("port") or migrated_url.port,
-        "user": migrated_url.username,
-        "password": migrated_url.password,
-    }
-    database = " ".join(f"{name}={value}" for name, value in place_of.items() if value)
-    owner = Path(host).stat().st_uid if host.startswith("/") else os.geteuid()
-    with tempfile.TemporaryDirectory() as place:
-        os.chown(place, owner, -1)
-        settings = Path(place, "pgbouncer.ini")
-        settings.write_text(
-            f"[databases]\n* = {database}\n"
-            f"[pgbouncer]\nlisten_addr =\nlisten_port = {PORT}\nunix_socket_dir = {place}\n"
-            f"auth_type = any\npool_mode = transaction\ndefault_pool_size = {CONNECTIONS}\n"
-            f"ignore_startup_parameters = {','.join(BOUNDS)}\n"
-        )
-        user = owner if os.geteuid() == 0 else None  # whom it refuses to run as
-        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen([str(PGBOUNCER), settings], user=user, **quiet) as process:
-            try:
-                wait_until(Path(place, f".s.PGSQL.{PORT}").exists)
-                query = {"host": place, "port": str(PORT), **WITHOUT_CACHE}
-                yield migrated_url.set(host=None, port=None, query=query)
-            finally:
-                process.terminate()
 
 
 async def test_who_is_to_keep_no_prepared_statement_keeps_none(migrated_url: URL) -> None:
