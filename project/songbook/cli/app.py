@@ -80,13 +80,12 @@ def create_cli(
         pretty_exceptions_enable=False,
         add_completion=False,
     )
-    cli.command()(commands.serve)
-    cli.command()(commands.migrate)
+    for command in (commands.serve, commands.migrate, commands.doctor):
+        cli.command()(command)
     cli.command("import")(commands.import_rows)
     cli.command("export")(commands.export_rows)
     cli.command()(commands.purge)
     cli.command()(commands.expire_keys)
-    cli.command()(commands.doctor)
     cli.command("settings")(commands.list_settings)
     cli.command("openapi")(commands.print_openapi)
     return cli

@@ -15,6 +15,7 @@ from songbook.lists import lists_in
 AsJson = Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")]
 Strict = Annotated[bool, typer.Option(help="Exit with 1 for warnings, too.")]
 
+_COLUMNS = ("group", "level", "message")
 _STYLES = {OK: "green", WARNING: "yellow", FAILURE: "bold red"}
 
 
@@ -34,9 +35,6 @@ class DoctorCommand(Service):
         levels = {each.level for found in report.values() for each in found}
         if FAILURE in levels or (strict and WARNING in levels):
             raise typer.Exit(1)
-
-
-_COLUMNS = ("group", *Finding._fields)
 
 
 def _show(report: dict[str, list[Finding]]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, text
 
 from songbook.db import TIMEOUTS
-from songbook.doctor.findings import Finding, Subject, failure, ok, or_ok, warning
+from songbook.doctor.findings import Finding, Subject, failure, ok, or_ok, some, warning
 from songbook.doctor.pooler import is_pooled
 
 _SUPPORTED = range(17, 19)
@@ -32,12 +32,6 @@ _DURABILITY = {
     "fsync": "a crash of the machine destroys the database",
     "full_page_writes": "a crash of the machine can destroy pages of the database",
     "synchronous_commit": "a crash loses writes that were acknowledged",
-}
-_UNLIMITED = {
-    "statement_timeout": "a statement may hold a connection for ever",
-    "lock_timeout": "a write may wait for a lock for ever",
-    "idle_in_transaction_session_timeout": "a lost client may hold locks for ever",
-    "client_connection_check_interval": "statements of clients that left run to their end",
 }
 
 
@@ -115,12 +109,13 @@ def check_timeouts(connection: Connection, subject: Subject) -> list[Finding]:
 
 
 def _timeouts(connection: Connection, subject: Subject) -> Iterator[Finding]:
-    for name, value in _options(connection, TIMEOUTS).items():
-        if value == "0":
-            yield warning(
-                f"{name} is 0, so {_UNLIMITED[name]}: run ALTER ROLE … SET {name} ="
-                f" '{TIMEOUTS[name]}', as a pooler in between ignores that of the service."
-            )
+    values = _options(connection, TIMEOUTS)
+    if unlimited := [name for name in TIMEOUTS if values.get(name) == "0"]:
+        statements = (f"ALTER ROLE … SET {name} = '{TIMEOUTS[name]}'" for name in unlimited)
+        yield warning(
+            f"{some(unlimited, 4)} are 0, as a pooler in between ignores those of the service, so"
+            f" that a lost client may hold connections and locks: run {'; '.join(statements)}."
+        )
     others = _options(connection, ("idle_session_timeout", "transaction_timeout"))
     if others.get("idle_session_timeout", "0") != "0":
         yield warning(

@@ -1,6 +1,7 @@
 """Runs all checks of a service."""
 
 import asyncio
+from collections.abc import Mapping
 
 import asyncpg
 from sqlalchemy import Connection
@@ -33,9 +34,11 @@ _BOUNDS = (
     " set_config('statement_timeout', '2s', true), set_config('lock_timeout', '1s', true)"
 )
 
-_RETRY = "run it again when the database is less busy"
+_RETRY = "try again when the database is less busy, or look into its log"
 
-_CHECKS: dict[str, tuple[Check, ...]] = {
+Checks = Mapping[str, tuple[Check, ...]]
+
+CHECKS: Checks = {
     "Database": (
         *(check_version, check_clock, check_time_zone, check_text),
         *(check_durability, check_timeouts, check_connections),
@@ -67,21 +70,21 @@ def diagnose(subject: Subject) -> Report:
     try:
         with resolve_database(settings) as url:
             check_database(url)
-            return report | asyncio.run(_examine(url, subject))
+            return report | asyncio.run(examine(url, subject, CHECKS))
     except CommandError as error:
         text = str(error)
         return report | {"Database": [failure(text[:1].upper() + text[1:])]}
 
 
-async def _examine(url: URL, subject: Subject) -> Report:
+async def examine(url: URL, subject: Subject, checks: Checks) -> Report:
     """Return what the checks of the database find within SECONDS."""
-    report: Report = {name: [] for name in _CHECKS}
+    report: Report = {name: [] for name in ("Database", *checks)}
     database = Database(url, pool_size=2)
     try:
         async with asyncio.timeout(SECONDS):
             report["Database"].append(await check_pooler(database.engine, subject))
             async with database.engine.connect() as connection:
-                await connection.run_sync(_run_all, subject, report)
+                await connection.run_sync(_run_all, subject, checks, report)
     except (SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
         report["Database"].append(failure(f"The checks were stopped ({_reason(error)}): {_RETRY}."))
     finally:
@@ -89,11 +92,11 @@ async def _examine(url: URL, subject: Subject) -> Report:
     return report
 
 
-def _run_all(connection: Connection, subject: Subject, report: Report) -> None:
+def _run_all(connection: Connection, subject: Subject, checks: Checks, report: Report) -> None:
     """Add the findings to a report, in a read-only transaction."""
     connection.exec_driver_sql(_BOUNDS)
-    for name, checks in _CHECKS.items():
-        for check in checks:
+    for name, group in checks.items():
+        for check in group:
             report[name] += _run(connection, subject, check)
 
 

@@ -60,15 +60,16 @@ def check_disk(subject: Subject) -> Iterator[Finding]:
         yield failure("No temporary folder can be written, so imports get 507: set TMPDIR to one.")
     else:
         advice = "free some space, lower IMPORT_BYTES, or set TMPDIR to another folder"
-        yield _space(temporary, "an import", settings.import_bytes, advice)
+        yield check_space(temporary, "an import", settings.import_bytes, advice)
     if settings.url is None:
         folder = settings.postgres_data.resolve()
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         advice = "free some space, or move the data and set POSTGRES_DATA"
-        yield _space(existing, "the embedded PostgreSQL", _GIB, advice)
+        yield check_space(existing, "the embedded PostgreSQL", _GIB, advice)
 
 
-def _space(folder: Path, use: str, needed: int, advice: str) -> Finding:
+def check_space(folder: Path, use: str, needed: int, advice: str) -> Finding:
+    """Check that a folder has so many bytes free for a use."""
     free = shutil.disk_usage(folder).free
     text = f"{folder} has {_size(free)} free"
     if free >= needed:

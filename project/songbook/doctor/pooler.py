@@ -24,17 +24,17 @@ def is_pooled(connection: Connection) -> bool:
 
 
 async def check_pooler(engine: AsyncEngine, subject: Subject) -> Finding:
-    """Check that a pooler keeps what the service needs of a session.
+    """Check that a pooler, if there is one, keeps what the service needs of a session.
 
-    Two clients are connected at once. In transaction mode the second gets the server connection
-    that the first used in a transaction before; that of a session stays with its client.
+    In transaction mode a second client gets the server connection that the first, which is still
+    connected, had in its transaction.
     """
     async with AsyncExitStack() as stack:
         one = await stack.enter_async_context(_connection(engine))
-        other = await stack.enter_async_context(_connection(engine))
         announced, pid = one.get_server_pid(), await _pid(one)
         if announced == pid:
             return ok("The service is connected to PostgreSQL directly.")
+        other = await stack.enter_async_context(_connection(engine))
         if pid != await _pid(other):
             return ok(f"A pooler in session mode is in between: {_DIRECT} if it limits sessions.")
         url = subject.settings.url

@@ -16,8 +16,8 @@ _TABLES = text(
 # an identity column needs no right on its sequence
 _SEQUENCES = text(
     "SELECT objid::regclass::text FROM pg_depend JOIN pg_class ON pg_class.oid = objid"
-    " WHERE refobjid = ANY(:tables) AND relkind = 'S'"
-    " AND deptype = 'a' AND NOT has_sequence_privilege(objid, 'USAGE') ORDER BY 1"
+    " WHERE refobjid = ANY(:tables) AND CASE WHEN relkind = 'S' AND deptype = 'a'"
+    " THEN NOT has_sequence_privilege(objid, 'USAGE') ELSE false END ORDER BY 1"
 )
 _OWNED = text(
     "SELECT count(*) FROM pg_class WHERE oid = ANY(:tables) AND pg_has_role(relowner, 'USAGE')"
