@@ -19,8 +19,15 @@ from starlette.routing import BaseRoute
 from songbook import health, monitoring
 from songbook.auth import Account, check_accounts, current_user, get_logins
 from songbook.config import Settings, check_production
-from songbook.crud import expire_keys_hourly
-from songbook.db import Database, Readiness, bounded_log, read_revisions, resolve_database
+from songbook.crud import KEYS
+from songbook.db import (
+    Database,
+    Readiness,
+    bounded_log,
+    expire_keys_hourly,
+    read_revisions,
+    resolve_database,
+)
 from songbook.errors import Problem, handle
 from songbook.http import (
     Dependency,
@@ -150,7 +157,7 @@ async def _lifespan(app: FastAPI, inner: Lifespan | None) -> AsyncIterator[None]
         service.readiness = Readiness(service.database, read_revisions(settings.directory))
         gc.freeze()  # a full collection, once or twice a second under load, took 70 ms each time
         age = timedelta(hours=settings.key_hours)
-        expiry = asyncio.create_task(expire_keys_hourly(service.database, age))
+        expiry = asyncio.create_task(expire_keys_hourly(service.database, KEYS.c.created_at, age))
         try:
             async with (
                 bounded_log(settings),

@@ -12,8 +12,8 @@ from sqlalchemy.engine import URL
 
 from songbook.cli.service import Service, progress_bar
 from songbook.config import CommandError, Settings
-from songbook.crud import KEYS, removal_of
-from songbook.db import check_database, open_database, resolve_database
+from songbook.crud import KEYS
+from songbook.db import check_database, open_database, removal_of, resolve_database
 from songbook.errors import ServiceUnavailable
 from songbook.models import family, not_deleted, table_of
 

@@ -12,8 +12,6 @@ from songbook.crud.preconditions import if_none_match as if_none_match
 from songbook.crud.preconditions import require_version as require_version
 from songbook.crud.preconditions import schema_fingerprint as schema_fingerprint
 from songbook.crud.records import Records as Records
-from songbook.crud.removal import expire_keys_hourly as expire_keys_hourly
-from songbook.crud.removal import removal_of as removal_of
 from songbook.crud.sessions import SessionDep as SessionDep
 from songbook.crud.transactions import Transaction as Transaction
 from songbook.crud.transactions import TransactionDep as TransactionDep

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from songbook.crud import removal
 from songbook.crud.idempotency_table import KEYS
+from songbook.db import removal
 from songbook.db.database import Database
 from tests.support.databases import beside, create_database, execute, spelled
 from tests.support.services import SAMPLES

@@ -19,8 +19,8 @@ from sqlalchemy import (
     select,
 )
 
-from songbook.crud.idempotency_table import KEYS
-from songbook.db import CompiledStatement, Database
+from songbook.db.database import Database
+from songbook.db.statements import CompiledStatement
 from songbook.logs import Event
 
 logger = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ _LOCK = 0x6B657973
 """The advisory lock of the removal, "keys": one process of all does it at a time."""
 
 
-async def expire_keys_hourly(db: Database, age: timedelta) -> NoReturn:
+async def expire_keys_hourly(db: Database, created_at: Column[Any], age: timedelta) -> NoReturn:
     """Remove idempotency keys that are older than `age`, again and again, until cancelled.
 
     A failure is logged, and the next hour may succeed.
@@ -45,14 +45,14 @@ async def expire_keys_hourly(db: Database, age: timedelta) -> NoReturn:
     await asyncio.sleep(_FIRST_SECONDS)
     while True:
         try:
-            await _expire_keys(db, age)
+            await _expire_keys(db, created_at, age)
         except Exception as error:  # noqa: BLE001 - the next time may succeed
             logger.warning(Event("Old keys cannot be removed", error=error.__cause__ or error))
         await asyncio.sleep(_PERIOD_SECONDS)
 
 
-async def _expire_keys(db: Database, age: timedelta) -> None:
-    while row := await db.fetch(removal_of(KEYS.c.created_at, lock=_LOCK).bind({"age": age})):
+async def _expire_keys(db: Database, created_at: Column[Any], age: timedelta) -> None:
+    while row := await db.fetch(removal_of(created_at, lock=_LOCK).bind({"age": age})):
         if not row["due"]:
             return
         await asyncio.sleep(_PAUSE_SECONDS)
