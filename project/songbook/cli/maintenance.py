@@ -13,9 +13,15 @@ from sqlalchemy.engine import URL
 from songbook.cli.service import Service, progress_bar
 from songbook.config import CommandError, Settings
 from songbook.crud import KEYS
-from songbook.db import check_database, open_database, removal_of, resolve_database
+from songbook.db import (
+    check_database,
+    deletions,
+    open_database,
+    removal_of,
+    resolve_database,
+)
 from songbook.errors import ServiceUnavailable
-from songbook.models import family, not_deleted, table_of
+from songbook.models import display_name, family, plural_name
 
 Days = Annotated[
     int | None, typer.Option(min=0, max=36500, help="Minimum age in days [RETENTION_DAYS].")
@@ -29,13 +35,11 @@ class MaintenanceCommands(Service):
         """Purge rows that were deleted long ago; until then they can be restored."""
         settings = self.settings.load()
         age = timedelta(days=settings.retention_days if older_than is None else older_than)
-        models = {name: family(module).table for name, module in self.resources().items()}
-        moments = {
-            name: table_of(each).c.deleted_at for name, each in models.items() if not_deleted(each)
-        }
-        for name, rows in _remove(settings, moments, age).items():
-            verb = "was" if rows == 1 else "were"
-            print(f"{self.amount(rows, name)} deleted {age.days} or more days ago {verb} purged.")
+        models = [family(module).table for module in self.resources().values()]
+        nouns = {plural_name(model): display_name(model).lower() for model in models}
+        for name, rows in _remove(settings, deletions(models), age).items():
+            noun, verb = (nouns[name], "was") if rows == 1 else (name, "were")
+            print(f"{rows} {noun} deleted {age.days} or more days ago {verb} purged.")
 
     def expire_keys(self) -> None:
         """Remove idempotency keys older than KEY_HOURS now; the service does it hourly."""

@@ -19,6 +19,7 @@ from songbook.db.outcomes import is_outcome_unknown as is_outcome_unknown
 from songbook.db.pool import INVALIDATING_ERRORS as INVALIDATING_ERRORS
 from songbook.db.readiness import OK as OK
 from songbook.db.readiness import Readiness as Readiness
+from songbook.db.removal import deletions as deletions
 from songbook.db.removal import expire_keys_hourly as expire_keys_hourly
 from songbook.db.removal import removal_of as removal_of
 from songbook.db.replication import check_replication as check_replication

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 from datetime import timedelta
 from functools import cache
 from typing import Any, NoReturn
@@ -18,10 +19,12 @@ from sqlalchemy import (
     literal_column,
     select,
 )
+from sqlalchemy.schema import sort_tables_and_constraints
 
 from songbook.db.database import Database
 from songbook.db.statements import CompiledStatement
 from songbook.logs import Event
+from songbook.models import Record, plural_name, table_of
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,20 @@ async def _expire_keys(db: Database, created_at: Column[Any], age: timedelta) ->
         if not row["due"]:
             return
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def deletions(models: Iterable[type[Record]]) -> dict[str, Column[Any]]:
+    """Return the columns `deleted_at` of soft-deleting tables by their plural names.
+
+    Those that refer to others come first, because a row can be removed when none refers to it.
+    """
+    named = {table_of(model): plural_name(model) for model in models}
+    ordered = sort_tables_and_constraints(named)  # type: ignore[no-untyped-call]
+    return {
+        named[table]: table.c.deleted_at
+        for table, _ in reversed(ordered)
+        if table is not None and "deleted_at" in table.c
+    }
 
 
 @cache

@@ -2,11 +2,18 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from httpx import AsyncClient
 from sqlalchemy.engine import URL
 
+from songbook.cli.maintenance import remove
+from songbook.db import deletions
+from songbook.models import Record
+from tests.samples.resources.novels import Novel
+from tests.samples.resources.publishers import Publisher
+from tests.samples.resources.towns import Town
 from tests.support.databases import execute, spelled
 from tests.support.processes import Outcome
 
@@ -24,13 +31,31 @@ async def test_the_purge_tells_what_it_removed_and_keeps_what_is_not_due(
     by_setting = await asyncio.to_thread(command, "purge", DATABASE_URL=url)
     by_option = await asyncio.to_thread(command, "purge", "--older-than", "0", DATABASE_URL=url)
 
-    told = "1 note deleted {0} or more days ago was purged.\n" + "".join(
-        f"0 {others} deleted {{0}} or more days ago were purged.\n"
-        for others in ("novels", "publishers")
+    purged = ("0 novels", "were"), ("0 publishers", "were"), ("1 note", "was")
+    told = "".join(
+        f"{rows} deleted {{0}} or more days ago {verb} purged.\n" for rows, verb in purged
     )
     assert (by_setting.code, by_setting.printed) == (0, told.format(30))
     assert (by_option.code, by_option.printed) == (0, told.format(0))
     assert execute(database_url, "SELECT id FROM note") == [(3,)]
+
+
+@pytest.mark.parametrize("models", [(Novel, Publisher, Town), (Town, Publisher, Novel)])
+def test_parents_are_purged_together_with_their_children(
+    migrated_url: URL, models: tuple[type[Record], ...]
+) -> None:
+    execute(
+        migrated_url,
+        "INSERT INTO publisher (name, deleted_at) VALUES ('A', now() - interval '2 days')",
+        "INSERT INTO novel (title, publisher_id, deleted_at)"
+        " VALUES ('B', 1, now() - interval '2 days')",
+    )
+
+    removed = asyncio.run(
+        remove(migrated_url, deletions(models), timedelta(days=1), lambda *_: None)
+    )
+
+    assert removed == {"novels": 1, "publishers": 1}
 
 
 def test_a_purge_without_its_table_says_to_migrate_first(
