@@ -1,6 +1,5 @@
 """The application of a service: routes, documentation, database."""
 
-import asyncio
 import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
@@ -22,9 +21,12 @@ from songbook.config import Settings, check_production
 from songbook.crud import KEYS
 from songbook.db import (
     Database,
+    Housekeeping,
     Readiness,
+    Removal,
     bounded_log,
-    expire_keys_hourly,
+    expiry_of,
+    purge_of,
     read_revisions,
     resolve_database,
 )
@@ -39,6 +41,7 @@ from songbook.http import (
     dependants_of,
     iter_route_contexts,
     open_access_log,
+    shown_tables,
 )
 from songbook.lists import lists_in
 from songbook.models import Relations
@@ -155,19 +158,27 @@ async def _lifespan(app: FastAPI, inner: Lifespan | None) -> AsyncIterator[None]
             echo=settings.echo_sql,
         )
         service.readiness = Readiness(service.database, read_revisions(settings.directory))
+        service.housekeeping = Housekeeping(service.database, _removals(settings, app.routes))
         gc.freeze()  # a full collection, once or twice a second under load, took 70 ms each time
-        age = timedelta(hours=settings.key_hours)
-        expiry = asyncio.create_task(expire_keys_hourly(service.database, KEYS.c.created_at, age))
         try:
             async with (
                 bounded_log(settings),
                 monitoring.monitored(service),
+                service.housekeeping.running(),
                 inner(app) if inner else nullcontext(),
             ):
                 service.is_started = True
                 yield
         finally:
             service.is_started = False
-            expiry.cancel()
-            await asyncio.wait([expiry])
             await service.database.close()
+
+
+def _removals(settings: Settings, routes: Iterable[BaseRoute]) -> list[Removal]:
+    """Return what the service removes hourly."""
+    if not settings.housekeeping:
+        return []
+    return [
+        expiry_of(KEYS.c.created_at, timedelta(hours=settings.key_hours)),
+        purge_of(shown_tables(routes), timedelta(days=settings.retention_days)),
+    ]

@@ -150,7 +150,10 @@ class Settings(BaseSettings):
     """Whether `/docs` and `/openapi.json` are public; else the latter needs a token."""
 
     retention_days: Annotated[int, Ge(0), Le(36500)] = 30
-    """Days that a deleted row can be restored, before `purge` removes it."""
+    """Days that a deleted row can be restored, before the service purges it."""
+
+    housekeeping: bool = True
+    """Whether the service expires keys and purges rows hourly; else run the commands."""
 
     forwarded_allow_ips: Proxies = ""
     """The proxies whose `X-Forwarded-For` is trusted, separated by commas."""

@@ -1,12 +1,13 @@
-"""The removal of old rows, and the task that expires idempotency keys."""
+"""The removal of old rows, in batches."""
 
 import asyncio
-import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any
 
+import asyncpg
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -22,88 +23,104 @@ from sqlalchemy import (
 from sqlalchemy.schema import sort_tables_and_constraints
 
 from songbook.db.database import Database
-from songbook.db.statements import CompiledStatement
-from songbook.logs import Event
+from songbook.db.statements import BoundStatement, CompiledStatement, Use
 from songbook.models import Record, plural_name, table_of
 
-logger = logging.getLogger(__name__)
+KEYS, PURGE = "keys", "purge"
+"""The jobs: the expiry of idempotency keys, and the purge of soft-deleted rows."""
 
 _BATCH = 1000
-_FIRST_SECONDS = 60
-"""The time from the start of a service to its first removal of keys."""
-
-_PERIOD_SECONDS = 3600
 _PAUSE_SECONDS = 0.05
-"""The time between two batches, for requests."""
-
-_LOCK = 0x6B657973
-"""The advisory lock of the removal, "keys": one process of all does it at a time."""
+"""The time between two batches, for requests, and between two tries to get the lock."""
 
 
-async def expire_keys_hourly(db: Database, created_at: Column[Any], age: timedelta) -> NoReturn:
-    """Remove idempotency keys that are older than `age`, again and again, until cancelled.
+class LockHeld(Exception):
+    """Another process holds the advisory lock of a removal."""
 
-    A failure is logged, and the next hour may succeed.
-    """
-    await asyncio.sleep(_FIRST_SECONDS)
+
+@dataclass(frozen=True)
+class Removal:
+    """The rows that one job removes when they are older than `age`."""
+
+    job: str
+    age: timedelta
+    moments: Mapping[str, Column[Any]]
+    """The columns that the age counts from, by the names of their resources."""
+
+    async def batches(
+        self, db: Database, resource: str, patience: float = 0.0
+    ) -> AsyncIterator[int]:
+        """Remove rows of a resource in batches, committed one by one; yield the number of each.
+
+        One process of all removes a batch of the job at a time, under an advisory lock. Raises
+        LockHeld if another one holds it for `patience` seconds, and what Database.fetch does.
+        """
+        lock = int.from_bytes(self.job.encode())
+        statement = removal_of(self.moments[resource], lock).bind({"age": self.age})
+        while rows := (await _fetch_locked(db, statement, patience))["gone"]:
+            yield rows
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+
+async def _fetch_locked(db: Database, statement: BoundStatement, patience: float) -> asyncpg.Record:
+    """Return the row of a removal that got its lock. Raises LockHeld."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience
     while True:
-        try:
-            await _expire_keys(db, created_at, age)
-        except Exception as error:  # noqa: BLE001 - the next time may succeed
-            logger.warning(Event("Old keys cannot be removed", error=error.__cause__ or error))
-        await asyncio.sleep(_PERIOD_SECONDS)
-
-
-async def _expire_keys(db: Database, created_at: Column[Any], age: timedelta) -> None:
-    while row := await db.fetch(removal_of(created_at, lock=_LOCK).bind({"age": age})):
-        if not row["due"]:
-            return
+        row = await db.fetch(statement)
+        assert row is not None, "an aggregate gives a row"
+        if row["held"]:
+            return row
+        if loop.time() >= deadline:
+            raise LockHeld("another process removes them: try again later")
         await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def deletions(models: Iterable[type[Record]]) -> dict[str, Column[Any]]:
-    """Return the columns `deleted_at` of soft-deleting tables by their plural names.
+def expiry_of(created_at: Column[Any], age: timedelta) -> Removal:
+    """Return the removal of idempotency keys."""
+    return Removal(KEYS, age, {"keys": created_at})
 
-    Those that refer to others come first, because a row can be removed when none refers to it.
+
+def purge_of(models: Iterable[type[Record]], age: timedelta) -> Removal:
+    """Return the removal of the soft-deleted rows of those models that delete softly.
+
+    Tables that refer to others come first, because a row can be removed when none refers to it.
     """
     named = {table_of(model): plural_name(model) for model in models}
     ordered = sort_tables_and_constraints(named)  # type: ignore[no-untyped-call]
-    return {
+    moments = {
         named[table]: table.c.deleted_at
         for table, _ in reversed(ordered)
         if table is not None and "deleted_at" in table.c
     }
+    return Removal(PURGE, age, moments)
 
 
 @cache
-def removal_of(moment: Column[Any], *, lock: int | None = None) -> CompiledStatement:
-    """Compile the removal of the next batch: the numbers of rows that were due and are gone.
+def removal_of(moment: Column[Any], lock: int) -> CompiledStatement:
+    """Compile the removal of the next batch: whether the lock is `held`, how many rows are `gone`.
 
-    They differ if a client restores a row meanwhile. With `lock`, an advisory lock, nothing is due
-    while another transaction holds it.
+    Without the advisory lock `lock` no row is. One that another transaction has locked, such as a
+    restored row that is not committed, stays for another time.
     """
     table = moment.table
     assert isinstance(table, Table)
     late = moment <= func.now() - bindparam("age", type_=Interval)
-    locked = (
-        [] if lock is None else [select(func.pg_try_advisory_xact_lock(lock)).scalar_subquery()]
-    )
+    acquired = func.pg_try_advisory_xact_lock(literal_column(str(lock)))
+    held = select(select(acquired.label("held")).cte("acquired").c.held).scalar_subquery()
     keys = [*table.primary_key]
     due = (
         select(*keys)
-        .where(late, *locked, *_unreferred(table))
+        .where(late, held, *_unreferred(table))
         .order_by(moment, *keys)
         .limit(literal_column(str(_BATCH)))
-        .with_for_update()
+        .with_for_update(skip_locked=True)
         .cte("due")
     )
     same = [key == due.c[key.name] for key in keys]
     gone = delete(table).where(*same, late).returning(keys[0]).cte("gone")
-    numbers = [
-        select(func.count()).select_from(each).scalar_subquery().label(each.name)
-        for each in (due, gone)
-    ]
-    return CompiledStatement(select(*numbers))
+    number = select(func.count()).select_from(gone).scalar_subquery()
+    return CompiledStatement(select(held.label("held"), number.label("gone")), use=Use.WRITE)
 
 
 def _unreferred(table: Table) -> list[ColumnElement[bool]]:

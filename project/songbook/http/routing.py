@@ -5,7 +5,7 @@ one body is called directly, in a third of the time; others are called by FastAP
 bodies and errors.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from copy import copy
 from functools import cached_property, partial
 from inspect import Parameter, signature
@@ -18,8 +18,15 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute
 
-from songbook.http.dependencies import BulkBody, Dependency, OpeningDependency, Permission
+from songbook.http.dependencies import (
+    BulkBody,
+    Dependency,
+    OpeningDependency,
+    Permission,
+    RelatedDependency,
+)
 from songbook.http.media_types import JSON
 from songbook.http.query_params import QueryParam, query_params_of, read_params
 from songbook.http.requests import (
@@ -31,6 +38,7 @@ from songbook.http.requests import (
     read_body,
     unsupported_media_type,
 )
+from songbook.models import Record
 
 Handler = Callable[[StrictRequest], Coroutine[Any, Any, Response]]
 
@@ -222,6 +230,17 @@ def dependants_of(dependant: Dependant) -> Iterator[Dependant]:
     yield dependant
     for each in dependant.dependencies:
         yield from dependants_of(each)
+
+
+def shown_tables(routes: Iterable[BaseRoute]) -> list[type[Record]]:
+    """Return the table classes whose records the lists and the views of the routes show."""
+    return [
+        each.shown.table
+        for route in routes
+        if isinstance(route, Route)
+        for each in route.request_dependencies.values()
+        if isinstance(each, RelatedDependency)
+    ]
 
 
 def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:

@@ -9,7 +9,7 @@ from weakref import WeakValueDictionary
 from sqlmodel import SQLModel
 
 from songbook.config import Settings
-from songbook.db import Database, Readiness, Shares
+from songbook.db import Database, Housekeeping, Readiness, Shares
 from songbook.metrics import SharedFile
 from songbook.models import Relations
 
@@ -39,6 +39,9 @@ class ServiceState:
 
     shared_metrics: SharedFile | None = None
     """The metrics of this process among those of several, with METRICS_DIR."""
+
+    housekeeping: Housekeeping = field(init=False)
+    """The removal of old rows while the service runs."""
 
     is_started: bool = False
     """Whether the service runs."""

@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,18 +14,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.cli.maintenance import remove
 from songbook.db.database import Database
+from songbook.db.removal import purge_of
 from songbook.db.statements import BoundStatement
 from songbook.lists.cursors import encode_cursor
 from songbook.lists.statements import page_query
-from songbook.models.tables import table_of
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.databases import waiting
 from tests.support.lists import params_of
 
 module = pytest.importorskip("app.resources.todos", reason="there are no todos in this service")
 
 METHODS = ["GET", "HEAD", "PUT", "PATCH", "DELETE"]
-MOMENTS = {"todos": table_of(module.Todo).c.deleted_at}
 
 
 async def add_todo(client: AsyncClient, content: str = "Buy milk") -> Response:
@@ -403,19 +399,11 @@ def nodes_of_rows(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield from nodes_of_rows(below)
 
 
-@contextmanager
-def purging(url: URL, age: timedelta) -> Iterator[tuple[Any, list[tuple[str, int]]]]:
-    """Purge beside the test; give what it will return, and what it has told so far."""
-    told: list[tuple[str, int]] = []
-    with ThreadPoolExecutor(1) as beside:
-        removal = remove(url, MOMENTS, age, lambda *so_far: told.append(so_far))
-        yield beside.submit(asyncio.run, removal), told
-
-
 async def purged(url: URL, age: timedelta) -> tuple[dict[str, int], list[tuple[str, int]]]:
     """Purge; return what it returned, and what it told on the way."""
-    with purging(url, age) as (running, told):
-        return await asyncio.wrap_future(running), told
+    told: list[tuple[str, int]] = []
+    removal = purge_of([module.Todo], age)
+    return await remove(url, removal, lambda *so_far: told.append(so_far)), told
 
 
 @pytest.mark.usefixtures("client")
@@ -457,17 +445,17 @@ async def test_what_was_purged_cannot_be_restored_and_what_was_restored_is_not_p
     assert (await client.get("/todos")).json()["count"] == 1
 
 
-async def test_what_is_restored_while_the_purge_is_at_it_stays(
+async def test_the_purge_passes_over_what_is_being_restored(
     client: AsyncClient, app: FastAPI, database_url: URL
 ) -> None:
     addresses = [await add_deleted(client) for _ in range(3)]
     database: Database = app.state.service.database
     async with database.engine.connect() as connection, connection.begin():
         await connection.execute(text("UPDATE todo SET deleted_at = NULL WHERE id = 2"))
-        with purging(database_url, timedelta(0)) as (running, _):
-            await waiting(connection, 1)
-            await connection.commit()
-            assert await asyncio.wrap_future(running) == {"todos": 2}
+        removed, _ = await purged(database_url, timedelta(0))
+        await connection.commit()
+
+    assert removed == {"todos": 2}
 
     found = [(await client.get(address)).status_code for address in addresses]
     assert found == [404, 200, 404]
@@ -486,6 +474,6 @@ async def test_the_purge_goes_a_thousand_rows_at_a_time_and_tells_of_each(
     removed, told = await purged(database_url, timedelta(0))
 
     assert removed == {"todos": 2200}
-    assert [number for _, number in told] == [1000, 2000, 2200, 2200]
+    assert [number for _, number in told] == [1000, 2000, 2200]
     assert {name for name, _ in told} == {"todos"}
     assert len(await rows(session, "id")) == 1100

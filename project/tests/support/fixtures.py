@@ -54,8 +54,8 @@ def database_url(server: URL, template: URL, worker_id: str) -> Iterator[URL]:
 
 @pytest.fixture(scope="session")
 async def app(database_url: URL, tested: Tested) -> AsyncIterator[FastAPI]:
-    """Give the running service on this worker's database."""
-    app = tested.app(database_url=spelled(database_url))
+    """Give the running service on this worker's database; nothing but the tests removes rows."""
+    app = tested.app(database_url=spelled(database_url), housekeeping=False)
     async with app.router.lifespan_context(app):
         yield app
 

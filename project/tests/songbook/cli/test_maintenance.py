@@ -6,15 +6,17 @@ from datetime import timedelta
 
 import pytest
 from httpx import AsyncClient
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 
+from songbook.cli import maintenance
 from songbook.cli.maintenance import remove
-from songbook.db import deletions
+from songbook.db import purge_of
 from songbook.models import Record
 from tests.samples.resources.novels import Novel
 from tests.samples.resources.publishers import Publisher
 from tests.samples.resources.towns import Town
-from tests.support.databases import execute, spelled
+from tests.support.databases import beside, execute, spelled
 from tests.support.processes import Outcome
 
 
@@ -51,11 +53,24 @@ def test_parents_are_purged_together_with_their_children(
         " VALUES ('B', 1, now() - interval '2 days')",
     )
 
-    removed = asyncio.run(
-        remove(migrated_url, deletions(models), timedelta(days=1), lambda *_: None)
-    )
+    purge = purge_of(models, timedelta(days=1))
+    removed = asyncio.run(remove(migrated_url, purge, lambda *_: None))
 
     assert removed == {"novels": 1, "publishers": 1}
+
+
+async def test_a_purge_says_that_another_process_is_at_it(
+    command: Callable[..., Outcome], migrated_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maintenance, "_PATIENCE_SECONDS", 0.1)
+    async with beside(migrated_url) as other:
+        await other.execute(text(f"SELECT pg_advisory_lock({int.from_bytes(b'purge')})"))
+        url = spelled(migrated_url)
+        refused = await asyncio.to_thread(command, "purge", DATABASE_URL=url)
+
+    told = "the removal stopped after 0 novels, 0 publishers, 0 notes: another process removes them"
+    assert (refused.code, refused.printed) == (1, "")
+    assert refused.told == [f"samples: {told}: try again later"]
 
 
 def test_a_purge_without_its_table_says_to_migrate_first(
