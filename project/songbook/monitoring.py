@@ -51,6 +51,12 @@ _CLOCK = Gauge(
     "How much the clock of a process is ahead of the database's, when last known.",
     merge="max",
 )
+_LAST_SUCCESS = Gauge(
+    "songbook_housekeeping_last_success_seconds",
+    "When a job was done last (Unix time), 0 before the first time.",
+    ("job",),
+    merge="max",
+)
 
 
 @router.get("/metrics")
@@ -91,6 +97,8 @@ def read_gauges(service: ServiceState) -> None:
     readiness = service.readiness
     for name, each in readiness.last.items():
         _READY.set(each == OK, name)
+    for job, moment in service.housekeeping.last_success.items():
+        _LAST_SUCCESS.set(moment, job)
     _BEHIND.set(readiness.revisions_behind)
     _CLOCK.set(readiness.clock_difference)
 

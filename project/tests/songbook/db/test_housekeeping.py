@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from contextlib import AsyncExitStack
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from songbook.db.connect import open_database
 from songbook.db.housekeeping import Housekeeping
 from songbook.db.removal import expiry_of
 from songbook.metrics.instruments import INSTRUMENTS
+from songbook.monitoring import read_gauges
 from tests.support.databases import backends, beside, create_database, execute, spelled
 from tests.support.services import SAMPLES
 from tests.support.waiting import wait_until
@@ -68,6 +70,9 @@ async def test_a_service_removes_what_is_due_in_batches_and_keeps_the_rest(
         async with app.router.lifespan_context(app):
             state: Housekeeping = app.state.service.housekeeping
             await asyncio.to_thread(wait_until, lambda: all(state.last_success.values()))
+            read_gauges(app.state.service)
+            gauge = INSTRUMENTS["songbook_housekeeping_last_success_seconds"].samples
+            assert abs(gauge["purge",][0] - time.time()) < 60
 
     rest = execute(migrated_url, "SELECT count(*), max(now() - created_at) FROM idempotency")
     assert rest[0][0] == YOUNG
