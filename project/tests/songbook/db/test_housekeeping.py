@@ -84,8 +84,8 @@ async def test_a_service_removes_what_is_due_in_batches_and_keeps_the_rest(
     assert counted("expired_keys") - keys == 2500
     assert counted("purged_rows", "notes") - purged == 2
     assert counted("housekeeping_runs", "purge", "done") > runs
-    assert "2500 old keys were removed (keys)" in caplog.text
-    assert "1 old publishers were removed (purge)" in caplog.text
+    assert "Removal job=keys resource=keys rows=2500" in caplog.text
+    assert "Removal job=purge resource=publishers rows=1" in caplog.text
 
 
 async def test_a_service_without_housekeeping_leaves_it_to_the_commands(migrated_url: URL) -> None:
@@ -100,7 +100,7 @@ async def test_a_database_that_is_away_does_not_end_the_housekeeping(
     later = server.set(database=f"later_{secrets.token_hex(6)}")
     failed = counted("housekeeping_runs", "keys", "failed")
     async with SAMPLES.on(later):
-        told = "Old keys could not be removed (keys)"
+        told = "Removal failed job=keys resource=keys"
         await asyncio.to_thread(wait_until, lambda: told in caplog.text)
         create_database(server, later.database, template.database)
         execute(later, AGED)
