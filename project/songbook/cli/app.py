@@ -22,11 +22,11 @@ from songbook.cli.service import Service
 from songbook.config import CommandError, Settings, check_production, setting_lines
 from songbook.db import DatabaseUnreachable, check_database, resolve_database, watch_database
 from songbook.logs import configure_logging
-from songbook.server import check_address, serve
+from songbook.server import check_address, inherited_sockets, serve
 
 _logger = logging.getLogger(__name__)
 
-_ANY_OR_LOCAL = {"0.0.0.0", "127.0.0.1"}  # noqa: S104
+_ANY_OR_LOCAL = {"0.0.0.0", "::", "127.0.0.1"}  # noqa: S104
 
 Host = Annotated[str | None, typer.Option(help="The address to listen on [HOST].")]
 Port = Annotated[int | None, typer.Option(help="The port to listen on [PORT].")]
@@ -107,8 +107,12 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand)
         if reload and workers is not None:
             raise CommandError("--reload serves in one process: leave out --workers.")
         settings = self._settings(host=host, port=port, workers=workers)
-        port = check_address(settings.host, settings.port)
         configure_logging(settings.log_level, settings.log_format)
+        sockets = [] if reload else inherited_sockets()
+        if sockets:
+            host, port = sockets[0].getsockname()[:2]
+        else:
+            host, port = settings.host, check_address(settings.host, settings.port)
         _exit_on_signals()
         with resolve_database(settings) as url:
             try:
@@ -119,9 +123,9 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand)
                 if migrate:
                     raise
                 _logger.warning("%s Until then requests get 503.", error)
-            self._announce(settings, port)
+            self._announce(settings, host, port)
             with watch_database(settings):
-                serve(self.application, settings, port, reload=reload)
+                serve(self.application, settings, port, sockets=sockets, reload=reload)
 
     def _settings(self, **options: Any) -> Settings:
         set_options = {name: value for name, value in options.items() if value is not None}
@@ -129,8 +133,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand)
         check_production(settings)
         return settings
 
-    def _announce(self, settings: Settings, port: int) -> None:
-        host = settings.host
+    def _announce(self, settings: Settings, host: str, port: int) -> None:
         name = f"[{host}]" if ":" in host else "localhost" if host in _ANY_OR_LOCAL else host
         address = f"http://{name}:{port}"
         docs = f", its documentation at {address}/docs" if settings.public_docs else ""

@@ -2,3 +2,4 @@
 
 from songbook.server.listeners import check_address as check_address
 from songbook.server.run import serve as serve
+from songbook.server.systemd import inherited_sockets as inherited_sockets

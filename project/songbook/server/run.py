@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from importlib.util import find_spec
@@ -25,11 +25,19 @@ from songbook.server.server import Server
 from songbook.server.workers import START_SECONDS, Workers
 
 
-def serve(application: str, settings: Settings, port: int, *, reload: bool = False) -> None:
+def serve(
+    application: str,
+    settings: Settings,
+    port: int,
+    *,
+    sockets: Sequence[socket] = (),
+    reload: bool = False,
+) -> None:
     """Serve the application with this import string, as `app.main:app`, until a signal.
 
-    With `reload` one process restarts when the code changes, and logs every request. Raises
-    CommandError if the address cannot be bound, or the workers cannot be kept running.
+    `sockets` listen already, in place of HOST and PORT. With `reload`, which does not use them, one
+    process restarts when the code changes, and logs every request. Raises CommandError if the
+    address cannot be bound, or the workers cannot be kept running.
     """
     if settings.oauth_token_secret is None:  # the workers have to share it
         os.environ["OAUTH_TOKEN_SECRET"] = settings.token_secret
@@ -39,7 +47,7 @@ def serve(application: str, settings: Settings, port: int, *, reload: bool = Fal
         uvicorn.run(application, reload=True, reload_dirs=folders, access_log=False, **options)
         return
     config = uvicorn.Config(application, access_log=False, workers=settings.workers, **options)
-    listeners = bind(settings.host, port)
+    listeners = [*sockets] or bind(settings.host, port)
     if settings.workers > 1:
         with _shared_metrics(settings):
             Workers(config, listeners, settings.drain_seconds).run()

@@ -19,6 +19,7 @@ from types import FrameType
 import uvicorn
 
 from songbook.http import DRAINING
+from songbook.server.systemd import notify
 
 _TICK_SECONDS = 0.1
 _LINGER_SECONDS = 1.0
@@ -56,6 +57,12 @@ class Server(uvicorn.Server):
             self._is_replaced = bool(self._parent) and sig == signal.SIGHUP
         super().handle_exit(sig, frame)
 
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start as uvicorn does; a server that is alone reports to systemd."""
+        await super().startup(sockets)
+        if not self._parent:
+            notify("READY=1")
+
     async def on_tick(self, counter: int) -> bool:
         """Return whether to stop, also because the parent was killed."""
         if self._parent and os.getppid() != self._parent:
@@ -64,6 +71,8 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Drain, then stop as uvicorn does."""
+        if not self._parent:
+            notify("STOPPING=1")
         listeners = sockets or []
         if self._is_replaced:
             self._close(listeners)

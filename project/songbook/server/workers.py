@@ -19,6 +19,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 from songbook.config import CommandError
 from songbook.logs import Event
 from songbook.server.server import Server
+from songbook.server.systemd import notify
 
 _MAX_QUICK_DEATHS = 10
 _MAX_PAUSE_SECONDS = 1.0
@@ -93,6 +94,7 @@ class Workers(Multiprocess):
         self._leaving: list[Worker] = []
         """The workers that were replaced, and complete their responses."""
         self._is_hurried = False
+        self._is_ready = False
         self._failure = ""
 
     def run(self) -> None:
@@ -113,13 +115,23 @@ class Workers(Multiprocess):
     def keep_subprocess_alive(self) -> None:
         """Start workers in the place of those that died, and of outdated ones."""
         timeout = self.config.timeout_worker_healthcheck
+        started = 0
         for index, worker in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
-            if worker.start_when_due() and worker.has_started(timeout) is None:
+            is_started = worker.start_when_due() and worker.has_started(timeout)
+            started += bool(is_started)
+            if is_started is None:
                 self._restart(index, worker)
+        self._report(started)
         self._replace_outdated(timeout)
         self._leaving = [each for each in self._leaving if each.process.is_alive()]
+
+    def _report(self, started: int) -> None:
+        """Tell systemd once that all workers serve."""
+        if not self._is_ready and started == len(self.processes):
+            self._is_ready = True
+            notify("READY=1")
 
     def _restart(self, index: int, worker: Worker) -> None:
         """Replace a worker that died, or end the service."""
@@ -190,6 +202,7 @@ class Workers(Multiprocess):
         Our copy first: the kernel would accept connections for it when the workers have closed
         theirs.
         """
+        notify("STOPPING=1")
         for each in self.sockets:
             each.close()
         for worker in (*self.processes, *([self._successor] if self._successor else ())):

@@ -35,13 +35,14 @@ NOWHERE = f"postgresql://me:{SECRET}@127.0.0.1:1/songbook"
 
 
 class Service:
-    """A process that serves, in a session of its own."""
+    """A process that serves, in a session of its own; it keeps the files with these numbers."""
 
     def __init__(
         self,
         *arguments: str,
         program: Sequence[str] = (sys.executable, "-m"),
         folder: Path | str = PROJECT,
+        passed_files: str = "",
         **environment: str,
     ) -> None:
         self.begun = time.monotonic()
@@ -54,6 +55,7 @@ class Service:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            pass_fds=[int(each) for each in passed_files.split()],
             start_new_session=True,
         )
         self.has_own_log = "serve" in arguments

@@ -11,7 +11,7 @@ from typing import Any
 from starlette.types import Receive, Scope, Send
 
 from songbook.config import Settings
-from songbook.server import serve
+from songbook.server import inherited_sockets, serve
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,4 +43,5 @@ async def live(receive: Receive, send: Send) -> None:
 
 if __name__ == "__main__":
     settings = Settings.load()
-    serve("tests.support.tiny:app", settings, settings.port)
+    sockets = inherited_sockets()
+    serve("tests.support.tiny:app", settings, settings.port, sockets=sockets)
