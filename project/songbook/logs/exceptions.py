@@ -30,7 +30,17 @@ def describe(error: BaseException) -> str:
     error = _driver_exception(error)
     name = f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")
     message = _message(error)
-    return f"{name}: {message}" if message else name
+    return printable(f"{name}: {message}" if message else name)
+
+
+def printable(text: str, keep: str = "") -> str:
+    """Escape what is not printable, such as ends of lines; `keep` is kept."""
+    if text.isprintable():
+        return text
+    return "".join(
+        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode()
+        for each in text
+    )
 
 
 def _driver_exception(error: BaseException) -> BaseException:

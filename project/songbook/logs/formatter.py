@@ -12,7 +12,7 @@ from structlog.stdlib import ExtraAdder, ProcessorFormatter
 from structlog.typing import EventDict, Processor
 
 from songbook.logs.events import Event
-from songbook.logs.exceptions import describe, fields_of_error, format_exception
+from songbook.logs.exceptions import describe, fields_of_error, format_exception, printable
 
 _ONLY_FIRST_LINE = {"asyncio", "py.warnings"}
 """Loggers that quote objects in the further lines."""
@@ -77,17 +77,7 @@ def _escape(_logger: Any, _level: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         text = value if isinstance(value, str) else repr(value)
         keep = "\n" if name in {"exception", "stack"} else ""
-        shown[_printable(name)] = _printable(text, keep)
+        shown[printable(name)] = printable(text, keep)
     moment = datetime.fromisoformat(event["timestamp"]).timestamp()
     shown["timestamp"] = time.strftime("%H:%M:%S", time.localtime(moment))
     return shown
-
-
-def _printable(text: str, keep: str = "") -> str:
-    """Escape what is not printable; `keep` is kept."""
-    if text.isprintable():
-        return text
-    return "".join(
-        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode()
-        for each in text
-    )

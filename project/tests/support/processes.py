@@ -58,7 +58,7 @@ class Service:
             pass_fds=[int(each) for each in passed_files.split()],
             start_new_session=True,
         )
-        self.has_own_log = "serve" in arguments
+        self.writes_json = "serve" in arguments and environment.get("LOG_FORMAT") != "console"
         self.address = ""
 
     def said(self) -> str:
@@ -104,7 +104,7 @@ class Service:
     def check(self, printed: str, told: str) -> None:
         """Check what it said until its end: what it may not tell, and the lines of its log."""
         assert_discreet(printed + told)
-        if self.has_own_log:
+        if self.writes_json:
             lines_of(told)
 
     def is_gone(self) -> bool:
