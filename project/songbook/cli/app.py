@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from socket import socket
 from types import ModuleType
 from typing import Annotated, Any
 
@@ -109,10 +110,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand)
         settings = self._settings(host=host, port=port, workers=workers)
         configure_logging(settings.log_level, settings.log_format)
         sockets = [] if reload else inherited_sockets()
-        if sockets:
-            host, port = sockets[0].getsockname()[:2]
-        else:
-            host, port = settings.host, check_address(settings.host, settings.port)
+        host, port = _address(settings, sockets)
         _exit_on_signals()
         with resolve_database(settings) as url:
             try:
@@ -156,6 +154,16 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand)
         module, _, name = self.application.partition(":")
         app: FastAPI = getattr(import_module(module), name)
         print(json.dumps(app.openapi(), indent=2))
+
+
+def _address(settings: Settings, sockets: list[socket]) -> tuple[str, int]:
+    """Return where to listen. Raises CommandError if that cannot be, also for the metrics."""
+    if settings.metrics_port is not None:
+        check_address(settings.host, settings.metrics_port, "METRICS_PORT")
+    if sockets:
+        host, port = sockets[0].getsockname()[:2]
+        return host, port
+    return settings.host, check_address(settings.host, settings.port)
 
 
 def _upgrade(settings: Settings) -> None:

@@ -11,7 +11,7 @@ import os
 import select
 from datetime import UTC, datetime
 from functools import lru_cache
-from time import time
+from time import strftime, time
 from typing import NamedTuple
 
 from songbook.config import Settings
@@ -43,9 +43,10 @@ class Access(NamedTuple):
 class AccessLog:
     """Writes lines to an open file, which never blocks: a reader that hangs loses lines."""
 
-    def __init__(self, file: int) -> None:
+    def __init__(self, file: int, format: str = "auto") -> None:
         self._file = file
-        self._format = _readable if os.isatty(file) else _json
+        is_readable = format == "console" or (format == "auto" and os.isatty(file))
+        self._format = _readable if is_readable else _json
         self._poll = select.poll()
         self._poll.register(file, select.POLLOUT)
         self._lines: list[bytes] = []
@@ -85,7 +86,7 @@ def open_access_log(settings: Settings, file: int = 1) -> AccessLog | None:
     if is_wanted is None:
         has_other = bool(logging.getLogger("uvicorn.access").handlers)
         is_wanted = settings.environment == "dev" and not has_other
-    return AccessLog(file) if is_wanted else None
+    return AccessLog(file, settings.log_format) if is_wanted else None
 
 
 def _json(access: Access) -> bytes:
@@ -102,7 +103,7 @@ def _json(access: Access) -> bytes:
 def _readable(access: Access) -> bytes:
     user = f" user {access.user_id}" if access.user_id else ""
     return (
-        f"{_now()} {access.method} {access.route or '(no route)'} {access.status}"
+        f"{strftime('%H:%M:%S')} {access.method} {access.route or '(no route)'} {access.status}"
         f" {access.seconds * 1000:.1f} ms {access.size} B{user} {access.request_id}\n"
     ).encode()
 

@@ -6,15 +6,18 @@ import socket
 from songbook.config import CommandError
 
 
-def check_address(host: str, port: int) -> int:
-    """Return the port, for 0 a free one. Raises CommandError if it cannot be bound."""
+def check_address(host: str, port: int, option: str = "PORT or --port") -> int:
+    """Return the port, for 0 a free one. Raises CommandError if it cannot be bound.
+
+    `option` is where the port was set.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         with socket.create_server((host, port), family=family) as listener:
             bound: int = listener.getsockname()[1]
             return bound
     except OSError as error:
-        raise _cannot_listen(error, host, port) from None
+        raise _cannot_listen(error, host, port, option) from None
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -55,9 +58,11 @@ def _bind(family: int, address: object) -> socket.socket:
     return listener
 
 
-def _cannot_listen(error: OSError, host: str, port: int) -> CommandError:
+def _cannot_listen(
+    error: OSError, host: str, port: int, option: str = "PORT or --port"
+) -> CommandError:
     reasons = {
-        errno.EADDRINUSE: f"port {port} is in use: choose another with PORT or --port",
+        errno.EADDRINUSE: f"port {port} is in use: choose another with {option}",
         errno.EACCES: f"port {port} needs privileges: choose one above 1023",
     }
     other = f"cannot listen on {host}: correct HOST or --host"
