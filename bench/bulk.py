@@ -8,12 +8,18 @@ from functools import partial
 from pathlib import Path
 
 from bulk_report import Bulk, Pass, described, show
-from contenders import SONGBOOK
+from contenders import PRODUCTION, SONGBOOK
 from database import UNDISTURBED, prepared
 from measure import parser_of
 from psql import psql_of
 from report import write
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rows import written
 from servers import running
 from watch import memory, watching
@@ -34,7 +40,9 @@ def measure_all(options: Namespace, progress: Progress) -> dict[str, Bulk]:
         psql.run(UNDISTURBED)
         few, songs = (written(Path(folder), number) for number in (FEW, options.rows))
         for name in names:
-            with running("songbook", SONGBOOK.command, project, {"DATABASE_URL": url}) as server:
+            with running(
+                "songbook", SONGBOOK.command, project, {"DATABASE_URL": url, **PRODUCTION}
+            ) as server:
                 bench = Bench(psql, server, songs, few, options.rows)
                 found[name] = measure(WORKS[name], bench, options.rounds, progress)
     return found

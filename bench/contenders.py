@@ -23,6 +23,10 @@ GUNICORN = (
 )
 
 
+PRODUCTION = {"ENVIRONMENT": "qa", "CLOSED_WRITES": "false", "DRAIN_SECONDS": "0"}
+"""Settings of Songbook: as in production, but without a secret, and anybody may write."""
+
+
 class Contender(NamedTuple):
     """One server: what it is called, the command that starts it, and the folder it starts in."""
 

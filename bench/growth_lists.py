@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import asyncpg
-from contenders import SONGBOOK
+from contenders import PRODUCTION, SONGBOOK
 from database import FILL, SONGS, prepared
 from growth_load import PATIENCE, Found, Tell, compared, latency
 from psql import Psql, psql_of
@@ -73,7 +73,9 @@ def latencies(
     project: Path, url: str, asked: dict[str, str], tell: Tell
 ) -> Iterator[tuple[str, float | None]]:
     """Have a server that has done nothing else answer the requests."""
-    with running("songbook", SONGBOOK.command, project, {"DATABASE_URL": url}) as server:
+    with running(
+        "songbook", SONGBOOK.command, project, {"DATABASE_URL": url, **PRODUCTION}
+    ) as server:
         for title, query in asked.items():
             ms = latency(server.port, path_of(query))
             tell(f"    {title}: {'given up' if ms is None else f'{ms:,.1f} ms'}")
@@ -83,7 +85,9 @@ def latencies(
 def deep_ratio(project: Path, url: str, asked: dict[str, str]) -> float:
     """Say how many times as long as the first page the deepest takes that has a goal."""
     deep = asked.get(f"page behind row {DEEP:,}", asked["page in the middle"])
-    with running("songbook", SONGBOOK.command, project, {"DATABASE_URL": url}) as server:
+    with running(
+        "songbook", SONGBOOK.command, project, {"DATABASE_URL": url, **PRODUCTION}
+    ) as server:
         return compared(server.port, path_of(""), path_of(deep))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 
 import load
-from contenders import SONGBOOK
+from contenders import PRODUCTION, SONGBOOK
 from database import UNDISTURBED, prepared
 from psql import psql_of
 from publish_growth import COMPARED, Found
@@ -51,7 +51,9 @@ def serving(project: Path, *workers: int) -> Iterator[list[Server]]:
         servers = []
         for number in workers:
             command = [*SONGBOOK.command[:-1], str(number)]
-            server = running(f"{number} workers", command, project, {"DATABASE_URL": url})
+            server = running(
+                f"{number} workers", command, project, {"DATABASE_URL": url, **PRODUCTION}
+            )
             servers.append(stack.enter_context(server))
         yield servers
 

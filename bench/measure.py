@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import load
-from contenders import CONTENDERS, PROJECT, SONGBOOK, TUTORIAL, versions
+from contenders import CONTENDERS, PRODUCTION, PROJECT, SONGBOOK, TUTORIAL, versions
 from database import SONGS, prepared
 from report import Finding, Sample, described, show, write
 from scenarios import NOTES, SCENARIOS, Scenario, Work
@@ -24,7 +24,8 @@ def contenders(names: Collection[str], project: Path) -> Iterator[list[Server]]:
     chosen = [each for each in CONTENDERS.values() if each.name in {*names, *ALWAYS}]
     with ExitStack() as stack:
         url = stack.enter_context(prepared(project))
-        settings = {"DATABASE_URL": url, "POOL_SIZE": os.environ.get("POOL_SIZE", "10")}
+        pool_size = os.environ.get("POOL_SIZE", "10")
+        settings = {"DATABASE_URL": url, "POOL_SIZE": pool_size, **PRODUCTION}
         servers = []
         for each in chosen:
             if obstacle := each.obstacle():

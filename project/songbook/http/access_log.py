@@ -9,9 +9,10 @@ import json
 import logging
 import os
 import select
+import stat
 from datetime import UTC, datetime
 from functools import lru_cache
-from time import strftime, time
+from time import localtime, strftime, time
 from typing import NamedTuple
 
 from songbook.config import Settings
@@ -47,34 +48,44 @@ class AccessLog:
         self._file = file
         is_readable = format == "console" or (format == "auto" and os.isatty(file))
         self._format = _readable if is_readable else _json
-        self._poll = select.poll()
-        self._poll.register(file, select.POLLOUT)
-        self._lines: list[bytes] = []
+        self._poll: select.poll | None = None
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            self._poll = select.poll()
+            self._poll.register(file, select.POLLOUT)
+        self._accesses: list[Access] = []
 
     def write(self, access: Access) -> None:
         """Write a line at the end of this iteration of the event loop."""
-        if not self._lines:
+        if not self._accesses:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._lines.append(self._format(access))
+        self._accesses.append(access)
 
     def _flush(self) -> None:
-        lines, self._lines = self._lines, []
-        block = b""
+        accesses, self._accesses = self._accesses, []
+        now = time()
+        lines = [self._format(now, each) for each in accesses]
+        if self._poll is None:
+            self._write(lines)
+            return
+        block, size = list[bytes](), 0
         for line in lines:
-            if block and len(block) + len(line) > _PIPE_BYTES:
+            size += len(line)
+            if size > _PIPE_BYTES and block:
                 self._write(block)
-                block = b""
-            block += line
+                block, size = [], len(line)
+            block.append(line)
         self._write(block)
 
-    def _write(self, block: bytes) -> None:
+    def _write(self, lines: list[bytes]) -> None:
         """Write lines if that is possible at once, else count them."""
+        block = b"".join(lines)
         try:
-            if self._poll.poll(0) and os.write(self._file, block) == len(block):
+            is_ready = self._poll is None or self._poll.poll(0)
+            if is_ready and os.write(self._file, block) == len(block):
                 return
         except OSError:  # a full disk, or a closed pipe
             pass
-        _DROPPED.inc(by=block.count(b"\n"))
+        _DROPPED.inc(by=len(lines))
 
 
 def open_access_log(settings: Settings, file: int = 1) -> AccessLog | None:
@@ -89,30 +100,30 @@ def open_access_log(settings: Settings, file: int = 1) -> AccessLog | None:
     return AccessLog(file, settings.log_format) if is_wanted else None
 
 
-def _json(access: Access) -> bytes:
+def _json(now: float, access: Access) -> bytes:
     trace = f',"trace_id":"{access.trace_id}"' if access.trace_id else ""
     user = f',"user_id":{access.user_id}' if access.user_id else ""
     return (
-        f'{{"timestamp":"{_now()}","level":"info","event":"request","method":"{access.method}"'
+        f'{{"timestamp":"{_timestamp(now)}","level":"info","event":"request","method":"{access.method}"'
         f',"route":{_quoted(access.route)},"status":{access.status}'
         f',"duration_ms":{access.seconds * 1000:.2f},"bytes":{access.size}'
         f',"request_id":"{access.request_id}"{trace}{user}}}\n'
     ).encode()
 
 
-def _readable(access: Access) -> bytes:
+def _readable(now: float, access: Access) -> bytes:
     user = f" user {access.user_id}" if access.user_id else ""
     return (
-        f"{strftime('%H:%M:%S')} {access.method} {access.route or '(no route)'} {access.status}"
+        f"{strftime('%H:%M:%S', localtime(now))}"
+        f" {access.method} {access.route or '(no route)'} {access.status}"
         f" {access.seconds * 1000:.1f} ms {access.size} B{user} {access.request_id}\n"
     ).encode()
 
 
-def _now() -> str:
+def _timestamp(moment: float) -> str:
     """Return the time as RFC 3339 writes it, with milliseconds."""
-    now = time()
-    second = int(now)
-    return f"{_second(second)}.{int((now - second) * 1000):03}Z"
+    second = int(moment)
+    return f"{_second(second)}.{int((moment - second) * 1000):03}Z"
 
 
 @lru_cache(maxsize=1)
