@@ -87,6 +87,7 @@ def test_a_connection_that_is_lost_ends_the_checks_with_a_failure(database_url: 
     assert report["Role"] == []
 
 
+@slow
 @behind_pgbouncer
 @pytest.mark.processes
 def test_a_pooler_in_between_is_found_and_what_it_loses(migrated_url: URL) -> None:
