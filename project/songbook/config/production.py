@@ -43,13 +43,13 @@ def check_production(settings: Settings) -> None:
 def production_problems(settings: Settings) -> list[str]:
     """Return what production does not allow in the settings, a sentence for each."""
     problems = []
+    advice = "make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
     secret = settings.oauth_token_secret
     if problem := weakness(secret.get_secret_value() if secret else None):
-        advice = "make one with `python -c 'import secrets; print(secrets.token_urlsafe(48))'`"
         problems.append(f"OAUTH_TOKEN_SECRET {problem}, which production does not allow: {advice}.")
     token = settings.metrics_token
     if token is not None and (problem := weakness(token.get_secret_value())):
-        problems.append(f"METRICS_TOKEN {problem}, which production does not allow.")
+        problems.append(f"METRICS_TOKEN {problem}, which production does not allow: {advice}.")
     is_debugged = settings.log_level == "DEBUG"
     debug = {"ECHO_SQL": settings.echo_sql, "DEBUG": settings.debug, "LOG_LEVEL=DEBUG": is_debugged}
     for name in (name for name, is_set in debug.items() if is_set):
