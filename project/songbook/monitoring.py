@@ -54,7 +54,7 @@ _CLOCK = Gauge(
 _LAST_SUCCESS = Gauge(
     "songbook_housekeeping_last_success_seconds",
     "When a job was done last (Unix time), 0 before the first time.",
-    ("job",),
+    ("task",),
     merge="max",
 )
 

@@ -22,7 +22,9 @@ _DONE, _SKIPPED, _FAILED = "done", "skipped", "failed"
 
 _EXPIRED = Counter("songbook_expired_keys_total", "Idempotency keys that the service expired.")
 _PURGED = Counter("songbook_purged_rows_total", "Rows that the service purged.", ("resource",))
-_RUNS = Counter("songbook_housekeeping_runs_total", "Runs of the housekeeping.", ("job", "outcome"))
+_RUNS = Counter(  # Prometheus has a label `job` of its own
+    "songbook_housekeeping_runs_total", "Runs of the housekeeping.", ("task", "outcome")
+)
 
 _logger = logging.getLogger(__name__)
 
