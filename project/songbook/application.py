@@ -1,6 +1,7 @@
 """The application of a service: routes, documentation, database."""
 
 import gc
+import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import timedelta
@@ -10,14 +11,17 @@ from typing import Any, TypedDict, Unpack
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from opentelemetry.trace import TracerProvider
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
+import songbook
 from songbook import health, monitoring
 from songbook.auth import Account, check_accounts, current_user, get_logins
-from songbook.config import Settings, check_production
+from songbook.config import Settings, check_production, sends_traces
 from songbook.crud import KEYS
 from songbook.db import (
     Database,
@@ -42,10 +46,12 @@ from songbook.http import (
     iter_route_contexts,
     open_access_log,
     shown_tables,
+    telemetry_config,
 )
 from songbook.lists import lists_in
 from songbook.models import Relations
 from songbook.openapi import add_docs, describe
+from songbook.tracing import StatementTracer
 
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -82,6 +88,7 @@ def create_app(
     not allowed in production, and TypeError for a route that requires `accounts` without any.
     """
     check_production(settings)
+    service = ServiceState(settings, accounts, tracer_provider=_create_provider(settings, about))
     app = FastAPI(
         debug=settings.debug,
         lifespan=partial(_lifespan, inner=lifespan),
@@ -90,29 +97,50 @@ def create_app(
         redirect_slashes=False,
         middleware=[_middleware(settings)],
         exception_handlers=dict.fromkeys(_FAILURES, handle),
+        telemetry=telemetry_config(service),
         **about,
     )
-    app.state.service = ServiceState(settings, accounts)
-    _add_routes(app, routers, aliases or {})
-    _check_routes(app.routes, app.state.service)
+    _add_routes(app, service, routers, aliases or {})
     return app
 
 
 def _middleware(settings: Settings) -> Middleware:
     return Middleware(
-        HeadersMiddleware, origins=settings.cors_origins, access_log=open_access_log(settings)
+        HeadersMiddleware,
+        origins=settings.cors_origins,
+        access_log=open_access_log(settings),
+        timing=settings.environment == "dev",
     )
 
 
-def _add_routes(app: FastAPI, routers: Iterable[APIRouter], aliases: Mapping[str, str]) -> None:
+def _create_provider(settings: Settings, about: About) -> TracerProvider | None:
+    """Return the provider of traces, None without a collector. Raises CommandError."""
+    if not sends_traces(os.environ):
+        return None
+    from songbook.tracing.export import create_provider  # noqa: PLC0415 - its SDK is an extra
+
+    version = about.get("version", songbook.__version__)
+    attributes = {"service.version": version, "deployment.environment.name": settings.environment}
+    return create_provider(about.get("title", "songbook"), attributes)
+
+
+def _add_routes(
+    app: FastAPI,
+    service: ServiceState,
+    routers: Iterable[APIRouter],
+    aliases: Mapping[str, str],
+) -> None:
+    app.state.service = service
     for router in (*routers, health.router, monitoring.router):
         app.router.routes.extend(router.routes)  # include_router would match paths twice
-    service: ServiceState = app.state.service
     service.relations = Relations(lists_in(app.routes, service.settings))
+    own = (route for route in app.routes if isinstance(route, Route))
+    service.untraced |= {route.path for route in own if "health" in route.tags}
     add_docs(app)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     for alias, path in aliases.items():
         add_alias(app, alias, path)
+    _check_routes(app.routes, service)
 
 
 def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
@@ -149,19 +177,13 @@ async def _lifespan(app: FastAPI, inner: Lifespan | None) -> AsyncIterator[None]
     service: ServiceState = app.state.service
     settings = service.settings
     with resolve_database(settings) as url:
-        service.database = Database(
-            url,
-            pool_size=settings.pool_size,
-            pool_timeout=settings.pool_timeout,
-            bulk_at_once=settings.bulk_at_once,
-            bulk_seconds=settings.bulk_seconds,
-            echo=settings.echo_sql,
-        )
+        service.database = _open_database(service, url)
         service.readiness = Readiness(service.database, read_revisions(settings.directory))
         service.housekeeping = Housekeeping(service.database, _removals(settings, app.routes))
         gc.freeze()  # a full collection, once or twice a second under load, took 70 ms each time
         try:
             async with (
+                _exporting(service.tracer_provider),
                 bounded_log(settings),
                 monitoring.monitored(service),
                 service.housekeeping.running(),
@@ -182,3 +204,25 @@ def _removals(settings: Settings, routes: Iterable[BaseRoute]) -> list[Removal]:
         expiry_of(KEYS.c.created_at, timedelta(hours=settings.key_hours)),
         purge_of(shown_tables(routes), timedelta(days=settings.retention_days)),
     ]
+
+
+def _open_database(service: ServiceState, url: URL) -> Database:
+    settings, provider = service.settings, service.tracer_provider
+    tracer = provider.get_tracer("songbook", songbook.__version__) if provider else None
+    return Database(
+        url,
+        pool_size=settings.pool_size,
+        pool_timeout=settings.pool_timeout,
+        bulk_at_once=settings.bulk_at_once,
+        bulk_seconds=settings.bulk_seconds,
+        echo=settings.echo_sql,
+        tracer=StatementTracer(tracer, url) if tracer else None,
+    )
+
+
+def _exporting(provider: TracerProvider | None) -> AbstractAsyncContextManager[None]:
+    if provider is None:
+        return nullcontext()
+    from songbook.tracing.export import exporting  # noqa: PLC0415 - its SDK is an extra
+
+    return exporting(provider)

@@ -77,7 +77,7 @@ async def get_logins(request: StrictRequest) -> Logins:
     service, client = request.service, request.client
     assert service.accounts, "create_app rejects such routes without accounts"
     address = client.host if client else None
-    return Logins(service.database, service.accounts, service.settings, address)
+    return Logins(request.database, service.accounts, service.settings, address)
 
 
 LoginsDep = Annotated[Logins, Depends(get_logins)]

@@ -30,7 +30,7 @@ async def current_user(request: StrictRequest) -> Principal:
         service.settings.token_secret, parse_bearer(request.headers.get("authorization"))
     )
     assert service.accounts, "create_app rejects such routes without accounts"
-    row = await service.database.fetch(find_account(service.accounts, "email", claims.email))
+    row = await request.database.fetch(find_account(service.accounts, "email", claims.email))
     if row is None or not row["is_active"] or not _are_valid(claims, row):
         raise Unauthenticated("Could not validate credentials")
     return Principal(row["id"], row["email"], row["is_superuser"], claims.permissions)

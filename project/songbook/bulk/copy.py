@@ -65,7 +65,7 @@ async def copy_out(
             **_COPY_OPTIONS[media_type],
         )
         async with asyncio.timeout(db.bulk_seconds + _MARGIN_SECONDS):
-            copied = await _deliver(copy, sink)
+            copied = await db.observed(f"COPY ({query.sql}) TO STDOUT", _deliver(copy, sink))
         await connection.execute("COMMIT")
         return _rowcount(copied)
 
@@ -112,9 +112,8 @@ async def copy_in(
     """
     seconds = db.bulk_seconds + _MARGIN_SECONDS
     try:
-        copied = await connection.copy_to_table(
-            into.name, source=rows, columns=columns, timeout=seconds
-        )
+        copying = connection.copy_to_table(into.name, source=rows, columns=columns, timeout=seconds)
+        copied = await db.observed(f"COPY {into.name} FROM STDIN", copying)
     except RuntimeError as error:
         if connection.is_closed():  # uvloop does not write to a connection that broke meanwhile
             raise ServiceUnavailable from error
@@ -153,9 +152,8 @@ async def discard_orphans(
     """
     statement = _discard_orphans(model, tuple(columns), reference).bind({})
     seconds = db.bulk_seconds + _MARGIN_SECONDS
-    content: bytes | None = await connection.fetchval(
-        statement.sql, *statement.arguments, timeout=seconds
-    )
+    fetching = connection.fetchval(statement.sql, *statement.arguments, timeout=seconds)
+    content: bytes | None = await db.observed(statement.sql, fetching)
     places = array("q", content or b"")
     if sys.byteorder == "little":  # in PostgreSQL's binary format the first byte is the highest
         places.byteswap()
@@ -176,7 +174,8 @@ async def merge(
     """
     statement = _merge(model, tuple(columns), on_conflict).bind({})
     seconds = db.bulk_seconds + _MARGIN_SECONDS
-    return _rowcount(await connection.execute(statement.sql, *statement.arguments, timeout=seconds))
+    merging = connection.execute(statement.sql, *statement.arguments, timeout=seconds)
+    return _rowcount(await db.observed(statement.sql, merging))
 
 
 def _rowcount(tag: str) -> int:

@@ -123,7 +123,7 @@ class BulkImport(BulkBody):
                 await _receive(request, spool)
                 report = checked_report(spool)
                 if spool.tally.good:
-                    db = request.service.database
+                    db = request.database
                     seconds = db.bulk_seconds
                     connection = await transaction.begin(
                         bulk_settings(seconds), bulk_seconds=seconds, client=request.sender

@@ -39,7 +39,7 @@ async def read(request: StrictRequest) -> Database:
     """Return the database. Raises UnprocessableContent for an unknown query parameter."""
     if request.scope["query_string"] and not request.route.parses_query:
         read_options(request.scope["query_string"], request.route.query_parameters)
-    return request.service.database
+    return request.database
 
 
 Id = Annotated[int, Depends(record_id)]

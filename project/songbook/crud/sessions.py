@@ -86,7 +86,7 @@ class SessionTransaction(Transaction):
 async def session(request: StrictRequest) -> Opened:
     """Return a session, whose writes are committed together with the response."""
     options = read_write_options(request)._asdict()
-    transaction = SessionTransaction(request.service.database, **options)
+    transaction = SessionTransaction(request.database, **options)
     return Opened(transaction.session, transaction)
 
 

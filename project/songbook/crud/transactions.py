@@ -113,7 +113,8 @@ class Transaction:
             connection = await self._stack.enter_async_context(acquired)
             self._connection = connection
             parts = ["BEGIN", LOCK_TIMEOUT if self._key else "", settings]
-            await connection.execute("; ".join(filter(None, parts)))
+            sql = "; ".join(filter(None, parts))
+            await db.observed(sql, connection.execute(sql))
         await self._claim(self._connection)
         return self._connection
 
@@ -157,7 +158,8 @@ class Transaction:
             self._is_claimed = True
 
     async def _end(self, connection: asyncpg.Connection) -> None:
-        tag = await connection.execute("COMMIT", timeout=self._timeout)
+        committing = connection.execute("COMMIT", timeout=self._timeout)
+        tag = await self._db.observed("COMMIT", committing)
         check_replication(connection)
         if tag != "COMMIT":  # the handler ignored the error of a statement
             raise Problem
@@ -178,7 +180,7 @@ class Transaction:
         """Roll back an open transaction; errors of a broken connection are ignored."""
         with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             if connection.is_in_transaction():
-                await connection.execute("ROLLBACK")
+                await self._db.observed("ROLLBACK", connection.execute("ROLLBACK"))
 
 
 class _Unrepeatable:
@@ -219,7 +221,7 @@ def _dry_run_response(response: Response) -> Response:
 
 def begin_bulk(request: StrictRequest, *, dry_run: bool) -> Transaction:
     """Return the transaction of a bulk body. Raises BadRequest for a malformed key."""
-    return Transaction(request.service.database, read_key(request), dry_run=dry_run)
+    return Transaction(request.database, read_key(request), dry_run=dry_run)
 
 
 class WriteOptions(NamedTuple):
@@ -244,7 +246,7 @@ def read_write_options(request: StrictRequest) -> WriteOptions:
 async def write(request: StrictRequest) -> Opened:
     """Return the executor of one statement, run once for each Idempotency-Key."""
     key, dry_run, is_idempotent = read_write_options(request)
-    db, single, transaction = request.service.database, SingleStatement(), None
+    db, single, transaction = request.database, SingleStatement(), None
     if key or dry_run:
         single.executor = transaction = Transaction(db, key, dry_run=dry_run)
     else:
@@ -255,7 +257,7 @@ async def write(request: StrictRequest) -> Opened:
 @opening_dependency(**WRITE_PARAMETERS)
 async def begin(request: StrictRequest) -> Opened:
     """Return a transaction, committed together with the response."""
-    transaction = Transaction(request.service.database, **read_write_options(request)._asdict())
+    transaction = Transaction(request.database, **read_write_options(request)._asdict())
     return Opened(transaction, transaction)
 
 

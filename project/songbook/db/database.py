@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from copy import copy
 from typing import Protocol, TypeVar
 
 import asyncpg
@@ -16,9 +17,12 @@ from songbook.db.engine import create_engine, is_usable
 from songbook.db.outcomes import was_not_sent
 from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, return_to_pool
 from songbook.db.replication import check_replication
+from songbook.db.sessions import observing
 from songbook.db.shares import Shares
 from songbook.db.statements import NO_ROW, BoundStatement, Use
+from songbook.db.timing import Timing
 from songbook.metrics import Counter, Histogram
+from songbook.tracing import StatementTracer
 
 # The statement was rolled back as a whole, and may succeed when repeated.
 RETRYABLE_ERRORS = (asyncpg.SerializationError, asyncpg.DeadlockDetectedError)
@@ -89,6 +93,7 @@ class Database:
         bulk_at_once: int = 3,
         bulk_seconds: float = 3600.0,
         echo: bool = False,
+        tracer: StatementTracer | None = None,
     ) -> None:
         self.engine = create_engine(url, pool_size=pool_size, pool_timeout=pool_timeout, echo=echo)
         self.pool = ConnectionPool(self.engine, pool_size, pool_timeout)
@@ -101,6 +106,14 @@ class Database:
         self.pool_timeout = pool_timeout
         self.bulk_seconds = bulk_seconds
         self._echo = echo
+        self._tracer = tracer
+        self.timing: Timing | None = None
+
+    def timed(self, timing: Timing) -> "Database":
+        """Return the same database for one request, whose statements are added to `timing`."""
+        timed = copy(self)
+        timed.timing = timing
+        return timed
 
     async def fetch(self, statement: BoundStatement) -> asyncpg.Record | None:
         """Run and commit a statement in one round trip; return its row.
@@ -121,7 +134,8 @@ class Database:
         deadline = self.pool.deadline
         while batch := self._batches.get(key):
             with suppress(LeaderCancelled, PoolTimeout):
-                return await batch.add(statement.arguments)
+                added = batch.add(statement.arguments)
+                return await (self.timing.measure(added) if self.timing else added)
             if asyncio.get_running_loop().time() >= deadline:
                 raise PoolTimeout
         with Batch(self._batches, key, statement.arguments) as batch:
@@ -171,7 +185,9 @@ class Database:
         self._log(statement.batch_sql)
         _STATEMENTS.inc()
         ids = [str(each[0]) for each in arguments]
-        rows = {row["id"]: row for row in await connection.fetch(statement.batch_sql, ids)}
+        fetching = connection.fetch(statement.batch_sql, ids)
+        found = await self.observed(statement.batch_sql, fetching, len(ids))
+        rows = {row["id"]: row for row in found}
         return [rows.get(each[0]) for each in arguments]
 
     async def fetch_on(
@@ -180,9 +196,16 @@ class Database:
         """Run one statement on an acquired connection; return its row. Raises asyncpg's errors."""
         self._log(statement.sql)
         _STATEMENTS.inc()
-        row: asyncpg.Record | None = await connection.fetchrow(statement.sql, *statement.arguments)
+        fetching = connection.fetchrow(statement.sql, *statement.arguments)
+        row: asyncpg.Record | None = await self.observed(statement.sql, fetching)
         check_replication(connection)
         return row
+
+    def observed(self, sql: str, running: Awaitable[T], batch_size: int = 1) -> Awaitable[T]:
+        """Return `running`, a statement, with its span and its time where they are recorded."""
+        if self._tracer:
+            running = self._tracer.trace(sql, running, batch_size)
+        return self.timing.measure(running) if self.timing else running
 
     def _log(self, sql: str) -> None:
         """Log a statement with ECHO_SQL, as the engine cannot: it goes to the driver directly."""
@@ -236,6 +259,8 @@ class Database:
             if acquired:
                 return_to_pool(acquired)  # SQLAlchemy takes it out of the pool itself
             connection = await held.enter_async_context(self.engine.connect())
+            if connection.sync_connection and (self._tracer or self.timing):
+                held.enter_context(observing(connection.sync_connection, self._tracer, self.timing))
             driver_connection = (await connection.get_raw_connection()).driver_connection
             try:
                 yield connection

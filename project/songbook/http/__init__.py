@@ -42,3 +42,4 @@ from songbook.http.routing import dependants_of as dependants_of
 from songbook.http.routing import shown_tables as shown_tables
 from songbook.http.state import DRAINING as DRAINING
 from songbook.http.state import ServiceState as ServiceState
+from songbook.http.telemetry import telemetry_config as telemetry_config

@@ -11,7 +11,7 @@ from starlette.routing import Route as StarletteRoute
 from starlette.types import Scope
 
 from songbook.errors import MethodNotAllowed, NotFound
-from songbook.http.compat import get_route_path, iter_route_contexts
+from songbook.http.compat import TELEMETRY, get_route_path, iter_route_contexts, select_route
 from songbook.http.requests import StrictRequest
 from songbook.http.routing import Route
 
@@ -47,6 +47,8 @@ class Dispatcher:
         if path is None:
             return None
         request.template, methods = path
+        if TELEMETRY in scope:  # FastAPI names the span only where its own router does this
+            select_route(scope=scope, path=path.template)
         method = scope["method"]
         if method == "HEAD":
             scope["method"], scope["original_method"] = "GET", "HEAD"

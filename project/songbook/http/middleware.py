@@ -9,12 +9,14 @@ from time import perf_counter
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from songbook.db import Timing
 from songbook.errors import handle
 from songbook.http.access_log import Access, AccessLog
 from songbook.http.compat import get_route_path
 from songbook.http.cors import CORS
 from songbook.http.dispatch import Dispatcher
-from songbook.http.requests import Principal, StrictRequest
+from songbook.http.requests import TIMING, Principal, StrictRequest
+from songbook.http.telemetry import trace_id
 from songbook.metrics import Histogram
 
 Headers = list[tuple[bytes, bytes]]
@@ -40,12 +42,22 @@ _DURATION = Histogram(
 
 
 class HeadersMiddleware:
-    """The outermost middleware, which also ignores one trailing slash of a path."""
+    """The outermost middleware, which also ignores one trailing slash of a path.
+
+    With `timing` responses have Server-Timing, which production does not: the time that a statement
+    took can tell what it found.
+    """
 
     def __init__(
-        self, app: ASGIApp, origins: Sequence[str] = (), access_log: AccessLog | None = None
+        self,
+        app: ASGIApp,
+        origins: Sequence[str] = (),
+        access_log: AccessLog | None = None,
+        *,
+        timing: bool = False,
     ) -> None:
         self.app = app
+        self._has_timing = timing
         self._access_log = access_log
         self._inner: ASGIApp = CORS(self._respond, origins) if origins else self._respond
         self._dispatcher = Dispatcher()
@@ -56,6 +68,8 @@ class HeadersMiddleware:
             await self.app(scope, receive, send)
             return
         scope = {**scope, "request_id": _request_id(scope["headers"])}
+        if self._has_timing:
+            scope[TIMING] = Timing()
         path = get_route_path(scope)
         if not path:
             scope["path"] += "/"
@@ -94,7 +108,7 @@ class HeadersMiddleware:
                     seconds,
                     sender.size,
                     request.scope["request_id"],
-                    None,
+                    trace_id(request.scope),
                     user.id if isinstance(user, Principal) else None,
                 )
             )
@@ -106,6 +120,7 @@ class _HeadersSender:
     def __init__(self, scope: Scope, send: Send) -> None:
         self.headers = [(b"x-request-id", scope["request_id"].encode()), *_SECURITY_HEADERS]
         self.method: str = scope["method"]
+        self.timing: Timing | None = scope.get(TIMING)
         self.send = send
         self.started = False
         self.status = _DISCONNECTED
@@ -118,6 +133,8 @@ class _HeadersSender:
             names = {name.lower() for name, _ in message["headers"]}
             defaults = [header for header in _DEFAULT_HEADERS if header[0] not in names]
             self.status = message["status"]
+            if self.timing:
+                defaults.append((b"server-timing", self.timing.header()))
             message = {**message, "headers": [*message["headers"], *self.headers, *defaults]}
         elif self.method == "HEAD":
             message = {**message, "body": b""}

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
+from songbook.db import Database, Timing
 from songbook.errors import BadRequest, ContentTooLarge, UnsupportedMediaType, from_pydantic
 from songbook.http.completion import Completion
 from songbook.http.media_types import CSV
@@ -25,6 +26,9 @@ MAX_BODY_BYTES = 64 * 1024
 
 MAX_JSON_DEPTH = 100
 """How deeply arrays and objects may be nested; recursion limits of Python differ by version."""
+
+TIMING = "timing"
+"""The member of the scope with the Timing of a request, in development."""
 
 Body = TypeVar("Body", bound=BaseModel)
 Value = TypeVar("Value")
@@ -138,6 +142,12 @@ class StrictRequest(Request):
         self._is_begun = False
         self._content: bytes | None = None
         self._digest: bytes | None = None
+
+    @property
+    def database(self) -> Database:
+        """The database; where the time of the request is measured, that of its statements too."""
+        timing: Timing | None = self.scope.get(TIMING)
+        return self.service.database.timed(timing) if timing else self.service.database
 
     @property
     def sender(self) -> str:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
+from opentelemetry.trace import TracerProvider
 from sqlmodel import SQLModel
 
 from songbook.config import Settings
@@ -27,6 +28,12 @@ class ServiceState:
 
     accounts: type[SQLModel] | None = None
     """The table class of the users that sign in."""
+
+    tracer_provider: TracerProvider | None = None
+    """OpenTelemetry's provider, if the environment names a collector."""
+
+    untraced: set[str] = field(default_factory=lambda: {"/metrics"})
+    """The paths whose requests have no span: that of the metrics, and routes tagged `health`."""
 
     relations: Relations = field(default_factory=Relations)
     """The relations between the resources."""

@@ -13,6 +13,7 @@ from structlog.typing import EventDict, Processor
 
 from songbook.logs.events import Event
 from songbook.logs.exceptions import describe, fields_of_error, format_exception, printable
+from songbook.tracing import trace_ids
 
 _ONLY_FIRST_LINE = {"asyncio", "py.warnings"}
 """Loggers that quote objects in the further lines."""
@@ -53,6 +54,7 @@ def _name_fields(_logger: Any, level: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         if not (name in fields or name in _NOT_LOGGED or name.startswith("_")):
             fields[name] = describe(value) if isinstance(value, BaseException) else value
+    fields |= trace_ids()
     if exc_info and exc_info[1]:
         error = exc_info[1]
         fields |= {**fields_of_error(error), "exception": format_exception(error)}

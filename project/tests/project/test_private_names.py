@@ -23,6 +23,7 @@ TAKEN = {
     "._attributes_set": "models/fields.py",
     "._bind_processors": "db/statements.py",
     "fastapi.routing.iter_route_contexts": "http/compat.py",
+    "fastapi.telemetry._api._route_selected": "http/compat.py",
     "sqlalchemy.util.await_only": "crud/sessions.py",
     "sqlalchemy.util.concurrency.in_greenlet": "db/engine.py",
     "sqlmodel.main.FieldInfoMetadata": "models/fields.py",

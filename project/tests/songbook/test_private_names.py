@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
+from httpx import ASGITransport, AsyncClient
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import ValidationError
 from pydantic_core import PydanticUndefined
 from sqlalchemy import Integer, bindparam, select
@@ -21,13 +25,19 @@ from sqlmodel import Field
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.main import FieldInfoMetadata, default_registry
 from starlette._utils import get_route_path
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from songbook.auth.throttle import LoginAttempts
+from songbook.config import Settings
 from songbook.crud.idempotency_table import StoredKey
 from songbook.db.statements import DIALECT
+from songbook.http.compat import TELEMETRY, select_route
+from songbook.http.state import ServiceState
+from songbook.http.telemetry import telemetry_config
 from songbook.models import mapped_classes
 from tests.samples.resources.books import Book, BookCreate
 from tests.samples.resources.towns import Town
@@ -71,6 +81,31 @@ def test_fastapi_gives_the_paths_and_methods_of_included_routers_too() -> None:
     ]
 
     assert found == [("/plain", {"POST"}), ("/api/books/{id}", {"GET"})]
+
+
+@pytest.mark.parametrize("is_traced", [True, False])
+async def test_fastapi_names_a_span_by_the_route_that_it_is_told(is_traced: bool) -> None:  # noqa: FBT001
+    """Its own router does that where it finds a route; a scope that is not traced says so."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    service = ServiceState(Settings(), tracer_provider=provider if is_traced else None)
+    app = FastAPI(telemetry=telemetry_config(service))
+    found = []
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        found.append(scope.get(TELEMETRY) is not None)
+        select_route(scope={**scope}, path="/books/{id}")
+        await JSONResponse(1)(scope, receive, send)
+
+    app.middleware_stack = respond
+    async with AsyncClient(transport=ASGITransport(app), base_url="http://songbook") as client:
+        await client.get("/api/books/1?name=a")
+        await client.get("/metrics/")
+
+    spans = [(span.name, {**(span.attributes or {})}) for span in exporter.get_finished_spans()]
+    assert found == [is_traced, False]
+    assert [name for name, _ in spans] == ["GET /books/{id}"] * is_traced
+    assert [attributes["http.route"] for _, attributes in spans] == ["/books/{id}"] * is_traced
 
 
 def test_sqlalchemy_keeps_what_it_applies_to_bound_values_by_the_names_of_the_parameters() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from opentelemetry.trace import NonRecordingSpan, SpanContext, use_span
 from pydantic import TypeAdapter
 from sqlalchemy import text
 from sqlalchemy.engine import URL
@@ -72,6 +73,15 @@ def test_a_line_has_when_how_grave_where_what_and_the_named_values(
         ("pid", 1),
         ("error", "ConnectionRefusedError: [Errno 111] Refused"),
     ]
+
+
+def test_a_line_has_the_ids_of_the_current_span(log: logging.Logger, stream: io.StringIO) -> None:
+    with use_span(NonRecordingSpan(SpanContext(10, 11, is_remote=False))):
+        log.info("sold")
+
+    [line] = told(log, stream)
+    assert line["trace_id"] == "0000000000000000000000000000000a"
+    assert line["span_id"] == "000000000000000b"
 
 
 def test_an_event_is_one_sentence_for_any_other_formatter() -> None:
