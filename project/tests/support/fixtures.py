@@ -15,10 +15,19 @@ from alembic.config import Config
 from fastapi import FastAPI
 from sqlalchemy.engine import URL
 
+from songbook import monitoring
 from songbook.db import embedded
 from tests.support.databases import Settings, create_database, execute, spelled
 from tests.support.processes import Outcome
 from tests.support.services import SERVICE, Tested
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_checks_of_readiness() -> Iterator[None]:
+    """Let no service check its readiness by itself: tests count the connections in use."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(monitoring, "_CHECK_PERIODS", 10**9)
+        yield
 
 
 @pytest.fixture(scope="session")
