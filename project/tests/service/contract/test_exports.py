@@ -95,7 +95,7 @@ async def test_an_export_has_the_rows_of_the_list_as_json_spells_them(
     assert lines.content.decode() == "".join(f"{row}\n" for row in array[1:-1].split(",\n") if row)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(songs=SOME_SONGS, order=ORDERS, filtered=FILTERS, limit=st.none() | st.integers(1, 6))
 async def test_an_export_is_filtered_and_ordered_as_a_list_is(
     app: FastAPI,
@@ -382,7 +382,7 @@ async def copied(database: Database, media_type: str) -> str:
     return content
 
 
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(samples=st.lists(SAMPLES, max_size=4))
 async def test_every_kind_of_value_is_spelt_as_in_json(
     sample_database: Database, samples: list[dict[str, Any]]

@@ -39,7 +39,7 @@ def unmoved(answer: Response) -> list[list[tuple[str, Any]]]:
 
 
 @pytest.mark.long
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(drawn=A_BODY)
 async def test_every_answer_shows_the_stored_row(
     client: AsyncClient, session: AsyncSession, resource: Resource, drawn: dict[str, dict[str, Any]]
@@ -68,7 +68,7 @@ async def test_every_answer_shows_the_stored_row(
 
 
 @pytest.mark.long
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(drawn=ROWS, limit=st.integers(1, 7))
 async def test_a_list_shows_whatever_rows_are_stored(
     client: AsyncClient,
@@ -109,7 +109,7 @@ samples = Records(Sample, SamplePublic)
 
 
 @pytest.mark.long
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(before=SAMPLES, after=SAMPLES)
 async def test_every_kind_of_value_is_shown_as_it_was_stored(
     sample_database: Database, before: dict[str, Any], after: dict[str, Any]

@@ -127,7 +127,7 @@ ROWS = st.lists(st.tuples(NAMES, st.integers(0, 3)), max_size=8)
 
 
 @pytest.mark.long
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(before=st.dictionaries(NAMES, st.integers(0, 3)), rows=ROWS)
 @pytest.mark.parametrize("on_conflict", ["skip", "update"])
 async def test_skipping_keeps_the_first_and_replacing_the_last(

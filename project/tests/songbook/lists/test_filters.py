@@ -143,7 +143,7 @@ async def test_a_search_without_words_finds_everything(client: AsyncClient, blan
 
 
 @pytest.mark.long
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(text=st.text(CHARACTERS, max_size=30))
 @example("%_\\")
 @example("\\%")
@@ -432,7 +432,7 @@ def queries_of(name: str, value: Any) -> Iterator[tuple[str, bool]]:
 
 @slow
 @pytest.mark.long
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(sample=SAMPLES)
 async def test_a_value_copied_from_an_answer_finds_its_row(
     sample_database: Database, sample: dict[str, Any]

@@ -69,7 +69,7 @@ async def gathered(pages: AsyncIterator[list[Row]]) -> list[Row]:
 
 
 @pytest.mark.long
-@settings(max_examples=150)
+@settings(max_examples=75)
 @given(books=SOME_BOOKS, order=ORDERS, filtered=FILTERS, limits=LIMITS)
 async def test_a_walk_sees_every_row_that_was_asked_for_once_and_in_order(
     app: FastAPI,
@@ -89,7 +89,7 @@ async def test_a_walk_sees_every_row_that_was_asked_for_once_and_in_order(
 
 @slow
 @pytest.mark.long
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     books=SOME_BOOKS,
     others=SOME_BOOKS,
@@ -145,7 +145,7 @@ NOTES = st.fixed_dictionaries(
 
 
 @pytest.mark.long
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(
     notes=st.lists(NOTES, min_size=2, max_size=12),
     order=st.just([]) | orders(["created_at", "updated_at"]),
@@ -340,7 +340,7 @@ async def test_a_cursor_with_any_other_letter_in_it_is_refused(client: AsyncClie
 
 @pytest.mark.usefixtures("books")
 @given(given_as=st.text(st.characters(exclude_categories=["Cs"])))
-@settings(max_examples=50)
+@settings(max_examples=25)
 async def test_no_text_of_ones_own_is_a_cursor(client: AsyncClient, given_as: str) -> None:
     assert_problem(await client.get("/books", params={"after": given_as}), 400, "bad-cursor")
 
@@ -447,7 +447,7 @@ FEW = st.fixed_dictionaries(
 
 
 @pytest.mark.long
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(
     samples=st.lists(SAMPLES, max_size=8) | st.lists(FEW, min_size=8, max_size=16),
     order=orders([name for name, type_ in TYPES.items() if type_.is_sortable])

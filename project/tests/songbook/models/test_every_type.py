@@ -72,7 +72,7 @@ async def clear(database: Database) -> None:
         await connection.execute(text("TRUNCATE sample"))
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(sample=SAMPLES)
 async def test_the_fields_of_a_body_come_back_as_they_were_sent(
     sample_client: AsyncClient, sample: Row
@@ -108,7 +108,7 @@ async def test_many_rows_come_back_as_they_were_sent_and_so_does_their_export(
 @slow
 @each_format
 @pytest.mark.timeout(300)
-@settings(max_examples=ROWS)
+@settings(max_examples=60)
 @given(sample=SAMPLES)
 async def test_a_row_on_its_own_comes_back_as_it_was_sent(
     sample_client: AsyncClient, sample_database: Database, kind: str, sample: Row
