@@ -133,7 +133,7 @@ def test_a_wheel_of_the_library_serves_another_service(
 
 
 def assert_serves(folder: Path, url: URL, **environment: str) -> None:
-    environment |= {"DATABASE_URL": spelled(url), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"DATABASE_URL": spelled(url)}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for command in (
         ("alembic", "revision", "--autogenerate", "-m", "add books"),

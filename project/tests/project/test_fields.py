@@ -26,8 +26,10 @@ NAMES = {each.__name__: each for each in (Decimal, Field, JSON, Schema, timedelt
 
 @slow
 @pytest.mark.processes
-def test_the_resource_of_the_document_answers_as_it_shows(tmp_path: Path, scratch_url: URL) -> None:
-    assert different_answers(DOCUMENT, tmp_path, scratch_url, "albums") == 0
+def test_the_resource_of_the_document_answers_as_it_shows(
+    tmp_path: Path, migrated_url: URL
+) -> None:
+    assert different_answers(DOCUMENT, tmp_path, migrated_url, "albums") == 0
 
 
 @pytest.mark.parametrize(("line", "message"), REFUSED, ids=[line for line, _ in REFUSED])

@@ -190,7 +190,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @slow
 @pytest.mark.timeout(600)
 def test_two_resources_more_are_two_modules_and_one_migration(
-    tmp_path: Path, scratch_url: URL
+    tmp_path: Path, migrated_url: URL
 ) -> None:
     caches = shutil.ignore_patterns("__pycache__", ".*", "test_fifth_resource.py")
     project = shutil.copytree(PROJECT, tmp_path / "project", ignore=caches)
@@ -199,9 +199,8 @@ def test_two_resources_more_are_two_modules_and_one_migration(
     before = contents(project)
     environment = {
         **os.environ,
-        "DATABASE_URL": spelled(scratch_url),
+        "DATABASE_URL": spelled(migrated_url),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
 
     def run(*command: str) -> str:
@@ -218,7 +217,6 @@ def test_two_resources_more_are_two_modules_and_one_migration(
 
     write_artists(project / "app" / "resources")
     write_albums(project / "app" / "resources")
-    run("alembic", "upgrade", "head")
     run("alembic", "revision", "--autogenerate", "-m", "add artists and albums")
     run("alembic", "upgrade", "head")
     run("alembic", "check")

@@ -89,13 +89,15 @@ def test_the_database_of_compose_is_renamed_in_its_file_alone(tmp_path: Path) ->
 @slow
 @pytest.mark.processes
 @pytest.mark.parametrize("name", ["cities", "songs", "todos"])
-def test_each_sample_can_go_without_the_others(name: str, tmp_path: Path, scratch_url: URL) -> None:
+def test_each_sample_can_go_without_the_others(
+    name: str, tmp_path: Path, migrated_url: URL
+) -> None:
     project = copied_project(tmp_path)
     modules = {path.stem for path in (project / "app" / "resources").glob("[a-z]*.py")}
     (project / "app" / "resources" / f"{name}.py").unlink()
 
     requests = [("GET", f"/{each}", None) for each in sorted(modules)]
-    answers = statuses(project, scratch_url, *requests)
+    answers = statuses(project, migrated_url, *requests)
 
     assert dict(zip(sorted(modules), answers, strict=True)) == {
         **dict.fromkeys(modules, 200),
@@ -107,7 +109,7 @@ def test_each_sample_can_go_without_the_others(name: str, tmp_path: Path, scratc
 @slow
 @pytest.mark.processes
 def test_without_users_a_service_starts_and_gives_no_tokens(
-    tmp_path: Path, scratch_url: URL
+    tmp_path: Path, migrated_url: URL
 ) -> None:
     project = copied_project(tmp_path)
     remove_accounts(project)
@@ -115,7 +117,7 @@ def test_without_users_a_service_starts_and_gives_no_tokens(
 
     answers = statuses(
         project,
-        scratch_url,
+        migrated_url,
         ("POST", "/songs", SONG),
         ("GET", "/users", None),
         ("POST", "/api/auth/token", {"username": "ada", "password": "x"}),

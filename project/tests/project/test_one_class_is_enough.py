@@ -75,10 +75,10 @@ def shown(document: dict[str, Any], field: str) -> list[str]:
 
 
 def test_a_line_makes_a_number_in_the_table_the_bodies_the_filters_and_the_documents(
-    tmp_path: Path, scratch_url: URL
+    tmp_path: Path, migrated_url: URL
 ) -> None:
     line = "    tempo: int | None = Field(default=None, ge=20, le=300)\n"
-    copy = Copy(tmp_path, line, scratch_url)
+    copy = Copy(tmp_path, line, migrated_url)
 
     migration, answers = copy.ask(
         ("POST", "/songs", {**BASE, "tempo": "130"}),
@@ -106,12 +106,12 @@ def test_a_line_makes_a_number_in_the_table_the_bodies_the_filters_and_the_docum
         *shown(document[1], "tempo")
     }
     with pytest.raises(DBAPIError, match="ck_song_tempo"):
-        execute(scratch_url, "UPDATE song SET tempo = 19")
+        execute(migrated_url, "UPDATE song SET tempo = 19")
 
 
 @slow
-def test_a_line_makes_a_text_that_is_searched_too(tmp_path: Path, scratch_url: URL) -> None:
-    copy = Copy(tmp_path, "    genre: str | None = None\n", scratch_url)
+def test_a_line_makes_a_text_that_is_searched_too(tmp_path: Path, migrated_url: URL) -> None:
+    copy = Copy(tmp_path, "    genre: str | None = None\n", migrated_url)
 
     migration, answers = copy.ask(
         ("POST", "/songs", {**BASE, "genre": " Synth-Pop "}),
@@ -137,7 +137,7 @@ def test_a_line_makes_a_text_that_is_searched_too(tmp_path: Path, scratch_url: U
         *shown(document[1], "genre")
     }
     [(index,)] = execute(
-        scratch_url, "SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_song_words'"
+        migrated_url, "SELECT indexdef FROM pg_indexes WHERE indexname = 'ix_song_words'"
     )
     assert "genre" in index
 
@@ -164,8 +164,8 @@ ROWS = """price,genre,released,name,artist
 
 
 @slow
-def test_three_lines_make_a_choice_a_date_and_a_decimal(tmp_path: Path, scratch_url: URL) -> None:
-    copy = Copy(tmp_path, LINES, scratch_url, IMPORTS)
+def test_three_lines_make_a_choice_a_date_and_a_decimal(tmp_path: Path, migrated_url: URL) -> None:
+    copy = Copy(tmp_path, LINES, migrated_url, IMPORTS)
 
     migration, answers = copy.ask(
         ("POST", "/songs", {**BASE, **FIELDS, "price": 9.9}),
@@ -203,7 +203,7 @@ def test_three_lines_make_a_choice_a_date_and_a_decimal(tmp_path: Path, scratch_
         assert {*shown(document[1], name)} == schemas | {name} | ranges
     for column, value in (("genre", "'jazz'"), ("price", "1000000")):
         with pytest.raises(DBAPIError, match=r"ck_song_genre|numeric field overflow"):
-            execute(scratch_url, f"UPDATE song SET {column} = {value}")
+            execute(migrated_url, f"UPDATE song SET {column} = {value}")
     assert copy.run("-m", "app", "export", "songs") == (
         "id,name,artist,genre,released,price,year\n"
         "1,Roads,Portishead,pop,1979-05-11,0.05,\n"

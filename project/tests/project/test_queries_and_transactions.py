@@ -15,5 +15,5 @@ DOCUMENT = ROOT / "docs" / "queries-and-transactions.md"
 
 
 @slow
-def test_the_handlers_of_the_document_answer_as_it_shows(tmp_path: Path, scratch_url: URL) -> None:
-    assert different_answers(DOCUMENT, tmp_path, scratch_url, "corrections") == 0
+def test_the_handlers_of_the_document_answer_as_it_shows(tmp_path: Path, migrated_url: URL) -> None:
+    assert different_answers(DOCUMENT, tmp_path, migrated_url, "corrections") == 0

@@ -15,6 +15,8 @@ DOCUMENT = ROOT / "docs" / "relations.md"
 
 
 @slow
-def test_the_resources_of_the_document_answer_as_it_shows(tmp_path: Path, scratch_url: URL) -> None:
+def test_the_resources_of_the_document_answer_as_it_shows(
+    tmp_path: Path, migrated_url: URL
+) -> None:
     resources = ("albums", "artists", "contributions")
-    assert different_answers(DOCUMENT, tmp_path, scratch_url, *resources) == 0
+    assert different_answers(DOCUMENT, tmp_path, migrated_url, *resources) == 0
