@@ -115,23 +115,27 @@ class Database:
         timed.timing = timing
         return timed
 
-    async def fetch(self, statement: BoundStatement) -> asyncpg.Record | None:
+    async def fetch(
+        self, statement: BoundStatement, deadline: float | None = None
+    ) -> asyncpg.Record | None:
         """Run and commit a statement in one round trip; return its row.
 
-        Raises ServiceUnavailable if no connection is free in time, and asyncpg's errors.
+        Raises PoolTimeout if no connection is free by the deadline (loop time), by default that of
+        the pool; ServiceUnavailable if PostgreSQL cannot be reached, and asyncpg's errors.
         """
         if statement is NO_ROW:
             return None
         if statement.coalesce and self.pool.is_in_use:
-            return await self._fetch_batched(statement)
+            return await self._fetch_batched(statement, deadline or self.pool.deadline)
         return await self._with_connection(
-            lambda connection: self.fetch_on(connection, statement), statement.use
+            lambda connection: self.fetch_on(connection, statement), statement.use, deadline
         )
 
-    async def _fetch_batched(self, statement: BoundStatement) -> asyncpg.Record | None:
+    async def _fetch_batched(
+        self, statement: BoundStatement, deadline: float
+    ) -> asyncpg.Record | None:
         """Coalesce identical reads that arrive in one iteration of the loop, or while one waits."""
         key = statement.batch_sql or f"{statement.sql}{statement.arguments}"
-        deadline = self.pool.deadline
         while batch := self._batches.get(key):
             with suppress(LeaderCancelled, PoolTimeout):
                 added = batch.add(statement.arguments)

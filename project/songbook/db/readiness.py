@@ -15,6 +15,9 @@ from songbook.logs import Event
 
 OK = "ok"
 _PROBE_SECONDS = 1.0
+_POOL_SECONDS = 0.8
+"""The part of it for the wait for a connection, after which the pool is to blame."""
+
 _FRESH_SECONDS = 0.1
 """Seconds for which a result is returned again."""
 
@@ -68,10 +71,11 @@ class Readiness:
     async def _failures(self) -> dict[str, str]:
         """Return the checks that fail."""
         statement = _REVISIONS if self._revisions.before else _NO_REVISIONS
-        begun = time()
+        begun, now = time(), asyncio.get_running_loop().time()
+        deadline = min(self._database.pool.deadline, now + _POOL_SECONDS)
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
-                row = await self._database.fetch(statement)
+                row = await self._database.fetch(statement, deadline)
         except PoolTimeout:
             return {"pool": "all connections are in use"}
         except TimeoutError:

@@ -77,9 +77,12 @@ async def test_a_database_that_does_not_respond_is_noticed_within_a_second(
         assert await failures(client) == {}
 
 
-async def test_a_pool_without_a_free_connection_is_not_ready(migrated_url: URL) -> None:
+@pytest.mark.parametrize("seconds", [0.2, 2])
+async def test_a_pool_without_a_free_connection_is_not_ready(
+    migrated_url: URL, seconds: float
+) -> None:
     async with (
-        SAMPLES.on(migrated_url, pool_size=1, pool_timeout=0.2) as (client, database),
+        SAMPLES.on(migrated_url, pool_size=1, pool_timeout=seconds) as (client, database),
         database.connection(),
     ):
         assert await failures(client) == {"pool": "all connections are in use"}
