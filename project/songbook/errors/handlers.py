@@ -140,7 +140,7 @@ def _from_status(error: HTTPException) -> Problem:
 
 
 async def handle(request: Request, error: Exception) -> Response:
-    """Return the response to an exception; a 500 is logged with its request id."""
+    """Return the response to an exception; what the service has to answer for is logged."""
     problem = to_problem(error)
     _PROBLEMS.inc(problem.slug)
     request_id = request.scope.get("request_id", "")
@@ -149,7 +149,7 @@ async def handle(request: Request, error: Exception) -> Response:
         logger.error(Event("Request failed", **failed), exc_info=error)
         if request.app.debug:
             problem.detail = repr(error)
-    elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+    elif problem.status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.INSUFFICIENT_STORAGE}:
         state = getattr(getattr(error, "driver_exception", error), "sqlstate", None)
         advice = {"advice": "run the command migrate"} if state in _NOT_MIGRATED else {}
         cause = error.__cause__ or error

@@ -300,7 +300,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 async def test_a_disk_that_is_full_is_told_and_nothing_is_stored(
-    client: AsyncClient, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+    client: AsyncClient,
+    small_disk: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(small_disk))
     content = b"name,artist\n" + b"a,b\n" * 50_000
@@ -312,6 +315,7 @@ async def test_a_disk_that_is_full_is_told_and_nothing_is_stored(
         problem = assert_problem(answer, 507, "insufficient-storage")
         assert problem["detail"].endswith("nothing was stored.")
         assert_headers(answer)
+    assert "No space left on device" in caplog.text
     assert counts(report_of(after)) == (2, 2, 0, 0)
     assert len(await stored_songs(client)) == 2
 
