@@ -29,7 +29,7 @@ def alias_of(resource: Resource) -> str:
 
 def told(answer: Response) -> tuple[int, Any, dict[str, str]]:
     """Return what an answer tells, whichever of two addresses was asked."""
-    own = {"x-request-id", "link", "location", "content-length"}
+    own = {"x-request-id", "server-timing", "link", "location", "content-length"}
     headers = {name: value for name, value in answer.headers.items() if name not in own}
     if answer.status_code < 400 or not answer.content:
         return answer.status_code, answer.content, headers

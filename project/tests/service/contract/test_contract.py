@@ -34,7 +34,8 @@ def tag(answer: Response) -> str:
 
 def without_request_id(answer: Response) -> dict[str, str]:
     """Return the headers of an answer but the one that every answer has a new one of."""
-    return {name: value for name, value in answer.headers.items() if name != "x-request-id"}
+    own = {"x-request-id", "server-timing"}
+    return {name: value for name, value in answer.headers.items() if name not in own}
 
 
 async def test_what_was_created_is_answered_whole_and_found_at_its_location(

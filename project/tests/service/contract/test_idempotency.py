@@ -342,11 +342,12 @@ async def talk(client: AsyncClient) -> list[tuple[int, str, dict[str, str]]]:
             await client.delete(f"/songs/2{query}", headers=keyed),
             await client.post(f"/songs{query or '?'}&dryrun=1", json=SONG, headers=keyed),
         ]
+    own = {"x-request-id", "server-timing"}
     return [
         (
             answer.status_code,
             json.dumps(answer.json() | {"request_id": ""}) if answer.content else "",
-            {name: value for name, value in answer.headers.items() if name != "x-request-id"},
+            {name: value for name, value in answer.headers.items() if name not in own},
         )
         for answer in answers
     ]
