@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -37,6 +38,26 @@ hypothesis.settings.register_profile(
     ],
 )
 hypothesis.settings.load_profile("songbook")
+
+
+UNMEASURED = ("tests/project/", "tests/service/contract/")
+"""Tests of copies, and of what others reach, too: measured they take twice as long."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Do not measure the coverage of some tests."""
+    for item in items:
+        if any(folder in item.nodeid for folder in UNMEASURED):
+            item.add_marker("no_cover")
+
+
+@pytest.fixture(autouse=True)
+def _unmeasured_processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Do not measure the processes that such a test starts, either."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.node.get_closest_marker("no_cover"):
+            patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
