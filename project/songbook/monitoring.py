@@ -5,6 +5,7 @@ import hmac
 import platform
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import count
 
 from starlette.requests import Request
@@ -64,12 +65,16 @@ async def read_metrics(request: Request) -> Response:
     """Return the metrics of all processes of the service, for Prometheus."""
     service: ServiceState = request.app.state.service
     _check_access(service.settings, request.headers.get("authorization", ""))
-    read_gauges(service)
-    shared: SharedFile | None = service.shared_metrics
-    others = await asyncio.to_thread(shared.others) if shared else []
-    registry = registry_of(lambda: [snapshot(), *others])
+    registry = registry_of(partial(list, await _snapshots(service)))
     content, media_type = expose(registry, request.headers.get("accept", ""))
     return Response(content, headers={"Cache-Control": "no-store"}, media_type=media_type)
+
+
+async def _snapshots(service: ServiceState) -> list[Snapshot]:
+    """Return the metrics of each process, of this one those of the moment."""
+    read_gauges(service)
+    shared: SharedFile | None = service.shared_metrics
+    return [snapshot(), *(await asyncio.to_thread(shared.others) if shared else ())]
 
 
 def _check_access(settings: Settings, authorization: str) -> None:

@@ -111,7 +111,7 @@ class Settings(BaseSettings):
     """The minimum level of logged messages."""
 
     access_log: bool | None = None
-    """Whether each request is logged; the default is whether `ENVIRONMENT` is `dev`."""
+    """Whether each request is logged; by default `serve` does if `ENVIRONMENT` is `dev`."""
 
     metrics_port: Annotated[int, Ge(1), Le(65535)] | None = None
     """A port of its own for `/metrics`, which the main port does not have then."""

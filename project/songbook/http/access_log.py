@@ -6,7 +6,6 @@ of the logging module costs 25 µs, and a small request takes 60.
 
 import asyncio
 import json
-import logging
 import os
 import select
 import stat
@@ -89,15 +88,8 @@ class AccessLog:
 
 
 def open_access_log(settings: Settings, file: int = 1) -> AccessLog | None:
-    """Return the access log on standard output, if the settings want one.
-
-    By default that is in development, unless uvicorn writes its own.
-    """
-    is_wanted = settings.access_log
-    if is_wanted is None:
-        has_other = bool(logging.getLogger("uvicorn.access").handlers)
-        is_wanted = settings.environment == "dev" and not has_other
-    return AccessLog(file, settings.log_format) if is_wanted else None
+    """Return the access log on standard output, if the settings want one."""
+    return AccessLog(file, settings.log_format) if settings.access_log else None
 
 
 def _json(now: float, access: Access) -> bytes:

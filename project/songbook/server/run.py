@@ -39,8 +39,11 @@ def serve(
     process restarts when the code changes, and logs every request. Raises CommandError if the
     address cannot be bound, or the workers cannot be kept running.
     """
-    if settings.oauth_token_secret is None:  # the workers have to share it
+    # the application, and that of each worker, reads the settings again
+    if settings.oauth_token_secret is None:
         os.environ["OAUTH_TOKEN_SECRET"] = settings.token_secret
+    if settings.access_log is None and settings.environment == "dev":
+        os.environ["ACCESS_LOG"] = "true"
     options = _options(settings, port)
     if reload:
         folders = _source_folders(application)

@@ -26,7 +26,7 @@ from app.settings import Settings
 from tests.support.databases import execute
 from tests.support.marks import slow
 from tests.support.paths import PROJECT, ROOT
-from tests.support.settings import other_names
+from tests.support.settings import SECRET_FIELDS, other_names
 
 COMPOSE_FILE, OVERRIDE_FILE = ROOT / "docker-compose.yml", ROOT / "docker-compose.override.yml"
 SETTINGS_FILE = ROOT / "docker-compose.env"
@@ -40,7 +40,7 @@ REQUIREMENTS = {"requirements.txt", "requirements-telemetry.txt"}
 SHIPPED = {"alembic.ini", "config", "migrations", *REQUIREMENTS, *PACKAGES}
 FIELDS = set(Settings.model_fields)
 OF_THE_IMAGE = {"host", "port", "postgres_data"}
-IN_FILES = {"database_url_file", "pg_password_file", "oauth_token_secret_file"}
+IN_FILES = {f"{name}_file" for name in SECRET_FIELDS}
 NAMES = (FIELDS - OF_THE_IMAGE) | IN_FILES | {*other_names(Settings)}
 
 PRODUCTION = ("-f", COMPOSE_FILE.name)

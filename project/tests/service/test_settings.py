@@ -2,7 +2,7 @@
 
 import ast
 import re
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -131,11 +131,12 @@ def default(name: str) -> str:
 
 def bounds(name: str) -> str:
     field = Settings.model_fields[name]
-    low = [bound.ge for bound in field.metadata if isinstance(bound, Ge)]
-    high = [bound.le for bound in field.metadata if isinstance(bound, Le)]
+    metadata = [*field.metadata, *chain(*map(get_args, get_args(field.annotation)))]
+    low = [bound.ge for bound in metadata if isinstance(bound, Ge)]
+    high = [bound.le for bound in metadata if isinstance(bound, Le)]
     if low:
         return f"{low[0]} to {high[0]}"
-    if field.annotation is bool:
+    if bool in {field.annotation, *get_args(field.annotation)}:
         return "`true`, `false`"
     is_choice = get_origin(field.annotation) is Literal
     return ", ".join(f"`{choice}`" for choice in get_args(field.annotation)) if is_choice else ""

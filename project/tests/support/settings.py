@@ -10,7 +10,7 @@ from songbook.config import Settings
 
 Write = Callable[..., None]
 
-SECRET_FIELDS = {"database_url", "pg_password", "oauth_token_secret"}
+SECRET_FIELDS = {"database_url", "pg_password", "oauth_token_secret", "metrics_token"}
 
 
 def other_names(settings: type[Settings]) -> list[str]:

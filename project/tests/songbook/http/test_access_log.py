@@ -5,15 +5,19 @@ import fcntl
 import json
 import os
 import pty
+import signal
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy.engine import URL
 
 from songbook.http.access_log import Access, AccessLog
 from songbook.metrics.instruments import INSTRUMENTS
 from tests.samples.settings import Settings
+from tests.support.databases import spelled
+from tests.support.marks import slow
 from tests.support.services import SAMPLES
 
 ACCESS = Access("GET", "/books/{id}", 200, 0.00123, 45, "abc", None, 7)
@@ -124,16 +128,27 @@ async def test_each_request_has_a_line_without_what_the_client_sent(
 
 @pytest.mark.parametrize(
     ("settings", "is_logged"),
-    [({}, True), ({"environment": "qa"}, False), ({"access_log": False}, False)],
+    [({}, True), ({"ENVIRONMENT": "qa"}, False), ({"ACCESS_LOG": "false"}, False)],
 )
-async def test_development_alone_logs_requests_unless_a_setting_says_otherwise(
-    settings: dict[str, Any],
+@pytest.mark.processes
+@slow
+def test_in_development_a_server_logs_requests_unless_a_setting_says_otherwise(
+    settings: dict[str, str],
     is_logged: bool,  # noqa: FBT001
     migrated_url: URL,
-    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with SAMPLES.serving(DATABASE_URL=spelled(migrated_url), **settings) as service:
+        httpx.get(f"{service.address}/ping")
+        printed = service.end(signal.SIGTERM).printed
+
+    assert ('"route":"/ping"' in printed) == is_logged
+
+
+async def test_an_application_without_a_server_logs_no_requests(
+    migrated_url: URL, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert Settings().environment == "dev"
-    async with SAMPLES.on(migrated_url, **settings) as (client, _):
+    async with SAMPLES.on(migrated_url) as (client, _):
         await client.get("/ping")
 
-    assert bool(capfd.readouterr().out) == is_logged
+    assert capfd.readouterr().out == ""
