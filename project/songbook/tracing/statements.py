@@ -13,16 +13,14 @@ T = TypeVar("T")
 
 _MAX_TEXTS = 1000
 _TABLE = r' "?+(\w++)"?+'
-# The first that is found: a CTE that changes rows makes its statement a change, and only the tables
-# of relations have an alias.
-_OPERATIONS = (
-    ("COPY", re.compile(rf"\ACOPY{_TABLE} FROM")),
-    ("COPY", re.compile(rf"\ACOPY \(.*?\bFROM{_TABLE}(?! AS)", re.DOTALL)),
-    ("INSERT", re.compile(rf"\bINSERT INTO{_TABLE}")),
-    ("UPDATE", re.compile(rf"\bUPDATE{_TABLE} SET")),
-    ("DELETE", re.compile(rf"\bDELETE FROM{_TABLE}")),
-    ("SELECT", re.compile(rf"\bFROM{_TABLE}(?! AS)")),
-)
+_CHANGES = {
+    "COPY": re.compile(rf"\ACOPY{_TABLE} FROM"),
+    "INSERT": re.compile(rf"\bINSERT INTO{_TABLE}"),
+    "UPDATE": re.compile(rf"\bUPDATE{_TABLE} SET"),
+    "DELETE": re.compile(rf"\bDELETE FROM{_TABLE}"),
+}
+_READ = re.compile(rf"\bFROM{_TABLE}")
+_CTE = re.compile(r"\b(\w+) AS *\(")
 
 
 class StatementTracer:
@@ -79,12 +77,29 @@ def fail(span: Span, error: BaseException) -> None:
 @lru_cache(_MAX_TEXTS)
 def describe(sql: str) -> tuple[str, Mapping[str, AttributeValue]]:
     """Return the name of a span and its attributes: the operation, the table and the SQL."""
-    for operation, pattern in _OPERATIONS:
+    operation, table = _operation(sql)
+    attributes: dict[str, AttributeValue] = {"db.operation.name": operation, "db.query.text": sql}
+    if table:
+        attributes["db.collection.name"] = table
+    return f"{operation} {table}".rstrip(), attributes
+
+
+def _operation(sql: str) -> tuple[str, str]:
+    """Return the operation of a statement, for a CTE that changes rows that change, and its table.
+
+    Of the tables that are only read it is the one that is nested least.
+    """
+    for operation, pattern in _CHANGES.items():
         if found := pattern.search(sql):
-            return f"{operation} {found[1]}", {
-                "db.operation.name": operation,
-                "db.collection.name": found[1],
-                "db.query.text": sql,
-            }
-    operation = re.split(r"\W", sql, maxsplit=1)[0]
-    return operation, {"db.operation.name": operation, "db.query.text": sql}
+            return operation, found[1]
+    first = re.split(r"\W", sql, maxsplit=1)[0]
+    others = set(_CTE.findall(sql))
+    tables = [each for each in _READ.finditer(sql) if each[1] not in others]
+    if not tables:
+        return first, ""
+    table = min(tables, key=lambda each: _depth(sql[: each.start()]))
+    return first.replace("WITH", "SELECT"), table[1]
+
+
+def _depth(text: str) -> int:
+    return text.count("(") - text.count(")")

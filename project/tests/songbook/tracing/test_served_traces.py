@@ -83,7 +83,9 @@ REQUESTS = [
     ),
     Request("POST /towns", 201, "POST /towns", ["INSERT towns"], JSON, TOWN),
     Request("POST /towns", 409, "POST /towns", ["INSERT towns"], JSON, TOWN),
-    Request("GET /novels/1?expand=publisher", 404, "GET /novels/{id}", ["SELECT novel"]),
+    Request("GET /publishers/1", 404, "GET /publishers/{id}", ["SELECT publisher"]),
+    Request("GET /novels?expand=town&sort=title", 200, "GET /novels", ["SELECT novel"]),
+    Request("GET /novels/1?expand=town", 404, "GET /novels/{id}", ["SELECT novel"]),
     Request("DELETE /books/1", 204, "DELETE /books/{id}", ["DELETE book"]),
 ]
 
