@@ -21,6 +21,7 @@ from songbook.doctor.database import (
 from songbook.doctor.findings import Check, Finding, Subject, failure, warning
 from songbook.doctor.indexes import check_indexes
 from songbook.doctor.local import check_disk, check_scripts, check_settings
+from songbook.doctor.locks import check_locks
 from songbook.doctor.pooler import check_pooler
 from songbook.doctor.rights import check_excess, check_needed
 from songbook.doctor.schema import check_constraints, check_schema, check_unlogged
@@ -41,7 +42,7 @@ Checks = Mapping[str, tuple[Check, ...]]
 CHECKS: Checks = {
     "Database": (
         *(check_version, check_clock, check_time_zone, check_text),
-        *(check_durability, check_timeouts, check_connections),
+        *(check_durability, check_timeouts, check_connections, check_locks),
     ),
     "Schema": (check_schema, check_constraints, check_unlogged),
     "Role": (check_needed, check_excess),

@@ -23,6 +23,7 @@ from songbook.doctor.database import (
 from songbook.doctor.findings import FAILURE, OK, WARNING, Check, Finding, Subject
 from songbook.doctor.indexes import check_indexes
 from songbook.doctor.local import check_disk, check_scripts, check_settings, check_space
+from songbook.doctor.locks import check_locks
 from songbook.doctor.rights import check_excess, check_needed
 from songbook.doctor.schema import check_constraints, check_schema, check_unlogged
 from songbook.doctor.statistics import check_statistics, check_transactions
@@ -31,7 +32,7 @@ from songbook.models import SEARCH_TEXT
 from tests.samples import resources
 from tests.samples.settings import Settings
 from tests.samples.tables import Stored
-from tests.support.databases import execute
+from tests.support.databases import beside, execute, locked, waiting
 
 SECRET = "k3S8-wq0Zr5NfT1xYb7LuE9cVh2Ma6Dg"
 PRODUCTION: dict[str, Any] = {
@@ -83,6 +84,7 @@ def assert_found(found: list[Finding], *expected: tuple[str, str]) -> None:
 
 IS_OK = [check_version, check_schema, check_constraints, check_unlogged, check_needed]
 IS_OK += [check_statistics, check_transactions, check_indexes, check_clock, check_connections]
+IS_OK += [check_locks]
 
 
 def test_a_migrated_database_is_ok(examine: Examine) -> None:
@@ -295,6 +297,22 @@ def test_old_transactions_and_rows_are_found(examine: Examine, private_url: URL)
     found = asyncio.run(run())
 
     assert_found(found, (WARNING, "SELECT pg_terminate_backend("), (WARNING, "VACUUM (FREEZE)"))
+
+
+def test_a_session_that_others_wait_for_is_found(examine: Examine, private_url: URL) -> None:
+    async def run() -> list[Finding]:
+        async with beside(private_url) as second, beside(private_url) as third:
+            async with locked(private_url, "note") as lock:
+                asking = [
+                    asyncio.create_task(each.exec_driver_sql("SELECT FROM note"))
+                    for each in (second, third)
+                ]
+                await waiting(lock, 2)
+                found = await asyncio.to_thread(examine, check_locks)
+            await asyncio.gather(*asking)
+        return found
+
+    assert_found(asyncio.run(run()), (WARNING, "2 sessions wait for a lock of the transaction"))
 
 
 FILLED = (
