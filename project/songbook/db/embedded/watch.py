@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from songbook.db.embedded.account import EmbeddedError
+from songbook.db.embedded.failures import embedded_error
 from songbook.db.embedded.server import Server
 from songbook.logs import Event
 
@@ -42,6 +43,9 @@ def _watch(server: Server, ended: threading.Event) -> None:
             period = _PERIOD_SECONDS
         except (OSError, EmbeddedError, subprocess.SubprocessError) as error:
             period = min(2 * period, _MAX_PERIOD_SECONDS)
+            reason = error
+            if not isinstance(error, EmbeddedError):
+                reason = embedded_error(server.folder, error)
             text = "PostgreSQL has ended and cannot be started again"
-            failed = Event(text, folder=str(server.folder), reason=str(error))
+            failed = Event(text, folder=str(server.folder), reason=str(reason))
             _logger.error(failed)  # noqa: TRY400 - the reason is enough

@@ -97,6 +97,21 @@ def test_an_embedded_postgresql_that_dies_is_started_again(folder: Path) -> None
 
 
 @slow
+def test_the_log_tells_why_an_embedded_postgresql_cannot_be_started_again(folder: Path) -> None:
+    with SAMPLES.serving(POSTGRES_DATA=str(folder)) as service:
+        (folder / "cluster" / "global" / "pg_control").unlink()
+        os.kill(postmaster(folder), signal.SIGKILL)
+        # the second try follows the message of the first
+        wait_until(lambda: (folder / "server.log").read_text().count("could not") > 1, 60)
+        end = service.end(signal.SIGTERM)
+
+    told = [line for line in end.lines() if line["logger"].endswith(".watch")]
+    assert told[0]["event"] == "PostgreSQL has ended and cannot be started again"
+    assert "pg_control" in told[0]["reason"]
+    assert "Command" not in told[0]["reason"]
+
+
+@slow
 def test_two_services_side_by_side_do_not_know_each_other(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     subprocess.run(["cp", "-Rp", str(folder), str(other)], check=True)
