@@ -2,9 +2,10 @@
 
 import asyncio
 import hmac
+import logging
 import platform
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
 
@@ -17,12 +18,14 @@ from songbook.config import CommandError, Settings
 from songbook.db import OK, Use
 from songbook.errors import NotFound, Unauthenticated
 from songbook.http import Router, ServiceState
+from songbook.logs import Event
 from songbook.metrics import (
     Gauge,
     SharedFile,
     Snapshot,
     expose,
     read_process,
+    read_snapshots,
     registry_of,
     serve_metrics,
     snapshot,
@@ -59,6 +62,8 @@ _LAST_SUCCESS = Gauge(
     merge="max",
 )
 
+_logger = logging.getLogger(__name__)
+
 
 @router.get("/metrics")
 async def read_metrics(request: Request) -> Response:
@@ -73,8 +78,10 @@ async def read_metrics(request: Request) -> Response:
 async def _snapshots(service: ServiceState) -> list[Snapshot]:
     """Return the metrics of each process, of this one those of the moment."""
     read_gauges(service)
-    shared: SharedFile | None = service.shared_metrics
-    return [snapshot(), *(await asyncio.to_thread(shared.others) if shared else ())]
+    if not service.shared_metrics:
+        return [snapshot()]
+    _publish(service.shared_metrics)  # what was told once stays if this process is killed
+    return await asyncio.to_thread(read_snapshots, service.shared_metrics.folder)
 
 
 def _check_access(settings: Settings, authorization: str) -> None:
@@ -158,11 +165,23 @@ def listen(settings: Settings, read: Callable[[], Iterable[Snapshot]]) -> Callab
 
 
 async def _watch(service: ServiceState) -> None:
+    is_failing = False
     for period in count(1):
         if period % _CHECK_PERIODS == 0:
             await service.readiness.checks()
         read_gauges(service)
         if service.shared_metrics:
-            with suppress(OSError):  # a full disk: a later period may succeed
-                service.shared_metrics.publish()
+            error = _publish(service.shared_metrics)
+            if error and not is_failing:
+                _logger.warning(Event("Metrics cannot be shared", error=error))
+            is_failing = error is not None
         await asyncio.sleep(_PERIOD_SECONDS)
+
+
+def _publish(shared: SharedFile) -> OSError | None:
+    """Share the metrics of this process; return why that fails, as on a full disk."""
+    try:
+        shared.publish()
+    except OSError as error:
+        return error
+    return None

@@ -31,7 +31,7 @@ class SharedFile:
     """The file of this process among those of a folder, held until it is closed."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
+        self.folder = folder
         self._lock, self._path = _first_free(folder)
         self._written = ""
         _count_on(_read(self._path))
@@ -42,15 +42,12 @@ class SharedFile:
             [name, *family[:-1], [*family.samples.items()]] for name, family in snapshot().items()
         ]
         text = json.dumps(families)
+        os.utime(self._lock.fileno())  # what removes old files from /tmp leaves it
         if text != self._written:
             draft = self._path.with_suffix(".new")
             draft.write_text(text, encoding="utf-8")
             draft.replace(self._path)
             self._written = text
-
-    def others(self) -> list[Snapshot]:
-        """Return what the other processes published; of those that have ended no gauges."""
-        return read_snapshots(self._folder, but=self._path)
 
     def close(self) -> None:
         """Leave the file to another process."""
@@ -65,14 +62,12 @@ class SharedFile:
         self.close()
 
 
-def read_snapshots(folder: Path, *, but: Path | None = None) -> list[Snapshot]:
+def read_snapshots(folder: Path) -> list[Snapshot]:
     """Return what the processes of a folder published; of those that have ended no gauges."""
-    snapshots = []
-    for path in sorted(folder.glob("*.json")):
-        if path != but:
-            each = _read(path)
-            snapshots.append(each if _is_held(path) else _without_gauges(each))
-    return snapshots
+    return [
+        _read(path) if _is_held(path) else _without_gauges(_read(path))
+        for path in sorted(folder.glob("*.json"))
+    ]
 
 
 def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
@@ -85,10 +80,13 @@ def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
 
 
 def _merge(families: Sequence[Family]) -> Family:
-    """Return the first of the families with the samples of all; versions may differ in buckets."""
+    """Return the first of the families with the samples of all that are like it.
+
+    Those of another version may have another kind, other labels or other buckets.
+    """
     first, found = families[0], dict[Labels, list[Sample]]()
     for family in families:
-        if family.bounds == first.bounds:
+        if _shape(family) == _shape(first):
             for labels, sample in family.samples.items():
                 found.setdefault(labels, []).append(sample)
     merge = _MERGES[first.merge]
@@ -98,6 +96,10 @@ def _merge(families: Sequence[Family]) -> Family:
             for labels, samples in found.items()
         }
     )
+
+
+def _shape(family: Family) -> tuple[object, ...]:
+    return family.kind, family.labels, family.bounds
 
 
 def _first_free(folder: Path) -> tuple[FileIO, Path]:
@@ -124,16 +126,16 @@ def _is_held(path: Path) -> bool:
 
 
 def _read(path: Path) -> Snapshot:
+    """Return what a file has, nothing if it does not exist yet or is of another format."""
     try:
-        families = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # a process that has published nothing yet
+        return {
+            name: Family(
+                kind, text, tuple(labels), merge, tuple(bounds), {tuple(k): v for k, v in samples}
+            )
+            for name, kind, text, labels, merge, bounds, samples in json.loads(path.read_bytes())
+        }
+    except (OSError, ValueError, TypeError):
         return {}
-    return {
-        name: Family(
-            kind, text, tuple(labels), merge, tuple(bounds), {tuple(k): v for k, v in samples}
-        )
-        for name, kind, text, labels, merge, bounds, samples in families
-    }
 
 
 def _without_gauges(samples: Snapshot) -> Snapshot:

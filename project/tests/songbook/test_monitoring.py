@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy.engine import URL
 
 from songbook.config import CommandError
+from songbook.metrics import read_snapshots
 from tests.support.asserts import assert_problem
 from tests.support.databases import execute, locked, spelled, waiting
 from tests.support.faults import children_of
@@ -135,6 +136,20 @@ async def test_a_port_of_their_own_takes_the_metrics_off_the_main_port(migrated_
         with pytest.raises(CommandError, match="METRICS_PORT cannot be used"):
             async with SAMPLES.on(migrated_url, metrics_port=port):
                 pass
+
+
+async def test_what_a_scrape_told_stays_if_the_process_is_killed(
+    migrated_url: URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("songbook.monitoring._PERIOD_SECONDS", 3600)
+    async with SAMPLES.on(migrated_url, metrics_dir=tmp_path) as (client, _):
+        for _ in range(3):
+            await client.get("/ping")
+        told = await metrics(client)
+        [shared] = read_snapshots(tmp_path)
+
+    found = shared[COUNT.removesuffix("_count")].samples["/ping", "GET", "200"]
+    assert sum(found[:-1]) == read(told, COUNT, route="/ping", status="200", method="GET") >= 3
 
 
 async def test_a_folder_that_cannot_be_used_is_told_at_the_start(
