@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from threading import Timer
 from typing import TextIO
@@ -54,6 +55,15 @@ class ThrottledHandler(logging.StreamHandler[TextIO]):
         self._held[kind] = _Held()
         super().emit(record)
         self._start_timer()
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - its name in logging
+        """Write where a message is that cannot be formatted; Python would write its values."""
+        place = f"{record.pathname}:{record.lineno}"
+        failed = Event("Message cannot be formatted", place=place, error=sys.exception())
+        fields = {"name": record.name, "levelno": logging.ERROR, "levelname": "ERROR"}
+        with suppress(OSError, ValueError):  # the stream is closed, or its disk full
+            self.stream.write(self.format(logging.makeLogRecord({**fields, "msg": failed})) + "\n")
+            self.flush()
 
     def close(self) -> None:
         """Write what is held back."""

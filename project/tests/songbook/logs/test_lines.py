@@ -233,3 +233,16 @@ def test_a_warning_and_an_error_of_asyncio_are_told_without_the_objects_they_quo
 
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [line["event"] for line in lines] == ["about a field:"] * 2
+
+
+def test_a_message_that_cannot_be_formatted_is_told_by_its_place(
+    log: logging.Logger, stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.warning("%d is bad", CANARY)
+    log.error("bad", extra={"value": {(CANARY,): 1}})
+
+    lines = told(log, stream)
+    assert [line["event"] for line in lines] == ["Message cannot be formatted"] * 2
+    assert all(line["place"].startswith(f"{__file__}:") for line in lines)
+    assert lines[0]["level"] == "error"
+    assert CANARY not in stream.getvalue() + capsys.readouterr().err
