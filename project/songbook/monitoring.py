@@ -4,7 +4,7 @@ import asyncio
 import hmac
 import logging
 import platform
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -22,7 +22,6 @@ from songbook.logs import Event
 from songbook.metrics import (
     Gauge,
     SharedFile,
-    Snapshot,
     expose,
     read_process,
     read_snapshots,
@@ -123,7 +122,7 @@ async def monitored(service: ServiceState) -> AsyncIterator[None]:
     """
     settings = service.settings
     service.shared_metrics = _share(settings)
-    stop = _listen(settings, service.shared_metrics)
+    stop = _listen(settings)
     task = asyncio.create_task(_watch(service))
     try:
         yield
@@ -144,22 +143,15 @@ def _share(settings: Settings) -> SharedFile | None:
         raise CommandError(f"METRICS_DIR cannot be used: {error}.") from None
 
 
-def _listen(settings: Settings, shared: SharedFile | None) -> Callable[[], None]:
-    """Serve the metrics of a single process on a port of their own; return how to stop it.
+def _listen(settings: Settings) -> Callable[[], None]:
+    """Serve the metrics of a single process on METRICS_PORT; return how to stop it.
 
-    Those of several are served by their parent.
+    Those of a folder are served by the command `serve`. Raises CommandError.
     """
-    if settings.metrics_port is None or shared:
+    if settings.metrics_port is None or settings.metrics_dir:
         return lambda: None
-    return listen(settings, lambda: [snapshot()])
-
-
-def listen(settings: Settings, read: Callable[[], Iterable[Snapshot]]) -> Callable[[], None]:
-    """Serve metrics on METRICS_PORT; return how to stop it. Raises CommandError."""
-    port = settings.metrics_port
-    assert port is not None, "the caller has checked it"
     try:
-        return serve_metrics(settings.host, port, read)
+        return serve_metrics(settings.host, settings.metrics_port, lambda: [snapshot()])
     except OSError as error:
         raise CommandError(f"METRICS_PORT cannot be used: {error}.") from None
 

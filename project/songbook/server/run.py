@@ -51,11 +51,11 @@ def serve(
         return
     config = uvicorn.Config(application, access_log=False, workers=settings.workers, **options)
     listeners = [*sockets] or bind(settings.host, port)
-    if settings.workers > 1:
-        with _shared_metrics(settings):
+    with _shared_metrics(settings):
+        if settings.workers > 1:
             Workers(config, listeners, settings.drain_seconds).run()
-    else:
-        _serve_alone(config, listeners, settings.drain_seconds)
+        else:
+            _serve_alone(config, listeners, settings.drain_seconds)
 
 
 def _options(settings: Settings, port: int) -> dict[str, Any]:
@@ -86,13 +86,15 @@ def _serve_alone(config: uvicorn.Config, listeners: list[socket], drain_seconds:
 
 @contextmanager
 def _shared_metrics(settings: Settings) -> Iterator[None]:
-    """Give the workers a folder for their metrics, and serve their sums on METRICS_PORT."""
-    with TemporaryDirectory(prefix="metrics-") as made, ExitStack() as stack:
-        folder = settings.metrics_dir or Path(made)
-        os.environ["METRICS_DIR"] = str(folder)
-        if settings.metrics_port is not None:
-            host, port = settings.host, settings.metrics_port
-            stack.callback(serve_metrics(host, port, partial(read_snapshots, folder)))
+    """Serve the metrics of METRICS_DIR on METRICS_PORT; make a folder for workers without one."""
+    folder = settings.metrics_dir
+    with ExitStack() as stack:
+        if folder is None and settings.workers > 1:
+            folder = Path(stack.enter_context(TemporaryDirectory(prefix="metrics-")))
+            os.environ["METRICS_DIR"] = str(folder)
+        if folder and settings.metrics_port is not None:
+            read = partial(read_snapshots, folder)
+            stack.callback(serve_metrics(settings.host, settings.metrics_port, read))
         yield
 
 
