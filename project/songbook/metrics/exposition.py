@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
+from typing import Any
 
-from prometheus_client import start_http_server
+from prometheus_client import make_wsgi_app, start_http_server
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -36,7 +37,7 @@ def registry_of(read: Callable[[], Iterable[Snapshot]]) -> CollectorRegistry:
 
 def expose(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
     """Return the metrics and their media type, which the header `Accept` chooses."""
-    encode, media_type = choose_encoder(accept)
+    encode, media_type = choose_encoder(_checked(accept))
     return encode(registry), media_type
 
 
@@ -44,7 +45,17 @@ def serve_metrics(
     host: str, port: int, read: Callable[[], Iterable[Snapshot]]
 ) -> Callable[[], None]:
     """Serve the metrics in a thread; return the function that stops it. Raises OSError."""
-    server, thread = start_http_server(port, host, registry_of(read))
+    registry = registry_of(read)
+    expose_to = make_wsgi_app(registry)
+
+    def respond(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+        accept = _checked(environ.get("HTTP_ACCEPT", ""))
+        return expose_to({**environ, "HTTP_ACCEPT": accept}, start_response)
+
+    server, thread = start_http_server(port, host, registry)
+    server.set_app(respond)
+    # A client that goes away is no error; Python would write a traceback to stderr.
+    server.handle_error = _ignore  # type: ignore[method-assign]
 
     def stop() -> None:
         server.shutdown()
@@ -52,6 +63,20 @@ def serve_metrics(
         thread.join()
 
     return stop
+
+
+def _checked(accept: str) -> str:
+    """Return the header `Accept`, empty if prometheus-client fails at a version in it."""
+    try:
+        choose_encoder(accept)
+    except TypeError:
+        return ""
+    return accept
+
+
+def _ignore(request: object, client_address: object) -> None:
+    """Ignore that the connection of a client failed."""
+    del request, client_address
 
 
 def _metric(name: str, family: Family) -> Metric:
