@@ -25,7 +25,7 @@ from songbook.bulk.copy import (
 from songbook.bulk.csv_parser import CsvParser
 from songbook.bulk.parsers import NdjsonParser, RowParser
 from songbook.bulk.spool import Spool
-from songbook.crud import Records, Transaction, begin_bulk
+from songbook.crud import Records, Replayed, Transaction, begin_bulk
 from songbook.db import Database
 from songbook.errors import (
     MAX_REFUSALS,
@@ -52,7 +52,7 @@ from songbook.http import (
     read_options,
 )
 from songbook.metrics import REFUSALS, Counter
-from songbook.models import Record, natural_key, table_of
+from songbook.models import Record, natural_key, plural_name, table_of
 
 Options = Mapping[str, list[str]]
 
@@ -105,10 +105,13 @@ class BulkImport(BulkBody):
         self, request: StrictRequest, media_type: str, transaction: Transaction, options: Options
     ) -> Response:
         """Return the response; count the import and, unless it is a dry run, its rows."""
-        resource, outcome = table_of(self._table).name, "failed"
+        resource, outcome = plural_name(self._table), "failed"
         try:
             report = await self._store(request, media_type, transaction, options)
             outcome = "dry_run" if is_dry_run(options) else "stored"
+        except Replayed:
+            outcome = "replayed"
+            raise
         finally:
             _IMPORTS.inc(resource, outcome)
         if outcome == "stored":

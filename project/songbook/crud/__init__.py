@@ -13,6 +13,7 @@ from songbook.crud.preconditions import require_version as require_version
 from songbook.crud.preconditions import schema_fingerprint as schema_fingerprint
 from songbook.crud.records import Records as Records
 from songbook.crud.sessions import SessionDep as SessionDep
+from songbook.crud.transactions import Replayed as Replayed
 from songbook.crud.transactions import Transaction as Transaction
 from songbook.crud.transactions import TransactionDep as TransactionDep
 from songbook.crud.transactions import WriteDep as WriteDep

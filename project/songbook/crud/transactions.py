@@ -141,7 +141,7 @@ class Transaction:
         """Roll back. Returns the response that is stored under the key, or raises the error."""
         is_begun = self._connection is not None
         await self._release(error)
-        if isinstance(error, _Replayed):
+        if isinstance(error, Replayed):
             return error.response
         # The error may be a result of the first request, such as a wrong password that it changed.
         may_be_retry = isinstance(error, Problem | HTTPException) and to_problem(error).status < 500
@@ -154,7 +154,7 @@ class Transaction:
         """Claim the key; again, if the handler ignored the error of the first time."""
         if self._key and not self._is_claimed:
             if response := await self._key.claim(self._db, connection):
-                raise _Replayed(response)
+                raise Replayed(response)
             self._is_claimed = True
 
     async def _end(self, connection: asyncpg.Connection) -> None:
@@ -202,7 +202,7 @@ class _Unrepeatable:
             raise
 
 
-class _Replayed(BaseException):
+class Replayed(BaseException):
     """The stored response of a retried request; no Exception, so that handlers do not catch it."""
 
     def __init__(self, response: Response) -> None:

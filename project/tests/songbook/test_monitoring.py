@@ -89,6 +89,33 @@ async def test_what_waits_for_a_connection_is_seen(migrated_url: URL) -> None:
     assert read(after, problems, type="unavailable") - read(busy, problems, type="unavailable") == 2
 
 
+async def test_imports_and_exports_are_counted_by_outcome(migrated_url: URL) -> None:
+    csv = {"Content-Type": "text/csv"}
+    rows = "name,author,year\na,b,1999\nc,d,1999\n"
+    async with SAMPLES.on(migrated_url) as (client, _):
+        before = await metrics(client)
+        for path, headers, content in (
+            ("/books", {"Idempotency-Key": "k"}, rows),
+            ("/books", {"Idempotency-Key": "k"}, rows),
+            ("/books?dry_run=true", {}, rows),
+            ("/books", {}, "name,author,year\na,b,?\n"),
+        ):
+            await client.post(path, content=content, headers={**csv, **headers})
+        await client.head("/books", headers={"Accept": "text/csv"})
+        await client.get("/books", headers={"Accept": "text/csv"})
+        after = await metrics(client)
+
+    def difference(name: str, **labels: str) -> float:
+        return read(after, f"songbook_{name}_total", **labels) - read(
+            before, f"songbook_{name}_total", **labels
+        )
+
+    for outcome in ("stored", "replayed", "dry_run", "failed"):
+        assert difference("imports", resource="books", outcome=outcome) == 1
+    assert difference("imported_rows", resource="books") == 2
+    assert difference("exports", resource="books", outcome="complete") == 1
+
+
 async def test_an_older_schema_is_seen_with_its_distance(
     migrated_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
