@@ -17,6 +17,7 @@ from songbook.errors.details import MEDIA_TYPE, NO_SUCH_RECORD, FieldError, titl
 from songbook.errors.field_errors import field_error
 from songbook.errors.problems import (
     Conflict,
+    OutcomeUnknown,
     Problem,
     ServiceUnavailable,
     UnprocessableContent,
@@ -36,6 +37,7 @@ from songbook.models import (
 logger = logging.getLogger(__name__)
 
 _PROBLEMS = Counter("songbook_problems_total", "Error responses by the type of problem.", ("type",))
+_PROBLEMS.inc(OutcomeUnknown.slug, by=0)  # rare: without the 0 no alert would see the first one
 
 # SQLSTATEs or their prefixes (PostgreSQL manual, appendix A)
 _DUPLICATE, _REFERENCE, _RULE_VIOLATED = ("23505", "23P01"), "23503", "23000"
