@@ -50,6 +50,9 @@ def production_problems(settings: Settings) -> list[str]:
     token = settings.metrics_token
     if token is not None and (problem := weakness(token.get_secret_value())):
         problems.append(f"METRICS_TOKEN {problem}, which production does not allow: {advice}.")
+    if token is not None and settings.metrics_port is not None:
+        problem = "METRICS_TOKEN does not protect METRICS_PORT, which production does not allow"
+        problems.append(f"{problem}: leave one of them out.")
     is_debugged = settings.log_level == "DEBUG"
     debug = {"ECHO_SQL": settings.echo_sql, "DEBUG": settings.debug, "LOG_LEVEL=DEBUG": is_debugged}
     for name in (name for name, is_set in debug.items() if is_set):

@@ -189,13 +189,22 @@ async def test_a_folder_that_cannot_be_used_is_told_at_the_start(
             pass
 
 
-def test_a_weak_token_is_refused_in_production(migrated_url: URL) -> None:
-    with pytest.raises(CommandError, match="METRICS_TOKEN is a placeholder"):
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"metrics_token": "secret-token"}, "METRICS_TOKEN is a placeholder"),
+        ({"metrics_token": TOKEN, "metrics_port": 9464}, "does not protect METRICS_PORT"),
+    ],
+)
+def test_a_token_that_protects_nothing_is_refused_in_production(
+    settings: dict[str, Any], problem: str, migrated_url: URL
+) -> None:
+    with pytest.raises(CommandError, match=problem):
         SAMPLES.app(
             database_url=spelled(migrated_url),
             environment="prod",
-            oauth_token_secret=TOKEN,
-            metrics_token="secret-token",
+            oauth_token_secret=TOKEN[::-1],
+            **settings,
         )
 
 
