@@ -22,6 +22,7 @@ from songbook.logs import Event
 from songbook.metrics import (
     Gauge,
     SharedFile,
+    Snapshot,
     expose,
     read_process,
     read_snapshots,
