@@ -1,11 +1,15 @@
 """The standard variables of OpenTelemetry that turn traces on."""
 
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 
 from songbook.config.sources import CommandError
 
 _PROTOCOL = "http/protobuf"
+
+_HEADER = re.compile(r"[!#-'*+.\w^`|~-]+[ \t]*=[ !#-+\--:<-\[\]-~]*|", re.ASCII)
+"""What OpenTelemetry's SDK takes for a header; it would log another one, with a token in it."""
 
 
 def sends_traces(environ: Mapping[str, str]) -> bool:
@@ -28,6 +32,10 @@ def sends_traces(environ: Mapping[str, str]) -> bool:
         )
     if not endpoint.startswith(("http://", "https://")):
         raise CommandError("OTEL_EXPORTER_OTLP_ENDPOINT is not a URL: begin it with http://.")
+    for name in ("OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"):
+        headers = environ.get(name, "").split(",")
+        if not all(_HEADER.fullmatch(each.strip()) for each in headers):
+            raise CommandError(f"{name} is not a list of headers: write name=value,… into it.")
     if not _is_installed("opentelemetry.exporter.otlp.proto.http", "opentelemetry.sdk"):
         raise CommandError(
             "OTEL_EXPORTER_OTLP_ENDPOINT is set, but the OpenTelemetry SDK is not installed: run"

@@ -18,6 +18,7 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
         ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector/v1/traces"}, True),
         ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "otlp"}, True),
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}, True),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20a=, b=c d,"}, True),
         ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "none"}, False),
         ({**ENDPOINT, "OTEL_SDK_DISABLED": "TRUE"}, False),
     ],
@@ -35,6 +36,8 @@ def test_traces_are_sent_where_the_environment_names_a_collector(
         ({**ENDPOINT, "OTEL_TRACES_EXPORTER": "zipkin"}, "use otlp or none."),
         ({**ENDPOINT, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "use http/protobuf."),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"}, "begin it with http://."),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_HEADERS": "authorization: Bearer a"}, "write name=value"),
+        ({**ENDPOINT, "OTEL_EXPORTER_OTLP_TRACES_HEADERS": 'a=b,c="d"'}, "write name=value"),
     ],
 )
 def test_what_cannot_be_sent_is_refused_at_the_start(
