@@ -31,6 +31,6 @@ def _blocking(connection: Connection) -> Iterator[Finding]:
         since = "" if each.seconds is None else f", begun {each.seconds} s ago"
         yield warning(
             f"{sessions} for a lock of the transaction{name} with pid {each.pid}"
-            f" ({each.state}{since}): wait for its end, or run SELECT"
+            f" ({each.state or 'of another role'}{since}): wait for its end, or run SELECT"
             f" pg_terminate_backend({each.pid})."
         )
