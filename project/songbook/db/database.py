@@ -15,7 +15,13 @@ from sqlalchemy.pool import PoolProxiedConnection
 from songbook.db.batching import Arguments, Batch, LeaderCancelled
 from songbook.db.engine import create_engine, is_usable
 from songbook.db.outcomes import was_not_sent
-from songbook.db.pool import INVALIDATING_ERRORS, ConnectionPool, PoolTimeout, return_to_pool
+from songbook.db.pool import (
+    INVALIDATING_ERRORS,
+    ConnectionPool,
+    PoolTimeout,
+    return_to_pool,
+    timed_out,
+)
 from songbook.db.replication import check_replication
 from songbook.db.sessions import observing
 from songbook.db.shares import Shares
@@ -141,7 +147,7 @@ class Database:
                 added = batch.add(statement.arguments)
                 return await (self.timing.measure(added) if self.timing else added)
             if asyncio.get_running_loop().time() >= deadline:
-                raise PoolTimeout
+                raise timed_out()
         with Batch(self._batches, key, statement.arguments) as batch:
             await asyncio.sleep(0)  # requests of the same iteration of the loop join meanwhile
             rows = await self._with_connection(

@@ -41,6 +41,12 @@ class PoolTimeout(ServiceUnavailable):
     """No connection was free in time."""
 
 
+def timed_out() -> PoolTimeout:
+    """Count a request for which no connection was free in time; return its exception."""
+    _TIMEOUTS.inc()
+    return PoolTimeout()
+
+
 class ConnectionPool:
     """Connections of an engine's pool, outside any transaction, for waiters in their order.
 
@@ -199,5 +205,4 @@ async def _close(connection: asyncpg.Connection, held: AsyncExitStack) -> None:
 
 def _expire(waiter: Waiter) -> None:
     if not waiter.done():
-        _TIMEOUTS.inc()
-        waiter.set_exception(PoolTimeout())
+        waiter.set_exception(timed_out())

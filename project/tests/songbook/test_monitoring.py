@@ -90,6 +90,22 @@ async def test_what_waits_for_a_connection_is_seen(migrated_url: URL) -> None:
     assert read(after, problems, type="unavailable") - read(busy, problems, type="unavailable") == 2
 
 
+async def test_each_request_that_shared_a_read_counts_if_no_connection_was_free(
+    migrated_url: URL,
+) -> None:
+    timeouts = "songbook_pool_wait_timeouts_total"
+    async with (
+        SAMPLES.on(migrated_url, pool_size=1, pool_timeout=0.2) as (client, database),
+        database.connection(),
+    ):
+        before = await metrics(client)
+        answers = await asyncio.gather(*(client.get("/books/1") for _ in range(5)))
+        after = await metrics(client)
+
+    assert {answer.status_code for answer in answers} == {503}
+    assert read(after, timeouts) - read(before, timeouts) == 5
+
+
 async def test_imports_and_exports_are_counted_by_outcome(migrated_url: URL) -> None:
     csv = {"Content-Type": "text/csv"}
     rows = "name,author,year\na,b,1999\nc,d,1999\n"
