@@ -39,11 +39,7 @@ def serve(
     process restarts when the code changes, and logs every request. Raises CommandError if the
     address cannot be bound, or the workers cannot be kept running.
     """
-    # the application, and that of each worker, reads the settings again
-    if settings.oauth_token_secret is None:
-        os.environ["OAUTH_TOKEN_SECRET"] = settings.token_secret
-    if settings.access_log is None and settings.environment == "dev":
-        os.environ["ACCESS_LOG"] = "true"
+    _share_defaults(settings)
     options = _options(settings, port)
     if reload:
         folders = _source_folders(application)
@@ -56,6 +52,14 @@ def serve(
             Workers(config, listeners, settings.drain_seconds).run()
         else:
             _serve_alone(config, listeners, settings.drain_seconds)
+
+
+def _share_defaults(settings: Settings) -> None:
+    """Set what serving adds to the settings, which each worker's application reads again."""
+    if settings.oauth_token_secret is None:
+        os.environ["OAUTH_TOKEN_SECRET"] = settings.token_secret
+    if settings.access_log is None and settings.environment == "dev":
+        os.environ["ACCESS_LOG"] = "true"
 
 
 def _options(settings: Settings, port: int) -> dict[str, Any]:
