@@ -14,6 +14,7 @@ FROM pg_stat_activity AS waiting
 CROSS JOIN LATERAL unnest(pg_blocking_pids(waiting.pid)) AS blocker (pid)
 JOIN pg_stat_activity AS blocking ON blocking.pid = blocker.pid
 WHERE waiting.datname = current_database() AND waiting.wait_event_type = 'Lock'
+  AND waiting.query_start < clock_timestamp() - interval '0.5 s'
   AND cardinality(pg_blocking_pids(blocking.pid)) = 0
 GROUP BY 1, 2, 3, 4 ORDER BY number DESC LIMIT 3
 """
