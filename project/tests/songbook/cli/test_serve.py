@@ -574,5 +574,5 @@ def test_a_service_in_development_starts_anew_when_its_code_changes(tmp_path: Pa
         wait_until(lambda: answers("pang!"))
         end = service.end(signal.SIGINT)
 
-    assert "GET /ping" in end.told
+    assert '"route":"/ping"' in end.printed
     assert end.code == 0
