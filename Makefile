@@ -103,7 +103,7 @@ bench-growth: install peers ## Measure Songbook with up to 10,000,000 songs and 
 	for rows in 10000 100000 1000000; do python bench/bulk.py --rows $$rows --json docs/speed/bulk-$$rows.json || exit; done
 	$(PEERS)/.venv/bin/python bench/publish_growth.py
 
-bench-observed: install ## Measure what metrics and the access log cost (six minutes), and update docs/speed.md.
+bench-observed: install ## Measure what metrics and the access log cost (four minutes), and update docs/speed.md.
 	python bench/observed.py --json docs/speed/observed.json $(ARGS)
 
 abuse: install ## Send 1,400 hostile requests, run 13 attacks while others ask (seven minutes), and update docs/reliability.md.

@@ -1,96 +1,172 @@
-"""Measure what metrics, access log and traces cost, each against none of them, in one run.
+"""Measure what metrics and the access log cost, each against neither, in turns in one process.
 
-Messages of the log cost nothing here: a request that succeeds writes none.
+The requests reach the application without a server and its client: what these take is the same with
+all, and their noise is more than what is measured. Messages of the log cost nothing here: a request
+that succeeds writes none.
 """
 
+import asyncio
 import json
+import os
 import statistics
 import sys
+import tempfile
+import time
 from argparse import ArgumentParser
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
 
-from contenders import ADDRESS, PRODUCTION, PROJECT
+import uvloop
+from contenders import PRODUCTION, PROJECT
 from database import prepared
-from measure import bounded, sample, tell, warm_up
-from scenarios import SCENARIOS
-from servers import Server, running
+from measure import tell
 from sheets import Rows, markdown, put
 
-COUNTING = [sys.executable, "-m", "app"]
-NOT_COUNTING = [sys.executable, str(Path(__file__).with_name("uncounted.py"))]
-VARIANTS = {
-    "nothing": (NOT_COUNTING, {"ACCESS_LOG": "false"}),
-    "metrics": (COUNTING, {"ACCESS_LOG": "false"}),
-    "access log": (NOT_COUNTING, {"ACCESS_LOG": "true"}),
-    "both": (COUNTING, {"ACCESS_LOG": "true"}),
-}
-"""How each is started; production has the second."""
+sys.path.insert(0, str(PROJECT))
 
-SHOWN = ("one", "list", "create")
+REQUESTS = 160
+AT_ONCE = 16
+NOTHING, METRICS, ACCESS_LOG, BOTH = "neither", "metrics", "access log", "both"
+VARIANTS = (NOTHING, METRICS, ACCESS_LOG, BOTH)
+"""What watches the requests; production has the second."""
+
+
+class Asked(NamedTuple):
+    """A request."""
+
+    method: str
+    path: str
+    query: bytes = b""
+    body: bytes = b""
+
+
+SCENARIOS: dict[str, Callable[[int], Asked]] = {
+    "one row": lambda number: Asked("GET", f"/songs/{number % 1000 + 1}"),
+    "list, 100 rows": lambda number: Asked("GET", "/songs", f"year_gte={number % 50}".encode()),
+    "create": lambda _: Asked("POST", "/songs", body=b'{"name":"Angel","artist":"Massive Attack"}'),
+}
+
+
+async def ask(app: Any, asked: Asked) -> None:
+    """Send one request to the application. Raises RuntimeError for an error response."""
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "scheme": "http",
+        "method": asked.method,
+        "path": asked.path,
+        "raw_path": asked.path.encode(),
+        "query_string": asked.query,
+        "root_path": "",
+        "client": ("127.0.0.1", 1),
+        "state": {},
+        "headers": [
+            (b"host", b"localhost"),
+            *([(b"content-type", b"application/json")] if asked.body else []),
+            (b"content-length", str(len(asked.body)).encode()),
+        ],
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": asked.body, "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        if message.get("status", 200) >= 400:
+            raise RuntimeError(f"{asked} was answered {message['status']}")
+
+    await app(scope, receive, send)
+
+
+async def batch(app: Any, scenario: Callable[[int], Asked]) -> float:
+    """Send a batch of requests; return the CPU per request, in microseconds."""
+    numbers = iter(range(REQUESTS))
+
+    async def client() -> None:
+        for number in numbers:
+            await ask(app, scenario(number))
+
+    before = time.process_time()
+    await asyncio.gather(*(client() for _ in range(AT_ONCE)))
+    return (time.process_time() - before) / REQUESTS * 1e6
 
 
 @contextmanager
-def variants() -> Iterator[list[Server]]:
-    """Run all of them on one database."""
-    with ExitStack() as stack:
-        url = stack.enter_context(prepared(PROJECT))
-        yield [
-            stack.enter_context(
-                running(
-                    name,
-                    [*command, "serve", *ADDRESS],
-                    PROJECT,
-                    {"DATABASE_URL": url, **PRODUCTION, **settings},
-                )
-            )
-            for name, (command, settings) in VARIANTS.items()
-        ]
+def watched(app: Any, variant: str, log: Any) -> Iterator[None]:
+    """Let the requests in the block be watched as the variant says."""
+    from songbook.http import HeadersMiddleware  # noqa: PLC0415 - of the project
+    from songbook.metrics import Counter, Histogram  # noqa: PLC0415
+
+    middleware = app.middleware_stack
+    while not isinstance(middleware, HeadersMiddleware):
+        middleware = middleware.app
+    with patch.object(middleware, "_access_log", log if variant in (ACCESS_LOG, BOTH) else None):
+        if variant in (METRICS, BOTH):
+            yield
+            return
+        with (
+            patch.object(Counter, "inc", lambda *_, **__: None),
+            patch.object(Histogram, "observe", lambda *_: None),
+        ):
+            yield
 
 
-def costs(name: str, servers: list[Server], rounds: int, seconds: int) -> dict[str, list[float]]:
-    """Return the CPU per request of each variant, in microseconds, by round."""
-    works = [(server, SCENARIOS[name].work(server)) for server in servers]
-    taken: dict[str, list[float]] = {server.name: [] for server in servers}
-    for server, work in works:
-        warm_up(server, work)
-    for number in range(1, rounds + 1):
-        for server, work in works:
-            taken[server.name].append(sample(server, work, seconds).cpu)
-        works.append(works.pop(0))
-        told = " / ".join(f"{each[-1]:.1f}" for each in taken.values())
-        tell(f"{SCENARIOS[name].title}, round {number}: {told}")
-    return taken
+async def measured(rounds: int) -> dict[str, dict[str, list[float]]]:
+    """Return the CPU per request of each scenario and variant, by round."""
+    from app.main import app  # noqa: PLC0415 - it reads its settings
+    from songbook.http.access_log import AccessLog  # noqa: PLC0415
+
+    found: dict[str, dict[str, list[float]]] = {}
+    with tempfile.TemporaryFile() as file:
+        log = AccessLog(file.fileno(), "json")
+        async with app.router.lifespan_context(app):
+            for name, scenario in SCENARIOS.items():
+                tell(f"{name}, {rounds} rounds")
+                await batch(app, scenario)
+                taken = found[name] = {variant: [] for variant in VARIANTS}
+                for number in range(rounds):
+                    turn = number % len(VARIANTS)
+                    for variant in (*VARIANTS[turn:], *VARIANTS[:turn]):
+                        with watched(app, variant, log):
+                            taken[variant].append(await batch(app, scenario))
+    return found
 
 
 def table(found: dict[str, dict[str, list[float]]]) -> Rows:
-    """Return the medians, and of the others the median of the ratios of each round."""
+    """Return the medians, and the medians of the ratios of each round to neither."""
     rows = [["CPU µs per request", *VARIANTS]]
     for name, taken in found.items():
-        base = taken["nothing"]
+        base = taken[NOTHING]
         cells = [f"{statistics.median(base):.1f}"]
-        for variant in list(VARIANTS)[1:]:
+        for variant in VARIANTS[1:]:
             ratios = [after / before for before, after in zip(base, taken[variant], strict=True)]
             more = (statistics.median(ratios) - 1) * 100
             cells.append(f"{statistics.median(taken[variant]):.1f} ({more:+.1f} %)")
-        rows.append([SCENARIOS[name].title, *cells])
+        rows.append([name, *cells])
     return rows
 
 
 def main() -> None:
     """Measure, show and store."""
     parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=bounded, default=15, help="turns of each variant")
-    parser.add_argument("--seconds", type=bounded, default=2, help="length of one measurement")
+    parser.add_argument("--rounds", type=int, default=500, help="turns of each variant")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store them, and publish them")
     options = parser.parse_args()
-    with variants() as servers:
-        found = {name: costs(name, servers, options.rounds, options.seconds) for name in SHOWN}
+    os.chdir(PROJECT)
+    with prepared(PROJECT) as url:
+        os.environ.update({"DATABASE_URL": url, "ACCESS_LOG": "false", **PRODUCTION})
+        found = uvloop.run(measured(options.rounds))
     shown = markdown(table(found))
     print(shown)
     if options.json:
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        medians = {
+            name: {variant: round(statistics.median(each), 2) for variant, each in taken.items()}
+            for name, taken in found.items()
+        }
+        options.json.write_text(json.dumps(medians, indent=1) + "\n", encoding="utf-8")
         put("observed", shown)
 
 
