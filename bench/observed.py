@@ -155,18 +155,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=500, help="turns of each variant")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store them, and publish them")
     options = parser.parse_args()
+    file = options.json and options.json.resolve()
     os.chdir(PROJECT)
     with prepared(PROJECT) as url:
         os.environ.update({"DATABASE_URL": url, "ACCESS_LOG": "false", **PRODUCTION})
         found = uvloop.run(measured(options.rounds))
     shown = markdown(table(found))
     print(shown)
-    if options.json:
+    if file:
         medians = {
             name: {variant: round(statistics.median(each), 2) for variant, each in taken.items()}
             for name, taken in found.items()
         }
-        options.json.write_text(json.dumps(medians, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(medians, indent=1) + "\n", encoding="utf-8")
         put("observed", shown)
 
 
