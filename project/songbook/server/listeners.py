@@ -12,10 +12,9 @@ def check_address(host: str, port: int, option: str = "PORT or --port") -> int:
     `option` is where the port was set.
     """
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        with socket.create_server((host, port), family=family) as listener:
-            bound: int = listener.getsockname()[1]
-            return bound
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with _bind(family, address) as bound:  # without listening: a client would be reset
+            return int(bound.getsockname()[1])
     except OSError as error:
         raise _cannot_listen(error, host, port, option) from None
 

@@ -36,6 +36,7 @@ class Reader:
         self.service: Service | None = None
         kept = ("PATH", "HOME", "TMPDIR", "LANG")
         self.environment = {name: os.environ[name] for name in kept if name in os.environ}
+        self.environment["LOG_FORMAT"] = "console"  # as in a terminal
 
     def type(self, command: str) -> str:
         """Return what a terminal shows of a command."""

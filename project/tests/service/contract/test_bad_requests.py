@@ -411,7 +411,7 @@ def served(private_url: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         server = Served(port)
         deadline = time.monotonic() + 30
         while True:
-            with suppress(ConnectionRefusedError), server.connect():
+            with suppress(ConnectionError), server.connect():
                 break
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline
