@@ -1,9 +1,11 @@
 """What a process answers to a bystander while other clients hold all that they can."""
 
+import re
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
 
+import httpx
 import pytest
 from httpx import AsyncClient
 from sqlalchemy import text
@@ -65,4 +67,11 @@ async def test_a_bystander_is_always_answered(served: Process, attack: str) -> N
                 rows = [(await bystander.get("/towns/1")).status_code for _ in range(50)]
             assert len(served.busy()) <= kinds * PLACES
     assert rows == [200] * 50
-    wait_until(lambda: served.busy() == [])
+    wait_until(lambda: is_idle(served) and served.busy() == [])
+
+
+def is_idle(served: Process) -> bool:
+    """Tell whether no request has a connection or waits for one, as those of clients that left."""
+    metrics = httpx.get(f"{served.address}/metrics", timeout=20).text
+    used = re.findall(r"^songbook_pool_(?:in_use|waiting\{.*\}) (.*)$", metrics, re.MULTILINE)
+    return set(used) == {"0.0"}
