@@ -8,6 +8,7 @@ from songbook.auth.logins import get_logins as get_logins
 from songbook.auth.passwords import Password as Password
 from songbook.auth.passwords import hash_password as hash_password
 from songbook.auth.permissions import OPEN as OPEN
+from songbook.auth.permissions import OWNER as OWNER
 from songbook.auth.permissions import PUBLIC as PUBLIC
 from songbook.auth.permissions import SIGNED_IN as SIGNED_IN
 from songbook.auth.permissions import SUPERUSER as SUPERUSER

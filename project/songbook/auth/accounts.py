@@ -12,6 +12,7 @@ from sqlmodel import Field, SQLModel
 
 from songbook.db import BoundStatement, CompiledStatement, Use
 from songbook.logs import Event
+from songbook.models import Owner
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,7 @@ _COLUMNS = (
 )
 
 
-class Account(SQLModel):
+class Account(Owner):
     """The columns of a table of accounts, which also needs `username` and `email`, both unique.
 
     When the password or e-mail changes or the account is deactivated, a trigger of the table sets

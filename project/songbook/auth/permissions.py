@@ -114,5 +114,12 @@ class _Superuser(SignedIn):
             raise Forbidden("Only superusers may do this.")
 
 
+class _Owner(SignedIn):
+    """Every signed-in user, of `Owned` tables to their own rows and to no others."""
+
+    name = "owner"
+    is_private = True
+
+
 PUBLIC, OPEN, SIGNED_IN = Depends(_Public()), Depends(_Open()), Depends(SignedIn())
-SUPERUSER = Depends(_Superuser())
+SUPERUSER, OWNER = Depends(_Superuser()), Depends(_Owner())

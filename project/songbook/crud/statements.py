@@ -21,6 +21,7 @@ from sqlalchemy import (
     and_,
     any_,
     bindparam,
+    case,
     cast,
     delete,
     func,
@@ -43,7 +44,17 @@ from songbook.db import (
     Use,
     document,
 )
-from songbook.models import Record, Relation, Representation, next_version, not_deleted, table_of
+from songbook.models import (
+    OWNER_ID,
+    Record,
+    Relation,
+    Representation,
+    next_version,
+    not_deleted,
+    own_rows,
+    owner_columns,
+    table_of,
+)
 
 
 def select_record(
@@ -96,7 +107,7 @@ def restore_record(shown: Representation, id: int) -> BoundStatement:
 def _select(shown: Representation, expand: tuple[Relation, ...]) -> CompiledStatement:
     table = table_of(shown.table)
     columns = (table.c.id, table.c.version, document(table, shown, expand))
-    living = not_deleted(shown.table)
+    living = [*not_deleted(shown.table), *own_rows(table)]
     # text[], since asyncpg would look up the type bigint[]
     ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
     many = select(*columns).where(table.c.id == ids, *living)
@@ -122,7 +133,7 @@ def _insert(shown: Representation, fields: tuple[str, ...]) -> CompiledStatement
     table = table_of(shown.table)
     new = (
         insert(table)
-        .values({name: bindparam(name) for name in fields})
+        .values(_insertable(table, {name: bindparam(name) for name in fields}))
         .returning(table.c.version, *shown.stored)
         .cte("created")
     )
@@ -134,7 +145,7 @@ def _current(model: type[Record]) -> Select[Any]:
     """Select the record, to be locked for a change so that its version is current."""
     table = table_of(model)
     key = table.c.id == bindparam("id_")
-    return select(table.c.id, table.c.version).where(key, *not_deleted(model))
+    return select(table.c.id, table.c.version).where(key, *not_deleted(model), *own_rows(table))
 
 
 def _matching(table: Table, current: CTE, *, matched: bool) -> ColumnElement[bool]:
@@ -172,7 +183,27 @@ def _update(
 
 
 def _next_version(table: Table, values: Mapping[str, Any]) -> Update:
-    return update(table).values({**values, "version": next_version(table)})
+    return update(table).values({**_referring(table, values), "version": next_version(table)})
+
+
+def _insertable(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a new row, with its owner."""
+    return {**{each.name: OWNER_ID for each in owner_columns(table)}, **_referring(table, values)}
+
+
+def _referring(table: Table, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values whose references to the records of other owners are to no record (409)."""
+    return {name: _reference(table.c[name], value) for name, value in values.items()}
+
+
+def _reference(column: ColumnElement[Any], value: Any) -> Any:
+    """Return the value of a column: of a reference to an owned table 0, the id of no record."""
+    for key in getattr(column, "foreign_keys", ()):
+        parents = key.column.table.alias()
+        if own := own_rows(parents):
+            found = select(parents.c.id).where(parents.c.id == value, *own).scalar_subquery()
+            return case((cast(value, BigInteger).is_not(None), func.coalesce(found, text("0"))))
+    return value
 
 
 @lru_cache(MAX_STATEMENTS)
@@ -195,8 +226,8 @@ def _delete(model: type[Record], *, matched: bool) -> CompiledStatement:
 def _restore(shown: Representation) -> CompiledStatement:
     table = table_of(shown.table)
     stored = (table.c.version, *shown.stored)
-    key = table.c.id == bindparam("id_")
-    locked = select(table.c.id, table.c.deleted_at, *stored).where(key).with_for_update()
+    is_one = and_(table.c.id == bindparam("id_"), *own_rows(table))
+    locked = select(table.c.id, table.c.deleted_at, *stored).where(is_one).with_for_update()
     current = locked.cte("current")
     deleted = and_(table.c.id == current.c.id, current.c.deleted_at.is_not(None))
     again = _next_version(table, {"deleted_at": null()}).where(deleted).returning(*stored)

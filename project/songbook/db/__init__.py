@@ -33,6 +33,7 @@ from songbook.db.statements import MAX_STATEMENTS as MAX_STATEMENTS
 from songbook.db.statements import NO_ROW as NO_ROW
 from songbook.db.statements import BoundStatement as BoundStatement
 from songbook.db.statements import CompiledStatement as CompiledStatement
+from songbook.db.statements import Principal as Principal
 from songbook.db.statements import Use as Use
 from songbook.db.statements import document as document
 from songbook.db.statements import json_columns as json_columns

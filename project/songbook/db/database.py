@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from copy import copy
 from typing import Protocol, TypeVar
 
 import asyncpg
@@ -25,7 +24,7 @@ from songbook.db.pool import (
 from songbook.db.replication import check_replication
 from songbook.db.sessions import observing
 from songbook.db.shares import Shares
-from songbook.db.statements import NO_ROW, BoundStatement, Use
+from songbook.db.statements import NO_ROW, BoundStatement, Principal, Use
 from songbook.db.timing import Timing
 from songbook.metrics import Counter, Histogram
 from songbook.tracing import StatementTracer
@@ -114,12 +113,28 @@ class Database:
         self._echo = echo
         self._tracer = tracer
         self.timing: Timing | None = None
+        self.principal: Principal | None = None
 
-    def timed(self, timing: Timing) -> "Database":
-        """Return the same database for one request, whose statements are added to `timing`."""
-        timed = copy(self)
-        timed.timing = timing
-        return timed
+    def for_request(self, principal: Principal | None, timing: Timing | None = None) -> "Database":
+        """Return the same database for the statements of a principal, which `timing` measures."""
+        own = object.__new__(Database)
+        own.__dict__ = {**self.__dict__, "principal": principal, "timing": timing}  # 0.3 µs
+        return own
+
+    def resolve(self, statement: BoundStatement) -> BoundStatement:
+        """Return a statement with its SQL, those of owned tables for the principal.
+
+        Raises RuntimeError for them without one: forgetting it must not show the rows of all.
+        """
+        if statement.bind_principal is None:
+            return statement
+        if self.principal is None:
+            raise RuntimeError(
+                "the statement is of an owned table, and nobody is signed in: give the route the"
+                " permission OWNER and run it on its ReadDep, WriteDep or TransactionDep, or make"
+                " the query with `all_owners=True`"
+            )
+        return statement.bind_principal(self.principal)
 
     async def fetch(
         self, statement: BoundStatement, deadline: float | None = None
@@ -131,6 +146,8 @@ class Database:
         """
         if statement is NO_ROW:
             return None
+        if statement.bind_principal:
+            statement = self.resolve(statement)
         if statement.coalesce and self.pool.is_in_use:
             return await self._fetch_batched(statement, deadline or self.pool.deadline)
         return await self._with_connection(
@@ -204,6 +221,8 @@ class Database:
         self, connection: asyncpg.Connection, statement: BoundStatement
     ) -> asyncpg.Record | None:
         """Run one statement on an acquired connection; return its row. Raises asyncpg's errors."""
+        if statement.bind_principal:
+            statement = self.resolve(statement)
         self._log(statement.sql)
         _STATEMENTS.inc()
         fetching = connection.fetchrow(statement.sql, *statement.arguments)

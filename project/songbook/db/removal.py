@@ -120,7 +120,8 @@ def removal_of(moment: Column[Any], lock: int) -> CompiledStatement:
     same = [key == due.c[key.name] for key in keys]
     gone = delete(table).where(*same, late).returning(keys[0]).cte("gone")
     number = select(func.count()).select_from(gone).scalar_subquery()
-    return CompiledStatement(select(held.label("held"), number.label("gone")), use=Use.WRITE)
+    removed = select(held.label("held"), number.label("gone"))
+    return CompiledStatement(removed, use=Use.WRITE, all_owners=True)
 
 
 def _unreferred(table: Table) -> list[ColumnElement[bool]]:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple, cast
+from functools import partial
+from typing import Any, NamedTuple, Protocol, cast
 
 from sqlalchemy import (
     JSON,
     ColumnElement,
+    Dialect,
     FromClause,
     Numeric,
     Text,
@@ -21,9 +23,19 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import NamedFromClause
 
-from songbook.models import Relation, Representation, living, table_of
+from songbook.models import (
+    OWNER_ID,
+    Relation,
+    Representation,
+    check_owners,
+    living,
+    own_rows,
+    table_of,
+)
 
 DIALECT = dialect()  # type: ignore[no-untyped-call]
+_OF_ALL_OWNERS = dialect()  # type: ignore[no-untyped-call]
+_OF_ALL_OWNERS.all_owners = True  # type: ignore[attr-defined] # for the condition of `is_own`
 MAX_STATEMENTS = 1000
 """The size of the cache of compiled statements of each kind (least recently used)."""
 
@@ -44,6 +56,18 @@ class Use(IntEnum):
     """A statement or a transaction that may wait for locks."""
 
 
+class Principal(Protocol):
+    """The user for whom a statement of an owned table runs."""
+
+    @property
+    def id(self) -> int | None:
+        """The owner of rows to insert and, unless `is_superuser`, of those to read and change."""
+
+    @property
+    def is_superuser(self) -> bool:
+        """Whether the rows of all owners are read and changed."""
+
+
 class BoundStatement(NamedTuple):
     """SQL and its arguments.
 
@@ -57,26 +81,22 @@ class BoundStatement(NamedTuple):
     coalesce: bool = False
     batch_sql: str = ""
     use: Use = Use.LIST
+    bind_principal: "Callable[[Principal], BoundStatement] | None" = None
+    """Returns the SQL and the arguments of a statement of owned tables, which has none before."""
 
+
+_UNBOUND = "-- a statement of an owned table is run by the executor of a request"
 
 NO_ROW = BoundStatement("", [])
 """A statement that is known to have no row and is not executed."""
 
 
-class CompiledStatement:
-    """Compiled SQL with named values; `coalesce`, `batch_sql` and `use` as in BoundStatement."""
+class _CompiledSQL:
+    """Compiled SQL and how its arguments are made of named values."""
 
-    def __init__(
-        self,
-        clause: ClauseElement,
-        *,
-        coalesce: bool = False,
-        batch_sql: str = "",
-        use: Use = Use.LIST,
-    ) -> None:
-        compiled = clause.compile(dialect=DIALECT)
+    def __init__(self, clause: ClauseElement, dialect: Dialect) -> None:
+        compiled = clause.compile(dialect=dialect)
         assert isinstance(compiled, SQLCompiler)
-        self._coalesce, self._batch_sql, self._use = coalesce, batch_sql, use
         names: Sequence[str] | None = compiled.positiontup
         self.sql, params = str(compiled), compiled.params
         # the conversions that SQLAlchemy applies to values
@@ -89,14 +109,55 @@ class CompiledStatement:
         self._parameters = [(name, processors.get(name)) for name in names or ()]
         given_later = {bind.key for bind in compiled.binds.values() if bind.required}
         self._constants = {name: params[name] for name in params.keys() - given_later}
+        self.is_owned = OWNER_ID.key in given_later
 
-    def bind(self, values: Mapping[str, Any]) -> BoundStatement:
-        """Return the statement with `values`, ordered and converted for asyncpg."""
+    def arguments(self, values: Mapping[str, Any]) -> list[Any]:
+        """Return the values in their order, converted for asyncpg."""
         merged = {**self._constants, **values}
-        arguments = [
+        return [
             process(merged[name]) if process else merged[name] for name, process in self._parameters
         ]
+
+
+class CompiledStatement:
+    """Compiled SQL with named values; `coalesce`, `batch_sql` and `use` as in BoundStatement.
+
+    That of an owned table has two texts: superusers run one without the condition on the owner.
+    With `all_owners` it needs no such condition. Raises TypeError where one is missing.
+    """
+
+    def __init__(
+        self,
+        clause: ClauseElement,
+        *,
+        coalesce: bool = False,
+        batch_sql: str = "",
+        use: Use = Use.LIST,
+        all_owners: bool = False,
+    ) -> None:
+        if not all_owners:
+            check_owners(clause)
+        self._compiled = _CompiledSQL(clause, DIALECT)
+        self.sql = self._compiled.sql
+        self._coalesce, self._batch_sql, self._use = coalesce, batch_sql, use
+        self._of_all_owners: _CompiledSQL | None = None
+        if self._compiled.is_owned:  # two users must not share a batch: it is run for one of them
+            self._of_all_owners, self._batch_sql = _CompiledSQL(clause, _OF_ALL_OWNERS), ""
+
+    def bind(self, values: Mapping[str, Any]) -> BoundStatement:
+        """Return the statement with `values`; of owned tables without those of the principal."""
+        if self._of_all_owners:
+            bind_principal = partial(self._bind_principal, self._of_all_owners, values)
+            return BoundStatement(_UNBOUND, [], self._coalesce, "", self._use, bind_principal)
+        arguments = self._compiled.arguments(values)
         return BoundStatement(self.sql, arguments, self._coalesce, self._batch_sql, self._use)
+
+    def _bind_principal(
+        self, of_all_owners: _CompiledSQL, values: Mapping[str, Any], principal: Principal
+    ) -> BoundStatement:
+        compiled = of_all_owners if principal.is_superuser else self._compiled
+        arguments = compiled.arguments({**values, OWNER_ID.key: principal.id})
+        return BoundStatement(compiled.sql, arguments, self._coalesce, "", self._use)
 
 
 def json_columns(columns: Iterable[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
@@ -121,7 +182,7 @@ def related(relation: Relation, source: FromClause) -> ColumnElement[Any]:
     shown = relation.shown
     other = table_of(shown.table).alias()
     ours, theirs = ("id", relation.field) if relation.many else (relation.field, "id")
-    matching = (other.c[theirs] == source.c[ours], *living(other))
+    matching = (other.c[theirs] == source.c[ours], *living(other), *own_rows(other))
     found = select(*json_columns(shown.columns(other))).where(*matching).correlate(source)
     if not relation.many:
         parent = found.subquery("_parent")

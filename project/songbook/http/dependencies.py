@@ -129,6 +129,9 @@ class Permission:
     error_statuses: tuple[int, ...] = (401,)
     """The statuses of the problems that it raises when it requires a user."""
 
+    is_private = False
+    """Whether responses differ by user, so that shared caches must not store them."""
+
     def requires_user(self, method: str, settings: Settings) -> bool:
         """Return whether a request with this method needs a signed-in user."""
         raise NotImplementedError

@@ -145,9 +145,11 @@ class StrictRequest(Request):
 
     @property
     def database(self) -> Database:
-        """The database; where the time of the request is measured, that of its statements too."""
+        """The database for the principal; with the time of the request, that of its statements."""
         timing: Timing | None = self.scope.get(TIMING)
-        return self.service.database.timed(timing) if timing else self.service.database
+        if timing or self.principal:
+            return self.service.database.for_request(self.principal, timing)
+        return self.service.database
 
     @property
     def sender(self) -> str:

@@ -90,7 +90,9 @@ class Route(APIRoute):
                 return await request.completion.rollback(error, is_called=is_called)
             return await request.completion.commit(response) if request.completion else response
 
-        return _forbid_caches(handle) if self.no_store else handle
+        caching = "private, no-cache" if permission.is_private else ""
+        caching = "no-store" if self.no_store else caching
+        return _with_cache_control(handle, caching) if caching else handle
 
     def _by_fastapi(self, solve: Callable[[Request], Coroutine[Any, Any, Response]]) -> _Call:
         """Return a function that lets FastAPI call the dependencies and the handler."""
@@ -214,12 +216,12 @@ class Route(APIRoute):
         )
 
 
-def _forbid_caches(handler: Handler) -> Handler:
-    """Return a handler whose responses no cache may store (RFC 9111, section 5.2.2.5)."""
+def _with_cache_control(handler: Handler, directives: str) -> Handler:
+    """Return a handler whose responses have these directives (RFC 9111, section 5.2.2)."""
 
     async def handle(request: StrictRequest) -> Response:
         response = await handler(request)
-        response.headers["Cache-Control"] = "no-store"
+        response.headers["Cache-Control"] = directives
         return response
 
     return handle

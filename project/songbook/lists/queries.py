@@ -12,8 +12,10 @@ from songbook.http import JSONText
 from songbook.lists.statements import SQL_SEPARATOR
 
 
-def json_rows(query: SelectBase) -> CompiledStatement:
+def json_rows(query: SelectBase, *, all_owners: bool = False) -> CompiledStatement:
     """Compile a query with named columns whose rows PostgreSQL writes as JSON.
+
+    One of an owned table has the condition `is_own`, or reads the rows of `all_owners`.
 
     Pass the row of `db.fetch(statement.bind(values))` to `rows_response`. Decimals become strings.
     All rows are one text in memory, so the query needs a LIMIT.
@@ -21,7 +23,8 @@ def json_rows(query: SelectBase) -> CompiledStatement:
     rows = query.subquery("rows")
     shown = select(*json_columns(rows.c)).subquery("_shown")
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
-    return CompiledStatement(select(document.label("document")).select_from(shown), coalesce=True)
+    statement = select(document.label("document")).select_from(shown)
+    return CompiledStatement(statement, coalesce=True, all_owners=all_owners)
 
 
 def rows_response(row: Row | None, if_none_match: EntityTags | None = None) -> Response:

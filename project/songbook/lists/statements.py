@@ -52,6 +52,7 @@ from songbook.models import (
     Representation,
     living,
     not_deleted,
+    own_rows,
     rebase,
     search_query,
     searched_words,
@@ -162,7 +163,8 @@ def _csv_cell(column: ColumnElement[Any], export_format: ExportFormat) -> Column
 
 
 def _where(model: type[Record], shape: PageShape) -> list[ColumnElement[bool]]:
-    return not_deleted(model) + [_condition(model, condition) for condition in shape.conditions]
+    visible = [*not_deleted(model), *own_rows(table_of(model))]
+    return visible + [_condition(model, condition) for condition in shape.conditions]
 
 
 def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | None) -> Subquery:
@@ -245,7 +247,7 @@ def _parent_condition(
     other = parent.alias()
     holds = rebase(_condition(relation.shown.table, condition._replace(parent=None)), parent, other)
     key = other.c.id == table_of(model).c[relation.field]
-    return exists().where(key, holds, *living(other))
+    return exists().where(key, holds, *living(other), *own_rows(other))
 
 
 def _compared_type(column: ColumnElement[Any]) -> TypeEngine[Any]:

@@ -25,6 +25,14 @@ from songbook.models.fields import Email as Email
 from songbook.models.fields import Url as Url
 from songbook.models.fields import field_type_of as field_type_of
 from songbook.models.fields import is_nullable as is_nullable
+from songbook.models.owners import OWNER_ID as OWNER_ID
+from songbook.models.owners import Owned as Owned
+from songbook.models.owners import Owner as Owner
+from songbook.models.owners import check_owners as check_owners
+from songbook.models.owners import is_own as is_own
+from songbook.models.owners import own_rows as own_rows
+from songbook.models.owners import owner_columns as owner_columns
+from songbook.models.owners import tie_owners as tie_owners
 from songbook.models.relations import Listed as Listed
 from songbook.models.relations import Relation as Relation
 from songbook.models.relations import Relations as Relations

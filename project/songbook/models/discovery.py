@@ -4,11 +4,12 @@ from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from sqlmodel import SQLModel
 
 from songbook.models.bases import Record
+from songbook.models.owners import tie_owners
 from songbook.models.representations import Representation
 
 _ROLES = ("Create", "Update", "Public")
@@ -25,9 +26,15 @@ class Family(NamedTuple):
 
 @cache
 def discover(package: str) -> dict[str, ModuleType]:
-    """Import the modules of a package; return those of resources by name."""
+    """Import the modules of a package; return those of resources by name.
+
+    Raises TypeError for an `Owned` table in a service without accounts.
+    """
     names = sorted(each.name for each in iter_modules(import_module(package).__path__))
     loaded = {name: import_module(f"{package}.{name}") for name in names}
+    tie_owners(
+        each for module in loaded.values() for each in vars(module).values() if _is_table(each)
+    )
     return {name: module for name, module in loaded.items() if hasattr(module, "router")}
 
 
@@ -47,10 +54,7 @@ def family(module: ModuleType) -> Family:
     tables = [
         each
         for each in vars(module).values()
-        if isinstance(each, type)
-        and issubclass(each, Record)
-        and hasattr(each, "__table__")
-        and each.__module__ == module.__name__
+        if _is_table(each) and each.__module__ == module.__name__
     ]
     families = [
         Family(table, *(getattr(module, table.__name__ + role) for role in _ROLES))
@@ -64,3 +68,7 @@ def family(module: ModuleType) -> Family:
             f" class; its tables: {names}"
         )
     return families[0]
+
+
+def _is_table(value: Any) -> TypeGuard[type[Record]]:
+    return isinstance(value, type) and issubclass(value, Record) and hasattr(value, "__table__")

@@ -23,6 +23,7 @@ from sqlmodel import SQLModel
 from songbook.models.bases import Record, Schema
 from songbook.models.field_types import FieldType, TextType
 from songbook.models.fields import field_type_of, is_typed, name_of, type_of_column
+from songbook.models.owners import owner_columns
 from songbook.models.text_search import create_search_text, search_vector
 
 
@@ -121,7 +122,7 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
         Index(f"ix_{table.name}_words", searched_words(model), postgresql_using="gin")
         event.listen(table, "before_create", _CREATE_SEARCH_TEXT)
     for constraint in [each for each in table.constraints if isinstance(each, UniqueConstraint)]:
-        _replace_by_index(constraint, model)
+        _replace_unique(constraint, model)
     _index_orders(table)
     for condition in not_deleted(model):
         for index in table.indexes:
@@ -129,6 +130,8 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
                 index.dialect_options["postgresql"]["where"] = condition
         due = (table.c.deleted_at, table.c.id)
         Index(f"ix_{table.name}_deleted_at", *due, postgresql_where=~condition)
+    if owners := owner_columns(table):  # of deleted rows, too, for the deletion of users
+        Index(f"ix_{table.name}_owner_id", *owners, table.c.id)
 
 
 def _add_checks(model: type[Record], table: Table) -> None:
@@ -145,7 +148,7 @@ def _add_checks(model: type[Record], table: Table) -> None:
 
 
 def _index_orders(table: Table) -> None:
-    """Add the id, the last key of every order, to the indexes that `index=True` makes.
+    """Add the owner and the id, the last key of every order, to the indexes of `index=True`.
 
     On the field alone, an index would serve filters only: a page had to sort all rows of a year.
     Indexes that a model names itself stay as they are.
@@ -154,7 +157,8 @@ def _index_orders(table: Table) -> None:
         match [*index.expressions]:
             case [Column(index=True, primary_key=False) as column] if not index.unique:
                 table.indexes.discard(index)
-                Index(index.name, column, table.c.id)
+                owners = [] if column.foreign_keys else owner_columns(table)
+                Index(index.name, *owners, column, table.c.id)
 
 
 def _is_of_reference(index: Index) -> bool:
@@ -163,12 +167,13 @@ def _is_of_reference(index: Index) -> bool:
     return bool(first is not None and first.foreign_keys and not index.unique)
 
 
-def _replace_by_index(constraint: UniqueConstraint, model: type[Record]) -> None:
-    """Replace a unique constraint by an index where case or deleted rows have to be ignored."""
+def _replace_unique(constraint: UniqueConstraint, model: type[Record]) -> None:
+    """Let a unique constraint begin with the owner, and ignore case or deleted rows."""
     table, names = constraint.table, [column.name for column in constraint.columns]
-    types = column_types(model)
+    types, owners = column_types(model), [] if "owner_id" in names else owner_columns(table)
     folded = {name for name in names if getattr(types[name], "ignores_case", False)}
-    if folded or not_deleted(model):
-        table.constraints.discard(constraint)
-        parts = [func.lower(table.c[name]) if name in folded else table.c[name] for name in names]
-        Index(f"uq_{table.name}_{'_'.join(names)}", *parts, unique=True)
+    if not (folded or owners or not_deleted(model)):
+        return
+    table.constraints.discard(constraint)
+    parts = [func.lower(table.c[name]) if name in folded else table.c[name] for name in names]
+    Index(f"uq_{table.name}_{'_'.join(names)}", *owners, *parts, unique=True)

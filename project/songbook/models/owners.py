@@ -1,0 +1,125 @@
+"""Owners: rows that belong to the user who created them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    ForeignKeyConstraint,
+    FromClause,
+    Insert,
+    Table,
+    bindparam,
+)
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.visitors import iterate
+from sqlmodel import Field, SQLModel
+
+from songbook.models.bases import mapped_classes
+
+_OWNER = "songbook_owner"
+
+OWNER_ID = bindparam("owner_", type_=BigInteger)
+"""The id of the principal, which the executor of a statement binds."""
+
+
+class Owner(SQLModel):
+    """The base of `songbook.auth.Account`: the rows of its table own those of `Owned` tables."""
+
+
+class Owned(SQLModel):
+    """The row of a table belongs to the user who creates it: for the table class alone.
+
+    Every statement is bound to the principal, and raises without one: a user sees and changes their
+    own rows, a superuser all. Clients neither write nor see `owner_id`; unique fields are unique
+    among the rows of an owner, and the rows of a user are deleted together with the user.
+    """
+
+    owner_id: int = Field(
+        default=None, sa_type=BigInteger, sa_column_kwargs={"info": {_OWNER: True}}
+    )
+
+
+class _IsOwn(FunctionElement[bool]):
+    """Is true of the rows of the principal; where all owners are asked for, of all rows."""
+
+    name = "is_own"
+    type = Boolean()
+    inherit_cache = True
+
+
+@compiles(_IsOwn)
+def _render(element: _IsOwn, compiler: SQLCompiler, **options: Any) -> str:
+    if getattr(compiler.dialect, "all_owners", False):
+        return "true"
+    [owner_id] = element.clauses
+    return str(compiler.process(owner_id == OWNER_ID, **options))
+
+
+def is_own(model: type[Owned]) -> ColumnElement[bool]:
+    """Return the condition that a row belongs to the principal, for a query of a service.
+
+    It holds for all rows if the principal is a superuser.
+    """
+    return _IsOwn(model.__table__.c.owner_id)  # type: ignore[attr-defined]
+
+
+def own_rows(source: FromClause) -> list[ColumnElement[bool]]:
+    """Return the condition of `is_own` for a table or an alias, empty for one without owners."""
+    return [_IsOwn(column) for column in owner_columns(source)]
+
+
+def owner_columns(source: FromClause) -> list[ColumnElement[Any]]:
+    """Return the column with the owner of a row, empty for a table whose rows have none."""
+    owner_id = source.c.get("owner_id")
+    return [owner_id] if owner_id is not None and _is_owner(owner_id) else []
+
+
+def check_owners(statement: ClauseElement) -> None:
+    """Raise TypeError for a statement of an owned table without a condition on the owner."""
+    parts: list[Any] = [*iterate(statement)]
+    guarded = {_table_of(part) for part in parts if isinstance(part, _IsOwn)}
+    if any(part is OWNER_ID for part in parts):
+        guarded |= {part.table for part in parts if isinstance(part, Insert)}
+    for part in parts:
+        if isinstance(part, Table) and owner_columns(part) and part not in guarded:
+            raise TypeError(
+                f"the rows of {part.name} have owners: add the condition `is_own(…)` of"
+                " songbook.models to the query, or say `all_owners=True`"
+            )
+
+
+def tie_owners(models: Iterable[type[Any]]) -> None:
+    """Let `owner_id` refer to the table of the accounts. Raises TypeError if there is none."""
+    classes: list[type[Any]] = [each for each in mapped_classes() if issubclass(each, Owner)]
+    owners = [each.__table__ for each in classes]
+    for model in models:
+        if not issubclass(model, Owned) or not hasattr(model, "__table__"):
+            continue
+        table: Table = model.__table__
+        found = [each for each in owners if each.metadata is table.metadata]
+        if not found:
+            raise TypeError(
+                f"{model.__name__} is Owned, but no table class inherits songbook.auth.Account:"
+                " its rows would have no owners"
+            )
+        if not table.c.owner_id.foreign_keys:
+            key = ForeignKeyConstraint([table.c.owner_id], [found[0].c.id], ondelete="CASCADE")
+            table.append_constraint(key)
+
+
+def _is_owner(column: ColumnElement[Any]) -> bool:
+    """Return whether a column of a table or an alias is the owner of its rows."""
+    return any(_OWNER in getattr(each, "info", {}) for each in column.base_columns)
+
+
+def _table_of(condition: _IsOwn) -> FromClause:
+    [owner_id] = condition.clauses
+    [column] = owner_id.base_columns
+    table: FromClause = column.table
+    return table
