@@ -147,6 +147,7 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
     """Raise TypeError for routes that cannot work, and for an invalid accounts class."""
     if service.accounts:
         check_accounts(service.accounts)
+    named: dict[str, Permission] = {}
     for context in iter_route_contexts([*routes]):
         route: Any = context  # of an included router, with its prefix and its dependencies
         if not isinstance(context.original_route, APIRoute):
@@ -155,6 +156,9 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
         is_ours = isinstance(context.original_route, Route)
         if not is_ours and any(isinstance(call, Dependency) for call in calls):
             raise TypeError(f"{route.path} must be a route of a songbook.http.Router")
+        for call in calls:
+            if isinstance(call, Permission) and named.setdefault(call.name, call) is not call:
+                raise TypeError(f"{route.path} has another permission named `{call.name}`")
         if service.accounts is None and _needs_accounts(route, calls, service.settings):
             raise TypeError(
                 f"{route.path} requires an account: pass `accounts` to create_app, or leave out the"

@@ -12,14 +12,13 @@ from app.settings import Settings
 from songbook.auth import (
     SIGNED_IN,
     SUPERUSER,
-    USER_STATUSES,
     Account,
     CurrentUser,
     Logins,
     LoginsDep,
     Password,
-    SignedIn,
     hash_password,
+    permission,
 )
 from songbook.crud import (
     EntityTags,
@@ -124,36 +123,27 @@ class UserPublic(UserBase, RecordPublic):
     is_superuser: bool
 
 
-class _Profile(SignedIn):
-    """Every user; with PRIVATE_PROFILES only superusers and the user of the `id`."""
-
-    name = "profile"
-    error_statuses: tuple[int, ...] = (*USER_STATUSES, 404)
-
-    async def check(self, request: StrictRequest, user: Principal) -> None:
-        settings = request.service.settings
-        assert isinstance(settings, Settings)
-        if (
-            settings.private_profiles
-            and not user.is_superuser
-            and await record_id.call(request) != user.id
-        ):
-            raise NotFound("User not found")
+@permission(error_statuses=(404,))
+async def profile(request: StrictRequest, user: Principal) -> bool:
+    """Allow every user; with PRIVATE_PROFILES only superusers and the user of the `id`."""
+    settings = request.service.settings
+    assert isinstance(settings, Settings)
+    is_visible = not settings.private_profiles or user.is_superuser
+    if not is_visible and await record_id.call(request) != user.id:
+        raise NotFound("User not found")
+    return True
 
 
-class _Account(_Profile):
-    """A superuser; other users get 403, or 404 where profiles are private."""
-
-    name = "account"
-    error_statuses = (*USER_STATUSES, 403, 404)
-
-    async def check(self, request: StrictRequest, user: Principal) -> None:
-        await super().check(request, user)
-        if not user.is_superuser:
-            raise Forbidden("Only superusers may do this; your own account is at /users/me.")
+@permission(error_statuses=(403, 404))
+async def account(request: StrictRequest, user: Principal) -> bool:
+    """Allow superusers; other users get 403, or 404 where profiles are private."""
+    await profile.check(request, user)
+    if not user.is_superuser:
+        raise Forbidden("Only superusers may do this; your own account is at /users/me.")
+    return True
 
 
-PROFILE, ACCOUNT = Depends(_Profile()), Depends(_Account())
+PROFILE, ACCOUNT = Depends(profile), Depends(account)
 
 users = Records(User, UserPublic)
 UsersPage = Annotated[Page, Depends(page_of(users))]

@@ -7,13 +7,13 @@ from songbook.auth.logins import LoginsDep as LoginsDep
 from songbook.auth.logins import get_logins as get_logins
 from songbook.auth.passwords import Password as Password
 from songbook.auth.passwords import hash_password as hash_password
+from songbook.auth.permissions import NEEDS as NEEDS
 from songbook.auth.permissions import OPEN as OPEN
 from songbook.auth.permissions import OWNER as OWNER
 from songbook.auth.permissions import PUBLIC as PUBLIC
 from songbook.auth.permissions import SIGNED_IN as SIGNED_IN
 from songbook.auth.permissions import SUPERUSER as SUPERUSER
-from songbook.auth.permissions import USER_STATUSES as USER_STATUSES
 from songbook.auth.permissions import CurrentUser as CurrentUser
-from songbook.auth.permissions import SignedIn as SignedIn
 from songbook.auth.permissions import current_user as current_user
+from songbook.auth.permissions import permission as permission
 from songbook.auth.routes import router as router

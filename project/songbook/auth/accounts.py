@@ -2,12 +2,13 @@
 
 import logging
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import asyncpg
-from sqlalchemy import bindparam, func, inspect, select, text, true, update
+from sqlalchemy import ARRAY, bindparam, func, inspect, select, text, true, update
 from sqlmodel import Field, SQLModel
 
 from songbook.db import BoundStatement, CompiledStatement, Use
@@ -32,7 +33,11 @@ class Account(Owner):
 
     When the password or e-mail changes or the account is deactivated, a trigger of the table sets
     `credentials_changed_at`, which invalidates older tokens; not while `songbook.rehash` is `on`.
+    If the table has a column `permissions: list[str]`, a login puts them into the token.
     """
+
+    principal_columns: ClassVar[tuple[str, ...]] = ()
+    """Other columns that permissions read from `user.columns`, such as a role."""
 
     hashed_password: str = Field(max_length=255)
     is_superuser: bool = Field(sa_column_kwargs={"server_default": text("false")})
@@ -42,11 +47,23 @@ class Account(Owner):
 
 
 def check_accounts(model: type[SQLModel]) -> None:
-    """Raise TypeError for a class that is no table or lacks a column of accounts."""
+    """Raise TypeError for a class that is no table, or lacks a column or has another type of it."""
     if not hasattr(model, "__table__"):
         raise TypeError(f"{model.__name__} is not a table: declare it with table=True")
-    if missing := [name for name in (*_COLUMNS, "username") if name not in inspect(model).columns]:
+    columns, needed = inspect(model).columns, (*_COLUMNS, *_own_names(model), "username")
+    if missing := [name for name in needed if name not in columns]:
         raise TypeError(f"{model.__name__} lacks the columns {', '.join(missing)} of an account")
+    if "permissions" in columns and not isinstance(columns.permissions.type, ARRAY):
+        raise TypeError(f"{model.__name__}.permissions is not a list[str]")
+
+
+def own_columns(model: type[SQLModel], account: asyncpg.Record) -> Mapping[str, Any]:
+    """Return the `principal_columns` of an account."""
+    return {name: account[name] for name in names} if (names := _own_names(model)) else {}
+
+
+def _own_names(model: type[SQLModel]) -> tuple[str, ...]:
+    return model.principal_columns if issubclass(model, Account) else ()
 
 
 def find_account(
@@ -82,7 +99,8 @@ def _find(model: type[SQLModel], by: LookupField, *, for_share: bool) -> Compile
     columns = inspect(model).columns
     key, value = columns[by], bindparam("value", type_=columns[by].type)
     same = key == value if by == "id" else func.lower(key) == func.lower(value)
-    shown = [columns[name] for name in _COLUMNS]
+    names = {*_COLUMNS, *_own_names(model)} | {"permissions"} & {*columns.keys()}
+    shown = [columns[name] for name in sorted(names)]
     statement = select(*shown, func.clock_timestamp().label("now")).where(same)
     if for_share:
         return CompiledStatement(statement.with_for_update(read=True), use=Use.WRITE)

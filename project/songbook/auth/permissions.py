@@ -3,21 +3,28 @@
 The account of the token is read with each request, so that changes apply to the next one.
 """
 
+import re
+from collections.abc import Awaitable, Callable
+from functools import cache
 from http import HTTPMethod
-from typing import Annotated
+from inspect import iscoroutinefunction
+from typing import Annotated, Any
 
 import asyncpg
 from fastapi import Depends
 
-from songbook.auth.accounts import find_account, read_clock
+from songbook.auth.accounts import find_account, own_columns, read_clock
 from songbook.auth.tokens import Claims, decode, parse_bearer
 from songbook.config import Settings
 from songbook.errors import Forbidden, Unauthenticated
 from songbook.http import Permission, Principal, StrictRequest, dependency
 
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
 _SAFE = {HTTPMethod.GET, HTTPMethod.HEAD, HTTPMethod.OPTIONS}
 USER_STATUSES = (401, 503)
 """The error statuses of a permission that requires a user."""
+
+Check = Callable[[StrictRequest, Principal], Awaitable[bool]]
 
 
 @dependency(error_statuses=USER_STATUSES)
@@ -33,10 +40,19 @@ async def current_user(request: StrictRequest) -> Principal:
     row = await request.database.fetch(find_account(service.accounts, "email", claims.email))
     if row is None or not row["is_active"] or not _are_valid(claims, row):
         raise Unauthenticated("Could not validate credentials")
-    return Principal(row["id"], row["email"], row["is_superuser"], claims.permissions)
+    granted, own = _granted(claims, row), own_columns(service.accounts, row)
+    return Principal(row["id"], row["email"], row["is_superuser"], granted, own)
 
 
 CurrentUser = Annotated[Principal, Depends(current_user)]
+
+
+def _granted(claims: Claims, row: asyncpg.Record) -> tuple[str, ...]:
+    """Return the permissions of the token that the account has, if it has a column of them."""
+    if not claims.permissions or "permissions" not in row:
+        return claims.permissions
+    stored = row["permissions"] or ()
+    return tuple(permission for permission in claims.permissions if permission in stored)
 
 
 def _are_valid(claims: Claims, row: asyncpg.Record) -> bool:
@@ -119,6 +135,60 @@ class _Owner(SignedIn):
 
     name = "owner"
     is_private = True
+
+
+class _Checked(SignedIn):
+    """The users that a function allows."""
+
+    def __init__(self, allows: Check, error_statuses: tuple[int, ...]) -> None:
+        if not iscoroutinefunction(allows):
+            raise TypeError(f"{allows!r} must be an `async def` to be a permission")
+        self._allows = allows
+        self.name = allows.__name__.replace("_", "-")
+        self.error_statuses = (*USER_STATUSES, *error_statuses)
+
+    async def check(self, request: StrictRequest, user: Principal) -> None:
+        if await self._allows(request, user) is not True:  # a forgotten `return` allows nobody
+            raise Forbidden
+
+
+def permission(*, error_statuses: tuple[int, ...] = (403,)) -> Callable[[Check], SignedIn]:
+    """Return a decorator for a function that returns whether a signed-in user may call a route.
+
+    A route has it as `Depends(function)`. Anything but True is 403; the function may also raise a
+    Problem, such as NotFound, whose status it declares. It is named for the function.
+    """
+    return lambda allows: _Checked(allows, error_statuses)
+
+
+class _Needs(SignedIn):
+    """Every user whose token has these permissions."""
+
+    error_statuses = (*USER_STATUSES, 403)
+
+    def __init__(self, scopes: tuple[str, ...]) -> None:
+        self.scopes = scopes
+        self.name = f"needs {' '.join(scopes)}"
+        self._challenge = f'Bearer error="insufficient_scope", scope="{" ".join(scopes)}"'
+
+    async def check(self, request: StrictRequest, user: Principal) -> None:  # noqa: ARG002
+        if missing := [scope for scope in self.scopes if scope not in user.permissions]:
+            detail = f"The token lacks the permission `{missing[0]}`."
+            raise Forbidden(detail, headers={"WWW-Authenticate": self._challenge})
+
+
+_needs = cache(_Needs)  # relations compare the permissions of their lists
+
+
+def NEEDS(*permissions: str) -> Any:  # noqa: N802 - a constant like the others, for each text
+    """Return the permission of users whose token has all `permissions`; superusers need them too.
+
+    Each is a scope-token of OAuth 2 (RFC 6749, section 3.3), such as `songs:write`. Raises
+    ValueError for others, and for none.
+    """
+    if not permissions or not all(map(_SCOPE.fullmatch, permissions)):
+        raise ValueError(f"{permissions} are not one or more visible ASCII texts without quotes")
+    return Depends(_needs(permissions))
 
 
 PUBLIC, OPEN, SIGNED_IN = Depends(_Public()), Depends(_Open()), Depends(SignedIn())

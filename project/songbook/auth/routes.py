@@ -54,4 +54,6 @@ async def create_token(
 def _token(account: Row, settings: Settings) -> Token:
     """Return a token issued when the account was read: any later change invalidates it."""
     issued_at, minutes = read_clock(account), settings.access_token_minutes
-    return Token(access_token=encode(settings.token_secret, account["email"], issued_at, minutes))
+    email, permissions = account["email"], account.get("permissions") or ()
+    token = encode(settings.token_secret, email, issued_at, minutes, permissions)
+    return Token(access_token=token)

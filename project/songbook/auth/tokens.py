@@ -4,6 +4,7 @@ The response never says which check failed.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Annotated
 
 import jwt
@@ -67,15 +68,23 @@ class Claims(BaseModel):
         return self.issued_at is not None and not self.issued_at.is_integer()
 
 
-def encode(secret: str, email: str, issued_at: float, minutes: float) -> str:
-    """Return a token that expires so many minutes after `issued_at`."""
+def encode(
+    secret: str, email: str, issued_at: float, minutes: float, permissions: Iterable[str] = ()
+) -> str:
+    """Return a token that expires so many minutes after `issued_at`.
+
+    Raises ValueError if it is longer than `decode` accepts.
+    """
     claims = {
         "sub": email,
-        "permissions": [],
+        "permissions": [*permissions],
         "iat": issued_at,
         "exp": int(issued_at + 60 * minutes),
     }
-    return jwt.encode(claims, _key(secret), _ALGORITHM)
+    token = jwt.encode(claims, _key(secret), _ALGORITHM)
+    if len(token) > _MAX_TOKEN:
+        raise ValueError(f"a token with these permissions is longer than {_MAX_TOKEN} characters")
+    return token
 
 
 def decode(secret: str, token: str) -> Claims:

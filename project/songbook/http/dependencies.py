@@ -132,6 +132,9 @@ class Permission:
     is_private = False
     """Whether responses differ by user, so that shared caches must not store them."""
 
+    scopes: tuple[str, ...] = ()
+    """The permissions that the token needs."""
+
     def requires_user(self, method: str, settings: Settings) -> bool:
         """Return whether a request with this method needs a signed-in user."""
         raise NotImplementedError

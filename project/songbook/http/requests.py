@@ -2,10 +2,11 @@
 
 import json
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl
 
@@ -103,7 +104,10 @@ class Principal(NamedTuple):
     email: str
     is_superuser: bool
     permissions: tuple[str, ...]
-    """The `permissions` claim of the token, which no route here requires."""
+    """The `permissions` claim of the token, without what the account does not have any more."""
+
+    columns: Mapping[str, Any] = MappingProxyType({})
+    """The `principal_columns` of the account."""
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,6 @@ _SECURITY = {
     "password": {
         "type": "oauth2",
         "description": "Username or e-mail address, and password.",
-        "flows": {"password": {"tokenUrl": "api/auth/token", "scopes": {}}},
     },
     "token": {
         "type": "http",
@@ -77,8 +76,15 @@ def describe(app: FastAPI) -> dict[str, Any]:
     components["responses"] = {_name(status): _error_response(status) for status in sorted(errors)}
     components["headers"] = HEADERS
     if service.accounts:
-        components["securitySchemes"] = _SECURITY
+        components["securitySchemes"] = _security(routes)
     return document
+
+
+def _security(routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the security schemes, with the permissions of tokens that the routes require."""
+    scopes = sorted({scope for route in routes for scope in route.permission.scopes})
+    flow = {"tokenUrl": "api/auth/token", "scopes": {each: f"Permits {each}." for each in scopes}}
+    return {**_SECURITY, "password": {**_SECURITY["password"], "flows": {"password": flow}}}
 
 
 def _related(routes: Iterable[Route], relations: Relations) -> list[tuple[type, Relation]]:
@@ -134,7 +140,7 @@ def _complete(
     errors |= {*(_BODY if route.bodies else ()), *_conflicts(route, method, service.relations)}
     operation["x-rule"] = route.permission.name
     if route.permission.requires_user(method, service.settings):
-        operation["security"] = [{name: []} for name in _SECURITY]
+        operation["security"] = [{name: [*route.permission.scopes]} for name in _SECURITY]
         errors |= {*route.permission.error_statuses}
     _add_headers(responses, names, route)
     responses |= {

@@ -34,6 +34,7 @@ LOADED_LATE = {"songbook.db.embedded", "songbook.db.migrations", "songbook.traci
 """What most processes do without: no face imports it."""
 
 FOR_SERVICES = {
+    "songbook.auth.NEEDS",
     "songbook.crud.TransactionDep",
     "songbook.models.Url",
 }

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -109,18 +109,28 @@ async def signed_in(app: FastAPI, name: str, password: str = PASSWORD) -> AsyncC
     return client
 
 
-async def sign_in(app: FastAPI, id: int = PRINCIPAL, *, is_superuser: bool = True) -> str:
+async def sign_in(
+    app: FastAPI,
+    id: int = PRINCIPAL,
+    *,
+    is_superuser: bool = True,
+    permissions: Sequence[str] = (),
+    **columns: Any,
+) -> str:
     """Store a user; return the Authorization header that says that he sends a request."""
     email, name = f"user{id}@example.org", f"user{id}"
     values = {"id": id, "email": email, "hashed_password": "none", "is_superuser": is_superuser}
+    values |= columns
     table: Table = app.state.service.accounts.__table__
+    if "permissions" in table.c:
+        values["permissions"] = [*permissions]
     for column in table.c:  # what else an account has to have is a name
         if not column.nullable and column.server_default is None:
             values.setdefault(column.name, name)
     async with app.state.service.database.engine.begin() as connection:
         await connection.execute(insert(table).values(values))
     secret = app.state.service.settings.token_secret
-    return f"Bearer {tokens.encode(secret, email, time.time(), minutes=5)}"
+    return f"Bearer {tokens.encode(secret, email, time.time(), 5, permissions)}"
 
 
 def lines_of(name: str, *values: str) -> list[tuple[bytes, bytes]]:

@@ -1,8 +1,9 @@
 """Members: table, schemas and routes of the accounts of the sample."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Request, Response
+from sqlalchemy import text
 from sqlmodel import Field
 
 from songbook.auth import SIGNED_IN, SUPERUSER, Account, CurrentUser, Password, hash_password
@@ -28,6 +29,12 @@ class Member(MemberBase, Account, Stored, table=True):
     """The table; a trigger sets `credentials_changed_at`."""
 
     __tablename__ = "members"
+    principal_columns = ("role",)
+
+    role: Literal["librarian", "reader"] = Field(
+        sa_column_kwargs={"server_default": text("'reader'")}
+    )
+    permissions: list[str] = Field(sa_column_kwargs={"server_default": text("'{}'")})
 
 
 class MemberCreate(MemberBase):

@@ -17,11 +17,12 @@ from pydantic import BaseModel
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 from starlette.requests import Request
+from starlette.responses import Response as Starlette
 from starlette.types import Message
 
 from app.main import ALIASES, create_app
 from app.settings import Settings
-from songbook.auth.permissions import SIGNED_IN
+from songbook.auth.permissions import NEEDS, SIGNED_IN
 from songbook.http.routing import Route, Router
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.clients import PRINCIPAL, client_of, sign_in
@@ -30,21 +31,26 @@ from tests.support.resources import RESOURCES
 
 # The last row that fits says what becomes of a request: it is answered, or refused with a status.
 # `nobody` is everyone without a good token; `another` a user; `oneself` the user of the address.
+# A rule of one's own needs its rows here; `entitled` is a user with the columns of `ENTITLED`, and
+# the only one whose token has permissions.
 WHO_MAY = """
-rule       method   setting            nobody  another  oneself  superuser
+rule       method   setting            nobody  another  entitled  oneself  superuser
 
-public     any      any                yes     yes      -        yes
-open       any      any                yes     yes      -        yes
-open       writing  CLOSED_WRITES      401     yes      -        yes
-signed-in  any      any                401     yes      -        yes
-superuser  any      any                401     403      -        yes
-profile    any      any                401     yes      yes      yes
-profile    any      PRIVATE_PROFILES   401     404      yes      yes
-account    any      any                401     403      403      yes
-account    any      PRIVATE_PROFILES   401     404      403      yes
+public     any      any                yes     yes      -         -        yes
+open       any      any                yes     yes      -         -        yes
+open       writing  CLOSED_WRITES      401     yes      -         -        yes
+signed-in  any      any                401     yes      -         -        yes
+superuser  any      any                401     403      -         -        yes
+profile    any      any                401     yes      -         yes      yes
+profile    any      PRIVATE_PROFILES   401     404      -         yes      yes
+account    any      any                401     403      -         403      yes
+account    any      PRIVATE_PROFILES   401     404      -         403      yes
+needs      any      any                401     403      yes       -        403
 """
 HEAD, *ROWS = [line.split() for line in WHO_MAY.strip().splitlines() if line]
 TABLE = [dict(zip(HEAD, row, strict=True)) for row in ROWS]
+ENTITLED: dict[str, Any] = {}
+"""The columns of an account whom rules of one's own allow, such as `{"role": "editor"}`."""
 
 SETTINGS = [
     frozenset(),
@@ -52,7 +58,7 @@ SETTINGS = [
     frozenset({"PRIVATE_PROFILES"}),
     frozenset({"CLOSED_WRITES", "PRIVATE_PROFILES"}),
 ]
-ANOTHER, ONESELF, DEACTIVATED = PRINCIPAL + 1, PRINCIPAL + 2, PRINCIPAL + 3
+ANOTHER, ONESELF, DEACTIVATED, USER = (PRINCIPAL + number for number in range(1, 5))
 JSON = {"Content-Type": "application/json"}
 
 
@@ -80,11 +86,13 @@ class Operation(NamedTuple):
         fitting = [
             row
             for row in TABLE
-            if row["rule"] == self.rule
+            if row["rule"] == self.rule.partition(" ")[0]
             and (row["method"] == "any" or writes)
             and row["setting"] in {"any", *settings}
         ]
-        assert fitting, f"the table has no row for the rule {self.rule}"
+        assert fitting, f"add to WHO_MAY who may do what the rule `{self.rule}` allows"
+        allowed = {row[name] for row in fitting for name in HEAD[4:]}
+        assert "yes" in allowed, f"add to ENTITLED whom the rule `{self.rule}` allows, and a `yes`"
         return fitting[-1][column]
 
 
@@ -174,7 +182,16 @@ async def add_people(app: FastAPI) -> dict[str, str]:
         "superuser": superuser,
         "another": await sign_in(app, ANOTHER, is_superuser=False),
         "oneself": await sign_in(app, ONESELF, is_superuser=False),
+        "entitled": await sign_in(
+            app, USER, is_superuser=False, permissions=scopes_of(app), **ENTITLED
+        ),
     }
+
+
+def scopes_of(app: FastAPI) -> list[str]:
+    """Return all permissions of tokens that the routes ask for."""
+    flows = app.openapi()["components"]["securitySchemes"]["password"]["flows"]
+    return [*flows["password"]["scopes"]]
 
 
 async def add_rows(app: FastAPI, superuser: str) -> None:
@@ -184,10 +201,27 @@ async def add_rows(app: FastAPI, superuser: str) -> None:
             assert (await resource.add(client)).json()["id"] == 1
 
 
+def challenge(operation: Operation, expected: str) -> str | None:
+    """Return the WWW-Authenticate of a refusal."""
+    if expected == "403" and (scopes := operation.rule.removeprefix("needs ")) != operation.rule:
+        return f'Bearer error="insufficient_scope", scope="{scopes}"'
+    return "Bearer" if expected == "401" else None
+
+
 def told(answer: Response) -> str:
     """Return the outcome that an answer is."""
     assert answer.status_code < 500
     return str(answer.status_code) if answer.status_code in {401, 403, 404} else "yes"
+
+
+scoped = Router(prefix="/scoped", dependencies=[NEEDS("scoped:use", "scoped:more")])
+
+
+@scoped.get("")
+@scoped.put("/{id}")
+async def use_scope() -> Starlette:
+    """Answer to a token with the permissions."""
+    return Starlette()
 
 
 @pytest.fixture(params=SETTINGS, ids=lambda names: "+".join(sorted(names)) or "no-setting")
@@ -200,6 +234,7 @@ async def service(
     names: frozenset[str] = request.param
     given: dict[str, Any] = {name.lower(): True for name in names}
     app = create_app(Settings(database_url=spelled(database_url), **given))
+    app.router.routes.extend(scoped.routes)
     async with app.router.lifespan_context(app):
         yield names, app
 
@@ -240,8 +275,8 @@ async def test_every_route_is_answered_to_whom_the_table_says_and_to_nobody_else
                         wrong.append((operation.method, at, name, expected, answer.status_code))
                     if expected != "yes":
                         assert_headers(answer)
-                        assert answer.headers.get("www-authenticate") == (
-                            "Bearer" if expected == "401" else None
+                        assert answer.headers.get("www-authenticate") == challenge(
+                            operation, expected
                         )
                         if operation.method != "HEAD":
                             assert_problem(answer, int(expected))
@@ -519,7 +554,12 @@ async def test_every_address_but_those_of_the_documentation_has_a_rule(app: Fast
 
     assert set(others) == {"/openapi.json", *documentation}
     assert {route.permission.name for route in app.routes if isinstance(route, Route)} <= named
-    assert {operation.rule for operation in operations(app)} == named
+    assert {operation.rule for operation in operations(app)} == named - {"needs"}
+
+
+def test_a_rule_of_ones_own_has_to_say_in_the_table_who_may() -> None:
+    with pytest.raises(AssertionError, match="add to WHO_MAY who may do what the rule `editor`"):
+        Operation("GET", "/memos", "editor").outcome(frozenset(), "another")
 
 
 @pytest.mark.parametrize("service", SETTINGS, indirect=True)
