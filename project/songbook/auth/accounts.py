@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import asyncpg
 from sqlalchemy import ARRAY, bindparam, func, inspect, select, text, true, update
@@ -57,7 +57,7 @@ def check_accounts(model: type[SQLModel]) -> None:
         raise TypeError(f"{model.__name__}.permissions is not a list[str]")
 
 
-def own_columns(model: type[SQLModel], account: asyncpg.Record) -> Mapping[str, Any]:
+def own_columns(model: type[SQLModel], account: asyncpg.Record) -> Mapping[str, object]:
     """Return the `principal_columns` of an account."""
     return {name: account[name] for name in names} if (names := _own_names(model)) else {}
 

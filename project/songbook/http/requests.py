@@ -106,7 +106,7 @@ class Principal(NamedTuple):
     permissions: tuple[str, ...]
     """The `permissions` claim of the token, without what the account does not have any more."""
 
-    columns: Mapping[str, Any] = MappingProxyType({})
+    columns: Mapping[str, object] = MappingProxyType({})
     """The `principal_columns` of the account."""
 
 

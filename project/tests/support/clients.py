@@ -23,6 +23,9 @@ if find_spec("sniffio") is None:  # httpx looks for it at each request, in every
 PRINCIPAL = 10**12
 """The id of the superuser who asks for what not everyone is told."""
 
+ENTITLED: dict[str, Any] = {}
+"""The columns of an account whom the service's own rules allow, such as `{"role": "editor"}`."""
+
 HASHER = passwords.hasher
 """The service's own, before this run puts a cheaper one in its place."""
 
@@ -44,13 +47,14 @@ async def client(
 ) -> AsyncIterator[AsyncClient]:
     """Give a client of the service, whose tables are empty.
 
-    In a test of each resource it sends the token of a superuser where the resource asks for one.
+    In a test of each resource it sends the token of a superuser whom all rules allow, where the
+    resource asks for one.
     """
     client = client_of(app)
     if "resource" in request.fixturenames:
         tested = request.getfixturevalue("resource")
         if getattr(tested, "is_protected", False):
-            client.headers["Authorization"] = await sign_in(app)
+            client.headers["Authorization"] = await sign_in_entitled(app)
     async with client:
         yield client
 
@@ -131,6 +135,13 @@ async def sign_in(
         await connection.execute(insert(table).values(values))
     secret = app.state.service.settings.token_secret
     return f"Bearer {tokens.encode(secret, email, time.time(), 5, permissions)}"
+
+
+async def sign_in_entitled(app: FastAPI, id: int = PRINCIPAL, *, is_superuser: bool = True) -> str:
+    """Store a user whom the service's own rules allow; return the header of a token for all."""
+    flow = app.openapi()["components"]["securitySchemes"]["password"]["flows"]["password"]
+    permissions = [*flow["scopes"]]
+    return await sign_in(app, id, is_superuser=is_superuser, permissions=permissions, **ENTITLED)
 
 
 def lines_of(name: str, *values: str) -> list[tuple[bytes, bytes]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import URL
 
-from tests.support.copies import copied_project
+from tests.support.copies import apply, copied_project
 from tests.support.databases import spelled
 from tests.support.paths import ROOT
 from tests.support.processes import Service, ended_at_last
@@ -27,19 +27,23 @@ for line in ("upgrade head", "revision --autogenerate -m add", "upgrade head", "
 def different_answers(document: Path, place: Path, url: URL, *resources: str) -> int:
     """Serve the document's resources; return how many answers differ from those that it shows.
 
-    Each of their modules begins with its docstring.
+    Each of their modules begins with its docstring. What the document changes in others is changed.
+    There is a superuser `ada`.
     """
     code = "\n\n".join(re.findall(r"^```python\n(.*?)^```$", document.read_text(), _BLOCK))
     project = copied_project(place)
     modules = [project / "app" / "resources" / f"{name}.py" for name in resources]
     for module, text in zip(modules, re.split(r'\n\n(?=^"""\w)', code, flags=_BLOCK), strict=True):
         module.write_text(text)
+    for diff in re.findall(r"^```diff\n(.*?)^```$", document.read_text(), _BLOCK):
+        apply(diff, place)
     database = {"DATABASE_URL": spelled(url)}
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for arguments in (
         ["-m", "ruff", "check", *modules],
         ["-m", "ruff", "format", "--check", *modules],
         ["-c", MIGRATE],
+        ["-m", "app", "create-superuser", "ada", "ada@example.org"],
     ):
         subprocess.run(
             [sys.executable, *arguments],
@@ -47,6 +51,7 @@ def different_answers(document: Path, place: Path, url: URL, *resources: str) ->
             env={**os.environ, "PATH": path, **database},
             check=True,
             timeout=60,
+            input=b"correct horse\n",
         )
     demo = runpy.run_path(str(ROOT / "examples" / "demo.py"))
     assert len(demo["session"](document.read_text())) > 9

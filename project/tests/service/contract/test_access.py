@@ -25,14 +25,14 @@ from app.settings import Settings
 from songbook.auth.permissions import NEEDS, SIGNED_IN
 from songbook.http.routing import Route, Router
 from tests.support.asserts import assert_headers, assert_problem
-from tests.support.clients import PRINCIPAL, client_of, sign_in
+from tests.support.clients import PRINCIPAL, client_of, sign_in, sign_in_entitled
 from tests.support.databases import all_rows, spelled
 from tests.support.resources import RESOURCES
 
 # The last row that fits says what becomes of a request: it is answered, or refused with a status.
 # `nobody` is everyone without a good token; `another` a user; `oneself` the user of the address.
-# A rule of one's own needs its rows here; `entitled` is a user with the columns of `ENTITLED`, and
-# the only one whose token has permissions.
+# A rule of one's own needs its rows here. `entitled` is a user with the columns of `ENTITLED` (in
+# tests/support/clients.py), and the only one whose token has permissions.
 WHO_MAY = """
 rule       method   setting            nobody  another  entitled  oneself  superuser
 
@@ -49,8 +49,6 @@ needs      any      any                401     403      yes       -        403
 """
 HEAD, *ROWS = [line.split() for line in WHO_MAY.strip().splitlines() if line]
 TABLE = [dict(zip(HEAD, row, strict=True)) for row in ROWS]
-ENTITLED: dict[str, Any] = {}
-"""The columns of an account whom rules of one's own allow, such as `{"role": "editor"}`."""
 
 SETTINGS = [
     frozenset(),
@@ -58,7 +56,7 @@ SETTINGS = [
     frozenset({"PRIVATE_PROFILES"}),
     frozenset({"CLOSED_WRITES", "PRIVATE_PROFILES"}),
 ]
-ANOTHER, ONESELF, DEACTIVATED, USER = (PRINCIPAL + number for number in range(1, 5))
+ANOTHER, ONESELF, DEACTIVATED, USER, WRITER = range(PRINCIPAL + 1, PRINCIPAL + 6)
 JSON = {"Content-Type": "application/json"}
 
 
@@ -91,8 +89,6 @@ class Operation(NamedTuple):
             and row["setting"] in {"any", *settings}
         ]
         assert fitting, f"add to WHO_MAY who may do what the rule `{self.rule}` allows"
-        allowed = {row[name] for row in fitting for name in HEAD[4:]}
-        assert "yes" in allowed, f"add to ENTITLED whom the rule `{self.rule}` allows, and a `yes`"
         return fitting[-1][column]
 
 
@@ -182,21 +178,13 @@ async def add_people(app: FastAPI) -> dict[str, str]:
         "superuser": superuser,
         "another": await sign_in(app, ANOTHER, is_superuser=False),
         "oneself": await sign_in(app, ONESELF, is_superuser=False),
-        "entitled": await sign_in(
-            app, USER, is_superuser=False, permissions=scopes_of(app), **ENTITLED
-        ),
+        "entitled": await sign_in_entitled(app, USER, is_superuser=False),
     }
 
 
-def scopes_of(app: FastAPI) -> list[str]:
-    """Return all permissions of tokens that the routes ask for."""
-    flows = app.openapi()["components"]["securitySchemes"]["password"]["flows"]
-    return [*flows["password"]["scopes"]]
-
-
-async def add_rows(app: FastAPI, superuser: str) -> None:
-    """Store a record of each resource, the first of its table."""
-    async with client_of(app, Authorization=superuser) as client:
+async def add_rows(app: FastAPI) -> None:
+    """Store a record of each resource, the first of its table, as somebody who asks for nothing."""
+    async with client_of(app, Authorization=await sign_in_entitled(app, WRITER)) as client:
         for resource in RESOURCES:
             assert (await resource.add(client)).json()["id"] == 1
 
@@ -245,7 +233,7 @@ async def test_every_route_is_answered_to_whom_the_table_says_and_to_nobody_else
 ) -> None:
     settings, app = service
     people = await add_people(app)
-    await add_rows(app, people["superuser"])
+    await add_rows(app)
     before = await all_rows(app)
     askers: list[tuple[str, str, str | None]] = [
         (column, column, header) for column, header in people.items()
@@ -292,7 +280,7 @@ async def test_what_is_refused_to_somebody_does_nothing(
 ) -> None:
     settings, app = service
     people = await add_people(app)
-    await add_rows(app, people["superuser"])
+    await add_rows(app)
     before = await all_rows(app)
     bodies = {resource.path: resource.body() for resource in RESOURCES}
 

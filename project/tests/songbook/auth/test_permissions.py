@@ -34,8 +34,7 @@ router = Router(prefix="/desk", tags=["desk"])
 @permission()
 async def librarian(request: StrictRequest, user: Principal) -> bool:  # noqa: ARG001
     """Allow librarians."""
-    role: str = user.columns["role"]
-    return role == "librarian"
+    return user.columns["role"] == "librarian"
 
 
 @permission()
