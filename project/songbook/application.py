@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 
 import songbook
 from songbook import health, monitoring
-from songbook.auth import Account, check_accounts, current_user, get_logins
+from songbook.auth import Account, check_accounts, current_user, get_logins, optional_user
 from songbook.config import Settings, check_production, sends_traces
 from songbook.crud import KEYS
 from songbook.db import (
@@ -167,7 +167,7 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
 
 
 def _needs_accounts(route: Any, calls: Sequence[object], settings: Settings) -> bool:
-    return bool({current_user, get_logins}.intersection(calls)) or any(
+    return bool({current_user, optional_user, get_logins}.intersection(calls)) or any(
         call.requires_user(method, settings)
         for call in calls
         if isinstance(call, Permission)

@@ -14,6 +14,8 @@ from songbook.auth.permissions import PUBLIC as PUBLIC
 from songbook.auth.permissions import SIGNED_IN as SIGNED_IN
 from songbook.auth.permissions import SUPERUSER as SUPERUSER
 from songbook.auth.permissions import CurrentUser as CurrentUser
+from songbook.auth.permissions import OptionalUser as OptionalUser
 from songbook.auth.permissions import current_user as current_user
+from songbook.auth.permissions import optional_user as optional_user
 from songbook.auth.permissions import permission as permission
 from songbook.auth.routes import router as router

@@ -44,7 +44,16 @@ async def current_user(request: StrictRequest) -> Principal:
     return Principal(row["id"], row["email"], row["is_superuser"], granted, own)
 
 
+@dependency(error_statuses=USER_STATUSES)
+async def optional_user(request: StrictRequest) -> Principal | None:
+    """Return the user of the token, None without one. Raises Unauthenticated for an invalid one."""
+    if request.principal is None and "authorization" in request.headers:
+        request.scope["user"] = request.principal = await current_user.call(request)
+    return request.principal
+
+
 CurrentUser = Annotated[Principal, Depends(current_user)]
+OptionalUser = Annotated[Principal | None, Depends(optional_user)]
 
 
 def _granted(claims: Claims, row: asyncpg.Record) -> tuple[str, ...]:

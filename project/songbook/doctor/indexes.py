@@ -39,7 +39,8 @@ def check_indexes(
 
     `min_rows` is the number of rows from which a table is large.
     """
-    shown = {each.shown.table: (each.path, each.shown) for each in subject.lists}
+    whole = [each for each in subject.lists if not each.is_partial]
+    shown = {each.shown.table: (each.path, each.shown) for each in whole}
     problems = (
         finding
         for path, each in shown.values()

@@ -22,6 +22,7 @@ from songbook.http.middleware import HeadersMiddleware as HeadersMiddleware
 from songbook.http.pace import BULK_BYTES_PER_SECOND as BULK_BYTES_PER_SECOND
 from songbook.http.pace import Pace as Pace
 from songbook.http.query_options import DRY_RUN as DRY_RUN
+from songbook.http.query_options import Parameter as Parameter
 from songbook.http.query_options import QueryString as QueryString
 from songbook.http.query_options import is_dry_run as is_dry_run
 from songbook.http.query_options import option as option

@@ -91,6 +91,9 @@ class RelatedDependency(Dependency[T]):
     describe: Callable[[Mapping[str, Relation]], tuple[Parameter, ...]]
     """Returns the parameters for these relations."""
 
+    is_partial: bool = False
+    """Whether it gives a list with a condition of its own, not of all the records."""
+
     @override
     def parameters_for(self, method: str, related: Related) -> tuple[Parameter, ...]:
         return self.describe(related(self.shown.table))

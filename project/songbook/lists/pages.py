@@ -1,11 +1,14 @@
 """The pages of a list (keyset pagination), and its exports as CSV and NDJSON."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from asyncpg import Record as Row
+from sqlalchemy import Select, SQLColumnExpression
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
@@ -13,9 +16,11 @@ from songbook.bulk import Export
 from songbook.config import Settings
 from songbook.crud import IF_NONE_MATCH, EntityTags, Records, if_none_match
 from songbook.db import Database
+from songbook.errors import NotFound
 from songbook.http import (
     FILE_SUFFIXES,
     JSON,
+    Parameter,
     RelatedDependency,
     Route,
     StrictRequest,
@@ -24,6 +29,7 @@ from songbook.http import (
 )
 from songbook.lists.cursors import encode_cursor
 from songbook.lists.openapi import list_parameters
+from songbook.lists.own_conditions import OwnCondition, own_condition
 from songbook.lists.page_bytes import SEPARATOR, cut
 from songbook.lists.params import DEFAULT_LIMIT, MAX_PARAMETERS, ListParams, parse_params
 from songbook.lists.queries import list_response
@@ -48,18 +54,20 @@ class Page:
     client: str
     """The sender of the request, for its share of exports."""
 
-    async def response(self, db: Database) -> Response:
+    async def response(self, db: Database, **values: Any) -> Response:
         """Return an array of the rows, with the URL of the next page in `Link`.
 
-        It has at most `limit` rows and MAX_PAGE_BYTES.
+        It has at most `limit` rows and MAX_PAGE_BYTES. `values` are those of the `bindparam`s in
+        the condition of the list. Raises NotFound without its parent, and BadCursor.
 
         The body of a counted page is an object: `count`, the total of all pages, and `items`.
         """
         params = self.params
+        params.set_own_values(values)
         if self.media_type != JSON:
-            query, name = export_query(params, self.media_type), self.path.rpartition("/")[2]
-            return Export(db, query, self.media_type, name, self.client)
+            return await self._export(db)
         row = await db.fetch(page_query(params, with_total=self.counted or params.with_total))
+        self._require_parent(row)
         assert row is not None, "an aggregate gives a row"
         content = row["document"] or ""
         headers = {"vary": "Accept"}
@@ -74,6 +82,18 @@ class Page:
             body = f'{{"count":{row["total"]},"items":{body}}}'
         return list_response(body, headers, self.if_none_match)
 
+    async def _export(self, db: Database) -> Response:
+        own, name = self.params.own, self.path.rpartition("/")[2]
+        if own and own.has_parent is not None:
+            self._require_parent(await db.fetch(own.parent_statement.bind(self.params.values)))
+        query = export_query(self.params, self.media_type)
+        return Export(db, query, self.media_type, name, self.client)
+
+    def _require_parent(self, row: Row | None) -> None:
+        own = self.params.own
+        if own and own.has_parent is not None and not (row and row["has_parent"]):
+            raise NotFound(f"{own.parent_name} not found")
+
     def _next(self, last_row: str) -> str:
         """Return the URL of the page after a row, with the parameters of the request."""
         row, params = _DECODER.decode(last_row), self.params
@@ -83,31 +103,63 @@ class Page:
         return f"{quote(self.path)}?{urlencode(pairs, safe=',')}"
 
 
-def page_of(
-    records: Records, sort: str = "id", *, counted: bool = False
-) -> RelatedDependency[Page]:
-    """Return the dependency that parses the query string of a list; `sort` is its default order."""
-    parameters = list_parameters(records, sort, {})
-    names = {parameter["name"] for parameter in parameters}
+@dataclass(frozen=True)
+class _List:
+    """A list, whose query string it parses."""
 
-    async def page(request: StrictRequest) -> Page:
-        declared = request.route.query_parameters
-        others = () if len(declared) == len(names) else {each["name"] for each in declared} - names
+    records: Records
+    sort: str
+    counted: bool
+    own: OwnCondition | None
+
+    @cached_property
+    def parameters(self) -> list[dict[str, Any]]:
+        """The parameters, without those that depend on the relations."""
+        return list_parameters(self.records, self.sort, {})
+
+    async def page(self, request: StrictRequest) -> Page:
+        """Return the page that a request asks for."""
+        records, route = self.records, request.route
         media_type = negotiate(",".join(request.headers.getlist("accept")), (JSON, *FILE_SUFFIXES))
         query = read_query_string(request.scope["query_string"], MAX_PARAMETERS)
         tags = await if_none_match.call(request)
-        relations = request.service.relations.of(records.table, request.route.permission)
-        params = parse_params(records, query, sort, others, relations)
+        relations = request.service.relations.of(records.table, route.permission)
+        others = self._others(route.query_parameters)
+        params = parse_params(records, query, self.sort, others, relations, self.own)
         params.require_format(media_type)
         client = "" if media_type == JSON else request.sender
-        return Page(params, media_type, request.scope["path"], tags, counted, client)
+        return Page(params, media_type, request.scope["path"], tags, self.counted, client)
 
+    def _others(self, declared: Sequence[Parameter]) -> Collection[str]:
+        """Return the names of the route's parameters that are not the list's."""
+        if len(declared) == len(self.parameters):
+            return ()
+        return {each["name"] for each in declared} - {each["name"] for each in self.parameters}
+
+
+def page_of(
+    records: Records,
+    sort: str = "id",
+    *,
+    counted: bool = False,
+    where: SQLColumnExpression[bool] | None = None,
+    parent: Select[Any] | None = None,
+) -> RelatedDependency[Page]:
+    """Return the dependency that parses the query string of a list; `sort` is its default order.
+
+    With `where`, an SQL expression, it is a list of the records for which that holds; `parent`
+    selects a record of another table, without which the response is 404. `Page.response` takes the
+    values of their `bindparam`s.
+    """
+    own = own_condition(records.table, where, parent)
+    found = _List(records, sort, counted, own)
     return RelatedDependency(
-        page,
-        (*parameters, IF_NONE_MATCH),
-        error_statuses=(400, 422),
+        found.page,
+        (*found.parameters, IF_NONE_MATCH),
+        error_statuses=(400, 422) if parent is None else (400, 404, 422),
         parses_query=True,
         shown=records,
+        is_partial=own is not None,
         describe=lambda relations: (*list_parameters(records, sort, relations), IF_NONE_MATCH),
     )
 
@@ -121,7 +173,7 @@ def lists_in(routes: Iterable[BaseRoute], settings: Settings) -> list[Listed]:
         is_closed = route.permission.requires_user("GET", settings)
         readers = route.permission if is_closed else None
         listed += [
-            Listed(route.path, each.shown, readers)
+            Listed(route.path, each.shown, readers, each.is_partial)
             for each in route.request_dependencies.values()
             if isinstance(each, RelatedDependency) and each.parses_query
         ]

@@ -22,6 +22,7 @@ from songbook.errors import (
 from songbook.http import CSV, JSON, NDJSON, QueryString
 from songbook.lists.cursors import decode_cursor
 from songbook.lists.filters import FilterParam, filters_of, parents_in, sortable_fields
+from songbook.lists.own_conditions import OwnCondition
 from songbook.models import (
     CONTAINS,
     EQUAL,
@@ -76,20 +77,53 @@ class ListParams:
     limit: int | None = None
     conditions: tuple[Condition, ...] = ()
     values: dict[str, Any] = field(default_factory=dict)
+    cursor: str | None = None
     after: list[Any] | None = None
     """The values of the cursor, one for each key of the order."""
     with_total: bool = False
     escaped: bool = False
     pairs: list[tuple[str, str]] = field(default_factory=list)
     expand: tuple[Relation, ...] = ()
+    own: OwnCondition | None = None
+    """The condition of the list of its own."""
+    own_values: dict[str, Any] = field(default_factory=dict)
+
+    def set_own_values(self, values: dict[str, Any]) -> None:
+        """Set the values of the list's own condition. Raises BadCursor, and TypeError for others.
+
+        Only then is the cursor read, which is valid for these values.
+        """
+        if self.own is None:
+            if values:
+                raise TypeError(f"Page.response needs no values, and has {', '.join(values)}")
+            return
+        self.values |= self.own.bind(values)
+        self.own_values = values
+        self.read_cursor()
+
+    def read_cursor(self) -> None:
+        """Set `after` to the values of the cursor. Raises BadCursor."""
+        if self.cursor is None:
+            return
+        values = decode_cursor(self.cursor, self.cursor_scope)
+        try:
+            types = column_types(self.records.table)
+            self.after = [
+                None if value is None else types[key.field].parse(value)
+                for key, value in zip(self.order, values, strict=True)
+            ]
+        except ValueError:  # a forged cursor
+            raise BadCursor from None
 
     @property
     def cursor_scope(self) -> str:
-        """Return the scope of a cursor: the list, its filters and its order."""
+        """Return the scope of a cursor: the list with its condition, its filters and its order."""
         other = {"limit", "after", "count", "sort", "escape", "expand"}
         filters = sorted(pair for pair in self.pairs if pair[0] not in other)
         table, public = self.records.table, self.records.public
-        return json.dumps([table.__tablename__, schema_fingerprint(public), self.order, filters])
+        scope = [table.__tablename__, schema_fingerprint(public), self.order, filters]
+        own = [self.own.scope, sorted(self.own_values.items())] if self.own else []
+        return json.dumps(scope + own, default=str)
 
     def require_format(self, media_type: str) -> None:
         """Raise UnprocessableContent for options of another format, and for too many children."""
@@ -125,12 +159,13 @@ def parse_params(
     sort: str = "id",
     others: Collection[str] = (),
     relations: Mapping[str, Relation] = MappingProxyType({}),
+    own: OwnCondition | None = None,
 ) -> ListParams:
     """Parse a query string; `sort` is the default order, and `others` are parameters to ignore.
 
-    Raises UnprocessableContent with all invalid parameters, and BadCursor.
+    Raises UnprocessableContent with all invalid parameters; without an `own` condition BadCursor.
     """
-    params = ListParams(records, order_of(sort), pairs=query.pairs)
+    params = ListParams(records, order_of(sort), pairs=query.pairs, own=own)
     if not query.pairs:
         return params
     parser = _Parser(params, relations)
@@ -145,7 +180,9 @@ def parse_params(
                 break
     if parser.errors:
         raise UnprocessableContent(errors=parser.errors)
-    return parser.finish()
+    if own is None:
+        params.read_cursor()
+    return params
 
 
 class _Parser:
@@ -156,7 +193,6 @@ class _Parser:
         self.filters = filters_of(params.records, parents_in(relations))
         self.sortable = sortable_fields(params.records)
         self.params = params
-        self.cursor: str | None = None
         self.errors: list[FieldError] = []
 
     def parse(self, name: str, values: list[str]) -> None:
@@ -178,20 +214,6 @@ class _Parser:
             setattr(self.params, attribute, True)
         else:
             getattr(self, f"parse_{name}")(values[0])
-
-    def finish(self) -> ListParams:
-        """Return the parameters with the values of the cursor. Raises BadCursor."""
-        if self.cursor is not None:
-            values = decode_cursor(self.cursor, self.params.cursor_scope)
-            try:
-                types = column_types(self.params.records.table)
-                self.params.after = [
-                    None if value is None else types[key.field].parse(value)
-                    for key, value in zip(self.params.order, values, strict=True)
-                ]
-            except ValueError:  # a forged cursor
-                raise BadCursor from None
-        return self.params
 
     def parse_filter(self, parameter: FilterParam, values: list[str]) -> None:
         """Add the condition of a filter; an empty value matches null in a nullable column."""
@@ -235,8 +257,8 @@ class _Parser:
         self.params.expand = parse_expand(value, self.relations)
 
     def parse_after(self, value: str) -> None:
-        """Set the cursor, which `finish` decodes."""
-        self.cursor = value
+        """Set the cursor, which is read when all that it is valid for is known."""
+        self.params.cursor = value
 
     def parse_q(self, value: str) -> None:
         """Add the condition of a search; an empty one matches all rows."""

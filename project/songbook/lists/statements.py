@@ -42,6 +42,7 @@ from songbook.db import (
     row_to_json,
 )
 from songbook.http import CSV
+from songbook.lists.own_conditions import OwnCondition
 from songbook.lists.page_bytes import MAX_PAGE_BYTES, first_rows, max_row_bytes
 from songbook.lists.params import DEFAULT_LIMIT, WORDS, Condition, ListParams, SortKey
 from songbook.models import (
@@ -77,6 +78,8 @@ class PageShape(NamedTuple):
     bounded: bool
     """Whether the rows may exceed MAX_PAGE_BYTES."""
 
+    own: OwnCondition | None
+
 
 class ExportFormat(NamedTuple):
     """The format of an export: values or objects, formulas escaped or not, limited or not."""
@@ -88,6 +91,8 @@ class ExportFormat(NamedTuple):
 
 def page_query(params: ListParams, *, with_total: bool) -> BoundStatement:
     """Return the statement of a page: its rows as one `document`, their `number`, and the `total`.
+
+    If the list needs a parent, `has_parent` tells whether there is one.
 
     If there is a next page, the first row of it is included, and the `document` is too long for
     `cut` or the `number` exceeds the limit.
@@ -108,7 +113,8 @@ def export_query(params: ListParams, media_type: str) -> BoundStatement:
 
 def _shape(params: ListParams, *, with_total: bool, bounded: bool) -> PageShape:
     after = None if params.after is None else tuple(value is not None for value in params.after)
-    return PageShape(params.conditions, params.order, after, with_total, params.expand, bounded)
+    conditions, order, expand = params.conditions, params.order, params.expand
+    return PageShape(conditions, order, after, with_total, expand, bounded, params.own)
 
 
 def _values(params: ListParams) -> dict[str, Any]:
@@ -119,7 +125,6 @@ def _values(params: ListParams) -> dict[str, Any]:
 @lru_cache(MAX_STATEMENTS)
 def page_statement(records: Representation, shape: PageShape) -> CompiledStatement:
     """Compile the statement of `page_query`."""
-    table, where = table_of(records.table), _where(records.table, shape)
     rows = _rows(records, shape, bindparam("rows", type_=BigInteger))
     if shape.bounded:
         rows = first_rows(rows, "_shown")
@@ -127,8 +132,11 @@ def page_statement(records: Representation, shape: PageShape) -> CompiledStateme
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
     if shape.with_total:
-        total = select(func.count()).select_from(table).where(*where).scalar_subquery()
+        counted = select(func.count()).select_from(table_of(records.table))
+        total = counted.where(*_where(records.table, shape)).scalar_subquery()
         columns.append(total.label("total"))
+    if shape.own and shape.own.has_parent is not None:
+        columns.append(shape.own.has_parent.label("has_parent"))
     return CompiledStatement(select(*columns).select_from(shown), coalesce=True)
 
 
@@ -164,7 +172,9 @@ def _csv_cell(column: ColumnElement[Any], export_format: ExportFormat) -> Column
 
 def _where(model: type[Record], shape: PageShape) -> list[ColumnElement[bool]]:
     visible = [*not_deleted(model), *own_rows(table_of(model))]
-    return visible + [_condition(model, condition) for condition in shape.conditions]
+    own = [] if shape.own is None or shape.own.where is None else [shape.own.where]
+    conditions = [_condition(model, condition) for condition in shape.conditions]
+    return [*visible, *own, *conditions]
 
 
 def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | None) -> Subquery:

@@ -16,6 +16,8 @@ class Listed(NamedTuple):
     shown: Representation
     readers: object
     """The permission of the list, None if everyone may read it."""
+    is_partial: bool = False
+    """Whether the list has a condition of its own: another resource is not shown by it."""
 
     @property
     def name(self) -> str:
@@ -39,7 +41,7 @@ class Relations:
 
     def __init__(self, resources: Iterable[Listed] = ()) -> None:
         self._resources: dict[type[Record], Listed] = {}
-        for each in resources:
+        for each in sorted(resources, key=lambda listed: listed.is_partial):
             self._resources.setdefault(each.shown.table, each)
 
     def of(self, table: type[Record], permission: object) -> dict[str, Relation]:
@@ -80,7 +82,7 @@ class Relations:
         tables = {table_of(table): listed for table, listed in self._resources.items()}
         for field, referred in _references(own.shown):
             parent = tables.get(referred)
-            if parent and field.endswith("_id"):
+            if parent and not parent.is_partial and field.endswith("_id"):
                 name = field.removesuffix("_id")
                 yield Relation(name, field, parent.shown, many=False, readers=parent.readers)
 
@@ -88,7 +90,8 @@ class Relations:
         """Yield the children by the reference that is called after the parent."""
         field = f"{display_name(own.shown.table).lower().replace(' ', '_')}_id"
         for child in self._resources.values():
-            if (field, table_of(own.shown.table)) in _references(child.shown):
+            references = [] if child.is_partial else _references(child.shown)
+            if (field, table_of(own.shown.table)) in references:
                 yield Relation(child.name, field, child.shown, many=True, readers=child.readers)
 
 

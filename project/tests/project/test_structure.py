@@ -35,6 +35,7 @@ LOADED_LATE = {"songbook.db.embedded", "songbook.db.migrations", "songbook.traci
 
 FOR_SERVICES = {
     "songbook.auth.NEEDS",
+    "songbook.auth.OptionalUser",
     "songbook.crud.TransactionDep",
     "songbook.models.Url",
 }

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from fastapi import Depends, Request, Response
+from sqlalchemy import bindparam
 from sqlmodel import Field, col, func, select
 
 from songbook.auth import OPEN
@@ -11,7 +12,7 @@ from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, View, Writ
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Partial, RecordPublic, Schema, SoftDelete, not_deleted
-from tests.samples.resources.novels import Novel
+from tests.samples.resources.novels import Novel, NovelPublic, novels
 from tests.samples.tables import Stored
 
 router = Router(prefix="/publishers", tags=["publishers"], dependencies=[OPEN])
@@ -53,6 +54,13 @@ publishers = Records(Publisher, PublisherPublic, {"novel_count": NOVEL_COUNT})
 PublishersPage = Annotated[Page, Depends(page_of(publishers))]
 PublisherView = Annotated[View, Depends(view_of(publishers))]
 
+published = page_of(
+    novels,
+    where=col(Novel.publisher_id) == bindparam("id"),
+    parent=select(Publisher).where(col(Publisher.id) == bindparam("id")),
+)
+PublishedPage = Annotated[Page, Depends(published)]
+
 
 @router.get("", response_model=list[PublisherPublic])
 async def list_publishers(page: PublishersPage, db: ReadDep) -> Response:
@@ -79,6 +87,12 @@ async def read_publisher(
     """Read a publisher."""
     row = await db.fetch(publishers.select(id, view))
     return publishers.found(row, if_none_match)
+
+
+@router.get("/{id}/novels", response_model=list[NovelPublic])
+async def list_published_novels(id: Id, page: PublishedPage, db: ReadDep) -> Response:
+    """List the novels of a publisher, a page at a time."""
+    return await page.response(db, id=id)
 
 
 @router.put("/{id}", response_model=PublisherPublic)
