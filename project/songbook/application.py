@@ -49,7 +49,7 @@ from songbook.http import (
     telemetry_config,
 )
 from songbook.lists import lists_in
-from songbook.models import Relations
+from songbook.models import Relations, owner_columns, table_of, tie_owners
 from songbook.openapi import add_docs, describe
 from songbook.tracing import StatementTracer
 
@@ -148,6 +148,7 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
     if service.accounts:
         check_accounts(service.accounts)
     named: dict[str, Permission] = {}
+    _check_owners(routes, service.settings)
     for context in iter_route_contexts([*routes]):
         route: Any = context  # of an included router, with its prefix and its dependencies
         if not isinstance(context.original_route, APIRoute):
@@ -164,6 +165,21 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
                 f"{route.path} requires an account: pass `accounts` to create_app, or leave out the"
                 " permission and CLOSED_WRITES"
             )
+
+
+def _check_owners(routes: Iterable[BaseRoute], settings: Settings) -> None:
+    """Raise TypeError for a route that shows rows with owners to everyone."""
+    for route in routes:
+        shown = shown_tables([route])
+        tie_owners(shown)
+        is_owned = any(owner_columns(table_of(each)) for each in shown)
+        if is_owned and isinstance(route, Route) and not _requires_users(route, settings):
+            raise TypeError(f"{route.path} shows rows with owners: give it the permission OWNER")
+
+
+def _requires_users(route: Route, settings: Settings) -> bool:
+    methods = route.methods or set()
+    return all(route.permission.requires_user(method, settings) for method in methods)
 
 
 def _needs_accounts(route: Any, calls: Sequence[object], settings: Settings) -> bool:

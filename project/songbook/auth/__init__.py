@@ -2,6 +2,7 @@
 
 from songbook.auth.accounts import Account as Account
 from songbook.auth.accounts import check_accounts as check_accounts
+from songbook.auth.accounts import find_account as find_account
 from songbook.auth.logins import Logins as Logins
 from songbook.auth.logins import LoginsDep as LoginsDep
 from songbook.auth.logins import get_logins as get_logins

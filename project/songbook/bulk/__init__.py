@@ -9,6 +9,7 @@ from songbook.bulk.imports import PARSERS as PARSERS
 from songbook.bulk.imports import OnError as OnError
 from songbook.bulk.imports import checked_report as checked_report
 from songbook.bulk.imports import imports_of as imports_of
+from songbook.bulk.imports import owner_of_rows as owner_of_rows
 from songbook.bulk.imports import store as store
 from songbook.bulk.imports import unstored_fields as unstored_fields
 from songbook.bulk.spool import Spool as Spool

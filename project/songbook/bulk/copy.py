@@ -28,7 +28,15 @@ from sqlalchemy.sql.schema import ColumnElementColumnDefault
 from songbook.db import DIALECT, BoundStatement, CompiledStatement, Database, Use
 from songbook.errors import ServiceUnavailable
 from songbook.http import CSV, NDJSON
-from songbook.models import Record, living, natural_key, next_version, rebase, table_of
+from songbook.models import (
+    Record,
+    living,
+    natural_key,
+    next_version,
+    own_rows,
+    rebase,
+    table_of,
+)
 
 # PostgreSQL's own timeout comes first: it says what happened.
 _MARGIN_SECONDS = 5
@@ -55,6 +63,7 @@ async def copy_out(
 
     Raises ServiceUnavailable without a free connection, TimeoutError, and asyncpg's errors.
     """
+    query = db.resolve(query)
     async with db.bulk(db.pool_timeout, Use.LIST, client) as connection:
         await connection.execute(f"BEGIN READ ONLY; {bulk_settings(db.bulk_seconds)}")
         copy = partial(
@@ -150,7 +159,7 @@ async def discard_orphans(
 
     The records of the others are locked.
     """
-    statement = _discard_orphans(model, tuple(columns), reference).bind({})
+    statement = db.resolve(_discard_orphans(model, tuple(columns), reference).bind({}))
     seconds = db.bulk_seconds + _MARGIN_SECONDS
     fetching = connection.fetchval(statement.sql, *statement.arguments, timeout=seconds)
     content: bytes | None = await db.observed(statement.sql, fetching)
@@ -215,7 +224,7 @@ def _discard_orphans(
     [foreign_key] = table_of(model).c[reference].foreign_keys
     parents, key = foreign_key.column.table, foreign_key.column
     referred = key.in_(select(staged.c[reference]))
-    found = select(key.label("id")).where(referred, *living(parents))
+    found = select(key.label("id")).where(referred, *living(parents), *own_rows(parents))
     locked = found.with_for_update(read=True, key_share=True).cte("locked")
     is_orphan = staged.c[reference].is_not(None) & ~exists().where(
         locked.c.id == staged.c[reference]
@@ -231,7 +240,7 @@ def _discard_orphans(
 def _merge(
     model: type[Record], columns: tuple[str, ...], on_conflict: OnConflict
 ) -> CompiledStatement:
-    """Compile the INSERT from the staging table."""
+    """Compile the INSERT from the staging table, whose rows have their owner."""
     table, staged, key = table_of(model), _staging(model, columns), natural_key(model)
     assert key is not None, "on_conflict is only offered with a natural key"
     parts = [rebase(part, table, staged) for part in key.parts]
@@ -244,11 +253,12 @@ def _merge(
     new = insert(table).from_select(columns, ordered)
     target: dict[str, Any] = {"index_elements": key.parts, "index_where": key.where}
     if on_conflict == "skip":
-        return CompiledStatement(new.on_conflict_do_nothing(**target))
+        return CompiledStatement(new.on_conflict_do_nothing(**target), all_owners=True)
     excluded, existing = ([each[name] for name in columns] for each in (new.excluded, table.c))
     differs = tuple_(*existing).is_distinct_from(tuple_(*excluded))
     values = {**dict(zip(columns, excluded, strict=True)), **_onupdate(table)}
-    return CompiledStatement(new.on_conflict_do_update(**target, set_=values, where=differs))
+    merged = new.on_conflict_do_update(**target, set_=values, where=differs)
+    return CompiledStatement(merged, all_owners=True)
 
 
 def _onupdate(table: Table) -> dict[str, Any]:

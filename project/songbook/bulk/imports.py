@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Awaitable, Mapping
 from contextlib import closing
 from itertools import chain, islice, repeat
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import asyncpg
 from sqlmodel import SQLModel
@@ -26,7 +26,7 @@ from songbook.bulk.csv_parser import CsvParser
 from songbook.bulk.parsers import NdjsonParser, RowParser
 from songbook.bulk.spool import Spool
 from songbook.crud import Records, Replayed, Transaction, begin_bulk
-from songbook.db import Database
+from songbook.db import Database, Principal
 from songbook.errors import (
     MAX_REFUSALS,
     NO_SUCH_RECORD,
@@ -52,7 +52,7 @@ from songbook.http import (
     read_options,
 )
 from songbook.metrics import REFUSALS, Counter
-from songbook.models import Record, natural_key, plural_name, table_of
+from songbook.models import Record, natural_key, owner_columns, plural_name, table_of
 
 Options = Mapping[str, list[str]]
 
@@ -139,7 +139,19 @@ class BulkImport(BulkBody):
         settings = request.service.settings
         rows = PARSERS[media_type](self._model, options.get("ignore", []), settings.import_line)
         skips = options.get("on_error") == ["skip"]
-        return Spool(rows, settings.import_bytes, skip_errors=skips)
+        owner = owner_of_rows(self._table, request.principal)
+        return Spool(rows, settings.import_bytes, skip_errors=skips, constants=owner)
+
+
+def owner_of_rows(table: type[Record], principal: Principal | None) -> dict[str, Any]:
+    """Return the column of the owner of imported rows with its value, empty without owners.
+
+    Raises RuntimeError without a principal.
+    """
+    names = [column.name for column in owner_columns(table_of(table))]
+    if names and (principal is None or principal.id is None):
+        raise RuntimeError("the rows of an import need an owner: give the route the rule OWNER")
+    return {name: principal.id for name in names if principal}
 
 
 def unstored_fields(table: type[Record], model: type[SQLModel]) -> list[str]:

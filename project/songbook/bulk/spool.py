@@ -3,11 +3,12 @@
 import errno
 import json
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import compress
 from tempfile import TemporaryFile
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 from pydantic import ValidationError
@@ -24,12 +25,22 @@ class Spool:
     """Temporary files with rows in COPY's text format, in the order of `columns`.
 
     Rows are validated like the body of a POST. Without `skip_errors` no more rows are written after
-    an invalid one, only counted. `size` is the limit in bytes.
+    an invalid one, only counted. `size` is the limit in bytes. `constants` are columns with the
+    same value in all rows.
     """
 
-    def __init__(self, parser: RowParser, size: int, *, skip_errors: bool) -> None:
+    def __init__(
+        self,
+        parser: RowParser,
+        size: int,
+        *,
+        skip_errors: bool,
+        constants: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
         self.tally = ImportCounter()
-        self.columns = [*parser.model.model_fields]
+        self._fields = [*parser.model.model_fields]
+        self.columns = [*self._fields, *constants]
+        self._constants = [_copy_text(value) for value in constants.values()]
         self._parser = parser
         # one instance for all rows: making one takes longer than validating it
         self._validate = partial(
@@ -63,7 +74,8 @@ class Spool:
             except ValidationError as error:
                 self.tally.reject_fields(line, error)
                 continue
-            written.append("\t".join([_copy_text(values[name]) for name in self.columns]))
+            texts = [_copy_text(values[name]) for name in self._fields]
+            written.append("\t".join(texts + self._constants))
             lines.append(line)
         if written and (self.skip_errors or not self.tally.refused):
             self._store("\n".join([*written, ""]).encode(), lines)

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from sqlalchemy.engine import URL
 
 from songbook.bulk import copy_out
+from songbook.cli.principals import As, find_principal
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
 from songbook.config import CommandError, Settings
 from songbook.db import check_database, open_database, resolve_database
@@ -43,6 +44,7 @@ class ExportCommand(Service):
         file: ExportFile = None,
         query: QueryString = "",
         format: Format = None,
+        as_: As = None,
     ) -> None:
         """Export a resource as CSV or NDJSON to a file or to standard output."""
         shown, media_type = self.representation(resource), media_type_of(file, format)
@@ -55,9 +57,8 @@ class ExportCommand(Service):
                 params.require_format(media_type)
                 progress.add_task(f"Exporting {resource}", total=None)
                 with _open_output(file) as output:
-                    number = asyncio.run(
-                        _write(url, settings, params, media_type, output, progress)
-                    )
+                    work = _write(url, settings, params, media_type, output, progress, as_)
+                    number = asyncio.run(work)
         done = f"{self.amount(number, resource)} exported in {monotonic() - start:.1f} s."
         print(done, file=sys.stdout if file else sys.stderr)
 
@@ -86,10 +87,13 @@ async def _write(
     media_type: str,
     file: BinaryIO,
     progress: Progress,
+    username: str | None,
 ) -> int:
-    """Write the rows to a file; return their number."""
+    """Write the rows that a user may read to a file; return their number."""
     [task] = progress.task_ids
-    async with open_database(url, bulk_seconds=settings.bulk_seconds) as db:
+    principal = await find_principal(url, params.records.table, username)
+    async with open_database(url, bulk_seconds=settings.bulk_seconds) as opened:
+        db = opened.for_principal(principal)
         if not progress.disable:
             with suppress(asyncpg.PostgresError, TimeoutError):  # counting may take too long
                 row = await db.fetch(page_query(params, with_total=True))

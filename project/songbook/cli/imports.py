@@ -4,6 +4,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from time import monotonic
@@ -22,14 +23,23 @@ from songbook.bulk import (
     Spool,
     bulk_settings,
     checked_report,
+    owner_of_rows,
     store,
     unstored_fields,
 )
+from songbook.cli.principals import As, find_principal
 from songbook.cli.service import Format, Resource, Service, media_type_of, progress_bar
 from songbook.config import CommandError, Settings
-from songbook.db import Use, check_database, check_replication, open_database, resolve_database
+from songbook.db import (
+    Principal,
+    Use,
+    check_database,
+    check_replication,
+    open_database,
+    resolve_database,
+)
 from songbook.errors import ImportReport, Problem, one_line
-from songbook.models import Family, Record, natural_key
+from songbook.models import Family, Record, natural_key, owner_columns, table_of
 
 ImportFile = Annotated[Path, typer.Argument(help="A CSV file with a header, or an NDJSON file.")]
 Ignore = Annotated[list[str] | None, typer.Option(help="A column to leave out; may be repeated.")]
@@ -43,7 +53,7 @@ DryRun = Annotated[bool, typer.Option(help="Run the import, then roll it back.")
 class ImportCommand(Service):
     """The command `import`."""
 
-    def import_rows(
+    def import_rows(  # noqa: PLR0913 - the options of the command
         self,
         resource: Resource,
         file: ImportFile,
@@ -51,11 +61,12 @@ class ImportCommand(Service):
         on_error: OnErrorOption = "abort",
         on_conflict: OnConflictOption = "abort",
         format: Format = None,
+        as_: As = None,
         *,
         dry_run: DryRun = False,
     ) -> None:
         """Import a CSV or NDJSON file in one transaction."""
-        family, skips = self._importable(resource, on_conflict), on_error == "skip"
+        family, skips = self._importable(resource, on_conflict, as_), on_error == "skip"
         settings, start = self.settings.load(), monotonic()
         parse = PARSERS[media_type_of(file, format)]
         parser = parse(family.create, ignore or (), settings.import_line)
@@ -64,17 +75,20 @@ class ImportCommand(Service):
             _open(file) as source,
             resolve_database(settings) as url,
             progress_bar() as progress,
-            closing(Spool(parser, settings.import_bytes, skip_errors=skips)) as spool,
         ):
             check_database(url)
-            report = _read(source, spool, progress)
-            if spool.tally.good:
-                work = _store(url, settings, family.table, spool, on_conflict, dry_run=dry_run)
-                report = asyncio.run(work)
+            principal = asyncio.run(find_principal(url, family.table, as_))
+            owner = owner_of_rows(family.table, principal)
+            size = settings.import_bytes
+            with closing(Spool(parser, size, skip_errors=skips, constants=owner)) as spool:
+                report = _read(source, spool, progress)
+                if spool.tally.good:
+                    store_rows = partial(_store, url, settings, family.table, principal, spool)
+                    report = asyncio.run(store_rows(on_conflict, dry_run=dry_run))
         done = "would be stored" if dry_run else "stored"
         self._print_report(report, resource, f"{done} in {monotonic() - start:.1f} s")
 
-    def _importable(self, resource: str, on_conflict: OnConflict) -> Family:
+    def _importable(self, resource: str, on_conflict: OnConflict, username: str | None) -> Family:
         """Return the classes of a resource. Raises CommandError if its rows cannot be stored so."""
         family = self.family(resource)
         if fields := unstored_fields(family.table, family.create):
@@ -84,6 +98,8 @@ class ImportCommand(Service):
             raise CommandError(
                 f"{resource} do not have exactly one unique key: leave out --on-conflict."
             )
+        if username is None and owner_columns(table_of(family.table)):
+            raise CommandError(f"{resource} have owners: say whose they are with --as USERNAME.")
         return family
 
     def _print_report(self, report: ImportReport, resource: str, done: str) -> None:
@@ -168,6 +184,7 @@ async def _store(
     url: URL,
     settings: Settings,
     table: type[Record],
+    principal: Principal,
     spool: Spool,
     on_conflict: OnConflict,
     *,
@@ -179,7 +196,8 @@ async def _store(
         db.bulk(settings.pool_timeout, Use.WRITE) as connection,
     ):
         await connection.execute(f"BEGIN; {bulk_settings(settings.bulk_seconds)}")
-        report = await store(db, connection, table, spool, on_conflict)
+        own = db.for_principal(principal)
+        report = await store(own, connection, table, spool, on_conflict)
         await connection.execute("ROLLBACK" if dry_run else "COMMIT")
         check_replication(connection)
         return report

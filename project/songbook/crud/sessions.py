@@ -8,11 +8,11 @@ from fastapi import Depends
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.util import await_only
-from sqlmodel import Session
 from sqlmodel.ext.asyncio.session import AsyncSession
 from starlette.responses import Response
 
 from songbook.crud.idempotency import IdempotencyKey
+from songbook.crud.session_owners import OwnedSession
 from songbook.crud.transactions import (
     LOCK_TIMEOUT,
     WRITE_PARAMETERS,
@@ -23,7 +23,7 @@ from songbook.db import Database, check_replication
 from songbook.http import Opened, StrictRequest, opening_dependency
 
 
-class _Session(Session):
+class _Session(OwnedSession):
     """A session that connects with its first statement, inside an outer transaction."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], **options: Any) -> None:
@@ -44,7 +44,10 @@ class SessionTransaction(Transaction):
         super().__init__(db, key, dry_run=dry_run, is_idempotent=is_idempotent)
         self._sqlalchemy: AsyncConnection | None = None
         self.session = AsyncSession(
-            sync_session_class=_Session, connect=self._connect, expire_on_commit=False
+            sync_session_class=_Session,
+            connect=self._connect,
+            principal=db.principal,
+            expire_on_commit=False,
         )
 
     async def commit(self, response: Response) -> Response:

@@ -38,5 +38,6 @@ from songbook.db.statements import Use as Use
 from songbook.db.statements import document as document
 from songbook.db.statements import json_columns as json_columns
 from songbook.db.statements import related as related
+from songbook.db.statements import require_principal as require_principal
 from songbook.db.statements import row_to_json as row_to_json
 from songbook.db.timing import Timing as Timing

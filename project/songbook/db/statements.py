@@ -68,6 +68,17 @@ class Principal(Protocol):
         """Whether the rows of all owners are read and changed."""
 
 
+def require_principal(principal: Principal | None) -> Principal:
+    """Return the principal. Raises RuntimeError without one: it must not mean all owners."""
+    if principal is None:
+        raise RuntimeError(
+            "the statement is of an owned table, and nobody is signed in: give the route the"
+            " permission OWNER and run the statement on its ReadDep, WriteDep, TransactionDep or"
+            " SessionDep; a query of all owners says `all_owners=True`"
+        )
+    return principal
+
+
 class BoundStatement(NamedTuple):
     """SQL and its arguments.
 

@@ -152,7 +152,7 @@ class StrictRequest(Request):
         """The database for the principal; with the time of the request, that of its statements."""
         timing: Timing | None = self.scope.get(TIMING)
         if timing or self.principal:
-            return self.service.database.for_request(self.principal, timing)
+            return self.service.database.for_principal(self.principal, timing)
         return self.service.database
 
     @property

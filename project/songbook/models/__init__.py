@@ -28,6 +28,7 @@ from songbook.models.fields import is_nullable as is_nullable
 from songbook.models.owners import OWNER_ID as OWNER_ID
 from songbook.models.owners import Owned as Owned
 from songbook.models.owners import Owner as Owner
+from songbook.models.owners import accounts_beside as accounts_beside
 from songbook.models.owners import check_owners as check_owners
 from songbook.models.owners import is_own as is_own
 from songbook.models.owners import own_rows as own_rows

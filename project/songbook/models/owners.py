@@ -94,22 +94,28 @@ def check_owners(statement: ClauseElement) -> None:
             )
 
 
+def accounts_beside(table: Table) -> type[Owner] | None:
+    """Return the class of the accounts among the tables with the same metadata."""
+    owners: list[type[Any]] = [each for each in mapped_classes() if issubclass(each, Owner)]
+    found = (each for each in owners if each.__table__.metadata is table.metadata)
+    return next(found, None)
+
+
 def tie_owners(models: Iterable[type[Any]]) -> None:
     """Let `owner_id` refer to the table of the accounts. Raises TypeError if there is none."""
-    classes: list[type[Any]] = [each for each in mapped_classes() if issubclass(each, Owner)]
-    owners = [each.__table__ for each in classes]
     for model in models:
         if not issubclass(model, Owned) or not hasattr(model, "__table__"):
             continue
         table: Table = model.__table__
-        found = [each for each in owners if each.metadata is table.metadata]
-        if not found:
+        owner = accounts_beside(table)
+        if owner is None:
             raise TypeError(
                 f"{model.__name__} is Owned, but no table class inherits songbook.auth.Account:"
                 " its rows would have no owners"
             )
         if not table.c.owner_id.foreign_keys:
-            key = ForeignKeyConstraint([table.c.owner_id], [found[0].c.id], ondelete="CASCADE")
+            id_ = owner.__table__.c.id  # type: ignore[attr-defined]
+            key = ForeignKeyConstraint([table.c.owner_id], [id_], ondelete="CASCADE")
             table.append_constraint(key)
 
 

@@ -1,0 +1,59 @@
+"""The rows of owned tables in SQLAlchemy sessions.
+
+A session reads and changes the rows of its principal, and gives new rows their owner. A statement
+of an owned table raises RuntimeError without a principal, and where SQLAlchemy cannot narrow it
+because it names tables, not classes. SQL as a text is not looked at.
+"""
+
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
+from sqlalchemy.sql.visitors import iterate
+from sqlmodel import Session
+
+from songbook.db import Principal, require_principal
+from songbook.models import Owned, mapped_classes
+
+
+class OwnedSession(Session):
+    """A session of a principal."""
+
+    def __init__(self, principal: Principal | None, **options: Any) -> None:
+        super().__init__(**options)
+        self.principal = principal
+
+
+@event.listens_for(OwnedSession, "do_orm_execute")
+def _narrow(state: ORMExecuteState) -> None:
+    """Add the condition on the owner to a statement of owned tables."""
+    assert isinstance(state.session, OwnedSession)
+    owned = _owned_classes(state)
+    if not owned:
+        return
+    principal = require_principal(state.session.principal)
+    if principal.is_superuser:
+        return
+    if not state.is_orm_statement:
+        raise RuntimeError(f"select the class {owned[0].__name__}, whose rows have owners")
+    state.statement = state.statement.options(
+        *(with_loader_criteria(each, each.owner_id == principal.id) for each in owned)
+    )
+
+
+@event.listens_for(OwnedSession, "before_flush")
+def _own(session: OwnedSession, *_: Any) -> None:
+    """Give new rows their owner."""
+    for row in session.new:
+        if isinstance(row, Owned) and not row.owner_id:
+            id_ = require_principal(session.principal).id
+            assert id_, "the principal of a session is a user"
+            row.owner_id = id_
+
+
+def _owned_classes(state: ORMExecuteState) -> list[Any]:
+    """Return the classes of the owned tables in a statement."""
+    statement: Any = state.statement
+    parts = {*iterate(statement)}
+    owned: list[Any] = [each for each in mapped_classes() if issubclass(each, Owned)]
+    return [each for each in owned if each.__table__ in parts]
