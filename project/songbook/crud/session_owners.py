@@ -37,7 +37,10 @@ def _narrow(state: ORMExecuteState) -> None:
     if not state.is_orm_statement:
         raise RuntimeError(f"select the class {owned[0].__name__}, whose rows have owners")
     state.statement = state.statement.options(
-        *(with_loader_criteria(each, each.owner_id == principal.id) for each in owned)
+        *(
+            with_loader_criteria(each, each.owner_id == principal.id, include_aliases=True)
+            for each in owned
+        )
     )
 
 

@@ -1,0 +1,192 @@
+"""Queries, transactions and sessions of a service's own, of tables whose rows have owners."""
+
+from collections.abc import AsyncIterator
+from typing import Any, ClassVar
+
+import pytest
+from fastapi import FastAPI, Response
+from sqlalchemy import MetaData, func, update
+from sqlalchemy.engine import URL
+from sqlmodel import col, select
+
+from songbook.application import create_app
+from songbook.auth import OPEN, PUBLIC, SIGNED_IN
+from songbook.crud import ReadDep, SessionDep, TransactionDep
+from songbook.db import CompiledStatement, Database
+from songbook.http import Router
+from songbook.lists import json_rows, rows_response
+from songbook.models import Owned, Record, Schema, is_own, table_of, tie_owners
+from tests.samples.resources.drafts import Draft
+from tests.samples.resources.folders import Folder, folders, list_folders
+from tests.samples.resources.folders import router as folders_router
+from tests.samples.resources.members import Member
+from tests.samples.settings import Settings
+from tests.support.asserts import assert_problem
+from tests.support.databases import spelled
+from tests.support.owners import add, names_of, people_of
+
+YEARS = json_rows(
+    select(col(Folder.year), func.count().label("folders"))
+    .where(is_own(Folder))
+    .group_by(col(Folder.year))
+    .limit(20)
+)
+ALL_YEARS = json_rows(
+    select(col(Folder.year), func.count().label("folders")).group_by(col(Folder.year)).limit(20),
+    all_owners=True,
+)
+queries = Router(prefix="/queries", dependencies=[SIGNED_IN])
+open_queries = Router(prefix="/open", dependencies=[PUBLIC])
+
+
+@queries.get("/years")
+@open_queries.get("/years")
+async def count_own_folders(db: ReadDep) -> Response:
+    """Count the folders of each year."""
+    return rows_response(await db.fetch(YEARS.bind({})))
+
+
+@open_queries.get("/all-years")
+async def count_all_folders(db: ReadDep) -> Response:
+    """Count the folders of all owners."""
+    return rows_response(await db.fetch(ALL_YEARS.bind({})))
+
+
+@queries.post("/core")
+@open_queries.post("/core")
+async def select_a_table(session: SessionDep) -> list[str]:
+    """Select from an owned table by the table, not by the class."""
+    return [*await session.exec(select(table_of(Folder).c.name))]
+
+
+@queries.post("/session")
+@open_queries.post("/session")
+async def use_a_session(session: SessionDep) -> list[Any]:
+    """Store, change and read folders by the class."""
+    added = Folder(name="By a session")
+    session.add(added)
+    await session.flush()
+    statement = update(Folder).values(year=7).returning(col(Folder.name))
+    joined = select(col(Folder.name)).join(
+        Draft, col(Draft.folder_id) == col(Folder.id), isouter=True
+    )
+    number = select(func.count()).select_from(Folder)
+    other = await session.get(Folder, 1, populate_existing=True)
+    return [
+        sorted([row.name for row in await session.exec(statement)]),
+        sorted(await session.exec(joined)),
+        (await session.exec(number)).one(),
+        other and other.name,
+    ]
+
+
+@queries.post("/transaction")
+@open_queries.post("/transaction")
+async def use_a_transaction(db: TransactionDep) -> Response:
+    """Read a folder in a transaction."""
+    return folders.found(await db.fetch(folders.select(1)))
+
+
+@pytest.fixture
+async def querying(
+    empty_tables: None,  # noqa: ARG001
+    database_url: URL,
+) -> AsyncIterator[FastAPI]:
+    """Give a service with these routes, whose database is empty."""
+    routers = [queries, open_queries, folders_router]
+    app = create_app(Settings(database_url=spelled(database_url)), routers, accounts=Member)
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+async def test_a_query_is_of_the_principal_and_of_all_owners_where_it_says_so(
+    querying: FastAPI,
+) -> None:
+    ada, bob, superuser, _ = await people_of(querying)
+    for name in ("a", "b"):
+        await add(ada, name=name, year=1)
+    await add(bob, name="a", year=1)
+
+    for client, number in ((ada, 2), (bob, 1), (superuser, 3)):
+        answer = await client.get("/queries/years")
+        assert answer.json() == [{"year": 1, "folders": number}]
+    assert (await ada.get("/open/all-years")).json() == [{"year": 1, "folders": 3}]
+
+
+async def test_a_session_is_of_the_principal(querying: FastAPI) -> None:
+    ada, bob, superuser, _ = await people_of(querying)
+    await add(ada, name="Ada's")
+    await add(bob, name="Bob's")
+
+    own = ["Bob's", "By a session"]
+    assert (await bob.post("/queries/session")).json() == [own, own, 2, None]
+    assert await names_of(ada) == ["Ada's"]
+    assert (await ada.get("/folders")).json()[0]["year"] is None
+    three = ["Ada's", "Bob's", "By a session", "By a session"]
+    assert (await superuser.post("/queries/session")).json() == [three, three, 4, "Ada's"]
+
+
+async def test_a_statement_without_a_principal_raises(
+    querying: FastAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    ada, *_ = await people_of(querying)
+    await add(ada, name="Poems")
+    database: Database = querying.state.service.database
+    statement = folders.select(1)
+
+    for method, path in (
+        ("GET", "/open/years"),
+        ("POST", "/open/session"),
+        ("POST", "/open/core"),
+        ("POST", "/open/transaction"),
+        ("POST", "/queries/core"),
+    ):
+        caplog.clear()
+        assert_problem(await ada.request(method, path), 500)
+        assert "have owners" in caplog.text or "owned table" in caplog.text, path
+    with pytest.raises(RuntimeError, match="give the route the permission OWNER"):
+        await database.fetch(statement)
+    async with database.connection() as connection:
+        with pytest.raises(RuntimeError, match="give the route the permission OWNER"):
+            await database.fetch_on(connection, statement)
+        assert not await connection.fetchrow(statement.sql, *statement.arguments)
+
+
+def test_a_query_of_an_owned_table_says_whose_rows_it_reads() -> None:
+    for query in (
+        select(col(Folder.name)),
+        select(col(Draft.text)).join(Folder).where(is_own(Draft)),
+        select(table_of(Folder).alias().c.name),
+        select(select(func.count(col(Folder.id))).scalar_subquery().label("folders")),
+    ):
+        with pytest.raises(TypeError, match="the rows of folder have owners"):
+            json_rows(query)
+    with pytest.raises(TypeError, match="the rows of folder have owners"):
+        CompiledStatement(update(Folder).values(year=1))
+
+
+class PenBase(Schema):
+    """A field."""
+
+    name: str
+
+
+def test_an_owned_table_needs_accounts() -> None:
+    class Apart(Record):
+        metadata: ClassVar[MetaData] = MetaData()
+
+    class Pen(PenBase, Owned, Apart, table=True):
+        pass
+
+    with pytest.raises(TypeError, match="Pen is Owned, but no table class inherits"):
+        tie_owners([Pen])
+
+
+def test_a_list_of_owned_rows_cannot_be_open() -> None:
+    router = Router(dependencies=[OPEN])
+    router.get("/folders")(list_folders)
+
+    with pytest.raises(TypeError, match=r"/folders shows rows with owners: .* OWNER"):
+        create_app(Settings(), [router], accounts=Member)
+    with pytest.raises(TypeError, match=r"/folders.* requires an account"):
+        create_app(Settings(), [folders_router])
