@@ -269,8 +269,8 @@ async def test_two_users_in_a_race_see_and_change_their_own_rows_only(
         for each in racers:
             await each.prepare()
         pairs = [(racers[n % 2], racers[1 - n % 2]) for n in range(600)]
-        await asyncio.gather(
-            *(each.request(n, other.paths, chance) for n, (each, other) in enumerate(pairs))
-        )
+        async with asyncio.TaskGroup() as together:
+            for n, (each, other) in enumerate(pairs):
+                together.create_task(each.request(n, other.paths, chance))
 
     assert all(each.seen > 1000 for each in racers)
