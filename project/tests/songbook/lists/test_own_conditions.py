@@ -100,7 +100,7 @@ async def test_a_list_without_its_parent_is_not_found(shelf: AsyncClient, kind: 
     assert (await answer(3)).status_code == 200
 
 
-def test_the_document_has_the_path_and_the_parameters_of_a_list_under_a_parent(
+async def test_the_document_has_the_path_and_the_parameters_of_a_list_under_a_parent(
     app: FastAPI,
 ) -> None:
     paths = app.openapi()["paths"]
