@@ -12,4 +12,5 @@ from songbook.bulk.imports import imports_of as imports_of
 from songbook.bulk.imports import owner_of_rows as owner_of_rows
 from songbook.bulk.imports import store as store
 from songbook.bulk.imports import unstored_fields as unstored_fields
+from songbook.bulk.parsers import RowParser as RowParser
 from songbook.bulk.spool import Spool as Spool

@@ -4,11 +4,10 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import partial
 from io import BufferedReader
 from pathlib import Path
 from time import monotonic
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import asyncpg
 import typer
@@ -20,6 +19,7 @@ from songbook.bulk import (
     PARSERS,
     OnConflict,
     OnError,
+    RowParser,
     Spool,
     bulk_settings,
     checked_report,
@@ -50,6 +50,15 @@ OnConflictOption = Annotated[OnConflict, typer.Option(help="What to do with exis
 DryRun = Annotated[bool, typer.Option(help="Run the import, then roll it back.")]
 
 
+class _Target(NamedTuple):
+    """Where the rows of an import are stored, and whose they are."""
+
+    url: URL
+    settings: Settings
+    table: type[Record]
+    principal: Principal
+
+
 class ImportCommand(Service):
     """The command `import`."""
 
@@ -68,8 +77,6 @@ class ImportCommand(Service):
         """Import a CSV or NDJSON file in one transaction."""
         family, skips = self._importable(resource, on_conflict, as_), on_error == "skip"
         settings, start = self.settings.load(), monotonic()
-        parse = PARSERS[media_type_of(file, format)]
-        parser = parse(family.create, ignore or (), settings.import_line)
         with (
             _command_errors(file, family.table, skips=skips),
             _open(file) as source,
@@ -77,16 +84,14 @@ class ImportCommand(Service):
             progress_bar() as progress,
         ):
             check_database(url)
-            principal = asyncio.run(find_principal(url, family.table, as_))
-            owner = owner_of_rows(family.table, principal)
-            size = settings.import_bytes
-            with closing(Spool(parser, size, skip_errors=skips, constants=owner)) as spool:
+            target = _find_target(url, settings, family.table, as_)
+            kind = PARSERS[media_type_of(file, format)]
+            parser = kind(family.create, ignore or (), settings.import_line)
+            with closing(_spool(target, parser, skip_errors=skips)) as spool:
                 report = _read(source, spool, progress)
                 if spool.tally.good:
-                    store_rows = partial(_store, url, settings, family.table, principal, spool)
-                    report = asyncio.run(store_rows(on_conflict, dry_run=dry_run))
-        done = "would be stored" if dry_run else "stored"
-        self._print_report(report, resource, f"{done} in {monotonic() - start:.1f} s")
+                    report = asyncio.run(_store(target, spool, on_conflict, dry_run=dry_run))
+        self._print_report(report, resource, monotonic() - start, dry_run=dry_run)
 
     def _importable(self, resource: str, on_conflict: OnConflict, username: str | None) -> Family:
         """Return the classes of a resource. Raises CommandError if its rows cannot be stored so."""
@@ -102,11 +107,14 @@ class ImportCommand(Service):
             raise CommandError(f"{resource} have owners: say whose they are with --as USERNAME.")
         return family
 
-    def _print_report(self, report: ImportReport, resource: str, done: str) -> None:
+    def _print_report(
+        self, report: ImportReport, resource: str, seconds: float, *, dry_run: bool
+    ) -> None:
         _print_refusals(report)
         others = {"skipped": report.skipped, "refused": report.refused}
         left = "".join(f", {number} {what}" for what, number in others.items() if number)
-        print(f"{self.amount(report.stored, resource)} {done}{left}.")
+        done = "would be stored" if dry_run else "stored"
+        print(f"{self.amount(report.stored, resource)} {done} in {seconds:.1f} s{left}.")
 
 
 @contextmanager
@@ -180,24 +188,33 @@ def _read(file: BufferedReader, spool: Spool, progress: Progress) -> ImportRepor
     return checked_report(spool)
 
 
+def _find_target(
+    url: URL, settings: Settings, table: type[Record], username: str | None
+) -> _Target:
+    """Return where the rows of a user go. Raises CommandError if there is no such user."""
+    principal = asyncio.run(find_principal(url, table, username))
+    return _Target(url, settings, table, principal)
+
+
+def _spool(target: _Target, parser: RowParser, *, skip_errors: bool) -> Spool:
+    """Return the spool of rows with their owner."""
+    owner = owner_of_rows(target.table, target.principal)
+    size = target.settings.import_bytes
+    return Spool(parser, size, skip_errors=skip_errors, constants=owner)
+
+
 async def _store(
-    url: URL,
-    settings: Settings,
-    table: type[Record],
-    principal: Principal,
-    spool: Spool,
-    on_conflict: OnConflict,
-    *,
-    dry_run: bool,
+    target: _Target, spool: Spool, on_conflict: OnConflict, *, dry_run: bool
 ) -> ImportReport:
     """Store the rows of a spool in one transaction."""
+    settings = target.settings
     async with (
-        open_database(url, bulk_seconds=settings.bulk_seconds) as db,
+        open_database(target.url, bulk_seconds=settings.bulk_seconds) as db,
         db.bulk(settings.pool_timeout, Use.WRITE) as connection,
     ):
         await connection.execute(f"BEGIN; {bulk_settings(settings.bulk_seconds)}")
-        own = db.for_principal(principal)
-        report = await store(own, connection, table, spool, on_conflict)
+        own = db.for_principal(target.principal)
+        report = await store(own, connection, target.table, spool, on_conflict)
         await connection.execute("ROLLBACK" if dry_run else "COMMIT")
         check_replication(connection)
         return report

@@ -33,7 +33,7 @@ Export = Callable[..., Outcome]
 @pytest.fixture
 def books(database_url: URL) -> URL:
     """Give the URL of a database with three books."""
-    execute(database_url, "TRUNCATE book, towns, novel, members RESTART IDENTITY", BOOKS)
+    execute(database_url, "TRUNCATE book, towns, novel, members RESTART IDENTITY CASCADE", BOOKS)
     return database_url
 
 
@@ -117,7 +117,7 @@ def test_which_rows_is_asked_for_as_of_a_list(export: Export) -> None:
 def test_every_resource_can_be_exported_and_no_password(export: Export, books: URL) -> None:
     execute(
         books,
-        "TRUNCATE towns, novel, note, members RESTART IDENTITY",
+        "TRUNCATE towns, novel, note, members RESTART IDENTITY CASCADE",
         "INSERT INTO members (username, email, hashed_password) VALUES ('ada', 'a@b.org', 'none')",
     )
 
