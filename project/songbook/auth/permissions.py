@@ -157,6 +157,7 @@ class _Checked(SignedIn):
         self.error_statuses = (*USER_STATUSES, *error_statuses)
 
     async def check(self, request: StrictRequest, user: Principal) -> None:
+        request.principal = user  # for statements of owned tables
         if await self._allows(request, user) is not True:  # a forgotten `return` allows nobody
             raise Forbidden
 

@@ -9,7 +9,15 @@ from sqlalchemy import select as select_columns
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from songbook.db import DIALECT, CompiledStatement, Use
-from songbook.models import Record, display_name, not_deleted, rebase, table_of
+from songbook.models import (
+    Record,
+    check_owners,
+    display_name,
+    not_deleted,
+    own_rows,
+    rebase,
+    table_of,
+)
 
 
 class OwnCondition:
@@ -20,7 +28,7 @@ class OwnCondition:
 
     where: ColumnElement[bool] | None = None
     has_parent: ColumnElement[bool] | None = None
-    """Whether there is a parent that is not deleted."""
+    """Whether there is a parent that is not deleted, of an owned table one of the principal."""
 
     parent_name = ""
 
@@ -35,10 +43,12 @@ class OwnCondition:
         table = table_of(model)
         if where is not None:
             self.where = self._renamed(rebase(and_(where), table, table))
+            check_owners(self.where, besides=table)
         if parent is not None:
             selected = parent.column_descriptions[0]["entity"]
             self.parent_name = display_name(selected)
-            self.has_parent = self._renamed(parent.where(*not_deleted(selected)).exists())
+            visible = [*not_deleted(selected), *own_rows(table_of(selected))]
+            self.has_parent = self._renamed(parent.where(*visible).exists())
 
     def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the statement's parameters. Raises TypeError for other names."""

@@ -80,10 +80,13 @@ def owner_columns(source: FromClause) -> list[ColumnElement[Any]]:
     return [owner_id] if owner_id is not None and _is_owner(owner_id) else []
 
 
-def check_owners(statement: ClauseElement) -> None:
-    """Raise TypeError for a statement of an owned table without a condition on the owner."""
+def check_owners(statement: ClauseElement, *, besides: Table | None = None) -> None:
+    """Raise TypeError for a statement of an owned table without a condition on the owner.
+
+    `besides` is the table of the statement that an expression becomes a part of.
+    """
     parts: list[Any] = [*iterate(statement)]
-    guarded = {_table_of(part) for part in parts if isinstance(part, _IsOwn)}
+    guarded = {_table_of(part) for part in parts if isinstance(part, _IsOwn)} | {besides}
     if any(part is OWNER_ID for part in parts):
         guarded |= {part.table for part in parts if isinstance(part, Insert)}
     for part in parts:

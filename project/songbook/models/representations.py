@@ -21,6 +21,7 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from sqlmodel import SQLModel
 
 from songbook.models.bases import Record
+from songbook.models.owners import check_owners
 from songbook.models.tables import column_types, table_of
 
 
@@ -48,6 +49,7 @@ class Representation:
         for member in self.computed:
             if member in columns or member not in self.public.model_fields:
                 raise TypeError(f"{name}.{member}: a computed member is a field of {name} alone")
+            check_owners(self._computed[member], besides=table_of(self.table))
         for member in self.public.model_fields.keys() - self.computed:
             if member not in columns:
                 raise TypeError(

@@ -38,6 +38,7 @@ FOR_SERVICES = {
     "songbook.auth.OptionalUser",
     "songbook.crud.TransactionDep",
     "songbook.models.Url",
+    "songbook.models.is_own",
 }
 """What a face names for services that need it, as neither this one nor the samples do."""
 

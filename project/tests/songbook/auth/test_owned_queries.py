@@ -1,23 +1,24 @@
 """Queries, transactions and sessions of a service's own, of tables whose rows have owners."""
 
 from collections.abc import AsyncIterator
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import pytest
-from fastapi import FastAPI, Response
-from sqlalchemy import MetaData, func, update
+from fastapi import Depends, FastAPI, Response
+from sqlalchemy import MetaData, bindparam, exists, func, update
 from sqlalchemy.engine import URL
 from sqlmodel import col, select
 
 from songbook.application import create_app
-from songbook.auth import OPEN, PUBLIC, SIGNED_IN
-from songbook.crud import ReadDep, SessionDep, TransactionDep
+from songbook.auth import OPEN, PUBLIC, SIGNED_IN, permission
+from songbook.crud import Id, ReadDep, Records, SessionDep, TransactionDep
 from songbook.db import CompiledStatement, Database
-from songbook.http import Router
-from songbook.lists import json_rows, rows_response
+from songbook.http import Principal, Router, StrictRequest
+from songbook.lists import Page, json_rows, page_of, rows_response
 from songbook.models import Owned, Record, Schema, is_own, table_of, tie_owners
-from tests.samples.resources.drafts import Draft
-from tests.samples.resources.folders import Folder, folders, list_folders
+from tests.samples.resources.drafts import Draft, drafts
+from tests.samples.resources.drafts import router as drafts_router
+from tests.samples.resources.folders import Folder, FolderPublic, folders, list_folders
 from tests.samples.resources.folders import router as folders_router
 from tests.samples.resources.members import Member
 from tests.samples.settings import Settings
@@ -50,6 +51,36 @@ async def count_own_folders(db: ReadDep) -> Response:
 async def count_all_folders(db: ReadDep) -> Response:
     """Count the folders of all owners."""
     return rows_response(await db.fetch(ALL_YEARS.bind({})))
+
+
+drafts_of_folder = page_of(
+    drafts,
+    where=col(Draft.folder_id) == bindparam("folder_id"),
+    parent=select(Folder).where(col(Folder.id) == bindparam("folder_id")),
+)
+
+
+@queries.get("/folders/{id}/drafts")
+async def list_folder_drafts(
+    id: Id, page: Annotated[Page, Depends(drafts_of_folder)], db: ReadDep
+) -> Response:
+    """List the drafts in a folder."""
+    return await page.response(db, folder_id=id)
+
+
+@permission(error_statuses=(404,))
+async def has_folder(request: StrictRequest, _user: Principal) -> bool:
+    """Allow users who have a first folder."""
+    return await request.database.fetch(folders.select(1)) is not None
+
+
+ruled = Router(prefix="/ruled", dependencies=[Depends(has_folder)])
+
+
+@ruled.get("")
+async def use_rule() -> Response:
+    """Answer to whom the rule allows."""
+    return Response()
 
 
 @queries.post("/core")
@@ -93,7 +124,7 @@ async def querying(
     database_url: URL,
 ) -> AsyncIterator[FastAPI]:
     """Give a service with these routes, whose database is empty."""
-    routers = [queries, open_queries, folders_router]
+    routers = [queries, open_queries, ruled, folders_router, drafts_router]
     app = create_app(Settings(database_url=spelled(database_url)), routers, accounts=Member)
     async with app.router.lifespan_context(app):
         yield app
@@ -111,6 +142,27 @@ async def test_a_query_is_of_the_principal_and_of_all_owners_where_it_says_so(
         answer = await client.get("/queries/years")
         assert answer.json() == [{"year": 1, "folders": number}]
     assert (await ada.get("/open/all-years")).json() == [{"year": 1, "folders": 3}]
+
+
+async def test_a_list_under_a_parent_is_under_an_own_one(querying: FastAPI) -> None:
+    ada, bob, superuser, _ = await people_of(querying)
+    await add(ada, name="Ada's")
+    await add(ada, "/drafts", text="a", folder_id=1)
+
+    for client, status in ((ada, 200), (bob, 404), (superuser, 200)):
+        answer = await client.get("/queries/folders/1/drafts")
+        assert answer.status_code == status
+        exported = await client.get("/queries/folders/1/drafts", headers={"Accept": "text/csv"})
+        assert exported.status_code == status
+        assert "a" in exported.text or status == 404
+
+
+async def test_a_rule_of_ones_own_reads_the_rows_of_who_asks(querying: FastAPI) -> None:
+    ada, bob, *_ = await people_of(querying)
+    await add(ada, name="Ada's")
+
+    assert (await ada.get("/ruled")).status_code == 200
+    assert_problem(await bob.get("/ruled"), 403)
 
 
 async def test_a_session_is_of_the_principal(querying: FastAPI) -> None:
@@ -152,6 +204,12 @@ async def test_a_statement_without_a_principal_raises(
         assert not await connection.fetchrow(statement.sql, *statement.arguments)
 
 
+class CountedFolder(FolderPublic):
+    """A folder, and the number of its drafts."""
+
+    number: int
+
+
 def test_a_query_of_an_owned_table_says_whose_rows_it_reads() -> None:
     for query in (
         select(col(Folder.name)),
@@ -163,6 +221,14 @@ def test_a_query_of_an_owned_table_says_whose_rows_it_reads() -> None:
             json_rows(query)
     with pytest.raises(TypeError, match="the rows of folder have owners"):
         CompiledStatement(update(Folder).values(year=1))
+    number = select(func.count(col(Draft.id))).where(col(Draft.folder_id) == col(Folder.id))
+    has_drafts = exists().where(col(Draft.folder_id) == col(Folder.id))
+    with pytest.raises(TypeError, match="the rows of draft have owners"):
+        Records(Folder, CountedFolder, {"number": number.scalar_subquery()})
+    with pytest.raises(TypeError, match="the rows of draft have owners"):
+        page_of(folders, where=has_drafts)
+    Records(Folder, CountedFolder, {"number": number.where(is_own(Draft)).scalar_subquery()})
+    page_of(folders, where=has_drafts.where(is_own(Draft)))
 
 
 class PenBase(Schema):
