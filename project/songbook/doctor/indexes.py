@@ -7,7 +7,7 @@ from sqlalchemy import Connection, text
 
 from songbook.doctor.findings import Finding, Subject, or_ok, some, warning
 from songbook.lists import filters_of, sortable_fields
-from songbook.models import EQUAL, Representation, not_deleted, table_of
+from songbook.models import EQUAL, Representation, not_deleted, owner_columns, table_of
 
 MIN_ROWS = 100_000
 """Rows from which reading all takes longer than ten milliseconds."""
@@ -16,11 +16,13 @@ _ROWS = text("SELECT reltuples::bigint FROM pg_class WHERE oid = to_regclass(:ta
 
 # Of a B-tree PostgreSQL uses any range of its first column. Its order fits if nulls are last in
 # ascending order, also when it is read backwards: indoption is 0 or 3.
+# Of a table with owners it is the second: each user has a range of the first.
 _FIRST_COLUMNS = text(
-    "SELECT attname AS field, indoption[0] IN (0, 3) AS is_ordered"
+    "SELECT attname AS field, indoption[:nth] IN (0, 3) AS is_ordered"
     " FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid JOIN pg_am ON pg_am.oid = relam"
-    " JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]"
+    " JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[:nth]"
     " WHERE indrelid = to_regclass(:table) AND indisvalid AND amname = 'btree'"
+    " AND (:nth = 0 OR pg_get_indexdef(indexrelid, 1, true) = 'owner_id')"
     " AND (indpred IS NULL OR :is_soft AND pg_get_expr(indpred, indrelid) = '(deleted_at IS NULL)')"
 )
 
@@ -57,18 +59,20 @@ def _advice(
     rows = connection.scalar(_ROWS, {"table": quoted}) or 0
     if rows < min_rows:
         return
-    is_soft = bool(not_deleted(shown.table))
-    indexes = connection.execute(_FIRST_COLUMNS, {"table": quoted, "is_soft": is_soft}).all()
+    is_soft, owners = bool(not_deleted(shown.table)), [each.name for each in owner_columns(table)]
+    values = {"table": quoted, "is_soft": is_soft, "nth": len(owners)}
+    indexes = connection.execute(_FIRST_COLUMNS, values).all()
     ordered = {each.field for each in indexes if each.is_ordered}
     lacking = _lacking(shown, ordered, {each.field for each in indexes})
     fields = [*dict.fromkeys((*lacking.orders, *lacking.filters))]
     if not fields:
         return
     where = " WHERE deleted_at IS NULL" if is_soft else ""
+    columns = ", ".join([*owners, fields[0], "id"])
     yield warning(
         f"{path} has {rows:,} rows and reads them all to {_uses(lacking)}: for those that clients"
         f" use, write Field(index=True), and into the revision CREATE INDEX CONCURRENTLY"
-        f" ix_{table.name}_{fields[0]} ON {quoted} ({fields[0]}, id){where}."
+        f" ix_{table.name}_{fields[0]} ON {quoted} ({columns}){where}."
     )
 
 
