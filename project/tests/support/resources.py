@@ -18,6 +18,7 @@ from app import resources
 from songbook.models.discovery import family
 from songbook.models.field_types import DecimalType, FieldType, TextType
 from songbook.models.fields import field_type_of, is_nullable
+from songbook.models.owners import owner_columns
 from songbook.models.tables import column_types, table_of
 from tests.support.clients import PRINCIPAL
 from tests.support.databases import empty
@@ -76,6 +77,14 @@ class Resource:
         permissions = {route.permission.name for route in module.router.routes}
         self.is_protected = permissions != {"open"}
         self._numbers = itertools.count(1)
+
+    def referred(self, *, is_found: bool) -> list[Table]:
+        """Return the tables that bodies refer to; of a found parent also that of its owner."""
+        owners = owner_columns(table_of(self.table)) if is_found else []
+        return [
+            *self.parents.values(),
+            *(key.column.table for each in owners for key in each.foreign_keys),
+        ]
 
     def body(self, **given: Any) -> dict[str, Any]:
         """Return a body with every field."""
@@ -147,7 +156,7 @@ async def add_parents(connection: AsyncConnection, children: Iterable[Resource])
     waiting = [*children]
     while waiting:
         child = waiting.pop()
-        for table in child.parents.values():
+        for table in child.referred(is_found=table_of(child.table) in found):
             if table is not table_of(child.table) and table not in found:
                 found[table] = by_table[table]
                 waiting.append(by_table[table])

@@ -8,6 +8,7 @@ from httpx import Response
 from sqlalchemy import Table, delete, insert, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from songbook.models.owners import owner_columns
 from songbook.models.tables import table_of
 from tests.support.clients import PRINCIPAL
 from tests.support.resources import Resource
@@ -32,10 +33,11 @@ async def replace_rows(
 ) -> None:
     """Make these the rows of a resource's table, beside the one of who asks."""
     table = table_of(resource.table)
+    owner = {column.name: PRINCIPAL for column in owner_columns(table)}
     connection = await session.connection()
     await connection.execute(delete(table).where(table.c.id < PRINCIPAL))
     for row in rows:
-        await connection.execute(insert(table).values(row))
+        await connection.execute(insert(table).values(row | owner))
     await session.commit()
 
 
