@@ -45,6 +45,7 @@ from songbook.http import (
     dependants_of,
     iter_route_contexts,
     open_access_log,
+    shown_records,
     shown_tables,
     telemetry_config,
 )
@@ -170,9 +171,9 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
 def _check_owners(routes: Iterable[BaseRoute], settings: Settings) -> None:
     """Raise TypeError for a route that shows rows with owners to everyone."""
     for route in routes:
-        shown = shown_tables([route])
-        tie_owners(shown)
-        is_owned = any(owner_columns(table_of(each)) for each in shown)
+        tie_owners(shown_tables([route]))
+        closed = [each.table for each in shown_records([route]) if each.readable is None]
+        is_owned = any(owner_columns(table_of(each)) for each in closed)
         if is_owned and isinstance(route, Route) and not _requires_users(route, settings):
             raise TypeError(f"{route.path} shows rows with owners: give it the permission OWNER")
 

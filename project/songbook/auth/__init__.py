@@ -12,6 +12,7 @@ from songbook.auth.permissions import NEEDS as NEEDS
 from songbook.auth.permissions import OPEN as OPEN
 from songbook.auth.permissions import OWNER as OWNER
 from songbook.auth.permissions import PUBLIC as PUBLIC
+from songbook.auth.permissions import SHARED as SHARED
 from songbook.auth.permissions import SIGNED_IN as SIGNED_IN
 from songbook.auth.permissions import SUPERUSER as SUPERUSER
 from songbook.auth.permissions import CurrentUser as CurrentUser

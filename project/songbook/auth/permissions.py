@@ -146,6 +146,20 @@ class _Owner(SignedIn):
     is_private = True
 
 
+class _Shared(_Owner):
+    """As `_Owner`; without a token, everyone may read the rows that are readable to all."""
+
+    name = "shared"
+
+    def requires_user(self, method: str, settings: Settings) -> bool:  # noqa: ARG002
+        return method not in _SAFE
+
+    async def __call__(self, request: StrictRequest) -> Principal | None:
+        """Return the user of the token, None if there is none and the request reads."""
+        user = optional_user if request.method in _SAFE else current_user
+        return await user.call(request)
+
+
 class _Checked(SignedIn):
     """The users that a function allows."""
 
@@ -202,4 +216,4 @@ def NEEDS(*permissions: str) -> Any:  # noqa: N802 - a constant like the others,
 
 
 PUBLIC, OPEN, SIGNED_IN = Depends(_Public()), Depends(_Open()), Depends(SignedIn())
-SUPERUSER, OWNER = Depends(_Superuser()), Depends(_Owner())
+SUPERUSER, OWNER, SHARED = Depends(_Superuser()), Depends(_Owner()), Depends(_Shared())

@@ -107,7 +107,7 @@ def restore_record(shown: Representation, id: int) -> BoundStatement:
 def _select(shown: Representation, expand: tuple[Relation, ...]) -> CompiledStatement:
     table = table_of(shown.table)
     columns = (table.c.id, table.c.version, document(table, shown, expand))
-    living = [*not_deleted(shown.table), *own_rows(table)]
+    living = [*not_deleted(shown.table), *shown.readable_rows(table)]
     # text[], since asyncpg would look up the type bigint[]
     ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
     many = select(*columns).where(table.c.id == ids, *living)

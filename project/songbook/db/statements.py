@@ -29,7 +29,7 @@ from songbook.models import (
     Representation,
     check_owners,
     living,
-    own_rows,
+    needs_principal,
     table_of,
 )
 
@@ -92,7 +92,7 @@ class BoundStatement(NamedTuple):
     coalesce: bool = False
     batch_sql: str = ""
     use: Use = Use.LIST
-    bind_principal: "Callable[[Principal], BoundStatement] | None" = None
+    bind_principal: "Callable[[Principal | None], BoundStatement] | None" = None
     """Returns the SQL and the arguments of a statement of owned tables, which has none before."""
 
 
@@ -152,6 +152,7 @@ class CompiledStatement:
         self.sql = self._compiled.sql
         self._coalesce, self._batch_sql, self._use = coalesce, batch_sql, use
         self._of_all_owners: _CompiledSQL | None = None
+        self._needs_principal = needs_principal(clause)
         if self._compiled.is_owned:  # two users must not share a batch: it is run for one of them
             self._of_all_owners, self._batch_sql = _CompiledSQL(clause, _OF_ALL_OWNERS), ""
 
@@ -164,10 +165,13 @@ class CompiledStatement:
         return BoundStatement(self.sql, arguments, self._coalesce, self._batch_sql, self._use)
 
     def _bind_principal(
-        self, of_all_owners: _CompiledSQL, values: Mapping[str, Any], principal: Principal
+        self, of_all_owners: _CompiledSQL, values: Mapping[str, Any], principal: Principal | None
     ) -> BoundStatement:
-        compiled = of_all_owners if principal.is_superuser else self._compiled
-        arguments = compiled.arguments({**values, OWNER_ID.key: principal.id})
+        if self._needs_principal:
+            principal = require_principal(principal)
+        compiled = of_all_owners if principal and principal.is_superuser else self._compiled
+        owner_id = principal.id if principal else None
+        arguments = compiled.arguments({**values, OWNER_ID.key: owner_id})
         return BoundStatement(compiled.sql, arguments, self._coalesce, "", self._use)
 
 
@@ -193,7 +197,7 @@ def related(relation: Relation, source: FromClause) -> ColumnElement[Any]:
     shown = relation.shown
     other = table_of(shown.table).alias()
     ours, theirs = ("id", relation.field) if relation.many else (relation.field, "id")
-    matching = (other.c[theirs] == source.c[ours], *living(other), *own_rows(other))
+    matching = (other.c[theirs] == source.c[ours], *living(other), *shown.readable_rows(other))
     found = select(*json_columns(shown.columns(other))).where(*matching).correlate(source)
     if not relation.many:
         parent = found.subquery("_parent")

@@ -40,6 +40,7 @@ from songbook.http.responses import JSONText as JSONText
 from songbook.http.routing import Route as Route
 from songbook.http.routing import Router as Router
 from songbook.http.routing import dependants_of as dependants_of
+from songbook.http.routing import shown_records as shown_records
 from songbook.http.routing import shown_tables as shown_tables
 from songbook.http.state import DRAINING as DRAINING
 from songbook.http.state import ServiceState as ServiceState

@@ -38,7 +38,7 @@ from songbook.http.requests import (
     read_body,
     unsupported_media_type,
 )
-from songbook.models import Record
+from songbook.models import Record, Representation
 
 Handler = Callable[[StrictRequest], Coroutine[Any, Any, Response]]
 
@@ -236,8 +236,13 @@ def dependants_of(dependant: Dependant) -> Iterator[Dependant]:
 
 def shown_tables(routes: Iterable[BaseRoute]) -> list[type[Record]]:
     """Return the table classes whose records the lists and the views of the routes show."""
+    return [each.table for each in shown_records(routes)]
+
+
+def shown_records(routes: Iterable[BaseRoute]) -> list[Representation]:
+    """Return what the lists and the views of the routes show."""
     return [
-        each.shown.table
+        each.shown
         for route in routes
         if isinstance(route, Route)
         for each in route.request_dependencies.values()

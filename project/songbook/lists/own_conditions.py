@@ -13,6 +13,7 @@ from songbook.models import (
     Record,
     check_owners,
     display_name,
+    names_owners,
     not_deleted,
     own_rows,
     rebase,
@@ -28,7 +29,7 @@ class OwnCondition:
 
     where: ColumnElement[bool] | None = None
     has_parent: ColumnElement[bool] | None = None
-    """Whether there is a parent that is not deleted, of an owned table one of the principal."""
+    """Whether there is a parent that is not deleted, and one of the principal by default."""
 
     parent_name = ""
 
@@ -47,7 +48,8 @@ class OwnCondition:
         if parent is not None:
             selected = parent.column_descriptions[0]["entity"]
             self.parent_name = display_name(selected)
-            visible = [*not_deleted(selected), *own_rows(table_of(selected))]
+            own = [] if names_owners(parent) else own_rows(table_of(selected))
+            visible = [*not_deleted(selected), *own]
             self.has_parent = self._renamed(parent.where(*visible).exists())
 
     def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:

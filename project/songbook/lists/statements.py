@@ -53,7 +53,6 @@ from songbook.models import (
     Representation,
     living,
     not_deleted,
-    own_rows,
     rebase,
     search_query,
     searched_words,
@@ -133,7 +132,7 @@ def page_statement(records: Representation, shape: PageShape) -> CompiledStateme
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
     if shape.with_total:
         counted = select(func.count()).select_from(table_of(records.table))
-        total = counted.where(*_where(records.table, shape)).scalar_subquery()
+        total = counted.where(*_where(records, shape)).scalar_subquery()
         columns.append(total.label("total"))
     if shape.own and shape.own.has_parent is not None:
         columns.append(shape.own.has_parent.label("has_parent"))
@@ -170,8 +169,9 @@ def _csv_cell(column: ColumnElement[Any], export_format: ExportFormat) -> Column
     return case((is_formula, escaped), else_=cell).label(column.name)
 
 
-def _where(model: type[Record], shape: PageShape) -> list[ColumnElement[bool]]:
-    visible = [*not_deleted(model), *own_rows(table_of(model))]
+def _where(records: Representation, shape: PageShape) -> list[ColumnElement[bool]]:
+    model = records.table
+    visible = [*not_deleted(model), *records.readable_rows(table_of(model))]
     own = [] if shape.own is None or shape.own.where is None else [shape.own.where]
     conditions = [_condition(model, condition) for condition in shape.conditions]
     return [*visible, *own, *conditions]
@@ -179,8 +179,8 @@ def _where(model: type[Record], shape: PageShape) -> list[ColumnElement[bool]]:
 
 def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | None) -> Subquery:
     """Return the subquery of at most `rows` rows, in their order."""
-    model, table = records.table, table_of(records.table)
-    where, columns = _where(model, shape), records.columns(table)
+    table = table_of(records.table)
+    where, columns = _where(records, shape), records.columns(table)
     keys = {"id" if relation.many else relation.field for relation in shape.expand}
     columns += [table.c[name] for name in sorted(keys - records.public.model_fields.keys())]
     order = [_ordered(table.c[key.field], key) for key in shape.order]
@@ -257,7 +257,7 @@ def _parent_condition(
     other = parent.alias()
     holds = rebase(_condition(relation.shown.table, condition._replace(parent=None)), parent, other)
     key = other.c.id == table_of(model).c[relation.field]
-    return exists().where(key, holds, *living(other), *own_rows(other))
+    return exists().where(key, holds, *living(other), *relation.shown.readable_rows(other))
 
 
 def _compared_type(column: ColumnElement[Any]) -> TypeEngine[Any]:

@@ -31,6 +31,8 @@ from songbook.models.owners import Owner as Owner
 from songbook.models.owners import accounts_beside as accounts_beside
 from songbook.models.owners import check_owners as check_owners
 from songbook.models.owners import is_own as is_own
+from songbook.models.owners import names_owners as names_owners
+from songbook.models.owners import needs_principal as needs_principal
 from songbook.models.owners import own_rows as own_rows
 from songbook.models.owners import owner_columns as owner_columns
 from songbook.models.owners import tie_owners as tie_owners

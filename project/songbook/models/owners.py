@@ -12,6 +12,7 @@ from sqlalchemy import (
     Insert,
     Table,
     bindparam,
+    or_,
 )
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement
@@ -61,6 +62,21 @@ def _render(element: _IsOwn, compiler: SQLCompiler, **options: Any) -> str:
     return str(compiler.process(owner_id == OWNER_ID, **options))
 
 
+class _IsReadable(_IsOwn):
+    """Is true of the rows of the principal, if there is one, and of those that all may read."""
+
+    name = "is_readable"
+    inherit_cache = True
+
+
+@compiles(_IsReadable)
+def _render_readable(element: _IsReadable, compiler: SQLCompiler, **options: Any) -> str:
+    if getattr(compiler.dialect, "all_owners", False):
+        return "true"
+    owner_id, readable = element.clauses
+    return str(compiler.process(or_(owner_id == OWNER_ID, readable).self_group(), **options))
+
+
 def is_own(model: type[Owned]) -> ColumnElement[bool]:
     """Return the condition that a row belongs to the principal, for a query of a service.
 
@@ -72,6 +88,29 @@ def is_own(model: type[Owned]) -> ColumnElement[bool]:
 def own_rows(source: FromClause) -> list[ColumnElement[bool]]:
     """Return the condition of `is_own` for a table or an alias, empty for one without owners."""
     return [_IsOwn(column) for column in owner_columns(source)]
+
+
+def readable_rows(
+    source: FromClause, readable: ColumnElement[bool] | None
+) -> list[ColumnElement[bool]]:
+    """Return the condition of the rows that the principal may read, empty without owners.
+
+    Those are the own rows and, also without a principal, those for which `readable` holds.
+    """
+    if readable is None:
+        return own_rows(source)
+    return [_IsReadable(column, readable) for column in owner_columns(source)]
+
+
+def names_owners(statement: ClauseElement) -> bool:
+    """Return whether a statement has a condition on the owner already."""
+    return any(isinstance(part, _IsOwn) for part in iterate(statement))
+
+
+def needs_principal(statement: ClauseElement) -> bool:
+    """Return whether a statement has a condition or a value that there is not without a user."""
+    parts: list[Any] = [*iterate(statement)]
+    return any(part is OWNER_ID or type(part) is _IsOwn for part in parts)
 
 
 def owner_columns(source: FromClause) -> list[ColumnElement[Any]]:
@@ -128,7 +167,7 @@ def _is_owner(column: ColumnElement[Any]) -> bool:
 
 
 def _table_of(condition: _IsOwn) -> FromClause:
-    [owner_id] = condition.clauses
+    owner_id, *_ = condition.clauses
     [column] = owner_id.base_columns
     table: FromClause = column.table
     return table

@@ -14,6 +14,8 @@ from sqlalchemy import (
     ScalarSelect,
     SQLColumnExpression,
     Table,
+    and_,
+    true,
 )
 from sqlalchemy.sql import coercions, roles
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
@@ -21,7 +23,7 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from sqlmodel import SQLModel
 
 from songbook.models.bases import Record
-from songbook.models.owners import check_owners
+from songbook.models.owners import check_owners, own_rows, owner_columns, readable_rows
 from songbook.models.tables import column_types, table_of
 
 
@@ -36,11 +38,15 @@ class Representation:
     table: type[Record]
     public: type[SQLModel]
     computed: Mapping[str, SQLColumnExpression[Any]] = field(default_factory=dict)
+    readable: SQLColumnExpression[bool] | None = None
+    """The rows of an `Owned` table that others than the owner may read, too."""
 
     def __post_init__(self) -> None:
         """Raise TypeError for a member of the Public class that PostgreSQL could not write."""
         columns, types = table_of(self.table).c, column_types(self.table)
         name = self.public.__name__
+        if self.readable is not None and not owner_columns(table_of(self.table)):
+            raise TypeError(f"{self.table.__name__} is not Owned: all may read its rows")
         for member in self.public.model_computed_fields:
             raise TypeError(
                 f"{name}.{member}: the table {self.table.__name__} has no such column: pass it as"
@@ -76,6 +82,18 @@ class Representation:
             else rebase(self._computed[name], table_of(self.table), source).label(name)
             for name in self.public.model_fields
         ]
+
+    def readable_rows(self, source: FromClause) -> list[ColumnElement[bool]]:
+        """Return the condition of the rows that the principal may read, of a table or an alias."""
+        if self.readable is None:
+            return own_rows(source)
+        own: ColumnElement[bool] = _replace(and_(self.readable), _literal)
+        return readable_rows(source, rebase(own, table_of(self.table), source))
+
+    @property
+    def is_readable(self) -> ColumnElement[bool]:
+        """The condition that the principal may read a row, for a query of a service."""
+        return and_(true(), *self.readable_rows(table_of(self.table)))
 
     @cached_property
     def _computed(self) -> dict[str, ColumnElement[Any]]:
