@@ -2,6 +2,7 @@
 
 from songbook.crud.dependencies import Id as Id
 from songbook.crud.dependencies import ReadDep as ReadDep
+from songbook.crud.dependencies import path_id as path_id
 from songbook.crud.dependencies import record_id as record_id
 from songbook.crud.idempotency_table import KEYS as KEYS
 from songbook.crud.preconditions import IF_NONE_MATCH as IF_NONE_MATCH

@@ -1,6 +1,6 @@
 """The statements and responses of a resource."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -13,7 +13,7 @@ from songbook.crud.preconditions import EntityTags, etag, versions_of
 from songbook.crud.views import ITSELF, View
 from songbook.db import BoundStatement
 from songbook.errors import NotFound, PreconditionFailed
-from songbook.http import JSONText
+from songbook.http import JSON, JSONText
 from songbook.models import Representation, display_name
 
 
@@ -62,6 +62,11 @@ class Records(Representation):
         location = f"{quote(request.scope['path'])}/{row['id']}"
         tag = self._etag(row)
         return JSONText(row["document"], tag, 201, {"location": location})
+
+    def all_created(self, rows: Iterable[Row | None]) -> Response:
+        """Return 201 with an array of the records."""
+        documents = ",".join(row["document"] for row in rows if row)
+        return Response(f"[{documents}]", 201, media_type=JSON)
 
     def updated(self, row: Row | None) -> Response:
         """Return 200 with the record. Raises NotFound or PreconditionFailed."""
