@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hmac
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -32,8 +33,9 @@ from tests.support.resources import RESOURCES
 # The last row that fits says what becomes of a request: it is answered, or refused with a status.
 # `nobody` is everyone without a good token; `another` a user; `oneself` the user of the address.
 # A rule of one's own needs its rows here. `entitled` is a user with the columns of `ENTITLED` (in
-# tests/support/clients.py), and the only one whose token has permissions. By the rule `owner`
-# everybody may ask, and the records of another owner are as if they were not there.
+# tests/support/clients.py), and the only one whose token has permissions. By the rules `owner` and
+# `shared` everybody may ask, and the records of another owner are as if they were not there, but
+# for the public ones. `yes/401`: who has a bad token is refused what others may do without any.
 WHO_MAY = """
 rule       method   setting            nobody  another  entitled  oneself  superuser
 
@@ -48,6 +50,7 @@ account    any      any                401     403      -         403      yes
 account    any      PRIVATE_PROFILES   401     404      -         403      yes
 owner      any      any                401     yes      -         -        yes
 needs      any      any                401     403      yes       -        403
+shared     any      any                yes/401 yes      -         -        yes
 """
 HEAD, *ROWS = [line.split() for line in WHO_MAY.strip().splitlines() if line]
 TABLE = [dict(zip(HEAD, row, strict=True)) for row in ROWS]
@@ -60,6 +63,7 @@ SETTINGS = [
 ]
 ANOTHER, ONESELF, DEACTIVATED, USER, WRITER = range(PRINCIPAL + 1, PRINCIPAL + 6)
 JSON = {"Content-Type": "application/json"}
+ENTRY = {"position": 2}
 
 
 class Operation(NamedTuple):
@@ -81,24 +85,39 @@ class Operation(NamedTuple):
         slashed = [] if self.path == "/" else [f"{self.path}/"]
         return [self.path, *slashed, *aliases]
 
-    def outcome(self, settings: frozenset[str], column: str) -> str:
-        """Return what the table says becomes of it."""
-        writes = self.method not in {"GET", "HEAD"}
+    def outcome(
+        self, settings: frozenset[str], column: str, header: str | None = "Bearer none"
+    ) -> str:
+        """Return what the table says becomes of it, for nobody with this header."""
         fitting = [
             row
             for row in TABLE
             if row["rule"] == self.rule.partition(" ")[0]
-            and (row["method"] == "any" or writes)
+            and (row["method"] == "any" or self.method not in {"GET", "HEAD"})
             and row["setting"] in {"any", *settings}
         ]
         assert fitting, f"add to WHO_MAY who may do what the rule `{self.rule}` allows"
-        return fitting[-1][column]
+        without, _, bad = fitting[-1][column].partition("/")
+        return bad if bad and header is not None else without
 
-    def answered(self, settings: frozenset[str], column: str, *, with_body: bool) -> str:
+    def is_refused(
+        self, settings: frozenset[str], column: str, header: str | None = "Bearer none"
+    ) -> bool:
+        """Return whether its rule refuses it, whatever it is about."""
+        return self.outcome(settings, column, header) not in {"yes", "-"}
+
+    def answered(
+        self,
+        settings: frozenset[str],
+        column: str,
+        header: str | None = "Bearer none",
+        *,
+        with_body: bool,
+    ) -> str:
         """Return what becomes of it for the record of another owner."""
         is_hidden = self.rule == "owner" and column == "another" and "{id}" in self.path
         is_read = with_body or not self.has_body  # a body that is missing is refused before
-        return "404" if is_hidden and is_read else self.outcome(settings, column)
+        return "404" if is_hidden and is_read else self.outcome(settings, column, header)
 
 
 def operations(app: FastAPI) -> Iterator[Operation]:
@@ -109,6 +128,11 @@ def operations(app: FastAPI) -> Iterator[Operation]:
             yield Operation(method.upper(), path, operation["x-rule"], has_body)
             if method == "get":
                 yield Operation("HEAD", path, operation["x-rule"])
+
+
+def at_row(path: str, id: int | str) -> str:
+    """Return a path of the document with an id in all places of one."""
+    return re.sub(r"\{\w+\}", str(id), path)
 
 
 def encoded(part: Any) -> str:
@@ -196,7 +220,9 @@ async def add_rows(app: FastAPI) -> None:
     """Store a record of each resource, the first of its table, as somebody who asks for nothing."""
     async with client_of(app, Authorization=await sign_in_entitled(app, WRITER)) as client:
         for resource in RESOURCES:
-            assert (await resource.add(client)).json()["id"] == 1
+            given = {"is_public": True} if "is_public" in resource.fields else {}
+            assert (await resource.add(client, **given)).json()["id"] == 1
+        await client.post("/playlists/1/entries", json={"entries": [{"song_id": 1}]})
 
 
 def challenge(operation: Operation, expected: str) -> str | None:
@@ -259,14 +285,14 @@ async def test_every_route_is_answered_to_whom_the_table_says_and_to_nobody_else
     async with client_of(app, **common) as client:
         for operation in operations(app):
             for column, name, header in askers:
-                expected = operation.answered(settings, column, with_body=False)
+                expected = operation.answered(settings, column, header, with_body=False)
                 if expected == "-":
                     continue
                 headers = {} if header is None else {"Authorization": header}
                 # of the many who are nobody, one asks at the other addresses too
                 several = column != "nobody" or name == "no header"
                 for path in operation.paths if several else operation.paths[:1]:
-                    at = path.replace("{id}", str(ONESELF if column == "oneself" else 1))
+                    at = at_row(path, ONESELF if column == "oneself" else 1)
                     answer = await client.request(operation.method, at, headers=headers)
                     cells += 1
                     if told(answer) != expected:
@@ -298,11 +324,13 @@ async def test_what_is_refused_to_somebody_does_nothing(
     async with client_of(app) as client:
         for operation in operations(app):
             body = bodies.get("/" + operation.path.split("/")[1])
+            if "/entries" in operation.path:
+                body = {"entries": [{"song_id": 1}]} if operation.method == "POST" else ENTRY
             for column, header in {"nobody": "Bearer none", **people}.items():
                 expected = operation.answered(settings, column, with_body=True)
                 if expected in {"yes", "-"}:
                     continue
-                path = operation.path.replace("{id}", str(ONESELF if column == "oneself" else 1))
+                path = at_row(operation.path, ONESELF if column == "oneself" else 1)
                 answer = await client.request(
                     operation.method, path, json=body, headers={"Authorization": header}
                 )
@@ -408,7 +436,7 @@ async def test_no_header_changes_the_method_or_the_address(
 async def test_options_tells_everyone_the_methods(app: FastAPI, client: AsyncClient) -> None:
     for path, methods in app.openapi()["paths"].items():
         for credentials in ({}, {"Authorization": "Bearer none"}):
-            answer = await client.options(path.replace("{id}", "7"), headers=credentials)
+            answer = await client.options(at_row(path, 7), headers=credentials)
             assert (answer.status_code, answer.content) == (204, b"")
             assert {method.upper() for method in methods} <= {*answer.headers["allow"].split(", ")}
             assert_headers(answer)
@@ -435,12 +463,12 @@ async def test_who_asks_is_looked_at_before_what_is_asked(
                 expected = operation.outcome(settings, column)
                 # who is no superuser may not learn whether there is such a user, or such an id
                 ids = ["999", "0", "9" * 300] + ["x", "-1"] * (expected != "404")
-                for options in asked if expected != "yes" else []:
+                for options in asked if operation.is_refused(settings, column) else []:
                     for given in ids if "{id}" in operation.path else ids[:1]:
                         headers = {**options.get("headers", {}), "Authorization": header}
                         answer = await client.request(
                             operation.method,
-                            operation.path.replace("{id}", given),
+                            at_row(operation.path, given),
                             **{**options, "headers": headers},
                         )
                         assert (operation, given, told(answer)) == (operation, given, expected)
@@ -484,12 +512,13 @@ async def test_not_a_byte_of_the_body_is_read_of_somebody_who_is_refused(
     headers = {"Content-Type": "application/json", "Content-Length": "9"}
 
     for operation in operations(app):
-        path = operation.path.replace("{id}", "1")
+        path = at_row(operation.path, 1)
         for column, header in {"nobody": "", "another": people["another"]}.items():
-            if (expected := operation.outcome(settings, column)) != "yes":
+            if operation.is_refused(settings, column):
                 asked = headers | {"Authorization": header}
                 status = await spoken(app, operation.method, path, asked)
-                assert (operation, status) == (operation, int(expected))
+                expected = int(operation.outcome(settings, column))
+                assert (operation, status) == (operation, expected)
 
 
 class Note(BaseModel):
@@ -553,7 +582,7 @@ async def test_every_address_but_those_of_the_documentation_has_a_rule(app: Fast
 
     assert set(others) == {"/openapi.json", *documentation}
     assert {route.permission.name for route in app.routes if isinstance(route, Route)} <= named
-    library = {"needs", "owner"}  # which a service need not use
+    library = {"needs", "owner", "shared"}  # which a service need not use
     assert named - {operation.rule for operation in operations(app)} <= library
 
 
@@ -567,11 +596,10 @@ async def test_the_document_asks_for_a_token_where_the_service_does(
     service: tuple[frozenset[str], FastAPI],
 ) -> None:
     settings, app = service
-
     for operation in operations(app):
         if operation.method != "HEAD":
             told = app.openapi()["paths"][operation.path][operation.method.lower()]
-            asks = operation.outcome(settings, "nobody") == "401"
+            asks = operation.outcome(settings, "nobody", None) == "401"
             assert (operation, "security" in told) == (operation, asks)
             for status in {"401", operation.outcome(settings, "another")} - {"yes"} if asks else ():
                 assert status in told["responses"]

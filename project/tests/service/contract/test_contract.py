@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from textwrap import dedent
 from typing import Any, get_args, get_type_hints
@@ -220,7 +221,11 @@ def addresses(app: FastAPI) -> dict[str, set[str]]:
     for path in ("/docs", "/openapi.json", "/docs/assets/swagger-ui.css"):
         paths[path] = {"GET"}
     return {
-        path.replace("{id}", "1"): {*methods, "OPTIONS", *({"HEAD"} if "GET" in methods else ())}
+        re.sub(r"\{\w+\}", "1", path): {
+            *methods,
+            "OPTIONS",
+            *({"HEAD"} if "GET" in methods else ()),
+        }
         for path, methods in paths.items()
     }
 
