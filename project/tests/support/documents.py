@@ -27,11 +27,13 @@ for line in ("upgrade head", "revision --autogenerate -m add", "upgrade head", "
 def different_answers(document: Path, place: Path, url: URL, *resources: str) -> int:
     """Serve the document's resources; return how many answers differ from those that it shows.
 
-    Each of their modules begins with its docstring. What the document changes in others is changed.
-    There is a superuser `ada`.
+    Each of their modules begins with its docstring, and blocks that the service's own modules have
+    are no part of them. What the document changes in others is changed. There is a superuser `ada`.
     """
-    code = "\n\n".join(re.findall(r"^```python\n(.*?)^```$", document.read_text(), _BLOCK))
     project = copied_project(place)
+    served = "".join(each.read_text() for each in (project / "app" / "resources").glob("*.py"))
+    blocks = re.findall(r"^```python\n(.*?)^```$", document.read_text(), _BLOCK)
+    code = "\n\n".join(block for block in blocks if block not in served)
     modules = [project / "app" / "resources" / f"{name}.py" for name in resources]
     for module, text in zip(modules, re.split(r'\n\n(?=^"""\w)', code, flags=_BLOCK), strict=True):
         module.write_text(text)
