@@ -16,7 +16,7 @@ DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("
 @slow
 @pytest.mark.processes
 def test_the_session_in_the_readme_is_what_the_service_answers() -> None:
-    for name in ("cities", "todos"):
+    for name in ("cities", "playlists", "todos"):
         pytest.importorskip(f"app.resources.{name}", reason=f"the session is of {name}, too")
     demo = [sys.executable, str(ROOT / "examples" / "demo.py")]
     done = subprocess.run(demo, capture_output=True, text=True, timeout=60, check=False)

@@ -15,14 +15,12 @@ from tests.support.marks import slow
 
 pytestmark = pytest.mark.processes
 
-REMOVED = ("cities", "todos")
+REMOVED = ("cities", "playlists", "todos")
 
 
 @slow
 @pytest.mark.timeout(600)
-def test_a_copy_without_cities_and_todos_passes_its_tests(
-    tmp_path: Path, migrated_url: URL
-) -> None:
+def test_a_copy_without_samples_passes_its_tests(tmp_path: Path, migrated_url: URL) -> None:
     """The tests of the library use no resource of the service; those of processes take minutes.
 
     One process runs them: each more would have connections of its own to the same server.
@@ -50,7 +48,7 @@ def test_a_copy_without_cities_and_todos_passes_its_tests(
 
     for name in REMOVED:
         (project / "app" / "resources" / f"{name}.py").unlink()
-    run("alembic", "revision", "--autogenerate", "-m", "drop cities and todos")
+    run("alembic", "revision", "--autogenerate", "-m", "drop samples")
     (copy / "docs" / "openapi.json").write_text(run("app", "openapi"))
 
     options = ("-q", "-n", "0", "-p", "no:cacheprovider", "-m", "not processes and not long")
