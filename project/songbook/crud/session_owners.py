@@ -9,11 +9,10 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
-from sqlalchemy.sql.visitors import iterate
 from sqlmodel import Session
 
 from songbook.db import Principal, require_principal
-from songbook.models import Owned, mapped_classes
+from songbook.models import Owned, mapped_classes, parts_of
 
 
 class OwnedSession(Session):
@@ -57,6 +56,6 @@ def _own(session: OwnedSession, *_: Any) -> None:
 def _owned_classes(state: ORMExecuteState) -> list[Any]:
     """Return the classes of the owned tables in a statement."""
     statement: Any = state.statement
-    parts = {*iterate(statement)}
+    parts = {*parts_of(statement)}
     owned: list[Any] = [each for each in mapped_classes() if issubclass(each, Owned)]
     return [each for each in owned if each.__table__ in parts]

@@ -35,6 +35,7 @@ from songbook.models.owners import names_owners as names_owners
 from songbook.models.owners import needs_principal as needs_principal
 from songbook.models.owners import own_rows as own_rows
 from songbook.models.owners import owner_columns as owner_columns
+from songbook.models.owners import parts_of as parts_of
 from songbook.models.owners import tie_owners as tie_owners
 from songbook.models.relations import Listed as Listed
 from songbook.models.relations import Relation as Relation
