@@ -23,7 +23,7 @@ START_SECONDS = 60
 # Their sessions are with resources that they add: tests run them.
 _OWN_RESOURCES = {
     ROOT / "docs" / f"{name}.md"
-    for name in ("add-a-resource", "beyond-crud", "fields", "relations")
+    for name in ("add-a-resource", "beyond-crud", "fields", "owners", "relations")
 }
 
 # Of the settings that a user may have, none changes what the README shows.
