@@ -36,7 +36,9 @@ LOADED_LATE = {"songbook.db.embedded", "songbook.db.migrations", "songbook.traci
 FOR_SERVICES = {
     "songbook.auth.NEEDS",
     "songbook.auth.OptionalUser",
+    "songbook.auth.SHARED",
     "songbook.crud.TransactionDep",
+    "songbook.crud.path_id",
     "songbook.models.Url",
     "songbook.models.is_own",
 }
