@@ -16,8 +16,8 @@ from songbook.db import CompiledStatement, Database
 from songbook.http import Principal, Router, StrictRequest
 from songbook.lists import Page, json_rows, page_of, rows_response
 from songbook.models import Owned, Record, Schema, is_own, table_of, tie_owners
-from tests.samples.resources.drafts import Draft, drafts
-from tests.samples.resources.drafts import router as drafts_router
+from tests.samples.resources.clippings import Clipping, clippings
+from tests.samples.resources.clippings import router as clippings_router
 from tests.samples.resources.folders import Folder, FolderPublic, folders, list_folders
 from tests.samples.resources.folders import router as folders_router
 from tests.samples.resources.members import Member
@@ -53,18 +53,18 @@ async def count_all_folders(db: ReadDep) -> Response:
     return rows_response(await db.fetch(ALL_YEARS.bind({})))
 
 
-drafts_of_folder = page_of(
-    drafts,
-    where=col(Draft.folder_id) == bindparam("folder_id"),
+clippings_of_folder = page_of(
+    clippings,
+    where=col(Clipping.folder_id) == bindparam("folder_id"),
     parent=select(Folder).where(col(Folder.id) == bindparam("folder_id")),
 )
 
 
-@queries.get("/folders/{id}/drafts")
-async def list_folder_drafts(
-    id: Id, page: Annotated[Page, Depends(drafts_of_folder)], db: ReadDep
+@queries.get("/folders/{id}/clippings")
+async def list_folder_clippings(
+    id: Id, page: Annotated[Page, Depends(clippings_of_folder)], db: ReadDep
 ) -> Response:
-    """List the drafts in a folder."""
+    """List the clippings in a folder."""
     return await page.response(db, folder_id=id)
 
 
@@ -99,7 +99,7 @@ async def use_a_session(session: SessionDep) -> list[Any]:
     await session.flush()
     statement = update(Folder).values(year=7).returning(col(Folder.name))
     joined = select(col(Folder.name)).join(
-        Draft, col(Draft.folder_id) == col(Folder.id), isouter=True
+        Clipping, col(Clipping.folder_id) == col(Folder.id), isouter=True
     )
     number = select(func.count()).select_from(Folder)
     other = await session.get(Folder, 1, populate_existing=True)
@@ -124,7 +124,7 @@ async def querying(
     database_url: URL,
 ) -> AsyncIterator[FastAPI]:
     """Give a service with these routes, whose database is empty."""
-    routers = [queries, open_queries, ruled, folders_router, drafts_router]
+    routers = [queries, open_queries, ruled, folders_router, clippings_router]
     app = create_app(Settings(database_url=spelled(database_url)), routers, accounts=Member)
     async with app.router.lifespan_context(app):
         yield app
@@ -147,12 +147,12 @@ async def test_a_query_is_of_the_principal_and_of_all_owners_where_it_says_so(
 async def test_a_list_under_a_parent_is_under_an_own_one(querying: FastAPI) -> None:
     ada, bob, superuser, _ = await people_of(querying)
     await add(ada, name="Ada's")
-    await add(ada, "/drafts", text="a", folder_id=1)
+    await add(ada, "/clippings", text="a", folder_id=1)
 
     for client, status in ((ada, 200), (bob, 404), (superuser, 200)):
-        answer = await client.get("/queries/folders/1/drafts")
+        answer = await client.get("/queries/folders/1/clippings")
         assert answer.status_code == status
-        exported = await client.get("/queries/folders/1/drafts", headers={"Accept": "text/csv"})
+        exported = await client.get("/queries/folders/1/clippings", headers={"Accept": "text/csv"})
         assert exported.status_code == status
         assert "a" in exported.text or status == 404
 
@@ -205,7 +205,7 @@ async def test_a_statement_without_a_principal_raises(
 
 
 class CountedFolder(FolderPublic):
-    """A folder, and the number of its drafts."""
+    """A folder, and the number of its clippings."""
 
     number: int
 
@@ -213,7 +213,7 @@ class CountedFolder(FolderPublic):
 def test_a_query_of_an_owned_table_says_whose_rows_it_reads() -> None:
     for query in (
         select(col(Folder.name)),
-        select(col(Draft.text)).join(Folder).where(is_own(Draft)),
+        select(col(Clipping.text)).join(Folder).where(is_own(Clipping)),
         select(table_of(Folder).alias().c.name),
         select(select(func.count(col(Folder.id))).scalar_subquery().label("folders")),
     ):
@@ -221,14 +221,14 @@ def test_a_query_of_an_owned_table_says_whose_rows_it_reads() -> None:
             json_rows(query)
     with pytest.raises(TypeError, match="the rows of folder have owners"):
         CompiledStatement(update(Folder).values(year=1))
-    number = select(func.count(col(Draft.id))).where(col(Draft.folder_id) == col(Folder.id))
-    has_drafts = exists().where(col(Draft.folder_id) == col(Folder.id))
-    with pytest.raises(TypeError, match="the rows of draft have owners"):
+    number = select(func.count(col(Clipping.id))).where(col(Clipping.folder_id) == col(Folder.id))
+    has_clippings = exists().where(col(Clipping.folder_id) == col(Folder.id))
+    with pytest.raises(TypeError, match="the rows of clipping have owners"):
         Records(Folder, CountedFolder, {"number": number.scalar_subquery()})
-    with pytest.raises(TypeError, match="the rows of draft have owners"):
-        page_of(folders, where=has_drafts)
-    Records(Folder, CountedFolder, {"number": number.where(is_own(Draft)).scalar_subquery()})
-    page_of(folders, where=has_drafts.where(is_own(Draft)))
+    with pytest.raises(TypeError, match="the rows of clipping have owners"):
+        page_of(folders, where=has_clippings)
+    Records(Folder, CountedFolder, {"number": number.where(is_own(Clipping)).scalar_subquery()})
+    page_of(folders, where=has_clippings.where(is_own(Clipping)))
 
 
 class PenBase(Schema):

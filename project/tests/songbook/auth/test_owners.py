@@ -135,12 +135,12 @@ async def test_an_import_belongs_to_its_sender_and_conflicts_with_own_rows_alone
 async def test_the_row_of_another_owner_is_no_parent(people: People) -> None:
     await add(people.ada, name="Ada's")
     await add(people.bob, name="Bob's")
-    draft = await add(people.ada, "/drafts", text="a", folder_id=1)
+    clipping = await add(people.ada, "/clippings", text="a", folder_id=1)
 
     for request in (
-        people.ada.post("/drafts", json={"text": "a", "folder_id": 2}),
-        people.ada.patch(draft, json={"folder_id": 2}),
-        people.ada.put(draft, json={"text": "a", "folder_id": 2}),
+        people.ada.post("/clippings", json={"text": "a", "folder_id": 2}),
+        people.ada.patch(clipping, json={"folder_id": 2}),
+        people.ada.put(clipping, json={"text": "a", "folder_id": 2}),
     ):
         problem = assert_problem(await request, 409)
         assert [error["pointer"] for error in problem["errors"]] == ["/folder_id"]
@@ -149,12 +149,12 @@ async def test_the_row_of_another_owner_is_no_parent(people: People) -> None:
         "content": rows,
         "headers": {"Content-Type": "application/x-ndjson"},
     }
-    problem = assert_problem(await people.ada.post("/drafts", **sent), 409)
+    problem = assert_problem(await people.ada.post("/clippings", **sent), 409)
     assert problem["detail"].startswith("Line 2: ")
-    skipping = await people.ada.post("/drafts?on_error=skip", **sent)
+    skipping = await people.ada.post("/clippings?on_error=skip", **sent)
     assert (skipping.json()["stored"], skipping.json()["refused"]) == (2, 1)
-    assert (await people.ada.patch(draft, json={"folder_id": None})).json()["folder_id"] is None
-    assert (await people.superuser.patch(draft, json={"folder_id": 2})).status_code == 200
+    assert (await people.ada.patch(clipping, json={"folder_id": None})).json()["folder_id"] is None
+    assert (await people.superuser.patch(clipping, json={"folder_id": 2})).status_code == 200
 
 
 async def test_related_rows_of_another_owner_are_not_shown_and_match_no_filter(
@@ -162,21 +162,21 @@ async def test_related_rows_of_another_owner_are_not_shown_and_match_no_filter(
 ) -> None:
     await add(people.ada, name="Ada's")
     await add(people.bob, name="Bob's")
-    draft = await add(people.ada, "/drafts", text="a", folder_id=1)
-    await people.superuser.patch(draft, json={"folder_id": 2})
+    clipping = await add(people.ada, "/clippings", text="a", folder_id=1)
+    await people.superuser.patch(clipping, json={"folder_id": 2})
 
-    shown = (await people.ada.get(draft, params={"expand": "folder"})).json()
+    shown = (await people.ada.get(clipping, params={"expand": "folder"})).json()
     assert shown == {"id": 1, "text": "a", "folder_id": 2, "folder": None}
-    shown = (await people.superuser.get(draft, params={"expand": "folder"})).json()
+    shown = (await people.superuser.get(clipping, params={"expand": "folder"})).json()
     assert shown["folder"]["name"] == "Bob's"
-    listed = await people.ada.get("/drafts", params={"folder.name": "Bob's"})
+    listed = await people.ada.get("/clippings", params={"folder.name": "Bob's"})
     assert listed.json() == []
-    expanded = await people.bob.get("/folders", params={"expand": "drafts"})
-    assert [row["drafts"] for row in expanded.json()] == [[]]
+    expanded = await people.bob.get("/folders", params={"expand": "clippings"})
+    assert [row["clippings"] for row in expanded.json()] == [[]]
 
 
 async def test_a_deleted_row_is_restored_by_its_owner_alone(people: People) -> None:
-    path = await add(people.ada, "/drafts", text="a")
+    path = await add(people.ada, "/clippings", text="a")
     await people.ada.delete(path)
 
     assert_problem(await people.bob.post(f"{path}/restore"), 404)
@@ -194,7 +194,7 @@ async def test_no_shared_cache_may_store_an_owned_response(people: People) -> No
 async def test_the_rows_of_a_user_go_with_the_user(app: FastAPI, people: People) -> None:
     await add(people.ada, name="Poems")
     await add(people.bob, name="Plays")
-    await people.ada.delete(await add(people.ada, "/drafts", text="a"))
+    await people.ada.delete(await add(people.ada, "/clippings", text="a"))
 
     async with app.state.service.database.engine.begin() as connection:
         await connection.execute(text(f"DELETE FROM members WHERE id = {ADA}"))

@@ -33,7 +33,12 @@ async def test_the_purge_tells_what_it_removed_and_keeps_what_is_not_due(
     by_setting = await asyncio.to_thread(command, "purge", DATABASE_URL=url)
     by_option = await asyncio.to_thread(command, "purge", "--older-than", "0", DATABASE_URL=url)
 
-    purged = ("0 drafts", "were"), ("0 novels", "were"), ("0 publishers", "were"), ("1 note", "was")
+    purged = (
+        ("0 clippings", "were"),
+        ("0 novels", "were"),
+        ("0 publishers", "were"),
+        ("1 note", "was"),
+    )
     told = "".join(
         f"{rows} deleted {{0}} or more days ago {verb} purged.\n" for rows, verb in purged
     )
@@ -68,7 +73,7 @@ async def test_a_purge_says_that_another_process_is_at_it(
         url = spelled(migrated_url)
         refused = await asyncio.to_thread(command, "purge", DATABASE_URL=url)
 
-    done = "0 drafts, 0 novels, 0 publishers, 0 notes"
+    done = "0 clippings, 0 novels, 0 publishers, 0 notes"
     told = f"the removal stopped after {done}: another process removes them"
     assert (refused.code, refused.printed) == (1, "")
     assert refused.told == [f"samples: {told}: try again later"]

@@ -27,7 +27,7 @@ def folders(database_url: URL) -> URL:
     """Give the URL of a database with three members, two of whom have folders."""
     execute(
         database_url,
-        "TRUNCATE folder, draft, members RESTART IDENTITY CASCADE",
+        "TRUNCATE folder, clipping, members RESTART IDENTITY CASCADE",
         MEMBERS,
         FOLDERS,
     )
@@ -70,14 +70,14 @@ def test_an_import_says_whose_the_rows_are(run: Command, folders: URL, file: Pat
 def test_the_parents_of_imported_rows_are_the_users(
     run: Command, folders: URL, tmp_path: Path
 ) -> None:
-    path = tmp_path / "drafts.csv"
+    path = tmp_path / "clippings.csv"
     path.write_text("text,folder_id\na,1\nb,2\n")
 
-    skipping = run("import", "drafts", path, "--as", "ada", "--on-error", "skip")
+    skipping = run("import", "clippings", path, "--as", "ada", "--on-error", "skip")
 
-    assert skipping.printed.startswith("1 draft stored")
+    assert skipping.printed.startswith("1 clipping stored")
     assert skipping.told == ["line 3: folder_id: The referenced record does not exist"]
-    assert execute(folders, "SELECT text, folder_id, owner_id FROM draft") == [("a", 1, 1)]
+    assert execute(folders, "SELECT text, folder_id, owner_id FROM clipping") == [("a", 1, 1)]
 
 
 def test_an_export_has_the_rows_of_one_user_or_of_all(run: Command) -> None:
