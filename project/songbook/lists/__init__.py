@@ -2,6 +2,7 @@
 
 from songbook.lists.filters import filters_of as filters_of
 from songbook.lists.filters import sortable_fields as sortable_fields
+from songbook.lists.openapi import DELETED_PARAMETER as DELETED_PARAMETER
 from songbook.lists.pages import Page as Page
 from songbook.lists.pages import lists_in as lists_in
 from songbook.lists.pages import page_of as page_of

@@ -14,6 +14,7 @@ from songbook.models import (
     Relation,
     Representation,
     TextType,
+    not_deleted,
 )
 
 _DESCRIPTIONS = {
@@ -24,6 +25,14 @@ _DESCRIPTIONS = {
     "_lt": "Less than this value.",
     "_lte": "Less than or equal to this value.",
 }
+DELETED_PARAMETER: dict[str, Any] = {
+    "name": "deleted",
+    "in": "query",
+    "description": "For superusers: `with` lists deleted records, too, and `only` no others.",
+    "schema": {"type": "string", "enum": ["with", "only"]},
+}
+"""Of lists of tables with `SoftDelete`, where there are accounts."""
+
 _TEXT = {"type": "string", "pattern": NO_NUL}
 
 
@@ -44,6 +53,7 @@ def list_parameters(
         _query("q", words, _TEXT),
         _query("count", "JSON only: `exact` adds X-Total-Count.", exact),
         _query("escape", escape, formulas),
+        *([DELETED_PARAMETER] if not_deleted(shown.table) else []),
         *([expand_parameter(relations)] if relations else []),
         *(
             _filter(name, parameter)

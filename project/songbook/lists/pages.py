@@ -12,11 +12,12 @@ from sqlalchemy import Select, SQLColumnExpression
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from songbook.auth import current_user
 from songbook.bulk import Export
 from songbook.config import Settings
 from songbook.crud import IF_NONE_MATCH, EntityTags, Records, if_none_match
 from songbook.db import Database
-from songbook.errors import NotFound
+from songbook.errors import Forbidden, NotFound
 from songbook.http import (
     FILE_SUFFIXES,
     JSON,
@@ -62,10 +63,14 @@ class Page:
 
         The body of a counted page is an object: `count`, the total of all pages, and `items`.
         """
+        self.params.set_own_values(values)
+        response = await (self._page(db) if self.media_type == JSON else self._export(db))
+        if self.params.deleted:
+            response.headers["Cache-Control"] = "private, no-cache"
+        return response
+
+    async def _page(self, db: Database) -> Response:
         params = self.params
-        params.set_own_values(values)
-        if self.media_type != JSON:
-            return await self._export(db)
         row = await db.fetch(page_query(params, with_total=self.counted or params.with_total))
         self._require_parent(row)
         assert row is not None, "an aggregate gives a row"
@@ -127,6 +132,8 @@ class _List:
         others = self._others(route.query_parameters)
         params = parse_params(records, query, self.sort, others, relations, self.own)
         params.require_format(media_type)
+        if params.deleted:
+            await _require_superuser(request)
         client = "" if media_type == JSON else request.sender
         return Page(params, media_type, request.scope["path"], tags, self.counted, client)
 
@@ -135,6 +142,14 @@ class _List:
         if len(declared) == len(self.parameters):
             return ()
         return {each["name"] for each in declared} - {each["name"] for each in self.parameters}
+
+
+async def _require_superuser(request: StrictRequest) -> None:
+    """Raise Unauthenticated or Forbidden unless a superuser sends the request."""
+    user = await current_user.call(request) if request.service.accounts else None
+    if user is None or not user.is_superuser:
+        raise Forbidden("Only superusers may list deleted records.")
+    request.scope["user"] = request.principal = user
 
 
 def page_of(

@@ -30,6 +30,7 @@ from songbook.models import (
     Representation,
     column_types,
     normalize_search,
+    not_deleted,
     without_nul,
 )
 
@@ -44,6 +45,7 @@ MAX_WORDS = 64
 
 WORDS = "words"
 _OPTIONS = {"count": ("exact", "with_total"), "escape": ("formulas", "escaped")}
+DELETED = {"with", "only"}
 PARAMETERS = ("limit", "sort", "after", "q", "count", "escape")
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
@@ -84,6 +86,8 @@ class ListParams:
     escaped: bool = False
     pairs: list[tuple[str, str]] = field(default_factory=list)
     expand: tuple[Relation, ...] = ()
+    deleted: str = ""
+    """Which deleted rows are listed, too: none, or those of DELETED."""
     own: OwnCondition | None = None
     """The condition of the list of its own."""
     own_values: dict[str, Any] = field(default_factory=dict)
@@ -199,9 +203,8 @@ class _Parser:
         """Parse one parameter with all its values."""
         if parameter := self.filters.get(name):
             self.parse_filter(parameter, values)
-        elif name not in PARAMETERS and not (name == "expand" and self.relations):
-            more = ["expand"] if self.relations else []
-            hint = did_you_mean(name, [*self.filters, *PARAMETERS, *more], len(self.errors))
+        elif name not in PARAMETERS and name not in self.more:
+            hint = did_you_mean(name, [*self.filters, *PARAMETERS, *self.more], len(self.errors))
             raise PydanticCustomError(
                 "unknown_parameter", "Unknown parameter{hint}", {"hint": hint}
             )
@@ -214,6 +217,12 @@ class _Parser:
             setattr(self.params, attribute, True)
         else:
             getattr(self, f"parse_{name}")(values[0])
+
+    @property
+    def more(self) -> list[str]:
+        """The names of the parameters that not every list has."""
+        deleted = ["deleted"] if not_deleted(self.params.records.table) else []
+        return [*deleted, *(["expand"] if self.relations else [])]
 
     def parse_filter(self, parameter: FilterParam, values: list[str]) -> None:
         """Add the condition of a filter; an empty value matches null in a nullable column."""
@@ -251,6 +260,12 @@ class _Parser:
         if len(set(names)) < len(names):
             raise PydanticCustomError("sort", "Should name each field only once")
         self.params.order = order_of(value)
+
+    def parse_deleted(self, value: str) -> None:
+        """Set which deleted rows to list, if the caller lets the client see them."""
+        if value not in DELETED:
+            raise PydanticCustomError("deleted", "Should be `with` or `only`")
+        self.params.deleted = value
 
     def parse_expand(self, value: str) -> None:
         """Set the relations to show."""

@@ -79,6 +79,9 @@ class PageShape(NamedTuple):
 
     own: OwnCondition | None
 
+    deleted: str
+    """Which deleted rows are listed: none, `with` or `only`."""
+
 
 class ExportFormat(NamedTuple):
     """The format of an export: values or objects, formulas escaped or not, limited or not."""
@@ -113,7 +116,9 @@ def export_query(params: ListParams, media_type: str) -> BoundStatement:
 def _shape(params: ListParams, *, with_total: bool, bounded: bool) -> PageShape:
     after = None if params.after is None else tuple(value is not None for value in params.after)
     conditions, order, expand = params.conditions, params.order, params.expand
-    return PageShape(conditions, order, after, with_total, expand, bounded, params.own)
+    return PageShape(
+        conditions, order, after, with_total, expand, bounded, params.own, params.deleted
+    )
 
 
 def _values(params: ListParams) -> dict[str, Any]:
@@ -171,10 +176,12 @@ def _csv_cell(column: ColumnElement[Any], export_format: ExportFormat) -> Column
 
 def _where(records: Representation, shape: PageShape) -> list[ColumnElement[bool]]:
     model = records.table
-    visible = [*not_deleted(model), *records.readable_rows(table_of(model))]
     own = [] if shape.own is None or shape.own.where is None else [shape.own.where]
     conditions = [_condition(model, condition) for condition in shape.conditions]
-    return [*visible, *own, *conditions]
+    present = [] if shape.deleted == "with" else not_deleted(model)
+    if shape.deleted == "only":
+        present = [~condition for condition in present]
+    return [*present, *records.readable_rows(table_of(model)), *own, *conditions]
 
 
 def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | None) -> Subquery:

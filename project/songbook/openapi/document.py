@@ -7,6 +7,7 @@ from typing import Any, Literal
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
+from songbook.auth import optional_user
 from songbook.db import MAX_CHILDREN
 from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
 from songbook.http import (
@@ -19,6 +20,7 @@ from songbook.http import (
     Route,
     ServiceState,
 )
+from songbook.lists import DELETED_PARAMETER
 from songbook.models import Relation, Relations, Schema, conflicting_fields, mapped_classes
 from songbook.openapi.headers import HEADERS, headers_of, references
 
@@ -126,6 +128,8 @@ def _complete(
     dependencies = route.request_dependencies.values()
     related = partial(service.relations.of, permission=route.permission)
     parameters = [each for one in dependencies for each in one.parameters_for(method, related)]
+    if service.accounts is None and DELETED_PARAMETER in parameters:
+        parameters.remove(DELETED_PARAMETER)
     errors = {status for one in dependencies for status in one.error_statuses_for(method)}
     if route.bulk:
         parameters += route.bulk.parameters
@@ -139,15 +143,27 @@ def _complete(
     errors |= {int(status) for status in responses if int(status) >= 400}
     errors |= {*(_BODY if route.bodies else ()), *_conflicts(route, method, service.relations)}
     operation["x-rule"] = route.permission.name
-    if route.permission.requires_user(method, service.settings):
-        operation["security"] = [{name: [*route.permission.scopes]} for name in _SECURITY]
-        errors |= {*route.permission.error_statuses}
+    errors |= _add_security(operation, route, method, service)
     _add_headers(responses, names, route)
     responses |= {
         str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in errors
     }
     operation["responses"] = dict(sorted(responses.items()))
     return errors
+
+
+def _add_security(
+    operation: dict[str, Any], route: Route, method: str, service: ServiceState
+) -> set[int]:
+    """Add the tokens that are required or optional; return the statuses of refusals."""
+    tokens = [{name: [*route.permission.scopes]} for name in _SECURITY]
+    lists_deleted = DELETED_PARAMETER in operation.get("parameters", [])
+    if route.permission.requires_user(method, service.settings):
+        operation["security"] = tokens
+        return {*route.permission.error_statuses, *([403] if lists_deleted else [])}
+    if lists_deleted or optional_user in route.request_dependencies.values():
+        operation["security"] = [{}, *tokens]
+    return {401, 403} if lists_deleted else set()
 
 
 def _add_headers(responses: dict[str, dict[str, Any]], names: set[str], route: Route) -> None:

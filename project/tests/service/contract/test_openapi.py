@@ -93,7 +93,9 @@ def test_an_operation_asks_for_a_token_where_its_rule_does(document: dict[str, A
     for method, path, operation in operations(document):
         asks = operation["x-rule"] in asking
         assert asks or operation["x-rule"] in {"public", "open", "shared"}
-        assert operation.get("security") == (alternatives if asks else None), (method, path)
+        names = {parameter["name"] for parameter in operation.get("parameters", [])}
+        optional = [{}, *alternatives] if "deleted" in names else None
+        assert operation.get("security") == (alternatives if asks else optional), (method, path)
         assert not asks or "401" in operation["responses"], (method, path)
 
 
@@ -159,6 +161,8 @@ def test_the_filters_are_those_of_the_public_fields(
     document: dict[str, Any], resource: Resource
 ) -> None:
     expected = {"limit", "sort", "after", "q", "count", "escape", "If-None-Match"}
+    if "deleted_at" in resource.table.model_fields:
+        expected.add("deleted")
     shown = own_members(document["components"]["schemas"][resource.public.__name__])
     public = {name: shown[name] for name in shown if name not in resource.computed}
     for name, schema in public.items():
@@ -372,6 +376,8 @@ async def test_an_operation_gives_every_status_that_it_declares_and_no_other(
         await asked.ask(content=body)
     for number in ("0", "x"):
         await asked.ask(number=number)
+    for name in ("of another user", "of nobody"):
+        await asked.ask(clients[name], query="?deleted=only")
     await asked.ask(stored=True)
     for _ in range(2):
         await asked.ask(clients["busy"], content=json.dumps(WRONG_PASSWORD))
