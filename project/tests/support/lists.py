@@ -1,5 +1,7 @@
 """Lists as the library's own functions are asked for them."""
 
+from functools import cache
+
 from sqlmodel import SQLModel
 
 from songbook.crud.records import Records
@@ -15,7 +17,13 @@ def params_of(
 ) -> ListParams:
     """Return what a query string asks of the list of a table."""
     pairs = read_query_string(query.encode(), MAX_PARAMETERS)
-    return parse_params(Records(table, public), pairs, sort)
+    return parse_params(_records_of(table, public), pairs, sort)
+
+
+@cache
+def _records_of(table: type[Record], public: type[SQLModel]) -> Records:
+    """Return the same each time, so that a statement is compiled once."""
+    return Records(table, public)
 
 
 def page_statement_of(
