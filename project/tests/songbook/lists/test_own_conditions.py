@@ -10,16 +10,18 @@ from fastapi import Depends, FastAPI
 from httpx import AsyncClient, Response
 from sqlalchemy import bindparam
 from sqlalchemy.engine import URL
-from sqlmodel import col
+from sqlmodel import col, select
 from starlette.responses import Response as Answer
 
 from songbook.application import create_app
-from songbook.auth import OPEN, OptionalUser
-from songbook.crud import ReadDep
+from songbook.auth import OPEN, OWNER, OptionalUser
+from songbook.crud import Id, ReadDep
 from songbook.http import Router
 from songbook.lists import Page, lists_in, page_of
 from songbook.models import Relations
 from tests.samples.resources.books import Book, BookPublic, books
+from tests.samples.resources.drafts import Draft, DraftPublic, drafts
+from tests.samples.resources.folders import Folder
 from tests.samples.resources.members import Member
 from tests.samples.resources.novels import Novel, NovelPublic, novels
 from tests.samples.resources.publishers import Publisher, PublisherPublic, publishers
@@ -27,6 +29,7 @@ from tests.samples.settings import Settings
 from tests.support.asserts import assert_problem
 from tests.support.clients import client_of, sign_in
 from tests.support.databases import spelled
+from tests.support.owners import add, people_of
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 LISTED = {1: [1, 3, 5], 2: [2, 4]}
@@ -131,6 +134,22 @@ async def list_valueless_books(
     return await page.response(db)
 
 
+owned = Router(dependencies=[OWNER])
+in_folder = page_of(
+    drafts,
+    where=col(Draft.folder_id) == bindparam("id"),
+    parent=select(Folder).where(col(Folder.id) == bindparam("id")),
+)
+
+
+@owned.get("/folders/{id}/drafts", response_model=list[DraftPublic])
+async def list_drafts_in_folder(
+    id: Id, page: Annotated[Page, Depends(in_folder)], db: ReadDep
+) -> Answer:
+    """List the drafts in a folder."""
+    return await page.response(db, id=id)
+
+
 DEAR = Annotated[Page, Depends(page_of(novels, where=col(Novel.price) > 20))]
 
 
@@ -154,7 +173,7 @@ async def listing(
     client: AsyncClient,  # noqa: ARG001 - it empties the tables
 ) -> AsyncIterator[FastAPI]:
     """Give a service with lists whose conditions are of all kinds."""
-    app = create_app(Settings(database_url=spelled(database_url)), [router], accounts=Member)
+    app = create_app(Settings(database_url=spelled(database_url)), [router, owned], accounts=Member)
     async with app.router.lifespan_context(app):
         yield app
 
@@ -183,6 +202,24 @@ async def test_each_user_sees_what_is_public_and_the_own_at_the_same_time_as_oth
         assert_problem(await nobody.get(following), 400, "bad-cursor")
         bad = await nobody.get("/visible-books", headers={"Authorization": "Bearer x"})
         assert_problem(bad, 401)
+
+
+@pytest.mark.parametrize("kind", ["application/json", CSV])
+async def test_a_list_under_a_parent_of_another_user_is_not_found(
+    listing: FastAPI, app: FastAPI, kind: str
+) -> None:
+    ada, bob, superuser, _ = await people_of(app)
+    await add(ada, name="Poems")
+    await add(ada, "/drafts", text="Draft of Ada", folder_id=1)
+
+    async def answer(client: AsyncClient) -> Response:
+        token = client.headers["Authorization"]
+        async with client_of(listing, Authorization=token, Accept=kind) as own:
+            return await own.get("/folders/1/drafts")
+
+    for client in (ada, superuser):
+        assert "Draft of Ada" in (await answer(client)).text
+    assert assert_problem(await answer(bob), 404)["detail"] == "Folder not found"
 
 
 async def test_a_condition_without_its_values_raises(
