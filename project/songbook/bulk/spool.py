@@ -1,10 +1,9 @@
 """The spool: the valid rows of an import, on disk until all have arrived."""
 
-import errno
 import json
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from itertools import compress
 from tempfile import TemporaryFile
@@ -15,9 +14,8 @@ from pydantic import ValidationError
 
 from songbook.bulk.parsers import RowFault, RowParser
 from songbook.bulk.tally import ImportCounter
-from songbook.errors import ContentTooLarge, InsufficientStorage, ServiceUnavailable
+from songbook.errors import ContentTooLarge, disk_errors
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NULL = "\\N"
 
 
@@ -49,7 +47,7 @@ class Spool:
         )
         self._size = size
         self.skip_errors = skip_errors
-        with _disk_errors():
+        with disk_errors():
             self.rows: BinaryIO = TemporaryFile()  # noqa: SIM115 - it is closed by `close`
             self._lines: BinaryIO = TemporaryFile()  # noqa: SIM115
 
@@ -96,7 +94,7 @@ class Spool:
             is_kept[place - 1] = 0
         kept = array("I", compress(lines, is_kept))
         rows, self.rows = self.rewind(), TemporaryFile()  # noqa: SIM115
-        with _disk_errors(), rows:
+        with disk_errors(), rows:
             self.rows.writelines(compress(rows, is_kept))
             self._lines.seek(0)
             self._lines.truncate()
@@ -104,7 +102,7 @@ class Spool:
 
     def rewind(self) -> BinaryIO:
         """Return the file with the rows, at its start."""
-        with _disk_errors():
+        with disk_errors():
             self.rows.seek(0)
             self._lines.seek(0)
         return self.rows
@@ -116,23 +114,11 @@ class Spool:
                 file.close()
 
     def _store(self, content: bytes, lines: "array[int]") -> None:
-        with _disk_errors():
+        with disk_errors():
             self.rows.write(content)
             lines.tofile(self._lines)
             if self.rows.tell() + self._lines.tell() > self._size:
                 raise ContentTooLarge(f"The rows take more than {self._size} bytes.")
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _FULL:
-            raise InsufficientStorage from error
-        raise ServiceUnavailable(
-            "Temporary files cannot be written at the moment: try again."
-        ) from error
 
 
 def _copy_text(value: Any) -> str:

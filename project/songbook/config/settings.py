@@ -73,13 +73,16 @@ class Settings(BaseSettings):
     """The maximum number of imports and exports at once, at most `POOL_SIZE` / 2 - 2 or 1."""
 
     bulk_seconds: Annotated[float, Ge(1), Le(86400)] = 3600.0
-    """Seconds allowed to receive an import, to store it, and to send an export."""
+    """Seconds allowed to receive an import or an upload, to store it, and to send an export."""
 
     import_bytes: Annotated[int, Ge(1024), Le(2**40)] = 2**30
     """The maximum size of an import, and of its rows on disk, in bytes."""
 
     import_line: Annotated[int, Ge(1024), Le(2**20)] = 65536
     """The maximum length of a row of an import, in characters."""
+
+    upload_bytes: Annotated[int, Ge(1024), Le(2**40)] = 10 * 2**20
+    """The maximum size of a multipart body, and of its files on disk, in bytes."""
 
     head_seconds: Annotated[float, Ge(1), Le(86400)] = 15.0
     """Seconds allowed to send the head of a request, before 408."""

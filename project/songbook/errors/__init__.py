@@ -8,6 +8,7 @@ from songbook.errors.details import ImportReport as ImportReport
 from songbook.errors.details import ProblemDetails as ProblemDetails
 from songbook.errors.details import RowError as RowError
 from songbook.errors.details import title_of as title_of
+from songbook.errors.disk import disk_errors as disk_errors
 from songbook.errors.field_errors import did_you_mean as did_you_mean
 from songbook.errors.field_errors import field_error as field_error
 from songbook.errors.field_errors import message_of as message_of
@@ -28,7 +29,6 @@ from songbook.errors.problems import HeaderFieldsTooLarge as HeaderFieldsTooLarg
 from songbook.errors.problems import HttpVersionNotSupported as HttpVersionNotSupported
 from songbook.errors.problems import IdempotencyKeyInUse as IdempotencyKeyInUse
 from songbook.errors.problems import IdempotencyKeyReused as IdempotencyKeyReused
-from songbook.errors.problems import InsufficientStorage as InsufficientStorage
 from songbook.errors.problems import MethodNotAllowed as MethodNotAllowed
 from songbook.errors.problems import NotFound as NotFound
 from songbook.errors.problems import OutcomeUnknown as OutcomeUnknown

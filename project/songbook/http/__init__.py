@@ -30,6 +30,7 @@ from songbook.http.query_options import read_options as read_options
 from songbook.http.query_options import read_query_string as read_query_string
 from songbook.http.requests import FORM as FORM
 from songbook.http.requests import MERGE_PATCH as MERGE_PATCH
+from songbook.http.requests import MULTIPART as MULTIPART
 from songbook.http.requests import InvalidJson as InvalidJson
 from songbook.http.requests import Principal as Principal
 from songbook.http.requests import StrictRequest as StrictRequest

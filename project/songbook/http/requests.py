@@ -1,8 +1,10 @@
 """Request bodies: JSON (RFC 8259) or a form, parsed strictly and within a limit."""
 
+import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -11,13 +13,21 @@ from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ValidationError
+from starlette.datastructures import FormData
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope
 
 from songbook.db import Database, Timing
-from songbook.errors import BadRequest, ContentTooLarge, UnsupportedMediaType, from_pydantic
+from songbook.errors import (
+    BadRequest,
+    ContentTooLarge,
+    RequestTimeout,
+    UnsupportedMediaType,
+    from_pydantic,
+)
 from songbook.http.completion import Completion
 from songbook.http.media_types import CSV
+from songbook.http.multipart import Parts, parse_multipart
 from songbook.http.query_options import Parameter
 from songbook.http.state import ServiceState
 from songbook.metrics import REFUSALS
@@ -38,6 +48,7 @@ _MAX_DIGITS = 15
 _MAX_FIELDS = 100
 FORM = "application/x-www-form-urlencoded"
 MERGE_PATCH = "application/merge-patch+json"
+MULTIPART = "multipart/form-data"
 _UTF_8 = {"", "charset=utf-8"}
 _IGNORED_PARAMETERS = {CSV: {*_UTF_8, "header=present"}}
 _TOO_DEEP = "is JSON that is nested too deeply"
@@ -145,6 +156,7 @@ class StrictRequest(Request):
         self._is_form = form
         self._is_begun = False
         self._content: bytes | None = None
+        self._form_data: FormData | None = None
         self._digest: bytes | None = None
 
     @property
@@ -166,6 +178,30 @@ class StrictRequest(Request):
         """Parse the body, JSON or a form. Raises a Problem (400, 413)."""
         content = await self.body()
         return parse_form(content) if self._is_form else parse_json(content)
+
+    async def form(self, **_limits: Any) -> FormData:  # type: ignore[override]
+        """Parse the body, a form, within the limits of the service, not those of FastAPI.
+
+        Raises BadRequest, ContentTooLarge, InsufficientStorage and RequestTimeout.
+        """
+        if self._form_data is None:
+            if media_type_of(self) == MULTIPART:
+                self._form_data, self._digest = await self._parts()
+            else:
+                self._form_data = FormData(parse_form(await self.body()))
+        return self._form_data
+
+    async def _parts(self) -> Parts:
+        settings = self.service.settings
+        try:
+            async with (
+                asyncio.timeout(settings.bulk_seconds),
+                aclosing(self.chunks(settings.upload_bytes)) as chunks,
+            ):
+                return await parse_multipart(self.headers, chunks)
+        except TimeoutError:
+            REFUSALS.inc("bulk_seconds")
+            raise RequestTimeout from None
 
     async def body(self) -> bytes:
         """Return the body. Raises ContentTooLarge before the rest is read."""
@@ -192,7 +228,7 @@ class StrictRequest(Request):
             yield chunk
         self._digest = hashed.digest()
 
-    async def chunks(self, limit: int) -> AsyncIterator[bytes]:
+    async def chunks(self, limit: int) -> AsyncGenerator[bytes, None]:
         """Iterate over the chunks of the body. Raises ContentTooLarge above `limit` bytes."""
         self._is_begun = True
         declared = self.headers.get("content-length", "0")
@@ -273,6 +309,8 @@ def declared_media_type(request: Request, accepted: Sequence[str]) -> str | None
     others = {part.replace('"', "") for part in parameters} - _IGNORED_PARAMETERS.get(
         media_type, _UTF_8
     )
+    if media_type == MULTIPART:
+        others = {part for part in others if not part.startswith("boundary=")}
     return media_type if media_type in accepted and not others else None
 
 

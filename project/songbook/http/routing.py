@@ -5,21 +5,24 @@ one body is called directly, in a third of the time; others are called by FastAP
 bodies and errors.
 """
 
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from copy import copy
 from functools import cached_property, partial
 from inspect import Parameter, signature
-from typing import Any, TypeGuard, get_type_hints
+from typing import Any, TypeGuard, get_args, get_origin, get_type_hints
 
 from fastapi import APIRouter
 from fastapi.dependencies.models import Dependant
-from fastapi.params import Body
+from fastapi.params import Body, Form
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute
 
+from songbook.errors import Problem
 from songbook.http.dependencies import (
     BulkBody,
     Dependency,
@@ -28,10 +31,12 @@ from songbook.http.dependencies import (
     RelatedDependency,
 )
 from songbook.http.media_types import JSON
+from songbook.http.multipart import check_parts
 from songbook.http.query_params import QueryParam, query_params_of, read_params
 from songbook.http.requests import (
     FORM,
     MERGE_PATCH,
+    MULTIPART,
     RouteInfo,
     StrictRequest,
     declared_media_type,
@@ -41,6 +46,8 @@ from songbook.http.requests import (
 from songbook.models import Record, Representation
 
 Handler = Callable[[StrictRequest], Coroutine[Any, Any, Response]]
+
+_Solve = Callable[[Request], Coroutine[Any, Any, Response]]
 
 _Call = Callable[[StrictRequest, str | None], Awaitable[Awaitable[Response]]]
 """Resolves the arguments for a request with this media type, and returns the handler's call."""
@@ -55,9 +62,15 @@ class Route(APIRoute):
         self, path: str, *, bulk: BulkBody | None = None, no_store: bool = False, **options: Any
     ) -> None:
         self.bulk, self.no_store = bulk, no_store
-        super().__init__(path, **options)
+        try:
+            super().__init__(path, **options)
+        except RuntimeError as error:
+            if "python-multipart" not in str(error):
+                raise
+            advice = "`pip install -r requirements-uploads.txt`"
+            raise TypeError(f"{path} reads forms or files, which needs {advice}") from error
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+    def get_route_handler(self) -> _Solve:
         """Return FastAPI's handler, with a StrictRequest."""
         solved = self._handler(self._by_fastapi(super().get_route_handler()))
         self.direct = self._handler(self._directly()) if self._is_direct() else None
@@ -94,10 +107,11 @@ class Route(APIRoute):
         caching = "no-store" if self.no_store else caching
         return _with_cache_control(handle, caching) if caching else handle
 
-    def _by_fastapi(self, solve: Callable[[Request], Coroutine[Any, Any, Response]]) -> _Call:
+    def _by_fastapi(self, solve: _Solve) -> _Call:
         """Return a function that lets FastAPI call the dependencies and the handler."""
-        permission, accepted = self.permission, self.media_types
+        permission, accepted, parts = self.permission, self.media_types, self.form_parts
         params = self.query_params
+        is_form = self.body_field is not None and isinstance(self.body_field.field_info, Form)
 
         async def call(request: StrictRequest, media_type: str | None) -> Awaitable[Response]:
             overrides = request.app.dependency_overrides
@@ -105,14 +119,15 @@ class Route(APIRoute):
                 request.scope["user"] = request.principal = await permission(request)
             if accepted and media_type is None:
                 raise unsupported_media_type(request, accepted)
-            if accepted:
+            if accepted and not is_form:
                 await request.json()  # before FastAPI, which would raise other errors
             read_params(request, params)
-            if not overrides:
-                return solve(request)
-            route = copy(self)  # several applications may share this one
-            route.dependency_overrides_provider = request.app
-            return APIRoute.get_route_handler(route)(request)
+            solving = solve
+            if overrides:
+                route = copy(self)  # several applications may share this one
+                route.dependency_overrides_provider = request.app
+                solving = APIRoute.get_route_handler(route)
+            return _with_form(request, parts, media_type, solving) if is_form else solving(request)
 
         return call
 
@@ -181,8 +196,21 @@ class Route(APIRoute):
         """The media types that the route accepts."""
         kinds = {info.media_type for info in self._body_parts.values()}
         own: tuple[str, ...] = (JSON, MERGE_PATCH) if "PATCH" in (self.methods or ()) else (JSON,)
-        own = (FORM,) if FORM in kinds else own if kinds else ()
+        for form in (MULTIPART, FORM):
+            if form in kinds:
+                return (form,)
+        own = own if kinds else ()
         return (*own, *(self.bulk.media_types if self.bulk else ()))
+
+    @property
+    def form_parts(self) -> dict[str, bool]:
+        """The names of the parts of a multipart body, and whether each may occur several times."""
+        infos: dict[str, FieldInfo] = {}
+        for part in self.dependant.body_params:
+            model = part.field_info.annotation
+            fields = model.model_fields if _is_model(model) else {part.name: part.field_info}
+            infos |= {info.alias or name: info for name, info in fields.items()}
+        return {name: _is_list(info.annotation) for name, info in infos.items()}
 
     @property
     def bodies(self) -> dict[str, type[BaseModel]]:
@@ -210,10 +238,30 @@ class Route(APIRoute):
             and len(self.dependant.dependencies) == len(named) + 1
             and len(bodies) <= 1
             and sum(isinstance(each, OpeningDependency) for each in named.values()) <= 1
+            and MULTIPART not in self.media_types
             and (not fields or self.body_field is fields[0])  # else it is a member of the body
             and isinstance(returned, type)
             and issubclass(returned, Response)
         )
+
+
+async def _with_form(
+    request: StrictRequest, parts: Mapping[str, bool], media_type: str | None, solve: _Solve
+) -> Response:
+    """Parse a form before FastAPI does, which closes its files behind the response.
+
+    A multipart body has a place among those of imports, as it holds temporary files.
+    """
+    uploads = request.service.uploads
+    place = uploads.place(request.sender, 0) if media_type == MULTIPART else nullcontext()
+    async with place:
+        form = await request.form()
+        try:
+            check_parts(form, parts)
+        except Problem:
+            await form.close()
+            raise
+        return await solve(request)
 
 
 def _with_cache_control(handler: Handler, directives: str) -> Handler:
@@ -252,6 +300,12 @@ def shown_records(routes: Iterable[BaseRoute]) -> list[Representation]:
 
 def _is_model(annotation: Any) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _is_list(annotation: Any) -> bool:
+    """Return whether a field has many values; it may also be missing."""
+    origins = {get_origin(each) for each in (annotation, *get_args(annotation))}
+    return bool(origins & {list, set, tuple})
 
 
 class Router(APIRouter):

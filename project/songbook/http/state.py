@@ -60,10 +60,10 @@ class ServiceState:
 
     uploads: Shares = field(
         default_factory=lambda: Shares(
-            _MAX_UPLOADS, "Too many imports are in progress: try again.", "uploads"
+            _MAX_UPLOADS, "Too many imports and uploads are in progress: try again.", "uploads"
         )
     )
-    """The places of imports, which hold temporary files while a slow upload runs."""
+    """The places of imports and uploads, which hold temporary files while a slow body comes."""
 
     import_thread: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(1, thread_name_prefix="import")

@@ -15,6 +15,7 @@ from songbook.http import (
     FILE_SUFFIXES,
     JSON,
     MERGE_PATCH,
+    MULTIPART,
     NDJSON,
     RelatedDependency,
     Route,
@@ -25,6 +26,7 @@ from songbook.models import Relation, Relations, Schema, conflicting_fields, map
 from songbook.openapi.headers import HEADERS, headers_of, references
 
 _BODY = (400, 413, 415, 422)
+_UPLOAD = (*_BODY, 408, 503, 507)
 _FROM_FASTAPI = ("HTTPValidationError", "ValidationError")
 _SCHEMA = "#/components/schemas/{model}"
 
@@ -141,7 +143,7 @@ def _complete(
     _add_formats(operation, route, method, names)
     responses: dict[str, dict[str, Any]] = operation["responses"]
     errors |= {int(status) for status in responses if int(status) >= 400}
-    errors |= {*(_BODY if route.bodies else ()), *_conflicts(route, method, service.relations)}
+    errors |= {*_of_body(route), *_conflicts(route, method, service.relations)}
     operation["x-rule"] = route.permission.name
     errors |= _add_security(operation, route, method, service)
     _add_headers(responses, names, route)
@@ -164,6 +166,13 @@ def _add_security(
     if lists_deleted or optional_user in route.request_dependencies.values():
         operation["security"] = [{}, *tokens]
     return {401, 403} if lists_deleted else set()
+
+
+def _of_body(route: Route) -> tuple[int, ...]:
+    """Return the error statuses of the body."""
+    if MULTIPART in route.media_types:
+        return _UPLOAD
+    return _BODY if route.bodies else ()
 
 
 def _add_headers(responses: dict[str, dict[str, Any]], names: set[str], route: Route) -> None:

@@ -133,7 +133,7 @@ def test_a_client_may_send_so_many_at_once_and_others_as_many(served: Process) -
         stored = served.ask(request)
 
     assert (refused.status, refused.headers["Retry-After"]) == (503, "1")
-    assert "Too many imports" in json.loads(refused.body)["detail"]
+    assert "Too many imports and uploads" in json.loads(refused.body)["detail"]
     assert [reply.status for reply in others] == [200, 201, 201]
     assert stored.status == 201
 
