@@ -14,8 +14,8 @@ from songbook.auth import OWNER, PUBLIC, SHARED
 from songbook.crud import Id, ReadDep, Records, WriteDep
 from songbook.http import Router
 from songbook.lists import Page, page_of
-from tests.samples.resources.drafts import Draft, drafts
-from tests.samples.resources.drafts import router as drafts_router
+from tests.samples.resources.clippings import Clipping, clippings
+from tests.samples.resources.clippings import router as clippings_router
 from tests.samples.resources.folders import Folder, FolderPublic
 from tests.samples.resources.folders import router as folders_router
 from tests.samples.resources.members import Member, MemberPublic
@@ -28,12 +28,12 @@ OLD = 1900
 
 shelves = Records(Folder, FolderPublic, readable=col(Folder.year) == OLD)
 ShelvesPage = Annotated[Page, Depends(page_of(shelves))]
-DraftsPage = Annotated[
+ClippingsPage = Annotated[
     Page,
     Depends(
         page_of(
-            drafts,
-            where=col(Draft.folder_id) == bindparam("id"),
+            clippings,
+            where=col(Clipping.folder_id) == bindparam("id"),
             parent=select(Folder).where(col(Folder.id) == bindparam("id"), shelves.is_readable),
         )
     ),
@@ -62,9 +62,9 @@ async def rename_shelf(id: Id, db: WriteDep) -> Response:
     return shelves.updated(await db.fetch(shelves.update(id, {"name": "Renamed"})))
 
 
-@own_router.get("/{id}/drafts")
-async def list_shelf_drafts(id: Id, page: DraftsPage, db: ReadDep) -> Response:
-    """List your drafts on a shelf."""
+@own_router.get("/{id}/clippings")
+async def list_shelf_clippings(id: Id, page: ClippingsPage, db: ReadDep) -> Response:
+    """List your clippings on a shelf."""
     return await page.response(db, id=id)
 
 
@@ -76,7 +76,7 @@ async def people(
     """Give clients of a service in which ada has an old and a new folder, and bob a new one."""
     app: FastAPI = create_app(
         Settings(database_url=spelled(database_url)),
-        [router, open_router, own_router, folders_router, drafts_router],
+        [router, open_router, own_router, folders_router, clippings_router],
         accounts=Member,
     )
     async with app.router.lifespan_context(app):
@@ -112,18 +112,18 @@ async def test_a_readable_row_is_changed_by_its_owner_alone(people: People) -> N
     assert_problem(await people.nobody.put("/shelves/1"), 401)
     assert_problem(await people.bob.put("/shelves/1"), 404)
     draft = {"text": "a", "folder_id": 1}
-    assert_problem(await people.bob.post("/drafts", json=draft), 409, "conflict")
+    assert_problem(await people.bob.post("/clippings", json=draft), 409, "conflict")
 
     assert (await people.nobody.get("/shelves/1")).json()["name"] == "Old"
     assert (await people.ada.put("/shelves/1")).json()["name"] == "Renamed"
 
 
 async def test_what_is_under_a_readable_row_is_the_owner_s_all_the_same(people: People) -> None:
-    await add(people.ada, "/drafts", text="a", folder_id=1)
+    await add(people.ada, "/clippings", text="a", folder_id=1)
 
-    assert [row["text"] for row in (await people.ada.get("/own-shelves/1/drafts")).json()] == ["a"]
-    assert (await people.bob.get("/own-shelves/1/drafts")).json() == []
-    assert_problem(await people.bob.get("/own-shelves/2/drafts"), 404, "not-found")
+    assert [row["text"] for row in (await people.ada.get("/own-shelves/1/clippings")).json()] == ["a"]
+    assert (await people.bob.get("/own-shelves/1/clippings")).json() == []
+    assert_problem(await people.bob.get("/own-shelves/2/clippings"), 404, "not-found")
 
 
 async def test_a_bad_token_is_not_the_same_as_none(people: People) -> None:

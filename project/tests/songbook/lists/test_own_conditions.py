@@ -20,7 +20,7 @@ from songbook.http import Router
 from songbook.lists import Page, lists_in, page_of
 from songbook.models import Relations
 from tests.samples.resources.books import Book, BookPublic, books
-from tests.samples.resources.drafts import Draft, DraftPublic, drafts
+from tests.samples.resources.clippings import Clipping, ClippingPublic, clippings
 from tests.samples.resources.folders import Folder
 from tests.samples.resources.members import Member
 from tests.samples.resources.novels import Novel, NovelPublic, novels
@@ -136,17 +136,17 @@ async def list_valueless_books(
 
 owned = Router(dependencies=[OWNER])
 in_folder = page_of(
-    drafts,
-    where=col(Draft.folder_id) == bindparam("id"),
+    clippings,
+    where=col(Clipping.folder_id) == bindparam("id"),
     parent=select(Folder).where(col(Folder.id) == bindparam("id")),
 )
 
 
-@owned.get("/folders/{id}/drafts", response_model=list[DraftPublic])
-async def list_drafts_in_folder(
+@owned.get("/folders/{id}/clippings", response_model=list[ClippingPublic])
+async def list_clippings_in_folder(
     id: Id, page: Annotated[Page, Depends(in_folder)], db: ReadDep
 ) -> Answer:
-    """List the drafts in a folder."""
+    """List the clippings in a folder."""
     return await page.response(db, id=id)
 
 
@@ -210,15 +210,15 @@ async def test_a_list_under_a_parent_of_another_user_is_not_found(
 ) -> None:
     ada, bob, superuser, _ = await people_of(app)
     await add(ada, name="Poems")
-    await add(ada, "/drafts", text="Draft of Ada", folder_id=1)
+    await add(ada, "/clippings", text="Clipping of Ada", folder_id=1)
 
     async def answer(client: AsyncClient) -> Response:
         token = client.headers["Authorization"]
         async with client_of(listing, Authorization=token, Accept=kind) as own:
-            return await own.get("/folders/1/drafts")
+            return await own.get("/folders/1/clippings")
 
     for client in (ada, superuser):
-        assert "Draft of Ada" in (await answer(client)).text
+        assert "Clipping of Ada" in (await answer(client)).text
     assert assert_problem(await answer(bob), 404)["detail"] == "Folder not found"
 
 
