@@ -111,8 +111,8 @@ async def test_others_see_the_readable_rows_and_their_own(people: People) -> Non
 async def test_a_readable_row_is_changed_by_its_owner_alone(people: People) -> None:
     assert_problem(await people.nobody.put("/shelves/1"), 401)
     assert_problem(await people.bob.put("/shelves/1"), 404)
-    draft = {"text": "a", "folder_id": 1}
-    assert_problem(await people.bob.post("/clippings", json=draft), 409, "conflict")
+    clipping = {"text": "a", "folder_id": 1}
+    assert_problem(await people.bob.post("/clippings", json=clipping), 409, "conflict")
 
     assert (await people.nobody.get("/shelves/1")).json()["name"] == "Old"
     assert (await people.ada.put("/shelves/1")).json()["name"] == "Renamed"
@@ -121,7 +121,9 @@ async def test_a_readable_row_is_changed_by_its_owner_alone(people: People) -> N
 async def test_what_is_under_a_readable_row_is_the_owner_s_all_the_same(people: People) -> None:
     await add(people.ada, "/clippings", text="a", folder_id=1)
 
-    assert [row["text"] for row in (await people.ada.get("/own-shelves/1/clippings")).json()] == ["a"]
+    assert [row["text"] for row in (await people.ada.get("/own-shelves/1/clippings")).json()] == [
+        "a"
+    ]
     assert (await people.bob.get("/own-shelves/1/clippings")).json() == []
     assert_problem(await people.bob.get("/own-shelves/2/clippings"), 404, "not-found")
 
