@@ -29,9 +29,6 @@ def assert_problem(answer: Response, status: int, slug: str | None = None) -> di
 PERSONAL = re.compile(r"(/api)?/users(/.*)?")
 """The paths of what no cache may keep."""
 
-OWNED = re.compile(r"/playlists(/public|/[0-9]+.*)?/?")
-"""The paths of records with owners, which no shared cache may keep."""
-
 
 def assert_headers(answer: Response, cache: str = "no-cache") -> None:
     """Assert that an answer has the headers that every answer has, each of them once.
@@ -40,8 +37,6 @@ def assert_headers(answer: Response, cache: str = "no-cache") -> None:
     """
     if PERSONAL.fullmatch(answer.request.url.path):
         cache = "no-store"
-    if OWNED.fullmatch(answer.request.url.path) and answer.request.method != "OPTIONS":
-        cache = "private, no-cache"
     names = [name.lower() for name, _ in answer.headers.raw]
     assert len(set(names)) == len(names)
     assert re.fullmatch("[A-Za-z0-9._-]{1,64}", answer.headers["x-request-id"])

@@ -297,6 +297,8 @@ async def test_every_route_is_answered_to_whom_the_table_says_and_to_nobody_else
                     cells += 1
                     if told(answer) != expected:
                         wrong.append((operation.method, at, name, expected, answer.status_code))
+                    if answer.is_success and operation.rule in {"owner", "shared"}:
+                        assert answer.headers["cache-control"] == "private, no-cache", at
                     if expected != "yes":
                         assert_headers(answer)
                         assert answer.headers.get("www-authenticate") == challenge(
