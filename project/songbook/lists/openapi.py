@@ -15,6 +15,7 @@ from songbook.models import (
     Representation,
     TextType,
     not_deleted,
+    searched_fields,
 )
 
 _DESCRIPTIONS = {
@@ -50,7 +51,7 @@ def list_parameters(
         _query("limit", "Maximum number of rows; CSV and NDJSON default to all.", limit),
         _sort(sortable_fields(shown), sort),
         _query("after", after, {"type": "string"}),
-        _query("q", words, _TEXT),
+        *([_query("q", words, _TEXT)] if searched_fields(shown.table) else []),
         _query("count", "JSON only: `exact` adds X-Total-Count.", exact),
         _query("escape", escape, formulas),
         *([DELETED_PARAMETER] if not_deleted(shown.table) else []),

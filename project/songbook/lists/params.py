@@ -31,6 +31,7 @@ from songbook.models import (
     column_types,
     normalize_search,
     not_deleted,
+    searched_fields,
     without_nul,
 )
 
@@ -46,7 +47,7 @@ MAX_WORDS = 64
 WORDS = "words"
 _OPTIONS = {"count": ("exact", "with_total"), "escape": ("formulas", "escaped")}
 DELETED = {"with", "only"}
-PARAMETERS = ("limit", "sort", "after", "q", "count", "escape")
+PARAMETERS = ("limit", "sort", "after", "count", "escape")
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _LIKE = re.compile(r"[%_\\]")
@@ -221,8 +222,9 @@ class _Parser:
     @property
     def more(self) -> list[str]:
         """The names of the parameters that not every list has."""
-        deleted = ["deleted"] if not_deleted(self.params.records.table) else []
-        return [*deleted, *(["expand"] if self.relations else [])]
+        table = self.params.records.table
+        has = {"q": searched_fields(table), "deleted": not_deleted(table), "expand": self.relations}
+        return [name for name, found in has.items() if found]
 
     def parse_filter(self, parameter: FilterParam, values: list[str]) -> None:
         """Add the condition of a filter; an empty value matches null in a nullable column."""

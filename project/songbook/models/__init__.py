@@ -49,6 +49,7 @@ from songbook.models.tables import living as living
 from songbook.models.tables import natural_key as natural_key
 from songbook.models.tables import next_version as next_version
 from songbook.models.tables import not_deleted as not_deleted
+from songbook.models.tables import searched_fields as searched_fields
 from songbook.models.tables import searched_words as searched_words
 from songbook.models.tables import table_of as table_of
 from songbook.models.text_search import SEARCH_TEXT as SEARCH_TEXT

@@ -99,10 +99,12 @@ def natural_key(model: type[Record]) -> NaturalKey | None:
 
 def searched_words(model: type[Record]) -> ColumnElement[Any]:
     """Return the search vector of all texts that clients write."""
-    return search_vector([table_of(model).c[name] for name in _searched(model)])
+    return search_vector([table_of(model).c[name] for name in searched_fields(model)])
 
 
-def _searched(model: type[Record]) -> list[str]:
+@cache
+def searched_fields(model: type[Record]) -> list[str]:
+    """Return the names of the texts that clients write: a table may have none."""
     types = column_types(model)
     return [name for name in client_fields(model) if isinstance(types.get(name), TextType)]
 
@@ -118,7 +120,7 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
         return
     table = cast("Table", mapper.local_table)
     _add_checks(model, table)
-    if _searched(model):
+    if searched_fields(model):
         Index(f"ix_{table.name}_words", searched_words(model), postgresql_using="gin")
         event.listen(table, "before_create", _CREATE_SEARCH_TEXT)
     for constraint in [each for each in table.constraints if isinstance(each, UniqueConstraint)]:

@@ -201,6 +201,7 @@ async def test_the_entries_of_a_playlist_are_a_list_like_any_other(ada: AsyncCli
     assert_problem(elsewhere, 400)
     assert exported.text.splitlines()[1:] == ["2,1,2"]
     assert_problem(await ada.get("/playlists/99/entries"), 404, "not-found")
+    assert_problem(await ada.get(f"{address}?q=rock"), 422, "validation")  # they have no texts
 
 
 async def test_nothing_of_playlists_is_shown_through_songs(
