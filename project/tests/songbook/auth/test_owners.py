@@ -262,7 +262,7 @@ async def test_two_users_in_a_race_see_and_change_their_own_rows_only(
     database_url: URL,
 ) -> None:
     chance = random.Random(1)
-    own = create_app(Settings(database_url=spelled(database_url), bulk_at_once=8))
+    own = create_app(Settings(database_url=spelled(database_url), bulk_at_once=8, pool_timeout=60))
     async with own.router.lifespan_context(own):
         ada, bob, *_ = await people_of(own)
         racers = [Race("Ada", ada), Race("Bob", bob)]
