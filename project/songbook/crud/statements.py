@@ -149,7 +149,7 @@ def _current(model: type[Record]) -> Select[Any]:
 
 
 def _matching(table: Table, current: CTE, *, matched: bool) -> ColumnElement[bool]:
-    same = table.c.id == current.c.id
+    same = and_(table.c.id == current.c.id, *own_rows(table))
     versions = any_(bindparam("versions_", type_=ARRAY(Integer)))
     return and_(same, current.c.version == versions) if matched else same
 
@@ -229,7 +229,7 @@ def _restore(shown: Representation) -> CompiledStatement:
     is_one = and_(table.c.id == bindparam("id_"), *own_rows(table))
     locked = select(table.c.id, table.c.deleted_at, *stored).where(is_one).with_for_update()
     current = locked.cte("current")
-    deleted = and_(table.c.id == current.c.id, current.c.deleted_at.is_not(None))
+    deleted = _matching(table, current, matched=False) & current.c.deleted_at.is_not(None)
     again = _next_version(table, {"deleted_at": null()}).where(deleted).returning(*stored)
     columns = (current.c[column.name] for column in stored)
     kept = select(*columns).where(current.c.deleted_at.is_(None))

@@ -18,23 +18,23 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy import cast as sql_cast
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
 from sqlalchemy.sql import ClauseElement
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.selectable import NamedFromClause
 
 from songbook.models import (
     OWNER_ID,
+    CheckedDialect,
+    OwnersCompiler,
     Relation,
     Representation,
-    check_owners,
     living,
     needs_principal,
+    require_owners,
     table_of,
 )
 
-DIALECT = dialect()  # type: ignore[no-untyped-call]
-_OF_ALL_OWNERS = dialect()  # type: ignore[no-untyped-call]
+DIALECT: Dialect = CheckedDialect()  # type: ignore[no-untyped-call]
+_OF_ALL_OWNERS: Dialect = CheckedDialect()  # type: ignore[no-untyped-call]
 _OF_ALL_OWNERS.all_owners = True  # type: ignore[attr-defined] # for the condition of `is_own`
 MAX_STATEMENTS = 1000
 """The size of the cache of compiled statements of each kind (least recently used)."""
@@ -107,7 +107,8 @@ class _CompiledSQL:
 
     def __init__(self, clause: ClauseElement, dialect: Dialect) -> None:
         compiled = clause.compile(dialect=dialect)
-        assert isinstance(compiled, SQLCompiler)
+        assert isinstance(compiled, OwnersCompiler)
+        self.unguarded = compiled.unguarded
         names: Sequence[str] | None = compiled.positiontup
         self.sql, params = str(compiled), compiled.params
         # the conversions that SQLAlchemy applies to values
@@ -146,9 +147,9 @@ class CompiledStatement:
         use: Use = Use.LIST,
         all_owners: bool = False,
     ) -> None:
-        if not all_owners:
-            check_owners(clause)
         self._compiled = _CompiledSQL(clause, DIALECT)
+        if not all_owners:
+            require_owners(self._compiled.unguarded)
         self.sql = self._compiled.sql
         self._coalesce, self._batch_sql, self._use = coalesce, batch_sql, use
         self._of_all_owners: _CompiledSQL | None = None

@@ -44,13 +44,14 @@ class OwnCondition:
         table = table_of(model)
         if where is not None:
             self.where = self._renamed(rebase(and_(where), table, table))
-            check_owners(self.where, besides=table)
+            check_owners(self.where, table)
         if parent is not None:
             selected = parent.column_descriptions[0]["entity"]
             self.parent_name = display_name(selected)
             own = [] if names_owners(parent) else own_rows(table_of(selected))
             visible = [*not_deleted(selected), *own]
             self.has_parent = self._renamed(parent.where(*visible).exists())
+            check_owners(self.has_parent)
 
     def bind(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the values of the statement's parameters. Raises TypeError for other names."""

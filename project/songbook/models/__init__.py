@@ -26,8 +26,10 @@ from songbook.models.fields import Url as Url
 from songbook.models.fields import field_type_of as field_type_of
 from songbook.models.fields import is_nullable as is_nullable
 from songbook.models.owners import OWNER_ID as OWNER_ID
+from songbook.models.owners import CheckedDialect as CheckedDialect
 from songbook.models.owners import Owned as Owned
 from songbook.models.owners import Owner as Owner
+from songbook.models.owners import OwnersCompiler as OwnersCompiler
 from songbook.models.owners import accounts_beside as accounts_beside
 from songbook.models.owners import check_owners as check_owners
 from songbook.models.owners import is_own as is_own
@@ -36,6 +38,7 @@ from songbook.models.owners import needs_principal as needs_principal
 from songbook.models.owners import own_rows as own_rows
 from songbook.models.owners import owner_columns as owner_columns
 from songbook.models.owners import parts_of as parts_of
+from songbook.models.owners import require_owners as require_owners
 from songbook.models.owners import tie_owners as tie_owners
 from songbook.models.relations import Listed as Listed
 from songbook.models.relations import Relation as Relation

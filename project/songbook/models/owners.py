@@ -1,6 +1,6 @@
 """Owners: rows that belong to the user who created them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from sqlalchemy import (
@@ -9,11 +9,13 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKeyConstraint,
     FromClause,
-    Insert,
     Table,
     bindparam,
+    inspect,
     or_,
+    select,
 )
+from sqlalchemy.dialects.postgresql.asyncpg import PGCompiler_asyncpg, dialect
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -58,6 +60,7 @@ def _render(element: _IsOwn, compiler: SQLCompiler, **options: Any) -> str:
     if getattr(compiler.dialect, "all_owners", False):
         return "true"
     [owner_id] = element.clauses
+    _guard(compiler, owner_id, options)
     return str(compiler.process(owner_id == OWNER_ID, **options))
 
 
@@ -73,15 +76,17 @@ def _render_readable(element: _IsReadable, compiler: SQLCompiler, **options: Any
     if getattr(compiler.dialect, "all_owners", False):
         return "true"
     owner_id, readable = element.clauses
+    _guard(compiler, owner_id, options)
     return str(compiler.process(or_(owner_id == OWNER_ID, readable).self_group(), **options))
 
 
 def is_own(model: type[Owned]) -> ColumnElement[bool]:
     """Return the condition that a row belongs to the principal, for a query of a service.
 
-    It holds for all rows if the principal is a superuser.
+    The model may be `aliased`. It holds for all rows if the principal is a superuser.
     """
-    return _IsOwn(model.__table__.c.owner_id)  # type: ignore[attr-defined]
+    mapped: Any = inspect(model)
+    return _IsOwn(mapped.selectable.c.owner_id)
 
 
 def own_rows(source: FromClause) -> list[ColumnElement[bool]]:
@@ -134,21 +139,98 @@ def parts_of(statement: ClauseElement) -> list[Any]:
     return [*found.values()]
 
 
-def check_owners(statement: ClauseElement, *, besides: Table | None = None) -> None:
-    """Raise TypeError for a statement of an owned table without a condition on the owner.
+_Compiler: Any = PGCompiler_asyncpg  # its methods have no types
 
-    `besides` is the table of the statement that an expression becomes a part of.
+
+class OwnersCompiler(_Compiler):  # type: ignore[misc]
+    """SQLAlchemy's compiler, which notes the owned tables that are read without a condition.
+
+    Each table and each alias in a FROM, and the table of an UPDATE or a DELETE, needs the condition
+    in the same statement: one in a subquery, or in the other half of a UNION, leaves it unguarded.
     """
-    parts = parts_of(statement)
-    guarded = {_table_of(part) for part in parts if isinstance(part, _IsOwn)} | {besides}
-    if any(part is OWNER_ID for part in parts):
-        guarded |= {part.table for part in parts if isinstance(part, Insert)}
-    for part in parts:
-        if isinstance(part, Table) and owner_columns(part) and part not in guarded:
-            raise TypeError(
-                f"the rows of {part.name} have owners: add the condition `is_own(…)` of"
-                " songbook.models to the query, or say `all_owners=True`"
-            )
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self._read: list[set[FromClause]] = []
+        self._guarded: list[set[FromClause]] = []
+        self.unguarded: set[FromClause] = set()
+        super().__init__(*arguments, **options)  # compiles
+
+    def visit_select(self, select_stmt: Any, *arguments: Any, **options: Any) -> str:
+        """Return the SQL of a statement, after a look at its owners."""
+        return self._visit(super().visit_select, select_stmt, *arguments, **options)
+
+    def visit_update(self, update_stmt: Any, *arguments: Any, **options: Any) -> str:
+        """Return the SQL of a statement, after a look at its owners."""
+        return self._visit(super().visit_update, update_stmt, *arguments, **options)
+
+    def visit_delete(self, delete_stmt: Any, *arguments: Any, **options: Any) -> str:
+        """Return the SQL of a statement, after a look at its owners."""
+        return self._visit(super().visit_delete, delete_stmt, *arguments, **options)
+
+    def visit_insert(self, insert_stmt: Any, *arguments: Any, **options: Any) -> str:
+        """Return the SQL of a statement, after a look at its owners."""
+        if owner_columns(insert_stmt.table) and not _has_owner(insert_stmt):
+            self.unguarded.add(insert_stmt.table)
+        return self._visit(super().visit_insert, insert_stmt, *arguments, **options)
+
+    def visit_table(self, table: Any, *arguments: Any, asfrom: bool = False, **options: Any) -> str:
+        """Return the name of a table; note one in a FROM."""
+        if asfrom and self._read and owner_columns(table):
+            self._read[-1].add(table)
+        return str(super().visit_table(table, *arguments, asfrom=asfrom, **options))
+
+    def visit_alias(self, alias: Any, *arguments: Any, asfrom: bool = False, **options: Any) -> str:
+        """Return the name of an alias; note one in a FROM, and not its table."""
+        if not (asfrom and self._read and isinstance(alias.element, Table)):
+            return str(super().visit_alias(alias, *arguments, asfrom=asfrom, **options))
+        read = {*self._read[-1], *([alias] if owner_columns(alias) else [])}
+        text = str(super().visit_alias(alias, *arguments, asfrom=asfrom, **options))
+        self._read[-1] = read  # without the table itself
+        return text
+
+    def guard(self, source: FromClause) -> None:
+        """Note that the rows of a table or an alias are those of the principal."""
+        if self._guarded:
+            self._guarded[-1].add(source)
+
+    def _visit(self, visit: Callable[..., str], *arguments: Any, **options: Any) -> str:
+        self._read.append(set())
+        self._guarded.append(set())
+        text = visit(*arguments, **options)
+        self.unguarded |= self._read.pop() - self._guarded.pop()
+        return text
+
+
+class CheckedDialect(dialect):
+    """The dialect of asyncpg, with the compiler that looks for owners."""
+
+    statement_compiler = OwnersCompiler
+    supports_statement_cache = True
+
+
+_CHECKED = CheckedDialect()  # type: ignore[no-untyped-call]
+
+
+def check_owners(expression: ColumnElement[Any], source: FromClause | None = None) -> None:
+    """Raise TypeError for a subquery of an owned table without a condition on the owner.
+
+    `source` is the table of the statement that the expression becomes a part of.
+    """
+    within = select(expression)
+    if source is not None:
+        within = within.select_from(source).where(*own_rows(source))
+    compiled = within.compile(dialect=_CHECKED)
+    assert isinstance(compiled, OwnersCompiler)
+    require_owners(compiled.unguarded)
+
+
+def require_owners(unguarded: Iterable[FromClause]) -> None:
+    """Raise TypeError for tables that a statement reads without a condition on the owner."""
+    for source in unguarded:
+        raise TypeError(
+            f"the rows of {_name_of(source)} have owners: add the condition `is_own(…)` of"
+            " songbook.models to each query of them, or say `all_owners=True`"
+        )
 
 
 def accounts_beside(table: Table) -> type[Owner] | None:
@@ -181,8 +263,17 @@ def _is_owner(column: ColumnElement[Any]) -> bool:
     return any(_OWNER in getattr(each, "info", {}) for each in column.base_columns)
 
 
-def _table_of(condition: _IsOwn) -> FromClause:
-    owner_id, *_ = condition.clauses
-    [column] = owner_id.base_columns
-    table: FromClause = column.table
-    return table
+def _has_owner(statement: ClauseElement) -> bool:
+    return any(part is OWNER_ID for part in parts_of(statement))
+
+
+def _guard(compiler: SQLCompiler, owner_id: ColumnElement[Any], options: dict[str, Any]) -> None:
+    """Note the condition of a WHERE or an ON; as a column it leaves out no row."""
+    if isinstance(compiler, OwnersCompiler) and not options.get("within_columns_clause"):
+        source: FromClause = owner_id.table
+        compiler.guard(source)
+
+
+def _name_of(source: FromClause) -> str:
+    table: Any = getattr(source, "element", source)
+    return str(table.name)

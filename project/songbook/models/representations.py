@@ -55,7 +55,7 @@ class Representation:
         for member in self.computed:
             if member in columns or member not in self.public.model_fields:
                 raise TypeError(f"{name}.{member}: a computed member is a field of {name} alone")
-            check_owners(self._computed[member], besides=table_of(self.table))
+            check_owners(self._computed[member], table_of(self.table))
         for member in self.public.model_fields.keys() - self.computed:
             if member not in columns:
                 raise TypeError(

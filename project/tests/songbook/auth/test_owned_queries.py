@@ -5,8 +5,9 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from fastapi import Depends, FastAPI, Response
-from sqlalchemy import MetaData, bindparam, exists, func, update
+from sqlalchemy import MetaData, bindparam, exists, func, union_all, update
 from sqlalchemy.engine import URL
+from sqlalchemy.orm import aliased
 from sqlmodel import col, select
 
 from songbook.application import create_app
@@ -229,6 +230,24 @@ def test_a_query_of_an_owned_table_says_whose_rows_it_reads() -> None:
         page_of(folders, where=has_clippings)
     Records(Folder, CountedFolder, {"number": number.where(is_own(Clipping)).scalar_subquery()})
     page_of(folders, where=has_clippings.where(is_own(Clipping)))
+
+
+def test_a_condition_on_the_owner_is_for_one_query_of_the_table() -> None:
+    other, name = aliased(Folder), col(Folder.name)
+    own = select(name).where(is_own(Folder))
+    both = union_all(own, select(name)).subquery()
+    for query in (
+        select(other.name).join(Folder, col(other.id) != col(Folder.id)).where(is_own(Folder)),
+        select(both.c.name),
+        select(name).where(name.in_(select(own.cte().c.name))),
+        select(name).where(exists(select(other.id).where(is_own(other)))),
+        select(name, is_own(Folder).label("is_mine")),
+    ):
+        with pytest.raises(TypeError, match="the rows of folder have owners"):
+            json_rows(query)
+    assert "folder_1.owner_id = " in CompiledStatement(select(other.name).where(is_own(other))).sql
+    joined = select(name).join(other, col(other.id) == col(Folder.id))
+    CompiledStatement(joined.where(is_own(other), is_own(Folder)))
 
 
 class PenBase(Schema):
