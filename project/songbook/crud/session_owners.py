@@ -2,7 +2,8 @@
 
 A session reads and changes the rows of its principal, and gives new rows their owner. A statement
 of an owned table raises RuntimeError without a principal, and where SQLAlchemy cannot narrow it
-because it names tables, not classes. SQL as a text is not looked at.
+because it names tables, not classes. What a session does without `exec` or a flush is not looked
+at: SQL as a text, `session.connection()`, and the `bulk_…` methods.
 """
 
 from typing import Any
@@ -12,7 +13,7 @@ from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
 from sqlmodel import Session
 
 from songbook.db import Principal, require_principal
-from songbook.models import Owned, mapped_classes, parts_of
+from songbook.models import Owned, check_statement, is_owned_by, mapped_classes, parts_of
 
 
 class OwnedSession(Session):
@@ -35,12 +36,22 @@ def _narrow(state: ORMExecuteState) -> None:
         return
     if not state.is_orm_statement:
         raise RuntimeError(f"select the class {owned[0].__name__}, whose rows have owners")
+    if state.is_insert or (state.is_update and isinstance(state.parameters, list)):
+        name = owned[0].__name__
+        raise RuntimeError(f"add or change objects of the class {name}, whose rows have owners")
+    id_ = principal.id
     state.statement = state.statement.options(
         *(
-            with_loader_criteria(each, each.owner_id == principal.id, include_aliases=True)
+            # a lambda, since an expression is not moved to an alias in a JOIN
+            with_loader_criteria(
+                each, lambda model: is_owned_by(model.owner_id, id_), include_aliases=True
+            )
             for each in owned
         )
     )
+    if not state.is_relationship_load:
+        narrowed: Any = state.statement
+        check_statement(narrowed)
 
 
 @event.listens_for(OwnedSession, "before_flush")

@@ -32,7 +32,9 @@ from songbook.models.owners import Owner as Owner
 from songbook.models.owners import OwnersCompiler as OwnersCompiler
 from songbook.models.owners import accounts_beside as accounts_beside
 from songbook.models.owners import check_owners as check_owners
+from songbook.models.owners import check_statement as check_statement
 from songbook.models.owners import is_own as is_own
+from songbook.models.owners import is_owned_by as is_owned_by
 from songbook.models.owners import names_owners as names_owners
 from songbook.models.owners import needs_principal as needs_principal
 from songbook.models.owners import own_rows as own_rows

@@ -80,6 +80,25 @@ def _render_readable(element: _IsReadable, compiler: SQLCompiler, **options: Any
     return str(compiler.process(or_(owner_id == OWNER_ID, readable).self_group(), **options))
 
 
+class _IsOwnedBy(_IsOwn):
+    """Is true of the rows of a user whose id is known."""
+
+    name = "is_owned_by"
+    inherit_cache = True
+
+
+@compiles(_IsOwnedBy)
+def _render_owned_by(element: _IsOwnedBy, compiler: SQLCompiler, **options: Any) -> str:
+    owner_id, value = element.clauses
+    _guard(compiler, owner_id, options)
+    return str(compiler.process(owner_id == value, **options))
+
+
+def is_owned_by(owner_id: ColumnElement[int], id_: int | None) -> ColumnElement[bool]:
+    """Return the condition that a column with owners has this one."""
+    return _IsOwnedBy(owner_id, id_)
+
+
 def is_own(model: type[Owned]) -> ColumnElement[bool]:
     """Return the condition that a row belongs to the principal, for a query of a service.
 
@@ -219,7 +238,12 @@ def check_owners(expression: ColumnElement[Any], source: FromClause | None = Non
     within = select(expression)
     if source is not None:
         within = within.select_from(source).where(*own_rows(source))
-    compiled = within.compile(dialect=_CHECKED)
+    check_statement(within)
+
+
+def check_statement(statement: ClauseElement) -> None:
+    """Raise TypeError if a statement reads an owned table without the condition."""
+    compiled = statement.compile(dialect=_CHECKED)
     assert isinstance(compiled, OwnersCompiler)
     require_owners(compiled.unguarded)
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from fastapi import Depends, FastAPI, Response
-from sqlalchemy import MetaData, bindparam, exists, func, union_all, update
+from sqlalchemy import MetaData, bindparam, exists, func, insert, union_all, update
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import aliased
 from sqlmodel import col, select
@@ -112,6 +112,31 @@ async def use_a_session(session: SessionDep) -> list[Any]:
     ]
 
 
+@queries.post("/aliases")
+async def join_an_alias(session: SessionDep) -> list[Any]:
+    """Join folders with themselves."""
+    other = aliased(Folder)
+    other_id, id_ = col(other.id), col(Folder.id)
+    joined = select(col(other.name)).select_from(Folder).join(other, other_id != id_)
+    return [*await session.exec(joined)]
+
+
+@queries.post("/refused/{what}")
+async def use_a_session_otherwise(what: str, session: SessionDep) -> list[Any]:
+    """Run a statement that a session cannot narrow to a principal."""
+    table, same = table_of(Folder), {"id": 1, "name": "Changed"}
+    joined = select(Member).join(table, table.c.owner_id == col(Member.id))
+    statements: dict[str, Any] = {
+        "a table beside a class": (joined, None),
+        "a table in a subquery": (select(Member).where(col(Member.id) == table.c.owner_id), None),
+        "rows by their keys": (update(Folder), [same]),
+        "an upsert": (insert(Folder).values(**same), None),
+    }
+    statement, parameters = statements[what]
+    await session.exec(statement, params=parameters)
+    return []
+
+
 @queries.post("/transaction")
 @open_queries.post("/transaction")
 async def use_a_transaction(db: TransactionDep) -> Response:
@@ -177,6 +202,30 @@ async def test_a_session_is_of_the_principal(querying: FastAPI) -> None:
     assert (await ada.get("/folders")).json()[0]["year"] is None
     three = ["Ada's", "Bob's", "By a session", "By a session"]
     assert (await superuser.post("/queries/session")).json() == [three, three, 4, "Ada's"]
+
+
+async def test_an_alias_in_a_session_is_of_the_principal(querying: FastAPI) -> None:
+    ada, bob, *_ = await people_of(querying)
+    for client in (ada, bob, ada, bob):
+        assert (await client.post("/queries/aliases")).json() == []
+        await add(client, name=f"{len(await names_of(client))}")
+    for client in (ada, bob):
+        assert sorted((await client.post("/queries/aliases")).json()) == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["a table beside a class", "a table in a subquery", "rows by their keys", "an upsert"],
+)
+async def test_a_session_refuses_what_it_cannot_narrow(
+    querying: FastAPI, caplog: pytest.LogCaptureFixture, what: str
+) -> None:
+    ada, bob, *_ = await people_of(querying)
+    await add(ada, name="Ada's")
+
+    assert_problem(await bob.post(f"/queries/refused/{what}"), 500)
+    assert "have owners" in caplog.text
+    assert await names_of(ada) == ["Ada's"]
 
 
 async def test_a_statement_without_a_principal_raises(
