@@ -125,6 +125,7 @@ def _constrain(mapper: Mapper[Any], model: type[Any]) -> None:
         event.listen(table, "before_create", _CREATE_SEARCH_TEXT)
     for constraint in [each for each in table.constraints if isinstance(each, UniqueConstraint)]:
         _replace_unique(constraint, model)
+    _begin_unique_indexes(table)
     _index_orders(table)
     for condition in not_deleted(model):
         for index in table.indexes:
@@ -147,6 +148,16 @@ def _add_checks(model: type[Record], table: Table) -> None:
             )
         if type_ and (check := type_.check(table.c[name])) is not None:
             table.append_constraint(CheckConstraint(check, name=name))
+
+
+def _begin_unique_indexes(table: Table) -> None:
+    """Let each unique index begin with the owner: a conflict told the values of other owners."""
+    owners = owner_columns(table)
+    for index in [each for each in table.indexes if each.unique and owners]:
+        if "owner_id" not in index.columns:
+            table.indexes.discard(index)
+            own = Index(index.name, *owners, *index.expressions, unique=True)
+            own.dialect_options["postgresql"].update(index.dialect_options["postgresql"])
 
 
 def _index_orders(table: Table) -> None:

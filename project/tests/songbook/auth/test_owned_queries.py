@@ -8,7 +8,7 @@ from fastapi import Depends, FastAPI, Response
 from sqlalchemy import MetaData, bindparam, exists, func, insert, union_all, update
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import aliased
-from sqlmodel import col, select
+from sqlmodel import Field, Index, col, select, text
 
 from songbook.application import create_app
 from songbook.auth import OPEN, PUBLIC, SIGNED_IN, permission
@@ -314,6 +314,20 @@ def test_an_owned_table_needs_accounts() -> None:
 
     with pytest.raises(TypeError, match="Pen is Owned, but no table class inherits"):
         tie_owners([Pen])
+
+
+def test_each_unique_index_of_an_owned_table_begins_with_the_owner() -> None:
+    class Apart(Record):
+        metadata: ClassVar[MetaData] = MetaData()
+
+    class Stamp(PenBase, Owned, Apart, table=True):
+        code: str = Field(unique=True, index=True)
+        __table_args__ = (Index("uq_stamp", "name", unique=True, postgresql_where=text("true")),)
+
+    unique = [index for index in table_of(Stamp).indexes if index.unique]
+    assert {index.name for index in unique} == {"uq_stamp", "ix_stamp_code"}
+    assert {index.columns[0].name for index in unique} == {"owner_id"}
+    assert any(index.dialect_options["postgresql"]["where"] is not None for index in unique)
 
 
 def test_a_list_of_owned_rows_cannot_be_open() -> None:
