@@ -8,11 +8,12 @@ at: SQL as a text, `session.connection()`, and the `bulk_…` methods.
 
 from typing import Any
 
-from sqlalchemy import event
+from sqlalchemy import event, inspect, select
 from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
 from sqlmodel import Session
 
 from songbook.db import Principal, require_principal
+from songbook.errors import NO_SUCH_RECORD, Conflict, field_error
 from songbook.models import Owned, check_statement, is_owned_by, mapped_classes, parts_of
 
 
@@ -62,6 +63,27 @@ def _own(session: OwnedSession, *_: Any) -> None:
             id_ = require_principal(session.principal).id
             assert id_, "the principal of a session is a user"
             row.owner_id = id_
+
+
+@event.listens_for(OwnedSession, "before_flush")
+def _refer(session: OwnedSession, *_: Any) -> None:
+    """Look for the parents of new and changed rows. Raises Conflict for one of another owner."""
+    for row in [*session.new, *session.dirty]:
+        for column in inspect(type(row)).columns:
+            changed = inspect(row).attrs[column.key].history.added
+            for parent in _owned_parents(column) if changed and changed[0] is not None else ():
+                with session.no_autoflush:
+                    found = session.scalar(select(parent.id).where(parent.id == changed[0]))
+                if found is None:
+                    error = field_error("body", column.key, NO_SUCH_RECORD, "foreign_key")
+                    raise Conflict(errors=[error])
+
+
+def _owned_parents(column: Any) -> list[Any]:
+    """Return the class of the owned table that a column refers to, if it does."""
+    tables = {key.column.table for key in column.foreign_keys}
+    owned: list[Any] = [each for each in mapped_classes() if issubclass(each, Owned)]
+    return [each for each in owned if each.__table__ in tables]
 
 
 def _owned_classes(state: ORMExecuteState) -> list[Any]:

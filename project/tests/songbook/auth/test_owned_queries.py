@@ -121,6 +121,12 @@ async def join_an_alias(session: SessionDep) -> list[Any]:
     return [*await session.exec(joined)]
 
 
+@queries.post("/children")
+async def add_a_clipping(session: SessionDep) -> None:
+    """Store a clipping in the first folder."""
+    session.add(Clipping(text="a", folder_id=1))
+
+
 @queries.post("/refused/{what}")
 async def use_a_session_otherwise(what: str, session: SessionDep) -> list[Any]:
     """Run a statement that a session cannot narrow to a principal."""
@@ -202,6 +208,15 @@ async def test_a_session_is_of_the_principal(querying: FastAPI) -> None:
     assert (await ada.get("/folders")).json()[0]["year"] is None
     three = ["Ada's", "Bob's", "By a session", "By a session"]
     assert (await superuser.post("/queries/session")).json() == [three, three, 4, "Ada's"]
+
+
+async def test_a_session_refers_to_own_rows_alone(querying: FastAPI) -> None:
+    ada, bob, *_ = await people_of(querying)
+    await add(ada, name="Ada's")
+
+    problem = assert_problem(await bob.post("/queries/children"), 409)
+    assert problem["errors"][0]["pointer"] == "/folder_id"
+    assert (await ada.post("/queries/children")).status_code == 200
 
 
 async def test_an_alias_in_a_session_is_of_the_principal(querying: FastAPI) -> None:
