@@ -115,6 +115,10 @@ class SignedIn(Permission):
         await self.check(request, user)
         return user
 
+    def includes(self, readers: object) -> bool:
+        """Return whether `readers` are its own, everyone, or all users where it requires one."""
+        return super().includes(readers) or type(readers) is SignedIn
+
     async def check(self, request: StrictRequest, user: Principal) -> None:
         """Raise a Problem if this user may not call the route."""
 
@@ -126,6 +130,9 @@ class _Open(SignedIn):
 
     def requires_user(self, method: str, settings: Settings) -> bool:
         return settings.closed_writes and method not in _SAFE
+
+    def includes(self, readers: object) -> bool:
+        return Permission.includes(self, readers)
 
 
 class _Superuser(SignedIn):
@@ -153,6 +160,9 @@ class _Shared(_Owner):
 
     def requires_user(self, method: str, settings: Settings) -> bool:  # noqa: ARG002
         return method not in _SAFE
+
+    def includes(self, readers: object) -> bool:
+        return Permission.includes(self, readers)
 
     async def __call__(self, request: StrictRequest) -> Principal | None:
         """Return the user of the token, None if there is none and the request reads."""

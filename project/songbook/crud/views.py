@@ -53,7 +53,7 @@ def view_of(shown: Representation) -> RelatedDependency[View]:
     """Return the dependency that parses `expand` for a record; for `Records.select`."""
 
     async def view(request: StrictRequest) -> View:
-        relations = request.service.relations.of(shown.table, request.route.permission)
+        relations = request.service.relations.of(shown.table, request.route.includes)
         declared = request.route.query_parameters
         known = [each for each in declared if relations or each["name"] != "expand"]
         texts = read_options(request.scope["query_string"], known)

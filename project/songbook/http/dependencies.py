@@ -142,6 +142,13 @@ class Permission:
         """Return whether a request with this method needs a signed-in user."""
         raise NotImplementedError
 
+    def includes(self, readers: object) -> bool:
+        """Return whether all whom it lets read may read a list with the permission `readers`, too.
+
+        `readers` is None for a list that everyone may read.
+        """
+        return readers is None or readers is self
+
     async def __call__(self, request: StrictRequest) -> Principal | None:
         """Return the user, if one is required. Raises Unauthenticated, Forbidden or NotFound."""
         raise NotImplementedError

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from hashlib import sha256
@@ -133,7 +133,8 @@ class RouteInfo:
     parses_query: bool = False
     """Whether a dependency parses the query string, as that of a list does."""
 
-    permission: object = None
+    includes: Callable[[object], bool] = bool
+    """Whether all whom its permission lets read may read another list: `Permission.includes`."""
 
 
 class StrictRequest(Request):

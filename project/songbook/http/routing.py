@@ -174,7 +174,7 @@ class Route(APIRoute):
         parameters += [param.parameter for part in parts for param in query_params_of(part)]
         query = tuple(each for each in parameters if each["in"] == "query")
         parses_query = any(each.parses_query for each in dependencies)
-        return RouteInfo(self.path, query, parses_query, self.permission)
+        return RouteInfo(self.path, query, parses_query, self.permission.includes)
 
     @property
     def permission(self) -> Permission:

@@ -128,7 +128,7 @@ class _List:
         media_type = negotiate(",".join(request.headers.getlist("accept")), (JSON, *FILE_SUFFIXES))
         query = read_query_string(request.scope["query_string"], MAX_PARAMETERS)
         tags = await if_none_match.call(request)
-        relations = request.service.relations.of(records.table, route.permission)
+        relations = request.service.relations.of(records.table, route.includes)
         others = self._others(route.query_parameters)
         params = parse_params(records, query, self.sort, others, relations, self.own)
         params.require_format(media_type)

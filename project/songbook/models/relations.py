@@ -1,6 +1,6 @@
 """Relations between resources: what lists and records can be expanded with."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -44,16 +44,15 @@ class Relations:
         for each in sorted(resources, key=lambda listed: listed.is_partial):
             self._resources.setdefault(each.shown.table, each)
 
-    def of(self, table: type[Record], permission: object) -> dict[str, Relation]:
+    def of(self, table: type[Record], includes: Callable[[object], bool]) -> dict[str, Relation]:
         """Return the relations of a resource by name: its parents, and then its children.
 
-        A route with this permission shows only what its callers may read elsewhere.
+        They are those of whose `readers` this is true: a route shows only what its callers may
+        read elsewhere.
         """
         relations = self._relations.get(table, {})
         return {
-            name: relation
-            for name, relation in relations.items()
-            if relation.readers in {None, permission}
+            name: relation for name, relation in relations.items() if includes(relation.readers)
         }
 
     def is_referred_to(self, path: str) -> bool:

@@ -98,7 +98,7 @@ def _related(routes: Iterable[Route], relations: Relations) -> list[tuple[type, 
         for route in routes
         for each in route.request_dependencies.values()
         if isinstance(each, RelatedDependency)
-        for relation in relations.of(each.shown.table, route.permission).values()
+        for relation in relations.of(each.shown.table, route.permission.includes).values()
     ]
 
 
@@ -128,7 +128,7 @@ def _complete(
 ) -> set[int]:
     """Add parameters, responses and headers to an operation; return its error statuses."""
     dependencies = route.request_dependencies.values()
-    related = partial(service.relations.of, permission=route.permission)
+    related = partial(service.relations.of, includes=route.permission.includes)
     parameters = [each for one in dependencies for each in one.parameters_for(method, related)]
     if service.accounts is None and DELETED_PARAMETER in parameters:
         parameters.remove(DELETED_PARAMETER)

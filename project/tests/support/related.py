@@ -113,6 +113,14 @@ class JewelPublic(InVault, RecordPublic):
     """The representation in responses."""
 
 
+class Guard(InVault, Apart, table=True):
+    """The table of a list that everyone who is signed in may read."""
+
+
+class GuardPublic(InVault, RecordPublic):
+    """The representation in responses."""
+
+
 def routes_of(
     table: type[Record], public: type[SQLModel], create: type[SQLModel], lists: Any, reads: Any
 ) -> Router:
@@ -176,6 +184,7 @@ RESOURCES = [
     routes_of(Vault, VaultPublic, VaultBase, SUPERUSER, SUPERUSER),
     routes_of(Coin, CoinPublic, InVault, OPEN, OPEN),
     routes_of(Jewel, JewelPublic, InVault, SUPERUSER, SIGNED_IN),
+    routes_of(Guard, GuardPublic, InVault, SIGNED_IN, SIGNED_IN),
 ]
 
 

@@ -445,6 +445,21 @@ async def test_a_parent_is_told_by_a_list_with_its_permission(
     assert anonymous.status_code == 401
 
 
+async def test_what_all_users_read_is_told_by_every_list_that_needs_a_user(
+    treasure: AsyncClient, relating: FastAPI
+) -> None:
+    headers = {"Authorization": await sign_in(relating, 7)}
+    guard = {"id": 1, "name": "a", "vault_id": 1}
+    await treasure.post("/guards", json={"name": "a", "vault_id": 1})
+
+    above = await treasure.get("/vaults?expand=guards", headers=headers)
+    below = await treasure.get("/guards?expand=vault", headers=headers)
+
+    assert above.json() == [{"id": 1, "secret": "4711", "guards": [guard]}]
+    [error] = told(below)
+    assert error[1] == "unknown_parameter"
+
+
 async def test_a_record_tells_of_a_parent_only_to_readers_of_that(
     treasure: AsyncClient, relating: FastAPI
 ) -> None:
