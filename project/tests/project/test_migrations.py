@@ -144,13 +144,14 @@ def test_every_name_in_the_database_follows_the_naming_convention(migrated_url: 
     """PostgreSQL's own names of NOT NULL constraints, `song_name_not_null`, are left to it."""
     names = execute(
         migrated_url,
-        "SELECT conrelid::regclass::text, contype::text, conname::text FROM pg_constraint"
+        "SELECT pg_class.relname::text, contype::text, conname::text FROM pg_constraint"
+        " JOIN pg_class ON pg_class.oid = conrelid"
         " WHERE connamespace = 'public'::regnamespace AND contype <> 'n' UNION ALL"
-        " SELECT indrelid::regclass::text, CASE WHEN indisunique THEN 'u' ELSE 'i' END,"
-        " relname::text FROM pg_index"
-        " JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT EXISTS"
+        " SELECT tables.relname::text, CASE WHEN indisunique THEN 'u' ELSE 'i' END,"
+        " indexes.relname::text FROM pg_index JOIN pg_class tables ON tables.oid = indrelid"
+        " JOIN pg_class indexes ON indexes.oid = indexrelid WHERE NOT EXISTS"
         " (SELECT FROM pg_constraint WHERE conindid = indexrelid)"
-        " AND relnamespace = 'public'::regnamespace",
+        " AND indexes.relnamespace = 'public'::regnamespace",
     )
     prefixes = {"c": "ck", "f": "fk", "i": "ix", "p": "pk", "u": "uq"}
     ours = [row for row in names if row[0] != "alembic_version"]

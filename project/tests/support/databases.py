@@ -273,7 +273,7 @@ async def all_rows(app: FastAPI) -> dict[str, list[Any]]:
 async def number_of(app: FastAPI, table: str) -> int:
     """Return how many rows a table has."""
     async with app.state.service.database.engine.connect() as connection:
-        found: int = await connection.scalar(text(f"SELECT count(*) FROM {table}"))
+        found: int = await connection.scalar(text(f'SELECT count(*) FROM "{table}"'))
         return found
 
 
