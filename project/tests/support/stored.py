@@ -11,7 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from songbook.models.owners import owner_columns
 from songbook.models.tables import table_of
 from tests.support.clients import PRINCIPAL
-from tests.support.resources import Resource
+from tests.support.resources import PARENTS, Resource, parent_row
 
 
 def array_of(page: Response) -> str:
@@ -36,8 +36,9 @@ async def replace_rows(
     owner = {column.name: PRINCIPAL for column in owner_columns(table)}
     connection = await session.connection()
     await connection.execute(delete(table).where(table.c.id < PRINCIPAL))
-    for row in rows:
-        await connection.execute(insert(table).values(row | owner))
+    for number, row in enumerate(rows):
+        needed = parent_row(resource, number, PARENTS[0])
+        await connection.execute(insert(table).values(needed | row | owner))
     await session.commit()
 
 

@@ -82,7 +82,8 @@ def test_every_operation_and_parameter_is_explained(document: dict[str, Any]) ->
         assert operation["description"].endswith("."), (method, path)
         assert operation["tags"], (method, path)
         for parameter in operation.get("parameters", []):
-            assert parameter["description"].endswith("."), (path, parameter["name"])
+            description = parameter.get("description", "")
+            assert description.endswith("."), f"{path}: explain {parameter['name']}"
     names = [operation["operationId"] for _, _, operation in operations(document)]
     assert len(set(names)) == len(names)
 
@@ -250,7 +251,10 @@ async def clients(
 class Operations:
     """The operations of a resource: the statuses that they declare, and those that they give."""
 
-    def __init__(self, document: dict[str, Any], resource: Resource, client: AsyncClient) -> None:
+    def __init__(
+        self, app: FastAPI, document: dict[str, Any], resource: Resource, client: AsyncClient
+    ) -> None:
+        self.app = app
         self.resource = resource
         self.client = client
         self.declared: dict[tuple[str, str], set[int]] = {}
@@ -284,7 +288,7 @@ class Operations:
             fields, added = self.resource.body(), await self.resource.add(self.client)
             if stored:
                 await self.resource.add(self.client, **fields)
-                await self.resource.add_child(self.client, added.json()["id"])
+                await self.resource.add_child(self.app, added.json()["id"])
             fitting = {name: fields[name] for name in self.taken[method, path] & {*fields}}
             if stored:
                 fitting |= dict.fromkeys(self.resource.parents.keys() & {*fitting}, 10**15)
@@ -366,7 +370,7 @@ def taken_by(document: dict[str, Any], operation: dict[str, Any]) -> set[str]:
 async def test_an_operation_gives_every_status_that_it_declares_and_no_other(
     app: FastAPI, clients: dict[str, AsyncClient], document: dict[str, Any], resource: Resource
 ) -> None:
-    asked = Operations(document, resource, clients["usual"])
+    asked = Operations(app, document, resource, clients["usual"])
 
     await asked.ask(content="{}", number=f"{PRINCIPAL}")  # who is the last superuser, so far
     for client in clients.values():

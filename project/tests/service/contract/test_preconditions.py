@@ -316,11 +316,14 @@ async def test_no_update_is_lost_among_sixteen_clients(
     client: AsyncClient, resource: Resource
 ) -> None:
     rounds, clients = 2, 16
-    field = next(
+    fields = [
         name
         for name, field in resource.fields.items()
         if isinstance(field.type, TextType) and re.search(field.type.pattern or "", "1")
-    )
+    ]
+    if not fields:
+        pytest.skip("no text of it can be a number")
+    field = fields[0]
     created = await resource.add(client, **{field: "1"})
     url, seen = f"{resource.path}/1", set()
 
