@@ -42,6 +42,7 @@ from songbook.http import (
     Route,
     ServiceState,
     add_alias,
+    add_files,
     dependants_of,
     iter_route_contexts,
     open_access_log,
@@ -137,6 +138,7 @@ def _add_routes(
     service.relations = Relations(lists_in(app.routes, service.settings))
     own = (route for route in app.routes if isinstance(route, Route))
     service.untraced |= {route.path for route in own if "health" in route.tags}
+    add_files(app.router.routes)  # last: their lists are known
     add_docs(app)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     for alias, path in aliases.items():

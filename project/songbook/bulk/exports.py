@@ -26,8 +26,7 @@ class Export(Response):
         self, db: Database, query: BoundStatement, media_type: str, name: str, client: str
     ) -> None:
         disposition = f'attachment; filename="{name}.{FILE_SUFFIXES[media_type]}"'
-        headers = {"Content-Disposition": disposition, "Vary": "Accept"}
-        super().__init__(None, headers=headers, media_type=media_type)
+        super().__init__(None, headers={"Content-Disposition": disposition}, media_type=media_type)
         del self.headers["content-length"]
         self._name = name
         self._copy = partial(copy_out, db, query, media_type, client=client)

@@ -63,14 +63,14 @@ CHUNK = 16 * 1024
 OnError = Literal["abort", "skip"]
 
 _ON_ERROR = option(
-    "on_error", "For imports: `skip` stores the valid rows and reports the others.", "abort", "skip"
+    "on_error", "`skip` stores the valid rows and reports the others.", "abort", "skip"
 )
 _ON_CONFLICT = option(
     "on_conflict",
-    "For imports: `skip` keeps rows that exist already, `update` replaces them.",
+    "`skip` keeps rows that exist already, `update` replaces them.",
     *("abort", "skip", "update"),
 )
-_IGNORE = option("ignore", "For imports: a column to leave out; may be repeated.", many=True)
+_IGNORE = option("ignore", "A column to leave out; may be repeated.", many=True)
 
 _COPIED_LINE = re.compile(r"COPY [^,]+, [^0-9]*([0-9]+)")  # in any language
 

@@ -7,12 +7,16 @@ from songbook.http.completion import Opened as Opened
 from songbook.http.dependencies import KEYED_METHODS as KEYED_METHODS
 from songbook.http.dependencies import BulkBody as BulkBody
 from songbook.http.dependencies import Dependency as Dependency
+from songbook.http.dependencies import OpeningDependency as OpeningDependency
 from songbook.http.dependencies import Permission as Permission
+from songbook.http.dependencies import Related as Related
 from songbook.http.dependencies import RelatedDependency as RelatedDependency
 from songbook.http.dependencies import SettingsDep as SettingsDep
 from songbook.http.dependencies import dependency as dependency
 from songbook.http.dependencies import opening_dependency as opening_dependency
 from songbook.http.dispatch import add_alias as add_alias
+from songbook.http.files import add_files as add_files
+from songbook.http.media_types import ALIASES as ALIASES
 from songbook.http.media_types import CSV as CSV
 from songbook.http.media_types import FILE_SUFFIXES as FILE_SUFFIXES
 from songbook.http.media_types import JSON as JSON

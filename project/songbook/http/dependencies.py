@@ -94,6 +94,9 @@ class RelatedDependency(Dependency[T]):
     is_partial: bool = False
     """Whether it gives a list with a condition of its own, not of all the records."""
 
+    file_types: tuple[str, ...] = ()
+    """The media types of the files that it gives, too."""
+
     @override
     def parameters_for(self, method: str, related: Related) -> tuple[Parameter, ...]:
         return self.describe(related(self.shown.table))

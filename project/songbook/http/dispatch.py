@@ -12,6 +12,7 @@ from starlette.types import Scope
 
 from songbook.errors import MethodNotAllowed, NotFound
 from songbook.http.compat import TELEMETRY, get_route_path, iter_route_contexts, select_route
+from songbook.http.media_types import FILE_SUFFIXES
 from songbook.http.requests import StrictRequest
 from songbook.http.routing import Route
 
@@ -110,9 +111,11 @@ class Dispatcher:
 
 
 def add_alias(app: FastAPI, alias: str, path: str) -> None:
-    """Serve `path` and the paths below it at `alias` too, outside the OpenAPI document."""
+    """Serve `path`, the paths below it and its files at `alias` too, outside the document."""
+    parts = ("/", *(f".{suffix}/" for suffix in FILE_SUFFIXES.values()))
+    beginnings = tuple(path + part for part in parts)
     for route in list(app.router.routes):
-        if isinstance(route, StarletteRoute) and f"{route.path}/".startswith(f"{path}/"):
+        if isinstance(route, StarletteRoute) and f"{route.path}/".startswith(beginnings):
             twin = copy(route)
             twin.path = alias + route.path.removeprefix(path)
             twin.path_regex, twin.path_format, twin.param_convertors = compile_path(twin.path)

@@ -7,8 +7,14 @@ JSON = "application/json"
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
 
+JSONL = "application/jsonl"
+OCTET_STREAM = "application/octet-stream"
+
 FILE_SUFFIXES = {CSV: "csv", NDJSON: "ndjson"}
 """File suffixes by media type."""
+
+ALIASES = {JSONL: NDJSON}
+"""Other names of media types."""
 
 _QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 
@@ -17,7 +23,7 @@ _ANYTHING = ("", "*/*")
 
 def negotiate(accept: str, offered: Sequence[str]) -> str:
     """Return the media type that an Accept header prefers; the first if several or none match."""
-    if accept in _ANYTHING:
+    if accept in _ANYTHING or accept == offered[0]:
         return offered[0]
     ranges = [_range(part) for part in accept.split(",") if part.strip()]
     return max(offered, key=lambda media_type: _quality(media_type, ranges))

@@ -136,6 +136,9 @@ class RouteInfo:
     includes: Callable[[object], bool] = bool
     """Whether all whom its permission lets read may read another list: `Permission.includes`."""
 
+    file_type: str | None = None
+    """The media type of the file at this path, where the Accept header selects none."""
+
 
 class StrictRequest(Request):
     """A request whose body is parsed strictly and within a limit."""

@@ -30,7 +30,7 @@ from songbook.http.dependencies import (
     Permission,
     RelatedDependency,
 )
-from songbook.http.media_types import JSON
+from songbook.http.media_types import ALIASES, FILE_SUFFIXES, JSON
 from songbook.http.multipart import check_parts
 from songbook.http.query_params import QueryParam, query_params_of, read_params
 from songbook.http.requests import (
@@ -58,6 +58,9 @@ class Route(APIRoute):
 
     direct: Handler | None = None
 
+    file_type: str | None = None
+    """The media type of the file at the path; the headers select it where there is none."""
+
     def __init__(
         self, path: str, *, bulk: BulkBody | None = None, no_store: bool = False, **options: Any
     ) -> None:
@@ -84,15 +87,16 @@ class Route(APIRoute):
     def _handler(self, call: _Call) -> Handler:
         """Return a function that calls the handler and ends its transaction."""
         permission, bulk, info, accepted = (self.permission, self.bulk, self.info, self.media_types)
+        formats = self.formats
 
         async def handle(request: StrictRequest) -> Response:
             request.route = info
             media_type = declared_media_type(request, accepted) if accepted else None
             is_called = False
             try:
-                if bulk and media_type in bulk.media_types:
+                if bulk and media_type and (file_type := formats.get(media_type)):
                     request.scope["user"] = request.principal = await permission(request)
-                    request.completion, responding = await bulk.open(request, media_type)
+                    request.completion, responding = await bulk.open(request, file_type)
                 else:
                     responding = await call(request, media_type)
                 is_called = True
@@ -174,7 +178,8 @@ class Route(APIRoute):
         parameters += [param.parameter for part in parts for param in query_params_of(part)]
         query = tuple(each for each in parameters if each["in"] == "query")
         parses_query = any(each.parses_query for each in dependencies)
-        return RouteInfo(self.path, query, parses_query, self.permission.includes)
+        includes = self.permission.includes
+        return RouteInfo(self.path, query, parses_query, includes, self.file_type)
 
     @property
     def permission(self) -> Permission:
@@ -200,7 +205,23 @@ class Route(APIRoute):
             if form in kinds:
                 return (form,)
         own = own if kinds else ()
-        return (*own, *(self.bulk.media_types if self.bulk else ()))
+        return (*own, *self.formats)
+
+    @property
+    def formats(self) -> Mapping[str, str]:
+        """The formats of bodies with many rows, by their media types."""
+        own = self.bulk.media_types if self.bulk else ()
+        aliases = {alias: each for alias, each in ALIASES.items() if each in own}
+        return {each: each for each in own} | aliases
+
+    @property
+    def file_types(self) -> tuple[str, ...]:
+        """The media types of the files that a list gives, or that are imported."""
+        if self.bulk:
+            return tuple(each for each in self.bulk.media_types if each in FILE_SUFFIXES)
+        dependencies = self.request_dependencies.values()
+        lists = [each for each in dependencies if isinstance(each, RelatedDependency)]
+        return tuple(each for one in lists for each in one.file_types)
 
     @property
     def form_parts(self) -> dict[str, bool]:

@@ -6,6 +6,7 @@ from songbook.lists.openapi import DELETED_PARAMETER as DELETED_PARAMETER
 from songbook.lists.pages import Page as Page
 from songbook.lists.pages import lists_in as lists_in
 from songbook.lists.pages import page_of as page_of
+from songbook.lists.params import FORMATS as FORMATS
 from songbook.lists.params import MAX_PARAMETERS as MAX_PARAMETERS
 from songbook.lists.params import ListParams as ListParams
 from songbook.lists.params import parse_params as parse_params

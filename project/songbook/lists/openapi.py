@@ -46,13 +46,13 @@ def list_parameters(
     words = f"Whole words that must all occur in the texts, at most {MAX_WORDS} (case-insensitive)."
     exact = {"type": "string", "const": "exact"}
     formulas = {"type": "string", "const": "formulas"}
-    escape = "CSV only: `formulas` prefixes texts that a spreadsheet would run with an apostrophe."
+    escape = "`formulas` prefixes texts that a spreadsheet would run with an apostrophe."
     return [
-        _query("limit", "Maximum number of rows; CSV and NDJSON default to all.", limit),
+        _query("limit", "Maximum number of rows.", limit),
         _sort(sortable_fields(shown), sort),
         _query("after", after, {"type": "string"}),
         *([_query("q", words, _TEXT)] if searched_fields(shown.table) else []),
-        _query("count", "JSON only: `exact` adds X-Total-Count.", exact),
+        _query("count", "`exact` adds X-Total-Count.", exact),
         _query("escape", escape, formulas),
         *([DELETED_PARAMETER] if not_deleted(shown.table) else []),
         *([expand_parameter(relations)] if relations else []),

@@ -19,6 +19,7 @@ from songbook.crud import IF_NONE_MATCH, EntityTags, Records, if_none_match
 from songbook.db import Database
 from songbook.errors import Forbidden, NotFound
 from songbook.http import (
+    ALIASES,
     FILE_SUFFIXES,
     JSON,
     Parameter,
@@ -37,6 +38,7 @@ from songbook.lists.queries import list_response
 from songbook.lists.statements import export_query, page_query
 from songbook.models import Listed
 
+_OFFERED = (JSON, *FILE_SUFFIXES, *ALIASES)
 _DECODER = json.JSONDecoder(parse_float=str)
 
 
@@ -54,6 +56,8 @@ class Page:
     counted: bool
     client: str
     """The sender of the request, for its share of exports."""
+    is_file: bool = False
+    """Whether it is at an address of files, not selected by the Accept header."""
 
     async def response(self, db: Database, **values: Any) -> Response:
         """Return an array of the rows, with the URL of the next page in `Link`.
@@ -89,10 +93,14 @@ class Page:
 
     async def _export(self, db: Database) -> Response:
         own, name = self.params.own, self.path.rpartition("/")[2]
+        name = name.removesuffix(f".{FILE_SUFFIXES[self.media_type]}") if self.is_file else name
         if own and own.has_parent is not None:
             self._require_parent(await db.fetch(own.parent_statement.bind(self.params.values)))
         query = export_query(self.params, self.media_type)
-        return Export(db, query, self.media_type, name, self.client)
+        export = Export(db, query, self.media_type, name, self.client)
+        if not self.is_file:
+            export.headers["Vary"] = "Accept"
+        return export
 
     def _require_parent(self, row: Row | None) -> None:
         own = self.params.own
@@ -125,7 +133,8 @@ class _List:
     async def page(self, request: StrictRequest) -> Page:
         """Return the page that a request asks for."""
         records, route = self.records, request.route
-        media_type = negotiate(",".join(request.headers.getlist("accept")), (JSON, *FILE_SUFFIXES))
+        is_file = route.file_type is not None
+        media_type = route.file_type or _negotiated(request)
         query = read_query_string(request.scope["query_string"], MAX_PARAMETERS)
         tags = await if_none_match.call(request)
         relations = request.service.relations.of(records.table, route.includes)
@@ -135,13 +144,20 @@ class _List:
         if params.deleted:
             await _require_superuser(request)
         client = "" if media_type == JSON else request.sender
-        return Page(params, media_type, request.scope["path"], tags, self.counted, client)
+        path = request.scope["path"]
+        return Page(params, media_type, path, tags, self.counted, client, is_file)
 
     def _others(self, declared: Sequence[Parameter]) -> Collection[str]:
         """Return the names of the route's parameters that are not the list's."""
         if len(declared) == len(self.parameters):
             return ()
         return {each["name"] for each in declared} - {each["name"] for each in self.parameters}
+
+
+def _negotiated(request: StrictRequest) -> str:
+    """Return the media type that the Accept header selects."""
+    found = negotiate(",".join(request.headers.getlist("accept")), _OFFERED)
+    return ALIASES.get(found, found)
 
 
 async def _require_superuser(request: StrictRequest) -> None:
@@ -175,6 +191,7 @@ def page_of(
         parses_query=True,
         shown=records,
         is_partial=own is not None,
+        file_types=(*FILE_SUFFIXES,),
         describe=lambda relations: (*list_parameters(records, sort, relations), IF_NONE_MATCH),
     )
 

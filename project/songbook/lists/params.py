@@ -46,6 +46,8 @@ MAX_WORDS = 64
 
 WORDS = "words"
 _OPTIONS = {"count": ("exact", "with_total"), "escape": ("formulas", "escaped")}
+FORMATS = {"count": (JSON,), "escape": (CSV,), "expand": (JSON, NDJSON)}
+"""The formats that have a parameter, if not all have it."""
 DELETED = {"with", "only"}
 PARAMETERS = ("limit", "sort", "after", "count", "escape")
 
@@ -132,14 +134,10 @@ class ListParams:
 
     def require_format(self, media_type: str) -> None:
         """Raise UnprocessableContent for options of another format, and for too many children."""
-        options = (
-            ("count", self.with_total, (JSON,)),
-            ("escape", self.escaped, (CSV,)),
-            ("expand", self.expand, (JSON, NDJSON)),
-        )
+        are_set = {"count": self.with_total, "escape": self.escaped, "expand": self.expand}
         errors = []
-        for name, is_set, only in options:
-            if is_set and media_type not in only:
+        for name, only in FORMATS.items():
+            if are_set[name] and media_type not in only:
                 message = f"Is only available in {' and '.join(only)} responses"
                 errors.append(field_error("query", name, message, "format"))
         most = (self.limit or DEFAULT_LIMIT) if media_type == JSON else self.limit or MAX_ROWS

@@ -1,6 +1,6 @@
 """The OpenAPI document: FastAPI's, completed from dependencies, bodies and responses."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Literal
 
@@ -11,29 +11,22 @@ from songbook.auth import optional_user
 from songbook.db import MAX_CHILDREN
 from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
 from songbook.http import (
-    CSV,
-    FILE_SUFFIXES,
     JSON,
     MERGE_PATCH,
     MULTIPART,
-    NDJSON,
     RelatedDependency,
     Route,
     ServiceState,
 )
 from songbook.lists import DELETED_PARAMETER
 from songbook.models import Relation, Relations, Schema, conflicting_fields, mapped_classes
+from songbook.openapi.files import describe_file, parameters_of
 from songbook.openapi.headers import HEADERS, headers_of, references
 
 _BODY = (400, 413, 415, 422)
 _UPLOAD = (*_BODY, 408, 503, 507)
 _FROM_FASTAPI = ("HTTPValidationError", "ValidationError")
 _SCHEMA = "#/components/schemas/{model}"
-
-_TEXTS = {
-    CSV: "A header with the field names, then one record per row (RFC 4180).",
-    NDJSON: "One JSON object per line.",
-}
 
 _DESCRIPTIONS = {
     503: "Service Unavailable: try again. Of the type `/problems/outcome-unknown`, without"
@@ -129,15 +122,15 @@ def _complete(
     """Add parameters, responses and headers to an operation; return its error statuses."""
     dependencies = route.request_dependencies.values()
     related = partial(service.relations.of, includes=route.permission.includes)
-    parameters = [each for one in dependencies for each in one.parameters_for(method, related)]
+    parameters = parameters_of(route, method, related)
     if service.accounts is None and DELETED_PARAMETER in parameters:
         parameters.remove(DELETED_PARAMETER)
     errors = {status for one in dependencies for status in one.error_statuses_for(method)}
-    if route.bulk:
-        parameters += route.bulk.parameters
+    if route.bulk and route.file_type:
         errors |= {*route.bulk.error_statuses}
-    if parameters:
-        operation["parameters"] = parameters + operation.get("parameters", [])
+    own = [each for each in operation.pop("parameters", []) if _is_read(each, route)]
+    if parameters or own:
+        operation["parameters"] = parameters + own
     operation["operationId"] = route.name
     names = {parameter["name"] for parameter in parameters}
     _add_formats(operation, route, method, names)
@@ -152,6 +145,11 @@ def _complete(
     }
     operation["responses"] = dict(sorted(responses.items()))
     return errors
+
+
+def _is_read(parameter: Mapping[str, Any], route: Route) -> bool:
+    """Return whether a parameter of the handler is read, which no import calls."""
+    return parameter["in"] == "path" or not (route.bulk and route.file_type)
 
 
 def _add_security(
@@ -183,14 +181,9 @@ def _add_headers(responses: dict[str, dict[str, Any]], names: set[str], route: R
 
 
 def _add_formats(operation: dict[str, Any], route: Route, method: str, names: set[str]) -> None:
-    """Add the other media types of the body and the responses."""
-    if route.bulk:
-        _add_imports(operation, route.bulk.media_types)
-    if "limit" in names:
-        operation["responses"]["200"]["content"] |= {
-            media_type: {"schema": {"type": "string", "description": _TEXTS[media_type]}}
-            for media_type in FILE_SUFFIXES
-        }
+    """Describe files, and add the other media types of the body and the responses."""
+    if route.file_type:
+        describe_file(operation, route)
     if "dry_run" in names:
         _add_dry_run(operation["responses"])
     if route.bodies and method == "PATCH":
@@ -198,18 +191,6 @@ def _add_formats(operation: dict[str, Any], route: Route, method: str, names: se
         content[MERGE_PATCH] = content[JSON]
     if "If-None-Match" in names:
         operation["responses"]["304"] = {"description": "The response has not changed."}
-
-
-def _add_imports(operation: dict[str, Any], media_types: tuple[str, ...]) -> None:
-    """Add imports to the body of a POST, and the report to its response."""
-    body = operation["requestBody"]["content"]
-    for media_type in media_types:
-        rows = {"type": "array", "items": body[JSON]["schema"], "description": _TEXTS[media_type]}
-        body[media_type] = {"schema": rows}
-    created = operation["responses"]["201"]
-    report = {"$ref": _SCHEMA.format(model="ImportReport")}
-    created["content"][JSON]["schema"] = {"anyOf": [created["content"][JSON]["schema"], report]}
-    created["description"] = "The created record, or the report of an import"
 
 
 def _add_dry_run(responses: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ def _header(description: str, schema: dict[str, Any], *, required: bool = True) 
 
 _TAG = {"type": "string", "pattern": '^"[!#-~]*"$'}
 _LINK = {"type": "string", "pattern": '^</[^>]*>; rel="next"$'}
+_ATTACHMENT = {"type": "string", "pattern": '^attachment; filename="[^"]+"$'}
 _COUNT = {"type": "integer", "minimum": 0}
 _REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
 
@@ -21,6 +22,7 @@ HEADERS = {
     "X-Total-Count": _header(
         "With `count=exact`: the number of matching rows.", _COUNT, required=False
     ),
+    "Content-Disposition": _header("The name of the file.", _ATTACHMENT),
     "X-Request-ID": _header("The id of the request, as in the log.", _REQUEST_ID),
     "Idempotency-Replayed": _header(
         "`true` on the stored response to an earlier request with the same key.",
@@ -37,12 +39,13 @@ HEADERS = {
 def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
     """Return the headers of a successful response."""
     is_tagged = status != 204 and route.response_model and "db" in route.request_dependencies
-    # dry runs, imports and exports have neither ETag nor Location
-    has_own = status == 304 or (status == 201 and not route.bulk)
-    has_own |= not names & {"dry_run", "limit"}
+    # neither dry runs nor files have an ETag or a Location
+    has_own = status in {201, 304} or "dry_run" not in names
     own = [*(["ETag"] if is_tagged else []), *(["Location"] if status == 201 else [])]
+    if route.file_type:
+        own, has_own = [] if route.bulk else ["Content-Disposition"], True
     always, sometimes = (["X-Request-ID", *own], []) if has_own else (["X-Request-ID"], own)
-    if status in {200, 304} and "limit" in names:
+    if status in {200, 304} and "limit" in names and not route.file_type:
         always += ["Link", "X-Total-Count", "Vary"]
     if "Idempotency-Key" in names:
         sometimes.append("Idempotency-Replayed")

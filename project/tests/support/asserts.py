@@ -26,7 +26,7 @@ def assert_problem(answer: Response, status: int, slug: str | None = None) -> di
     return problem
 
 
-PERSONAL = re.compile(r"(/api)?/users(/.*)?")
+PERSONAL = re.compile(r"(/api)?/users([./].*)?")
 """The paths of what no cache may keep."""
 
 

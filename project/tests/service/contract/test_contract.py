@@ -279,7 +279,7 @@ async def test_head_is_get_without_the_body(
         assert (url, head.status_code) == (url, read.status_code)
         assert without_request_id(head) == without_request_id(read)
         assert head.content == b""
-        assert read.content
+        assert read.content or url.endswith(".ndjson")  # which has a line for each row
 
 
 async def test_one_trailing_slash_changes_nothing_and_redirects_nobody(

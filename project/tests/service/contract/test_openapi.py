@@ -28,11 +28,13 @@ from sqlmodel import SQLModel
 from app.main import create_app
 from app.settings import Settings
 from songbook.auth import passwords, tokens
+from songbook.http.media_types import JSON
 from songbook.models.field_types import TextType
 from tests.support.clients import PRINCIPAL, sign_in
 from tests.support.databases import execute, spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT, ROOT
+from tests.support.reports import written
 from tests.support.resources import Resource
 
 COMMITTED = ROOT / "docs" / "openapi.json"
@@ -162,7 +164,7 @@ def test_a_change_may_leave_every_field_out_and_none_has_a_default(
 def test_the_filters_are_those_of_the_public_fields(
     document: dict[str, Any], resource: Resource
 ) -> None:
-    expected = {"limit", "sort", "after", "count", "escape", "If-None-Match"}
+    expected = {"limit", "sort", "after", "count", "If-None-Match"}
     if any(isinstance(field.type, TextType) for field in resource.fields.values()):
         expected.add("q")
     if "deleted_at" in resource.table.model_fields:
@@ -259,11 +261,14 @@ class Operations:
         self.client = client
         self.declared: dict[tuple[str, str], set[int]] = {}
         self.taken: dict[tuple[str, str], set[str]] = {}
+        self.kinds: dict[tuple[str, str], str] = {}
         self.keyed: list[tuple[str, str]] = []
         for method, path, operation in operations(document):
-            if f"{path}/".startswith(f"{resource.path}/") and not is_of_others(method, path):
+            below = (f"{resource.path}/", f"{resource.path}.")
+            if f"{path}/".startswith(below) and not is_of_others(method, path):
                 self.declared[method, path] = {int(status) for status in operation["responses"]}
-                self.taken[method, path] = taken_by(document, operation)
+                self.kinds[method, path] = kind_of(operation)
+                self.taken[method, path] = taken_by(document, operation, resource)
                 parameters = {each["name"] for each in operation.get("parameters", [])}
                 if "Idempotency-Key" in parameters:
                     self.keyed.append((method, path))
@@ -290,38 +295,42 @@ class Operations:
                 await self.resource.add(self.client, **fields)
                 await self.resource.add_child(self.app, added.json()["id"])
             fitting = {name: fields[name] for name in self.taken[method, path] & {*fields}}
+            kind = self.kinds[method, path]
             if stored:
                 fitting |= dict.fromkeys(self.resource.parents.keys() & {*fitting}, 10**15)
             answer = await (client or self.client).request(
                 method,
                 path.replace("{id}", number or str(added.json()["id"])) + query,
-                headers={"Content-Type": "application/json", **(headers or {})},
-                content=content or json.dumps(fitting),
+                headers={"Content-Type": kind, **(headers or {})},
+                content=content or content_of(fitting, kind),
             )
             self.given[method, path].add(answer.status_code)
 
     async def ask_again(self, key: str) -> None:
         """Send to each operation that knows keys one that is in use, all at once: each waits."""
         added = (await self.resource.add(self.client)).json()["id"]
-        headers = {"Idempotency-Key": key, "Content-Type": "application/json"}
         fields = self.resource.body()
 
         async def ask(method: str, path: str) -> None:
             fitting = {name: fields[name] for name in self.taken[method, path] & {*fields}}
-            answer = await self.client.request(
-                method, path.replace("{id}", str(added)), json=fitting, headers=headers
-            )
+            kind = self.kinds[method, path]
+            headers = {"Idempotency-Key": key, "Content-Type": kind}
+            content, at = content_of(fitting, kind), path.replace("{id}", str(added))
+            answer = await self.client.request(method, at, content=content, headers=headers)
             self.given[method, path].add(answer.status_code)
 
         await asyncio.gather(*(ask(*operation) for operation in self.keyed))
 
-    async def send_rows(self, client: AsyncClient, content: AsyncIterator[bytes] | bytes) -> None:
-        """Send many rows, if the resource takes them."""
-        create = ("POST", self.resource.path)
-        if 408 in self.declared[create]:
-            headers = {"Content-Type": "application/x-ndjson"}
-            answer = await client.post(self.resource.path, content=content, headers=headers)
-            self.given[create].add(answer.status_code)
+    async def send_rows(self, client: AsyncClient, *, unended: bool = False) -> None:
+        """Send a row wherever many are taken, all at once; without an end only its beginning."""
+
+        async def send(way: tuple[str, str], kind: str) -> None:
+            content = unending() if unended else content_of(self.resource.body(), kind)
+            answer = await client.request(*way, content=content, headers={"Content-Type": kind})
+            self.given[way].add(answer.status_code)
+
+        ways = [way for way in self.declared if 408 in self.declared[way]]
+        await asyncio.gather(*(send(way, self.kinds[way]) for way in ways))
 
 
 async def unending() -> AsyncIterator[bytes]:
@@ -358,10 +367,22 @@ def is_of_others(method: str, path: str) -> bool:
     return re.search(r"\{id\}/(?!restore)", path) is not None and method != "GET"
 
 
-def taken_by(document: dict[str, Any], operation: dict[str, Any]) -> set[str]:
+def kind_of(operation: dict[str, Any]) -> str:
+    """Return the media type of an operation's body."""
+    return next(iter(operation.get("requestBody", {}).get("content", {})), JSON)
+
+
+def content_of(fields: dict[str, Any], kind: str) -> bytes:
+    """Return a body with these fields."""
+    return json.dumps(fields).encode() if kind == JSON else written([fields], kind)
+
+
+def taken_by(document: dict[str, Any], operation: dict[str, Any], resource: Resource) -> set[str]:
     """Return the fields of an operation's body; of one's own none that need its password."""
     content = operation.get("requestBody", {}).get("content", {})
-    schema = resolved(document, content["application/json"]["schema"]) if content else {}
+    if content and JSON not in content:
+        return {*resource.create.model_fields}
+    schema = resolved(document, content[JSON]["schema"]) if content else {}
     fields = set(schema.get("properties", {}))
     return fields - {*schema.get("dependentRequired", {})}
 
@@ -390,10 +411,10 @@ async def test_an_operation_gives_every_status_that_it_declares_and_no_other(
         await asked.ask(clients["busy"], content=json.dumps(WRONG_PASSWORD))
     async with holding(app, "held"):
         await asyncio.gather(
-            asked.ask_again("held"), asked.send_rows(clients["impatient"], unending())
+            asked.ask_again("held"), asked.send_rows(clients["impatient"], unended=True)
         )
     with full_disk():
-        await asked.send_rows(clients["usual"], json.dumps(resource.body()).encode())
+        await asked.send_rows(clients["usual"])
 
     assert asked.given == asked.declared
 
