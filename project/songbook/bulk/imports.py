@@ -97,7 +97,7 @@ class BulkImport(BulkBody):
         self, request: StrictRequest, media_type: str
     ) -> tuple[Completion, Awaitable[Response]]:
         """Return the transaction and the awaitable response, an import report."""
-        options = read_options(request.scope["query_string"], self._options)
+        options = read_options(request.scope["query_string"], self._options, request.route.defaults)
         transaction = begin_bulk(request, dry_run=is_dry_run(options))
         return transaction, self._counted(request, media_type, transaction, options)
 

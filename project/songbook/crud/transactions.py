@@ -238,7 +238,8 @@ def read_write_options(request: StrictRequest) -> WriteOptions:
     key = None if is_idempotent else read_key(request)
     query_string, dry_run = request.scope["query_string"], False
     if query_string and not request.route.parses_query:
-        dry_run = is_dry_run(read_options(query_string, request.route.query_parameters))
+        route = request.route
+        dry_run = is_dry_run(read_options(query_string, route.query_parameters, route.defaults))
     return WriteOptions(key, dry_run, is_idempotent)
 
 

@@ -1,6 +1,8 @@
 """The query string, and the options of writes."""
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeAlias
 from urllib.parse import parse_qsl
 
@@ -48,12 +50,35 @@ DRY_RUN = {
 }
 
 
-def read_options(query_string: bytes, parameters: Sequence[Parameter]) -> dict[str, list[str]]:
-    """Return the texts of the parameters by name. Raises UnprocessableContent for other ones."""
+def defaults_of(parameters: Iterable[Parameter]) -> dict[str, str]:
+    """Return the texts of the defaults of parameters by name, without those that have none."""
+    defaults = {each["name"]: each["schema"].get("default") for each in parameters}
+    return {
+        name: default if isinstance(default, str) else json.dumps(default)
+        for name, default in defaults.items()
+        if isinstance(default, str | int | float)
+    }
+
+
+def read_options(
+    query_string: bytes,
+    parameters: Sequence[Parameter],
+    defaults: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, list[str]]:
+    """Return the texts of the parameters by name. Raises UnprocessableContent for other ones.
+
+    `defaults` are the texts of parameters of another kind of body, which mean nothing here: clients
+    made from a document may send every default.
+    """
     if not query_string:
         return {}
-    options = read_query_string(query_string, _MAX_OPTIONS).values
+    found = read_query_string(query_string, _MAX_OPTIONS).values
     known = {parameter["name"]: parameter for parameter in parameters}
+    options = {
+        name: values
+        for name, values in found.items()
+        if name in known or values != [defaults.get(name)]
+    }
     errors: list[FieldError] = []
     for name, values in options.items():
         errors += _errors(name, values, known, len(errors))

@@ -24,7 +24,7 @@ class QueryParam:
         inner, alias = _without_none(info.annotation), info.validation_alias
         self._is_list = get_origin(inner) in _SEQUENCES
         self.name, self.alias, self.info = name, alias if isinstance(alias, str) else name, info
-        schema = {"type": "array"} if self._is_list else {}
+        schema: dict[str, Any] = {"type": "array"} if self._is_list else {"default": info.default}
         self.parameter = {"name": self.alias, "in": "query", "schema": schema}
         self._parse = text_parser(_without_none(get_args(inner)[0]) if self._is_list else inner)
         self._adapter = TypeAdapter[Any](info.rebuild_annotation())
@@ -50,7 +50,9 @@ def read_params(request: StrictRequest, params: Sequence[QueryParam]) -> dict[st
     """Return the values by the handler's argument names. Raises UnprocessableContent."""
     if not params:
         return {}
-    options = read_options(request.scope["query_string"], request.route.query_parameters)
+    options = read_options(
+        request.scope["query_string"], request.route.query_parameters, request.route.defaults
+    )
     values: dict[str, Any] = {}
     errors = []
     for param in params:

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
@@ -129,6 +129,9 @@ class RouteInfo:
     """The path template, without an alias."""
 
     query_parameters: tuple[Parameter, ...] = ()
+
+    defaults: Mapping[str, str] = field(default_factory=dict)
+    """The texts of the defaults of query parameters, those of other kinds of bodies, too."""
 
     parses_query: bool = False
     """Whether a dependency parses the query string, as that of a list does."""

@@ -32,6 +32,7 @@ from songbook.http.dependencies import (
 )
 from songbook.http.media_types import ALIASES, FILE_SUFFIXES, JSON
 from songbook.http.multipart import check_parts
+from songbook.http.query_options import defaults_of
 from songbook.http.query_params import QueryParam, query_params_of, read_params
 from songbook.http.requests import (
     FORM,
@@ -178,8 +179,9 @@ class Route(APIRoute):
         parameters += [param.parameter for part in parts for param in query_params_of(part)]
         query = tuple(each for each in parameters if each["in"] == "query")
         parses_query = any(each.parses_query for each in dependencies)
+        defaults = defaults_of((*query, *(self.bulk.parameters if self.bulk else ())))
         includes = self.permission.includes
-        return RouteInfo(self.path, query, parses_query, includes, self.file_type)
+        return RouteInfo(self.path, query, defaults, parses_query, includes, self.file_type)
 
     @property
     def permission(self) -> Permission:

@@ -79,6 +79,20 @@ async def test_the_options_of_many_rows_are_not_those_of_one(
     assert resource.rows(await resource.page(client)) == []
 
 
+@each_importable
+async def test_an_option_of_many_rows_is_taken_with_one_if_it_says_what_is_done_anyway(
+    app: FastAPI, client: AsyncClient, resource: Resource
+) -> None:
+    operation = app.openapi()["paths"][f"{resource.path}.csv"]["post"]
+    schemas = {each["name"]: each["schema"] for each in operation["parameters"]}
+    defaults = {name: each["default"] for name, each in schemas.items() if "default" in each}
+
+    answer = await client.post(resource.path, params=defaults, json=resource.body())
+
+    assert defaults.keys() >= {"dry_run", "on_error"}
+    assert answer.status_code == 201, answer.text
+
+
 @pytest.mark.parametrize(
     ("kind", "headers", "status"),
     [

@@ -37,8 +37,11 @@ async def list_books(page: BooksPage, db: ReadDep) -> Response:
     return await page.response(db)
 
 
-async def create_book(body: BookCreate, request: Request, db: WriteDep) -> Response:
+async def create_book(
+    body: BookCreate, request: Request, db: WriteDep, *, is_new: bool = True
+) -> Response:
     """Create a book."""
+    assert is_new
     row = await db.fetch(books.insert(body.model_dump()))
     return books.created(row, request)
 
@@ -76,10 +79,14 @@ async def test_a_route_of_the_service_at_the_address_of_a_file_is_kept(
         own = await other.get("/books.csv")
         allowed = (await other.options("/books.csv")).headers["allow"]
         stored = await other.post(
-            "/books.csv", content=b"name,author\na,b\n", headers={"Content-Type": "text/csv"}
+            "/books.csv?is_new=true",
+            content=b"name,author\na,b\n",
+            headers={"Content-Type": "text/csv"},
         )
+        refused = await other.post("/books.csv?is_new=false", headers={"Content-Type": "text/csv"})
 
     assert own.text == "own"
+    assert refused.status_code == 422
     assert allowed == "GET, HEAD, OPTIONS, POST"
     assert stored.status_code == 201, stored.text
     assert (await client.get("/books")).json()[0]["name"] == "a"
