@@ -42,7 +42,7 @@ def list_parameters(
 ) -> list[dict[str, Any]]:
     """Return the parameters of a list; `sort` is its default order."""
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_LIMIT}
-    after = "The cursor from a `Link` header, valid only with the same filters and order."
+    after = "The cursor from `X-Next-Cursor`, valid only with the same filters and order."
     words = f"Whole words that must all occur in the texts, at most {MAX_WORDS} (case-insensitive)."
     exact = {"type": "string", "const": "exact"}
     formulas = {"type": "string", "const": "formulas"}

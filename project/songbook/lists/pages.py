@@ -60,7 +60,7 @@ class Page:
     """Whether it is at an address of files, not selected by the Accept header."""
 
     async def response(self, db: Database, **values: Any) -> Response:
-        """Return an array of the rows, with the URL of the next page in `Link`.
+        """Return an array of the rows, with the next page in `Link` and `X-Next-Cursor`.
 
         It has at most `limit` rows and MAX_PAGE_BYTES. `values` are those of the `bindparam`s in
         the condition of the list. Raises NotFound without its parent, and BadCursor.
@@ -83,7 +83,9 @@ class Page:
         first = cut(content)
         if first is not None or row["number"] > (params.limit or DEFAULT_LIMIT):
             content = content.rpartition(SEPARATOR)[0] if first is None else first
-            headers["link"] = f'<{self._next(content.rpartition(SEPARATOR)[2])}>; rel="next"'
+            cursor = self._cursor(content.rpartition(SEPARATOR)[2])
+            headers["link"] = f'<{self._url_after(cursor)}>; rel="next"'
+            headers["x-next-cursor"] = cursor  # clients that know no Link, or no relative URL
         if params.with_total:
             headers["x-total-count"] = str(row["total"])
         body = f"[{content}]"
@@ -107,12 +109,16 @@ class Page:
         if own and own.has_parent is not None and not (row and row["has_parent"]):
             raise NotFound(f"{own.parent_name} not found")
 
-    def _next(self, last_row: str) -> str:
-        """Return the URL of the page after a row, with the parameters of the request."""
+    def _cursor(self, last_row: str) -> str:
+        """Return the cursor of a row: the value of `after` for the page after it."""
         row, params = _DECODER.decode(last_row), self.params
         values = [_query_value(row[key.field]) for key in params.order]
-        pairs = [pair for pair in params.pairs if pair[0] != "after"]
-        pairs.append(("after", encode_cursor(values, params.cursor_scope)))
+        return encode_cursor(values, params.cursor_scope)
+
+    def _url_after(self, cursor: str) -> str:
+        """Return the URL of the page after a cursor, with the parameters of the request."""
+        pairs = [pair for pair in self.params.pairs if pair[0] != "after"]
+        pairs.append(("after", cursor))
         return f"{quote(self.path)}?{urlencode(pairs, safe=',')}"
 
 

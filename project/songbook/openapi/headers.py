@@ -12,6 +12,7 @@ def _header(description: str, schema: dict[str, Any], *, required: bool = True) 
 _TAG = {"type": "string", "pattern": '^"[!#-~]*"$'}
 _LINK = {"type": "string", "pattern": '^</[^>]*>; rel="next"$'}
 _ATTACHMENT = {"type": "string", "pattern": '^attachment; filename="[^"]+"$'}
+_CURSOR = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
 _COUNT = {"type": "integer", "minimum": 0}
 _REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
 
@@ -19,6 +20,9 @@ HEADERS = {
     "ETag": _header("The entity tag of this response; with 412, of the current record.", _TAG),
     "Location": _header("The path of the created record.", {"type": "string", "pattern": "^/"}),
     "Link": _header("The path of the next page, if there is one.", _LINK, required=False),
+    "X-Next-Cursor": _header(
+        "The value of `after` for the next page, if there is one.", _CURSOR, required=False
+    ),
     "X-Total-Count": _header(
         "With `count=exact`: the number of matching rows.", _COUNT, required=False
     ),
@@ -46,7 +50,7 @@ def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
         own, has_own = [] if route.bulk else ["Content-Disposition"], True
     always, sometimes = (["X-Request-ID", *own], []) if has_own else (["X-Request-ID"], own)
     if status in {200, 304} and "limit" in names and not route.file_type:
-        always += ["Link", "X-Total-Count", "Vary"]
+        always += ["Link", "X-Next-Cursor", "X-Total-Count", "Vary"]
     if "Idempotency-Key" in names:
         sometimes.append("Idempotency-Replayed")
     return references(always) | {name: HEADERS[name] | {"required": False} for name in sometimes}

@@ -64,13 +64,15 @@ async def test_a_list_shows_what_is_there_a_page_at_a_time(
     whole = await resource.page(client)
     first = await resource.page(client, limit=2)
     second = await client.get(first.links["next"]["url"])
+    same = await resource.page(client, limit=2, after=first.headers["x-next-cursor"])
 
     assert resource.rows(empty) == []
     assert resource.rows(whole) == rows
     assert [*resource.rows(first), *resource.rows(second)] == rows
     assert (len(resource.rows(first)), len(resource.rows(second))) == (2, 1)
-    assert "link" not in whole.headers
-    assert "link" not in second.headers
+    assert same.content == second.content
+    for last in (whole, second):
+        assert not {"link", "x-next-cursor"} & last.headers.keys()
 
 
 async def test_a_field_left_out_of_a_new_record_has_its_default(
