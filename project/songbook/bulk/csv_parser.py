@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import islice
 from typing import Any
@@ -13,7 +13,7 @@ from sqlmodel import SQLModel
 from songbook.bulk.parsers import MAX_LINE, RowFault, RowParser, Rows, length_of
 from songbook.errors import MAX_ERRORS, BadRequest, UnprocessableContent, did_you_mean, field_error
 from songbook.http import InvalidJson, decode_json
-from songbook.models import field_type_of, is_nullable
+from songbook.models import BooleanType, FieldType, IntegerType, field_type_of, is_nullable
 
 _NO_UTF_8 = re.compile("[\udc80-\udcff]")
 
@@ -21,18 +21,28 @@ csv.field_size_limit(MAX_LINE)  # `max_line` is the limit that counts
 
 
 class CsvParser(RowParser):
-    """Parses CSV with a header."""
+    """Parses CSV with a header.
+
+    The separator is `,`, or `;` as spreadsheets write it where the comma is that of decimals; the
+    first line tells which, because the name of a field has neither.
+    """
 
     def __init__(self, model: type[SQLModel], ignored: Sequence[str], max_line: int) -> None:
         super().__init__(model, ignored, max_line)
         self._lines = _Lines()
         self._reader = csv.reader(self._lines, strict=True)
         self._header: list[str] | None = None
-        self._nullable, self._optional, self._json = _special_fields(model)
+        self._first_line = ""
+        self._nullable, self._optional, self._readers = _special_fields(model)
 
     def feed(self, chunk: bytes, *, final: bool) -> Rows:
         """Yield the rows that end in a chunk."""
-        self._lines.extend(self.lines(chunk, final=final), final=final)
+        lines = self.lines(chunk, final=final)
+        if not self._first_line:
+            self._first_line = next((line for line in lines if line.strip("\r\n")), "")
+            if ";" in self._first_line and "," not in self._first_line:
+                self._reader = csv.reader(self._lines, delimiter=";", strict=True)
+        self._lines.extend(lines, final=final)
         for nth, values in self._records():
             if self._header is None:
                 if values:  # else a blank line before it
@@ -74,7 +84,8 @@ class CsvParser(RowParser):
             if name in self.ignored:
                 continue
             if value:
-                row[name] = _decoded(value) if name in self._json else value
+                read = self._readers.get(name)
+                row[name] = read(value) if read else value
             elif name in self._nullable:
                 row[name] = None
             elif name not in self._optional:
@@ -83,15 +94,31 @@ class CsvParser(RowParser):
 
 
 @cache
-def _special_fields(model: type[SQLModel]) -> tuple[set[str], set[str], set[str]]:
-    """Return the names of the fields that may be null, may be left out, are written as JSON."""
+def _special_fields(
+    model: type[SQLModel],
+) -> tuple[set[str], set[str], dict[str, Callable[[str], Any]]]:
+    """Return which fields may be null, which may be left out, and how some are read."""
     fields = model.model_fields.items()
     types = {name: field_type_of(info.annotation) for name, info in fields}
     return (
         {name for name, info in fields if is_nullable(info.annotation)},
         {name for name, info in fields if not info.is_required()},
-        {name for name, type_ in types.items() if type_ and type_.is_json},
+        {name: read for name, type_ in types.items() if type_ and (read := _reader_of(type_))},
     )
+
+
+def _reader_of(type_: FieldType) -> Callable[[str], Any] | None:
+    """Return what reads the values of a type that programs write otherwise than JSON."""
+    if type_.is_json:
+        return _decoded
+    if isinstance(type_, IntegerType):
+        return _without_fraction
+    return str.lower if isinstance(type_, BooleanType) else None  # `True`, `TRUE` of a spreadsheet
+
+
+def _without_fraction(value: str) -> str:
+    """Return an integer without `.0`, as pandas writes those of a column that has nulls."""
+    return value.removesuffix(".0")
 
 
 def _decoded(value: str) -> Any:

@@ -19,16 +19,23 @@ class Export(Response):
     """A streaming response with the rows of a query.
 
     An error before the first row is a normal error response; after it the connection is aborted, so
-    that clients notice the incomplete body.
+    that clients notice the incomplete body. `mark` comes before the rows.
     """
 
     def __init__(
-        self, db: Database, query: BoundStatement, media_type: str, name: str, client: str
+        self,
+        db: Database,
+        query: BoundStatement,
+        media_type: str,
+        name: str,
+        client: str,
+        *,
+        mark: bytes = b"",
     ) -> None:
         disposition = f'attachment; filename="{name}.{FILE_SUFFIXES[media_type]}"'
         super().__init__(None, headers={"Content-Disposition": disposition}, media_type=media_type)
         del self.headers["content-length"]
-        self._name = name
+        self._name, self._mark = name, mark
         self._copy = partial(copy_out, db, query, media_type, client=client)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,7 +68,7 @@ class Export(Response):
         """Send a chunk of the body, before the first one the headers."""
         if self.raw_headers:
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
-            self.raw_headers = []
+            self.raw_headers, chunk = [], self._mark + chunk
             await send(start)
         await send({"type": "http.response.body", "body": chunk, "more_body": not is_last})
 

@@ -99,6 +99,8 @@ async def _write(
                 row = await db.fetch(page_query(params, with_total=True))
                 progress.update(task, total=row and row["total"])
 
+        file.write(params.byte_order_mark)
+
         async def sink(chunk: bytes) -> None:
             file.write(chunk)
             progress.advance(task, chunk.count(b"\n"))

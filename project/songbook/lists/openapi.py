@@ -46,7 +46,10 @@ def list_parameters(
     words = f"Whole words that must all occur in the texts, at most {MAX_WORDS} (case-insensitive)."
     exact = {"type": "string", "const": "exact"}
     formulas = {"type": "string", "const": "formulas"}
-    escape = "`formulas` prefixes texts that a spreadsheet would run with an apostrophe."
+    escape = (
+        "For spreadsheets: `formulas` puts an apostrophe before texts that they would run, and a"
+        " byte order mark first."
+    )
     return [
         _query("limit", "Maximum number of rows.", limit),
         _sort(sortable_fields(shown), sort),

@@ -99,7 +99,8 @@ class Page:
         if own and own.has_parent is not None:
             self._require_parent(await db.fetch(own.parent_statement.bind(self.params.values)))
         query = export_query(self.params, self.media_type)
-        export = Export(db, query, self.media_type, name, self.client)
+        mark = self.params.byte_order_mark
+        export = Export(db, query, self.media_type, name, self.client, mark=mark)
         if not self.is_file:
             export.headers["Vary"] = "Accept"
         return export

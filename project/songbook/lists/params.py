@@ -1,5 +1,6 @@
 """The parser of the query string of a list."""
 
+import codecs
 import json
 import re
 from collections.abc import Collection, Mapping
@@ -94,6 +95,11 @@ class ListParams:
     own: OwnCondition | None = None
     """The condition of the list of its own."""
     own_values: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def byte_order_mark(self) -> bytes:
+        """The first bytes of an export: for spreadsheets those that say that it is UTF-8."""
+        return codecs.BOM_UTF8 if self.escaped else b""
 
     def set_own_values(self, values: dict[str, Any]) -> None:
         """Set the values of the list's own condition. Raises BadCursor, and TypeError for others.

@@ -18,7 +18,9 @@ from songbook.models.field_types import CONTAINS as CONTAINS
 from songbook.models.field_types import EQUAL as EQUAL
 from songbook.models.field_types import HAS as HAS
 from songbook.models.field_types import NO_NUL as NO_NUL
+from songbook.models.field_types import BooleanType as BooleanType
 from songbook.models.field_types import FieldType as FieldType
+from songbook.models.field_types import IntegerType as IntegerType
 from songbook.models.field_types import TextType as TextType
 from songbook.models.fields import CaseInsensitive as CaseInsensitive
 from songbook.models.fields import Email as Email

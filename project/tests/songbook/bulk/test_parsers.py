@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from songbook.bulk.csv_parser import CsvParser
 from songbook.bulk.parsers import NdjsonParser, RowParser
 from songbook.errors.problems import Problem
+from songbook.models import Schema
 from tests.samples.resources.books import BookCreate
 from tests.samples.resources.notes import NoteCreate
 
@@ -32,6 +33,9 @@ CSV_TEXTS = {
         b"name,author\n\xff,b\na,\xc3\n\xf0\x9f,b\n\xed\xa0\x80,b\na,\xe2\x80"
     ),
     "rows of other lengths": b"name,author,year\na\na,b\na,b,1,2\n,,\na,b,1\n   \n",
+    "semicolons": b'\r\n"name";"author";year\na;"b;c\n";1\nd,e;f;\n',
+    "semicolons beside commas": b"name;author,year\na,b\n",
+    "semicolons on a second line only": b'"na\nme;author"\na;b\n',
     "a quote that does not end": b'name,author\na,b\n"c,d\ne,f\n',
     "text after a quote": b'name,author\na,b\n\nc,d\n"e"f,g\nh,i\n',
     "a header that does not fit": b"nmae,author\na,b\n",
@@ -140,7 +144,9 @@ def test_what_a_csv_writer_writes_is_read_back_with_its_lines(
 
     found = read(feed_of(CsvParser), in_pieces(file.getvalue(), size))
 
-    expected = [{"name": a, "author": b, "year": c or None} for a, b, c in rows]
+    expected = [
+        {"name": a, "author": b, "year": c.removesuffix(".0") if c else None} for a, b, c in rows
+    ]
     assert found == list(zip(lines, expected, strict=True))
 
 
@@ -178,6 +184,42 @@ def test_an_empty_value_is_null_where_null_can_be_and_a_text_elsewhere() -> None
     rows = read(CsvParser(BookCreate, [], LONGEST), [b'name,author,year\n,"",\n'])
 
     assert rows == [(2, {"name": "", "author": "", "year": None})]
+
+
+class ToldCreate(Schema):
+    """A body with fields that other programs spell in their own way."""
+
+    number: int | None = None
+    is_live: bool | None = None
+    share: float | None = None
+    label: str | None = None
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_numbers_and_truths_are_read_as_pandas_and_spreadsheets_write_them(separator: str) -> None:
+    lines = [
+        "number,is_live,share,label",
+        *("1982.0,True,1.0,1.0", "-3.0,FALSE,0.5,True", "1982.5,yes,,TRUE"),
+    ]
+    text = "\ufeff" + "".join(f"{line}\r\n" for line in lines).replace(",", separator)
+
+    rows = [row for _, row in read(CsvParser(ToldCreate, [], LONGEST), [text.encode()])]
+
+    assert [[*row.values()] for row in rows] == [
+        ["1982", "true", "1.0", "1.0"],
+        ["-3", "false", "0.5", "True"],
+        ["1982.5", "yes", None, "TRUE"],
+    ]
+    assert ToldCreate.model_validate(rows[0]).number == 1982
+    with pytest.raises(ValueError, match=r"2 validation errors"):
+        ToldCreate.model_validate(rows[2])
+
+
+def test_what_semicolons_and_commas_separate_is_refused_by_its_columns() -> None:
+    [(status, detail, errors)] = read(feed_of(CsvParser), [b"name;author,year\na,b\n"])
+
+    assert (status, detail.partition(":")[0]) == (422, "The header does not match the fields")
+    assert errors[0].pointer == "/name;author"
 
 
 def test_a_blank_line_is_no_row_even_of_one_column() -> None:

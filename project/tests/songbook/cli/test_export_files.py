@@ -109,7 +109,7 @@ def test_which_rows_is_asked_for_as_of_a_list(export: Export) -> None:
     first = export("books", "--query", "limit=1").printed
     none = export("books", "--query", "year=1")
 
-    assert printed == HEADER + "1,Hurt,Johnny Cash,2002\n3,'=1,c,1994\n"
+    assert printed == "\ufeff" + HEADER + "1,Hurt,Johnny Cash,2002\n3,'=1,c,1994\n"
     assert first == HEADER + "1,Hurt,Johnny Cash,2002\n"
     assert (none.code, none.printed) == (0, HEADER)
 

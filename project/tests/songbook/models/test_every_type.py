@@ -147,7 +147,8 @@ def invalid_cells(type_: FieldType) -> list[Any]:
     if type_.is_json:
         return ["a", "[", '{"a"', *(each for each in invalid(type_) if not isinstance(each, str))]
     texts = (each for each in invalid(type_) if isinstance(each, str))
-    return [each for each in texts if each and each.isprintable()]
+    others = {"5.0", "True"}  # so other programs write an integer and a truth
+    return [each for each in texts if each and each.isprintable() and each not in others]
 
 
 @pytest.mark.parametrize("name", TYPES)
