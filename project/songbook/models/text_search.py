@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, String, bindparam, func, text
+from sqlalchemy import Column, ColumnElement, String, bindparam, func, literal_column, text
 
 # Punctuation ends a word. PostgreSQL's parser alone reads AC/DC as a path, drops <b> as a tag, and
 # keeps typographic quotes, dashes and full-width punctuation as parts of words.
@@ -35,9 +35,9 @@ def create_search_text(body: str = SEARCH_TEXT_BODY) -> str:
 
 
 def search_vector(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
-    """Return the tsvector of these texts: whole words in lower case, without stemming."""
+    """Return the tsvector of these texts, maybe none: whole words in lower case, not stemmed."""
     texts = [func.coalesce(each, text("''")) if each.nullable else each for each in columns]
-    joined: ColumnElement[Any] = texts[0]
+    joined: ColumnElement[Any] = texts[0] if texts else literal_column("''")
     for other in texts[1:]:
         joined = joined.op("||")(_SPACE).op("||")(other)
     return func.to_tsvector(_SIMPLE, func.search_text(joined))
