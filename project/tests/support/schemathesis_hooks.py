@@ -23,7 +23,10 @@ from tests.support.values import numbered, shown
 def as_file(context: SerializationContext, value: Any) -> bytes:
     """Write as many rows as a text has characters, up to three, that fit; one in eight as it is."""
     path = context.case.operation.path
-    model, content = model_at(context.case.operation), value if isinstance(value, bytes) else str(value).encode()
+    model, content = (
+        model_at(context.case.operation),
+        value if isinstance(value, bytes) else str(value).encode(),
+    )
     if model is None or len(content) % 8 == 7:
         return content
     types = {name: field_type_of(info.annotation) for name, info in model.model_fields.items()}
