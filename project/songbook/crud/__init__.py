@@ -21,5 +21,7 @@ from songbook.crud.transactions import WriteDep as WriteDep
 from songbook.crud.transactions import begin_bulk as begin_bulk
 from songbook.crud.views import View as View
 from songbook.crud.views import expand_parameter as expand_parameter
+from songbook.crud.views import fields_parameter as fields_parameter
 from songbook.crud.views import parse_expand as parse_expand
+from songbook.crud.views import parse_fields as parse_fields
 from songbook.crud.views import view_of as view_of

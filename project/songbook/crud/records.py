@@ -21,8 +21,8 @@ class Records(Representation):
     """A table and its Public class: statements for single records, and responses of their rows."""
 
     def select(self, id: int, view: View = ITSELF) -> BoundStatement:
-        """Select a record, with what the request asks to see beside it; for `found`."""
-        return statements.select_record(self, id, view.expand)
+        """Select a record, with what the request asks to see of it and beside it; for `found`."""
+        return statements.select_record(self, id, view)
 
     def insert(self, fields: Mapping[str, Any]) -> BoundStatement:
         """Insert a record; for `created`."""

@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.sql import ColumnElement
 
+from songbook.crud.views import ITSELF, View
 from songbook.db import (
     MAX_STATEMENTS,
     NO_ROW,
@@ -47,7 +48,6 @@ from songbook.db import (
 from songbook.models import (
     OWNER_ID,
     Record,
-    Relation,
     Representation,
     next_version,
     not_deleted,
@@ -57,11 +57,9 @@ from songbook.models import (
 )
 
 
-def select_record(
-    shown: Representation, id: int, expand: tuple[Relation, ...] = ()
-) -> BoundStatement:
+def select_record(shown: Representation, id: int, view: View = ITSELF) -> BoundStatement:
     """Select a record: its `id`, `version` and `document`."""
-    return _select(shown, expand).bind({"id": id}) if id else NO_ROW
+    return _select(shown, view).bind({"id": id}) if id else NO_ROW
 
 
 def insert_record(shown: Representation, fields: Mapping[str, Any]) -> BoundStatement:
@@ -104,24 +102,22 @@ def restore_record(shown: Representation, id: int) -> BoundStatement:
 
 
 @lru_cache(MAX_STATEMENTS)
-def _select(shown: Representation, expand: tuple[Relation, ...]) -> CompiledStatement:
+def _select(shown: Representation, view: View) -> CompiledStatement:
     table = table_of(shown.table)
-    columns = (table.c.id, table.c.version, document(table, shown, expand))
+    columns = (table.c.id, table.c.version, document(table, shown, view.expand, view.fields))
     living = [*not_deleted(shown.table), *shown.readable_rows(table)]
     # text[], since asyncpg would look up the type bigint[]
     ids = any_(cast(bindparam("id", type_=ARRAY(Text)), ARRAY(BigInteger)))
     many = select(*columns).where(table.c.id == ids, *living)
-    batch_sql = CompiledStatement(_hashed(many, shown, expand)).sql
+    batch_sql = CompiledStatement(_hashed(many, shown, view)).sql
     one = select(*columns).where(table.c.id == bindparam("id"), *living)
-    one = _hashed(one, shown, expand)
+    one = _hashed(one, shown, view)
     return CompiledStatement(one, coalesce=True, batch_sql=batch_sql, use=Use.ROW)
 
 
-def _hashed(
-    statement: Select[Any], shown: Representation, expand: tuple[Relation, ...] = ()
-) -> Select[Any]:
+def _hashed(statement: Select[Any], shown: Representation, view: View = ITSELF) -> Select[Any]:
     """Add the `digest` of the document where the version alone does not tell what it shows."""
-    if not (shown.computed or expand):
+    if view == ITSELF and not shown.computed:
         return statement
     rows = statement.subquery("rows")
     content = func.sha256(func.convert_to(rows.c.document, text("'UTF8'")))

@@ -215,10 +215,16 @@ def related(relation: Relation, source: FromClause) -> ColumnElement[Any]:
 
 
 def document(
-    source: FromClause, shown: Representation, expand: Iterable[Relation] = ()
+    source: FromClause,
+    shown: Representation,
+    expand: Iterable[Relation] = (),
+    fields: Sequence[str] = (),
 ) -> ColumnElement[str]:
-    """Return the JSON text of a row of `source`, the table or a query of its columns."""
-    columns = json_columns(shown.columns(source))
+    """Return the JSON text of a row of `source`, the table or a query of its columns.
+
+    It has all members, or only the `fields`, and then those of `expand`.
+    """
+    columns = json_columns(shown.columns(source, fields))
     columns += [related(each, source) for each in expand]
     members = select(*columns).correlate(source).subquery("_shown")
     return select(row_to_json(members)).scalar_subquery().label("document")

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 _ALLOW_HEADERS = ("Authorization", "If-Match", "If-None-Match", "Idempotency-Key", "X-Request-ID")
 _EXPOSE_HEADERS = (
     "Content-Disposition, ETag, Idempotency-Replayed, Link, Location, Retry-After, X-Next-Cursor,"
-    " X-Request-ID, X-Total-Count"
+    " X-Request-ID, X-Total-Count, X-Total-Count-Estimated"
 )
 
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from songbook.models import (
     CONTAINS,
     EQUAL,
+    NOT,
+    STARTS,
     FieldType,
     Relation,
     Representation,
@@ -14,6 +16,12 @@ from songbook.models import (
     column_types,
     table_of,
 )
+
+ANY_OF = {EQUAL, NOT}
+"""The comparisons with one or more values; null is one of them."""
+
+PARTS = {CONTAINS, STARTS}
+"""The comparisons with a part of a text."""
 
 
 class FilterParam(NamedTuple):
@@ -37,9 +45,9 @@ def filters_of(shown: Representation, parents: tuple[Relation, ...] = ()) -> dic
     filters = {}
     for name, type_ in _public_types(shown).items():
         for comparison in type_.filters:
-            nullable = bool(table_of(shown.table).c[name].nullable and comparison == EQUAL)
+            nullable = bool(table_of(shown.table).c[name].nullable and comparison in ANY_OF)
             parse = type_.parse
-            if isinstance(type_, TextType) and comparison == CONTAINS:
+            if isinstance(type_, TextType) and comparison in PARTS:
                 parse = type_.parse_part
             filters[name + comparison] = FilterParam(name, comparison, nullable, type_, parse)
     for parent in parents:

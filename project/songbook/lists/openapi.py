@@ -3,14 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from songbook.crud import expand_parameter
-from songbook.lists.filters import FilterParam, filters_of, parents_in, sortable_fields
+from songbook.crud import expand_parameter, fields_parameter
+from songbook.lists.filters import (
+    ANY_OF,
+    PARTS,
+    FilterParam,
+    filters_of,
+    parents_in,
+    sortable_fields,
+)
 from songbook.lists.params import DEFAULT_LIMIT, MAX_ROWS, MAX_VALUES, MAX_WORDS
 from songbook.models import (
     CONTAINS,
     EQUAL,
     HAS,
     NO_NUL,
+    NOT,
+    STARTS,
     Relation,
     Representation,
     TextType,
@@ -19,12 +28,19 @@ from songbook.models import (
 )
 
 _DESCRIPTIONS = {
+    EQUAL: "Equal to this value; if repeated, to any of them.",
+    NOT: "Not equal to this value; if repeated, to none of them.",
     CONTAINS: "Contains this text (case-insensitive).",
+    STARTS: "Starts with this text (case-sensitive).",
     HAS: "Has this item.",
     "_gt": "Greater than this value.",
     "_gte": "Greater than or equal to this value.",
     "_lt": "Less than this value.",
     "_lte": "Less than or equal to this value.",
+}
+_OF_NULL = {
+    EQUAL: " An empty value matches null.",
+    NOT: " Null is no such value, and an empty value excludes it.",
 }
 DELETED_PARAMETER: dict[str, Any] = {
     "name": "deleted",
@@ -43,8 +59,12 @@ def list_parameters(
     """Return the parameters of a list; `sort` is its default order."""
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_LIMIT}
     after = "The cursor from `X-Next-Cursor`, valid only with the same filters and order."
-    words = f"Whole words that must all occur in the texts, at most {MAX_WORDS} (case-insensitive)."
-    exact = {"type": "string", "const": "exact"}
+    words = (
+        f"Words that must all occur in the texts, at most {MAX_WORDS} (case-insensitive);"
+        " `mid*` is a word that starts so."
+    )
+    counts = {"type": "string", "enum": ["exact", "estimated"]}
+    count = "Adds X-Total-Count; `estimated` by an estimate if there are many rows."
     formulas = {"type": "string", "const": "formulas"}
     escape = (
         "For spreadsheets: `formulas` puts an apostrophe before texts that they would run, and a"
@@ -55,8 +75,9 @@ def list_parameters(
         _sort(sortable_fields(shown), sort),
         _query("after", after, {"type": "string"}),
         *([_query("q", words, _TEXT)] if searched_fields(shown.table) else []),
-        _query("count", "`exact` adds X-Total-Count.", exact),
+        _query("count", count, counts),
         _query("escape", escape, formulas),
+        fields_parameter(shown),
         *([DELETED_PARAMETER] if not_deleted(shown.table) else []),
         *([expand_parameter(relations)] if relations else []),
         *(
@@ -72,13 +93,13 @@ def _query(name: str, description: str, schema: dict[str, Any], **more: Any) -> 
 
 def _filter(name: str, parameter: FilterParam) -> dict[str, Any]:
     schema = parameter.type.filter_schema()
-    if parameter.comparison == CONTAINS and isinstance(parameter.type, TextType):
+    if parameter.comparison in PARTS and isinstance(parameter.type, TextType):
         schema = {**schema, "maxLength": parameter.type.max_part}
-    if parameter.comparison != EQUAL:
+    if parameter.comparison not in ANY_OF:
         return _query(name, _DESCRIPTIONS[parameter.comparison], schema)
-    description = "Equal to this value; if repeated, to any of them."
+    description = _DESCRIPTIONS[parameter.comparison]
     if parameter.nullable:
-        description += " An empty value matches null."
+        description += _OF_NULL[parameter.comparison]
         schema = {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
     return _query(name, description, {"type": "array", "items": schema, "maxItems": MAX_VALUES})
 

@@ -1,5 +1,6 @@
 """The size of a page: if its rows are long it has fewer than the limit."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -34,12 +35,14 @@ _ZERO: ColumnElement[int] = literal_column("0")
 
 
 @lru_cache(MAX_STATEMENTS)
-def max_row_bytes(shown: Representation, expand: tuple[Relation, ...] = ()) -> int:
+def max_row_bytes(
+    shown: Representation, expand: tuple[Relation, ...] = (), fields: tuple[str, ...] = ()
+) -> int:
     """Return the maximum size of a row as JSON, in bytes; a computed member may have any size."""
     types = column_types(shown.table)
     sizes = [
         len(name) + types[name].max_bytes if name in types else MAX_PAGE_BYTES
-        for name in shown.public.model_fields
+        for name in fields or shown.members
     ]
     for relation in expand:
         number = MAX_CHILDREN if relation.many else 1
@@ -47,12 +50,14 @@ def max_row_bytes(shown: Representation, expand: tuple[Relation, ...] = ()) -> i
     return sum(sizes)
 
 
-def first_rows(rows: Subquery, name: str) -> Subquery:
+def first_rows(rows: Subquery, members: Sequence[str], name: str) -> Subquery:
     """Return the rows up to the one with which they exceed MAX_PAGE_BYTES, but always two.
 
-    PostgreSQL knows the length of a long text without reading it, and writes no JSON of the others.
+    Only the `members` are measured, since a page shows no others. PostgreSQL knows the length of a
+    long text without reading it, and writes no JSON of the other rows.
     """
-    lengths = [_length(column) for column in rows.c if not isinstance(column.type, _FIXED)]
+    shown = (rows.c[name] for name in members)
+    lengths = [_length(column) for column in shown if not isinstance(column.type, _FIXED)]
     size = sum((func.coalesce(length, _ZERO) for length in lengths), start=_ZERO)
     before = func.sum(size).over(rows=(None, 0)) - size
     measured = select(*rows.c, before.label("_before"), func.row_number().over().label("_nth"))

@@ -30,12 +30,13 @@ from songbook.http import (
     read_query_string,
 )
 from songbook.lists.cursors import encode_cursor
+from songbook.lists.estimates import estimate_total
 from songbook.lists.openapi import list_parameters
 from songbook.lists.own_conditions import OwnCondition, own_condition
 from songbook.lists.page_bytes import SEPARATOR, cut
 from songbook.lists.params import DEFAULT_LIMIT, MAX_PARAMETERS, ListParams, parse_params
 from songbook.lists.queries import list_response
-from songbook.lists.statements import export_query, page_query
+from songbook.lists.statements import export_query, hidden_keys, page_query
 from songbook.models import Listed
 
 _OFFERED = (JSON, *FILE_SUFFIXES, *ALIASES)
@@ -74,8 +75,12 @@ class Page:
         return response
 
     async def _page(self, db: Database) -> Response:
-        params = self.params
-        row = await db.fetch(page_query(params, with_total=self.counted or params.with_total))
+        params, with_total = self.params, self.counted or self.params.with_total
+        total = None
+        if params.estimated and not with_total:
+            total = await estimate_total(db, params)
+            with_total = total is None
+        row = await db.fetch(page_query(params, with_total=with_total))
         self._require_parent(row)
         assert row is not None, "an aggregate gives a row"
         content = row["document"] or ""
@@ -83,10 +88,12 @@ class Page:
         first = cut(content)
         if first is not None or row["number"] > (params.limit or DEFAULT_LIMIT):
             content = content.rpartition(SEPARATOR)[0] if first is None else first
-            cursor = self._cursor(content.rpartition(SEPARATOR)[2])
+            cursor = self._cursor(content, row)
             headers["link"] = f'<{self._url_after(cursor)}>; rel="next"'
             headers["x-next-cursor"] = cursor  # clients that know no Link, or no relative URL
-        if params.with_total:
+        if total is not None:
+            headers |= {"x-total-count": str(total), "x-total-count-estimated": "true"}
+        elif params.with_total or params.estimated:
             headers["x-total-count"] = str(row["total"])
         body = f"[{content}]"
         if self.counted:
@@ -110,10 +117,15 @@ class Page:
         if own and own.has_parent is not None and not (row and row["has_parent"]):
             raise NotFound(f"{own.parent_name} not found")
 
-    def _cursor(self, last_row: str) -> str:
-        """Return the cursor of a row: the value of `after` for the page after it."""
-        row, params = _DECODER.decode(last_row), self.params
-        values = [_query_value(row[key.field]) for key in params.order]
+    def _cursor(self, content: str, row: Row) -> str:
+        """Return the cursor of the last row: the value of `after` for the page after it."""
+        params = self.params
+        last = _DECODER.decode(content.rpartition(SEPARATOR)[2])
+        if hidden := hidden_keys(params.records, params.order, params.fields):
+            nth = content.count(SEPARATOR)
+            for name, keys in zip(hidden, _DECODER.decode(row["keys"]), strict=True):
+                last[name] = keys[nth]
+        values = [_query_value(last[key.field]) for key in params.order]
         return encode_cursor(values, params.cursor_scope)
 
     def _url_after(self, cursor: str) -> str:

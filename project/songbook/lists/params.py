@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
-from songbook.crud import parse_expand, schema_fingerprint
+from songbook.crud import parse_expand, parse_fields, schema_fingerprint
 from songbook.errors import (
     MAX_ERRORS,
     BadCursor,
@@ -22,16 +22,15 @@ from songbook.errors import (
 )
 from songbook.http import CSV, JSON, NDJSON, QueryString
 from songbook.lists.cursors import decode_cursor
-from songbook.lists.filters import FilterParam, filters_of, parents_in, sortable_fields
+from songbook.lists.filters import ANY_OF, FilterParam, filters_of, parents_in, sortable_fields
 from songbook.lists.own_conditions import OwnCondition
 from songbook.models import (
     CONTAINS,
-    EQUAL,
     Relation,
     Representation,
     column_types,
-    normalize_search,
     not_deleted,
+    parse_search,
     searched_fields,
     without_nul,
 )
@@ -45,12 +44,18 @@ MAX_PARAMETERS = 450
 MAX_WORDS = 64
 """How many words a search may have."""
 
-WORDS = "words"
-_OPTIONS = {"count": ("exact", "with_total"), "escape": ("formulas", "escaped")}
+WORDS, WORD_STARTS = "words", "word_starts"
+_OPTIONS = {
+    "count": {"exact": "with_total", "estimated": "estimated"},
+    "escape": {"formulas": "escaped"},
+}
+"""The values of options, and what each sets."""
+
 FORMATS = {"count": (JSON,), "escape": (CSV,), "expand": (JSON, NDJSON)}
 """The formats that have a parameter, if not all have it."""
+
 DELETED = {"with", "only"}
-PARAMETERS = ("limit", "sort", "after", "count", "escape")
+PARAMETERS = ("limit", "sort", "after", "count", "escape", "fields")
 
 _DIGITS = re.compile(r"[0-9]{1,19}")
 _LIKE = re.compile(r"[%_\\]")
@@ -87,8 +92,12 @@ class ListParams:
     after: list[Any] | None = None
     """The values of the cursor, one for each key of the order."""
     with_total: bool = False
+    estimated: bool = False
+    """Whether the total may be an estimate."""
     escaped: bool = False
     pairs: list[tuple[str, str]] = field(default_factory=list)
+    fields: tuple[str, ...] = ()
+    """The members to show, in their order; none for all of them."""
     expand: tuple[Relation, ...] = ()
     deleted: str = ""
     """Which deleted rows are listed, too: none, or those of DELETED."""
@@ -131,7 +140,7 @@ class ListParams:
     @property
     def cursor_scope(self) -> str:
         """Return the scope of a cursor: the list with its condition, its filters and its order."""
-        other = {"limit", "after", "count", "sort", "escape", "expand"}
+        other = {"limit", "after", "count", "sort", "escape", "fields", "expand"}
         filters = sorted(pair for pair in self.pairs if pair[0] not in other)
         table, public = self.records.table, self.records.public
         scope = [table.__tablename__, schema_fingerprint(public), self.order, filters]
@@ -140,7 +149,8 @@ class ListParams:
 
     def require_format(self, media_type: str) -> None:
         """Raise UnprocessableContent for options of another format, and for too many children."""
-        are_set = {"count": self.with_total, "escape": self.escaped, "expand": self.expand}
+        counts = self.with_total or self.estimated
+        are_set = {"count": counts, "escape": self.escaped, "expand": self.expand}
         errors = []
         for name, only in FORMATS.items():
             if are_set[name] and media_type not in only:
@@ -216,10 +226,11 @@ class _Parser:
         elif len(values) > 1:
             raise PydanticCustomError("repeated_parameter", "Should occur only once")
         elif name in _OPTIONS:
-            only, attribute = _OPTIONS[name]
-            if values[0] != only:
-                raise PydanticCustomError(name, "Should be `{only}`", {"only": only})
-            setattr(self.params, attribute, True)
+            known = _OPTIONS[name]
+            if values[0] not in known:
+                only = " or ".join(f"`{value}`" for value in known)
+                raise PydanticCustomError(name, "Should be {only}", {"only": only})
+            setattr(self.params, known[values[0]], True)
         else:
             getattr(self, f"parse_{name}")(values[0])
 
@@ -232,9 +243,9 @@ class _Parser:
 
     def parse_filter(self, parameter: FilterParam, values: list[str]) -> None:
         """Add the condition of a filter; an empty value matches null in a nullable column."""
-        equal = parameter.comparison == EQUAL
-        if len(values) > (MAX_VALUES if equal else 1):
-            most = f"at most {MAX_VALUES} times" if equal else "only once"
+        repeatable = parameter.comparison in ANY_OF
+        if len(values) > (MAX_VALUES if repeatable else 1):
+            most = f"at most {MAX_VALUES} times" if repeatable else "only once"
             raise PydanticCustomError("too_many_values", "Should occur {most}", {"most": most})
         parsed = [parameter.parse(value) for value in values if value or not parameter.nullable]
         if parameter.comparison == CONTAINS:
@@ -273,6 +284,10 @@ class _Parser:
             raise PydanticCustomError("deleted", "Should be `with` or `only`")
         self.params.deleted = value
 
+    def parse_fields(self, value: str) -> None:
+        """Set the members to show."""
+        self.params.fields = parse_fields(value, self.params.records)
+
     def parse_expand(self, value: str) -> None:
         """Set the relations to show."""
         self.params.expand = parse_expand(value, self.relations)
@@ -282,14 +297,19 @@ class _Parser:
         self.params.cursor = value
 
     def parse_q(self, value: str) -> None:
-        """Add the condition of a search; an empty one matches all rows."""
-        if words := normalize_search(without_nul(value)):
-            if words.count(" ") >= MAX_WORDS and len(words.split()) > MAX_WORDS:
-                raise PydanticCustomError(
-                    "too_many_words", "Should have at most {most} words", {"most": MAX_WORDS}
-                )
-            self.params.conditions += (Condition("", WORDS, "q"),)
+        """Add the condition of a search; one without words matches all rows."""
+        words, starts = parse_search(without_nul(value))
+        number = words.count(" ") + starts.count(" ")
+        if number >= MAX_WORDS - 1 and len(words.split()) + len(starts.split()) > MAX_WORDS:
+            raise PydanticCustomError(
+                "too_many_words", "Should have at most {most} words", {"most": MAX_WORDS}
+            )
+        if words or starts:
+            comparison = WORD_STARTS if starts else WORDS
+            self.params.conditions += (Condition("", comparison, "q"),)
             self.params.values["q"] = words
+        if starts:
+            self.params.values["q_starts"] = starts
 
 
 def _escape_like(value: str) -> str:

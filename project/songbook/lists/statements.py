@@ -9,6 +9,7 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
+    FromClause,
     Integer,
     Numeric,
     Select,
@@ -16,6 +17,7 @@ from sqlalchemy import (
     Subquery,
     Table,
     Text,
+    all_,
     any_,
     bindparam,
     case,
@@ -26,10 +28,12 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     tuple_,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, array
+from sqlalchemy.sql.selectable import NamedFromClause
 from sqlalchemy.types import TypeEngine
 from sqlmodel import AutoString
 
@@ -44,10 +48,12 @@ from songbook.db import (
 from songbook.http import CSV
 from songbook.lists.own_conditions import OwnCondition
 from songbook.lists.page_bytes import MAX_PAGE_BYTES, first_rows, max_row_bytes
-from songbook.lists.params import DEFAULT_LIMIT, WORDS, Condition, ListParams, SortKey
+from songbook.lists.params import DEFAULT_LIMIT, WORD_STARTS, WORDS, Condition, ListParams, SortKey
 from songbook.models import (
     CONTAINS,
     HAS,
+    NOT,
+    STARTS,
     Record,
     Relation,
     Representation,
@@ -56,6 +62,7 @@ from songbook.models import (
     rebase,
     search_query,
     searched_words,
+    starts_query,
     table_of,
 )
 
@@ -73,6 +80,9 @@ class PageShape(NamedTuple):
     order: tuple[SortKey, ...]
     after: tuple[bool, ...] | None
     with_total: bool
+    fields: tuple[str, ...]
+    """The members to show, none for all of them."""
+
     expand: tuple[Relation, ...]
     bounded: bool
     """Whether the rows may exceed MAX_PAGE_BYTES."""
@@ -94,15 +104,23 @@ class ExportFormat(NamedTuple):
 def page_query(params: ListParams, *, with_total: bool) -> BoundStatement:
     """Return the statement of a page: its rows as one `document`, their `number`, and the `total`.
 
+    With `hidden_keys` of the order, `keys` is a JSON array of the values of each.
+
     If the list needs a parent, `has_parent` tells whether there is one.
 
     If there is a next page, the first row of it is included, and the `document` is too long for
     `cut` or the `number` exceeds the limit.
     """
     rows = (params.limit or DEFAULT_LIMIT) + 1
-    bounded = rows * max_row_bytes(params.records, params.expand) > MAX_PAGE_BYTES
+    bounded = rows * max_row_bytes(params.records, params.expand, params.fields) > MAX_PAGE_BYTES
     shape = _shape(params, with_total=with_total, bounded=bounded)
     return page_statement(params.records, shape).bind({**_values(params), "rows": rows})
+
+
+def rows_query(params: ListParams) -> BoundStatement:
+    """Return the statement of all rows of a list, without their order, for an estimate."""
+    shape = _shape(params, with_total=False, bounded=False)._replace(after=None)
+    return _rows_statement(params.records, shape).bind(params.values)
 
 
 def export_query(params: ListParams, media_type: str) -> BoundStatement:
@@ -115,9 +133,16 @@ def export_query(params: ListParams, media_type: str) -> BoundStatement:
 
 def _shape(params: ListParams, *, with_total: bool, bounded: bool) -> PageShape:
     after = None if params.after is None else tuple(value is not None for value in params.after)
-    conditions, order, expand = params.conditions, params.order, params.expand
     return PageShape(
-        conditions, order, after, with_total, expand, bounded, params.own, params.deleted
+        params.conditions,
+        params.order,
+        after,
+        with_total,
+        params.fields,
+        params.expand,
+        bounded,
+        params.own,
+        params.deleted,
     )
 
 
@@ -131,17 +156,38 @@ def page_statement(records: Representation, shape: PageShape) -> CompiledStateme
     """Compile the statement of `page_query`."""
     rows = _rows(records, shape, bindparam("rows", type_=BigInteger))
     if shape.bounded:
-        rows = first_rows(rows, "_shown")
-    shown = _as_json(records, shape, rows)
+        rows = first_rows(rows, shape.fields or records.members, "_shown")
+    hidden = hidden_keys(records, shape.order, shape.fields)
+    shown = _as_json(records, shape, rows, lateral=bool(hidden))
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
+    source: FromClause = shown
+    if hidden:
+        keys = func.json_build_array(*(func.array_agg(rows.c[name]) for name in hidden))
+        columns.append(cast(keys, Text).label("keys"))
+        source = rows.join(shown, true())
     if shape.with_total:
         counted = select(func.count()).select_from(table_of(records.table))
         total = counted.where(*_where(records, shape)).scalar_subquery()
         columns.append(total.label("total"))
     if shape.own and shape.own.has_parent is not None:
         columns.append(shape.own.has_parent.label("has_parent"))
-    return CompiledStatement(select(*columns).select_from(shown), coalesce=True)
+    return CompiledStatement(select(*columns).select_from(source), coalesce=True)
+
+
+@lru_cache(MAX_STATEMENTS)
+def _rows_statement(records: Representation, shape: PageShape) -> CompiledStatement:
+    """Compile the statement of `rows_query`."""
+    table = table_of(records.table)
+    return CompiledStatement(select(table.c.id).where(*_where(records, shape)), coalesce=True)
+
+
+@lru_cache(MAX_STATEMENTS)
+def hidden_keys(
+    records: Representation, order: tuple[SortKey, ...], fields: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the keys of an order that the rows do not show, for the cursor."""
+    return tuple(key.field for key in order if key.field not in (fields or records.members))
 
 
 @lru_cache(MAX_STATEMENTS)
@@ -156,7 +202,7 @@ def export_statement(
         objects = _as_json(records, shape, shown)
         json = func.row_to_json(objects.table_valued())
         return CompiledStatement(select(json).select_from(objects))
-    cells = (_csv_cell(shown.c[name], export_format) for name in records.public.model_fields)
+    cells = (_csv_cell(shown.c[name], export_format) for name in shape.fields or records.members)
     return CompiledStatement(select(*cells))
 
 
@@ -187,9 +233,10 @@ def _where(records: Representation, shape: PageShape) -> list[ColumnElement[bool
 def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | None) -> Subquery:
     """Return the subquery of at most `rows` rows, in their order."""
     table = table_of(records.table)
-    where, columns = _where(records, shape), records.columns(table)
+    where, columns = _where(records, shape), records.columns(table, shape.fields)
     keys = {"id" if relation.many else relation.field for relation in shape.expand}
-    columns += [table.c[name] for name in sorted(keys - records.public.model_fields.keys())]
+    keys |= {key.field for key in shape.order}
+    columns += [table.c[name] for name in sorted(keys - {*(shape.fields or records.members)})]
     order = [_ordered(table.c[key.field], key) for key in shape.order]
     ranges = [[]] if shape.after is None else list(_keyset_ranges(table, shape.order, shape.after))
     branches = [
@@ -203,13 +250,20 @@ def _rows(records: Representation, shape: PageShape, rows: BindParameter[int] | 
     return select(union).order_by(*outer).limit(rows).subquery("_shown")
 
 
-def _as_json(records: Representation, shape: PageShape, rows: Subquery) -> Subquery:
-    """Return rows as JSON shows them, after they were ordered as they are."""
-    if not (shape.expand or any(isinstance(column.type, Numeric) for column in rows.c)):
+def _as_json(
+    records: Representation, shape: PageShape, rows: Subquery, *, lateral: bool = False
+) -> NamedFromClause:
+    """Return rows as JSON shows them, after they were ordered as they are.
+
+    With `lateral` it is to be joined with the rows, which have keys that they do not show.
+    """
+    members = shape.fields or records.members
+    columns = [rows.c[name] for name in members]
+    is_same = len(columns) == len(rows.c)
+    if is_same and not (shape.expand or any(isinstance(each.type, Numeric) for each in columns)):
         return rows
-    columns = json_columns(rows.c[name] for name in records.public.model_fields)
-    expanded = [related(each, rows) for each in shape.expand]
-    return select(*columns, *expanded).subquery("_as_json")
+    shown = select(*json_columns(columns), *(related(each, rows) for each in shape.expand))
+    return shown.correlate(rows).lateral("_as_json") if lateral else shown.subquery("_as_json")
 
 
 def _until_full(branches: list[Select[Any]], rows: BindParameter[int] | None) -> CTE:
@@ -231,13 +285,13 @@ def _ordered(column: ColumnElement[Any], key: SortKey) -> ColumnElement[Any]:
 
 def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]:
     """Return the expression of a condition."""
-    if condition.comparison == WORDS:
-        return searched_words(model).op("@@")(search_query(condition.bind))
+    if condition.comparison in {WORDS, WORD_STARTS}:
+        return searched_words(model).op("@@")(_search(condition))
     if condition.parent:
         return _parent_condition(model, condition, condition.parent)
     column = table_of(model).c[condition.field]
     if not condition.bind:
-        return column.is_(None)
+        return column.is_not(None) if condition.comparison == NOT else column.is_(None)
     if condition.comparison == HAS:
         # asyncpg's dialect binds texts as VARCHAR, whose arrays cannot be compared with TEXT[]
         items = cast(array([bindparam(condition.bind, type_=Text)]), ARRAY(Text))
@@ -246,14 +300,26 @@ def _condition(model: type[Record], condition: Condition) -> ColumnElement[bool]
     value = bindparam(condition.bind, type_=ARRAY(kind) if condition.many else kind)
     comparisons: dict[str, Callable[[], ColumnElement[bool]]] = {
         "": lambda: column == (any_(value) if condition.many else value),
+        NOT: lambda: column != (all_(value) if condition.many else value),
         CONTAINS: lambda: column.ilike(value),
+        STARTS: lambda: column.op("^@", is_comparison=True)(value),
         "_gt": lambda: column > value,
         "_gte": lambda: column >= value,
         "_lt": lambda: column < value,
         "_lte": lambda: column <= value,
     }
     compared = comparisons[condition.comparison]()
-    return or_(compared, column.is_(None)) if condition.or_null else compared
+    with_null = condition.or_null
+    if condition.comparison == NOT:  # null is no other value, unless it is excluded, too
+        with_null = bool(column.nullable) and not condition.or_null
+    return or_(compared, column.is_(None)) if with_null else compared
+
+
+def _search(condition: Condition) -> ColumnElement[Any]:
+    words = search_query(condition.bind)
+    if condition.comparison == WORDS:
+        return words
+    return words.op("&&")(starts_query(f"{condition.bind}_starts"))
 
 
 def _parent_condition(

@@ -18,6 +18,8 @@ from songbook.models.field_types import CONTAINS as CONTAINS
 from songbook.models.field_types import EQUAL as EQUAL
 from songbook.models.field_types import HAS as HAS
 from songbook.models.field_types import NO_NUL as NO_NUL
+from songbook.models.field_types import NOT as NOT
+from songbook.models.field_types import STARTS as STARTS
 from songbook.models.field_types import BooleanType as BooleanType
 from songbook.models.field_types import FieldType as FieldType
 from songbook.models.field_types import IntegerType as IntegerType
@@ -62,8 +64,9 @@ from songbook.models.tables import table_of as table_of
 from songbook.models.text_search import SEARCH_TEXT as SEARCH_TEXT
 from songbook.models.text_search import SEARCH_TEXT_BODY as SEARCH_TEXT_BODY
 from songbook.models.text_search import create_search_text as create_search_text
-from songbook.models.text_search import normalize_search as normalize_search
+from songbook.models.text_search import parse_search as parse_search
 from songbook.models.text_search import search_query as search_query
+from songbook.models.text_search import starts_query as starts_query
 from songbook.models.text_values import INT8 as INT8
 from songbook.models.text_values import text_parser as text_parser
 from songbook.models.text_values import without_nul as without_nul

@@ -50,7 +50,7 @@ _REPETITION = re.compile(rf"\{{{_COUNT}(?:,{_COUNT}?)?\}}")
 # and what they do not, in what is left without them.
 _NOT_PORTABLE = re.compile(r"\\.?|\(\?(?!:)|[\[\]{}\0]|[\^$*+?][*+?]")
 
-EQUAL, CONTAINS, HAS = "", "_contains", "_has"
+EQUAL, NOT, CONTAINS, STARTS, HAS = "", "_not", "_contains", "_starts", "_has"
 RANGES = ("_gt", "_gte", "_lt", "_lte")
 
 _MAX_SORTED = 255  # characters: a cursor in a URL has up to eight bytes for each
@@ -80,7 +80,7 @@ class FieldType:
     """A type of fields with its constraints, which are its attributes; an item of `Annotated`."""
 
     python_type: ClassVar[Any]
-    filters: ClassVar[tuple[str, ...]] = (EQUAL, *RANGES)
+    filters: ClassVar[tuple[str, ...]] = (EQUAL, NOT, *RANGES)
     """The comparisons of the filters, which follow the name of the field."""
     is_json: ClassVar[bool] = False
     """Whether a value in CSV is a JSON text."""
@@ -140,7 +140,7 @@ class TextType(FieldType):
     """
 
     python_type = str
-    filters = (EQUAL, CONTAINS)
+    filters = (EQUAL, NOT, CONTAINS, STARTS)
     max_length: int = 255
     min_length: int = 1
     pattern: str | None = None
@@ -399,7 +399,7 @@ class BooleanType(ScalarType):
     python_type = bool
     sql_type = Boolean()
     lax_schema = core_schema.bool_schema()
-    filters = (EQUAL,)
+    filters = (EQUAL, NOT)
     name = "bool"
 
     @override
@@ -563,7 +563,7 @@ class UuidType(FormattedType):
     python_type = UUID
     sql_type = Uuid()
     lax_schema = core_schema.uuid_schema()
-    filters = (EQUAL,)
+    filters = (EQUAL, NOT)
     name = json_format = "uuid"
 
 
@@ -572,7 +572,7 @@ class ChoiceType(FieldType):
     """One of some texts: a Literal or a StrEnum."""
 
     python_type = str
-    filters = (EQUAL,)
+    filters = (EQUAL, NOT)
     choices: tuple[str, ...]
     enum: type[StrEnum] | None = None
 

@@ -1,6 +1,6 @@
 """Representations: which members of a record responses have."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -66,6 +66,11 @@ class Representation:
                 raise TypeError(f"{name}.{member}: {columns[member].type!r} cannot be shown")
 
     @cached_property
+    def members(self) -> tuple[str, ...]:
+        """The names of the members, in the order of the Public class."""
+        return tuple(self.public.model_fields)
+
+    @cached_property
     def stored(self) -> list[Column[Any]]:
         """The columns of the table that the members are made of."""
         columns, names = table_of(self.table).c, {*self.public.model_fields}
@@ -74,13 +79,16 @@ class Representation:
             names |= {part.name for part in parts if _belongs_to(part, columns)}
         return [column for column in columns if column.name in names]
 
-    def columns(self, source: FromClause) -> list[ColumnElement[Any]]:
-        """Return the members, over the table or a query of its `stored` columns or its members."""
+    def columns(self, source: FromClause, fields: Sequence[str] = ()) -> list[ColumnElement[Any]]:
+        """Return the members, over the table or a query of its `stored` columns or its members.
+
+        With `fields` only these.
+        """
         return [
             source.c[name]
             if name in source.c
             else rebase(self._computed[name], table_of(self.table), source).label(name)
-            for name in self.public.model_fields
+            for name in fields or self.members
         ]
 
     def readable_rows(self, source: FromClause) -> list[ColumnElement[bool]]:

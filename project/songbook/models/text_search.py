@@ -3,7 +3,18 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, String, bindparam, func, literal_column, text
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    String,
+    TextClause,
+    bindparam,
+    cast,
+    func,
+    literal_column,
+    text,
+)
+from sqlalchemy.dialects.postgresql import TSQUERY
 
 # Punctuation ends a word. PostgreSQL's parser alone reads AC/DC as a path, drops <b> as a tag, and
 # keeps typographic quotes, dashes and full-width punctuation as parts of words.
@@ -44,15 +55,37 @@ def search_vector(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
 
 
 def search_query(bind: str) -> ColumnElement[Any]:
-    """Return the tsquery for all words of a bound text, which `normalize_search` returned.
+    """Return the tsquery for all words of a bound text, those that `parse_search` returned."""
+    return func.plainto_tsquery(_SIMPLE, _unique(bind, _SPACE))
 
-    Words are deduplicated: ten thousand times the same one would take seconds.
+
+def starts_query(bind: str) -> ColumnElement[Any]:
+    """Return the tsquery for words that start with those of a bound text, of `parse_search`.
+
+    It matches nothing if there are none, and is neutral in a conjunction.
     """
+    starts = func.nullif(_unique(bind, text("$$':* & '$$")), text("''"))
+    query = literal_column("$$'$$", String).concat(starts).concat(text("$$':*$$"))
+    return func.coalesce(cast(query, TSQUERY), text("''::tsquery"))
+
+
+def _unique(bind: str, separator: TextClause) -> ColumnElement[Any]:
+    """Return the words of a bound text, each once: thousands of the same would take seconds."""
     words = func.to_tsvector(_SIMPLE, bindparam(bind, type_=String))
-    unique = func.array_to_string(func.tsvector_to_array(words), _SPACE)
-    return func.plainto_tsquery(_SIMPLE, unique)
+    return func.array_to_string(func.tsvector_to_array(words), separator)
 
 
-def normalize_search(value: str) -> str:
-    """Return the words of a search, separated as in `search_text`."""
-    return value.translate(_TO_SPACES).strip(" ")
+def parse_search(value: str) -> tuple[str, str]:
+    """Return the words of a search and the starts of words, separated as in `search_text`.
+
+    A start is what is before an asterisk at the end of a word, as in `mid*`.
+    """
+    if "*" not in value:
+        return value.translate(_TO_SPACES).strip(" "), ""
+    words: list[str] = []
+    starts: list[str] = []
+    for part in value.split():
+        *before, last = part.rstrip("*").translate(_TO_SPACES).split(" ")
+        words += before
+        (starts if part.endswith("*") else words).append(last)
+    return " ".join(words).strip(" "), " ".join(starts).strip(" ")

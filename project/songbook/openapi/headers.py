@@ -23,8 +23,11 @@ HEADERS = {
     "X-Next-Cursor": _header(
         "The value of `after` for the next page, if there is one.", _CURSOR, required=False
     ),
-    "X-Total-Count": _header(
-        "With `count=exact`: the number of matching rows.", _COUNT, required=False
+    "X-Total-Count": _header("With `count`: the number of matching rows.", _COUNT, required=False),
+    "X-Total-Count-Estimated": _header(
+        "`true` with an X-Total-Count that is the planner's estimate.",
+        {"type": "string", "const": "true"},
+        required=False,
     ),
     "Content-Disposition": _header("The name of the file.", _ATTACHMENT),
     "X-Request-ID": _header("The id of the request, as in the log.", _REQUEST_ID),
@@ -50,7 +53,7 @@ def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
         own, has_own = [] if route.bulk else ["Content-Disposition"], True
     always, sometimes = (["X-Request-ID", *own], []) if has_own else (["X-Request-ID"], own)
     if status in {200, 304} and "limit" in names and not route.file_type:
-        always += ["Link", "X-Next-Cursor", "X-Total-Count", "Vary"]
+        always += ["Link", "X-Next-Cursor", "X-Total-Count", "X-Total-Count-Estimated", "Vary"]
     if "Idempotency-Key" in names:
         sometimes.append("Idempotency-Replayed")
     return references(always) | {name: HEADERS[name] | {"required": False} for name in sometimes}

@@ -39,6 +39,11 @@ def orders(fields: Sequence[str]) -> st.SearchStrategy[list[str]]:
     )
 
 
+FIELDS = st.just([*BookPublic.model_fields]) | st.lists(
+    st.sampled_from([*BookPublic.model_fields]), min_size=1, max_size=3, unique=True
+)
+"""Some of the fields, in any order, or all of them."""
+
 ORDERS = orders(["name", "author", "year"]) | orders(list(BookPublic.model_fields))
 
 
@@ -56,6 +61,21 @@ FILTERS = st.one_of(
         lambda years: Filter(
             [("year", year) for year in years],
             lambda row: ("" if row["year"] is None else str(row["year"])) in years,
+        )
+    ),
+    st.lists(st.sampled_from(["", "1", "2", "9999"]), min_size=1, max_size=3).map(
+        lambda years: Filter(
+            [("year_not", year) for year in years],
+            lambda row: ("" if row["year"] is None else str(row["year"])) not in years,
+        )
+    ),
+    st.sampled_from(["A", "a", "É", "", "1"]).map(
+        lambda start: Filter([("name_starts", start)], lambda row: row["name"].startswith(start))
+    ),
+    st.sampled_from(["a", "1", "É", "ß"]).map(
+        lambda start: Filter(
+            [("q", f"{start}* x"), ("name_not", "10")],
+            lambda row: row["name"].lower().startswith(start.lower()) and row["name"] != "10",
         )
     ),
     st.integers(0, 4).map(
@@ -81,6 +101,12 @@ def in_order(rows: Sequence[Row], order: Sequence[str]) -> list[Row]:
     for key in ("-id" if order[-1].startswith("-") else "id", *reversed(order)):
         found.sort(key=by(key.removeprefix("-")), reverse=key.startswith("-"))
     return found
+
+
+def only(rows: Sequence[Row], fields: Sequence[str]) -> list[list[tuple[str, Any]]]:
+    """Return these fields of rows in the order in which a list shows them."""
+    names = [name for name in BookPublic.model_fields if name in fields]
+    return [[(name, row[name]) for name in names] for row in rows]
 
 
 async def lay_out(app: FastAPI, books: Sequence[Row]) -> list[Row]:

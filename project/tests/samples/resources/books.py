@@ -7,7 +7,7 @@ from sqlmodel import Field
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, View, WriteDep, view_of
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Partial, RecordPublic, Schema
@@ -42,6 +42,7 @@ class BookPublic(BookBase, RecordPublic):
 
 books = Records(Book, BookPublic)
 BooksPage = Annotated[Page, Depends(page_of(books))]
+BookView = Annotated[View, Depends(view_of(books))]
 
 
 @router.get("", response_model=list[BookPublic])
@@ -58,9 +59,9 @@ async def create_book(body: BookCreate, request: Request, db: WriteDep) -> Respo
 
 
 @router.get("/{id}", response_model=BookPublic)
-async def read_book(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
+async def read_book(id: Id, view: BookView, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a book."""
-    row = await db.fetch(books.select(id))
+    row = await db.fetch(books.select(id, view))
     return books.found(row, if_none_match)
 
 

@@ -7,7 +7,7 @@ from sqlmodel import Field
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, View, WriteDep, view_of
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import (
@@ -53,6 +53,7 @@ class NoteList(Schema):
 
 notes = Records(Note, NotePublic)
 NotesPage = Annotated[Page, Depends(page_of(notes, sort="-created_at", counted=True))]
+NoteView = Annotated[View, Depends(view_of(notes))]
 
 
 @router.get("", response_model=NoteList, summary="List all notes")
@@ -75,9 +76,9 @@ async def create_note(body: NoteCreate, request: Request, db: WriteDep) -> Respo
 
 
 @router.get("/{id}", response_model=NotePublic, summary="Retrieve a note")
-async def read_note(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
+async def read_note(id: Id, view: NoteView, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a note."""
-    row = await db.fetch(notes.select(id))
+    row = await db.fetch(notes.select(id, view))
     return notes.found(row, if_none_match)
 
 

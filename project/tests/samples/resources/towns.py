@@ -7,7 +7,7 @@ from sqlmodel import Field, col, select
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, View, WriteDep, view_of
 from songbook.http import Router
 from songbook.lists import Page, json_rows, page_of, rows_response
 from songbook.models import Partial, RecordPublic, Schema
@@ -43,6 +43,7 @@ class TownPublic(TownBase, RecordPublic):
 
 towns = Records(Town, TownPublic)
 TownsPage = Annotated[Page, Depends(page_of(towns))]
+TownView = Annotated[View, Depends(view_of(towns))]
 
 BIGGEST = json_rows(
     select(Town.name, Town.population)
@@ -71,9 +72,9 @@ async def create_town(body: TownCreate, request: Request, db: WriteDep) -> Respo
 
 
 @router.get("/{id}", response_model=TownPublic)
-async def read_town(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
+async def read_town(id: Id, view: TownView, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a town."""
-    row = await db.fetch(towns.select(id))
+    row = await db.fetch(towns.select(id, view))
     return towns.found(row, if_none_match)
 
 

@@ -33,7 +33,17 @@ from tests.support.reports import counts, each_format, report_of, send_rows
 from tests.support.resources import RESOURCES, Resource
 from tests.support.samples import SAMPLES, Sample, SamplePublic
 from tests.support.services import SERVICE
-from tests.support.songs import FILTERS, ORDERS, SOME_SONGS, Filter, Row, in_order, lay_out
+from tests.support.songs import (
+    FIELDS,
+    FILTERS,
+    ORDERS,
+    SOME_SONGS,
+    Filter,
+    Row,
+    in_order,
+    lay_out,
+    only,
+)
 from tests.support.stored import array_of, replace_rows, stored_rows
 from tests.support.strategies import ROWS, as_indexed, bodies, is_unique
 
@@ -96,27 +106,37 @@ async def test_an_export_has_the_rows_of_the_list_as_json_spells_them(
 
 
 @settings(max_examples=20)
-@given(songs=SOME_SONGS, order=ORDERS, filtered=FILTERS, limit=st.none() | st.integers(1, 6))
+@given(
+    songs=SOME_SONGS,
+    order=ORDERS,
+    filtered=FILTERS,
+    fields=FIELDS,
+    limit=st.none() | st.integers(1, 6),
+)
 async def test_an_export_is_filtered_and_ordered_as_a_list_is(
     app: FastAPI,
     client: AsyncClient,
     songs: list[Row],
     order: list[str],
     filtered: Filter,
+    fields: list[str],
     limit: int | None,
 ) -> None:
     stored = await lay_out(app, songs)
-    asked = [("sort", ",".join(order)), *filtered.parameters]
+    asked = [("sort", ",".join(order)), ("fields", ",".join(fields)), *filtered.parameters]
     asked += [("limit", str(limit))] if limit else []
 
     lines = await client.get(httpx.URL("/songs", params=asked), headers={"Accept": NDJSON})
-    _, *records = table_in(
+    names, *records = table_in(
         await client.get(httpx.URL("/songs", params=asked), headers={"Accept": CSV})
     )
 
     wanted = in_order([row for row in stored if filtered.asks(row)], order)[:limit]
-    assert [json.loads(line) for line in lines.content.splitlines()] == wanted
-    assert [number for number, *_ in records] == [str(row["id"]) for row in wanted]
+    shown = only(wanted, fields)
+    assert [[*json.loads(line).items()] for line in lines.content.splitlines()] == shown
+    assert names == [name for name in SongPublic.model_fields if name in fields]
+    spelt = [["" if value is None else str(value) for _, value in row] for row in shown]
+    assert records == spelt
 
 
 @each_format

@@ -164,7 +164,7 @@ def test_a_change_may_leave_every_field_out_and_none_has_a_default(
 def test_the_filters_are_those_of_the_public_fields(
     document: dict[str, Any], resource: Resource
 ) -> None:
-    expected = {"limit", "sort", "after", "count", "If-None-Match"}
+    expected = {"limit", "sort", "after", "count", "fields", "If-None-Match"}
     if any(isinstance(field.type, TextType) for field in resource.fields.values()):
         expected.add("q")
     if "deleted_at" in resource.table.model_fields:
@@ -198,10 +198,10 @@ def comparisons(schema: dict[str, Any]) -> list[str]:
         case {"type": "object"}:
             return []
         case {"type": "boolean"} | {"enum": _} | {"format": "uuid"}:
-            return [""]
+            return ["", "_not"]
         case {"type": "string", "maxLength": _}:
-            return ["", "_contains"]
-    return ["", "_gt", "_gte", "_lt", "_lte"]
+            return ["", "_not", "_contains", "_starts"]
+    return ["", "_not", "_gt", "_gte", "_lt", "_lte"]
 
 
 def is_short(schema: dict[str, Any]) -> bool:

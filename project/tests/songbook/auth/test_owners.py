@@ -11,10 +11,11 @@ from httpx import AsyncClient, Response
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
+from songbook.lists import estimates
 from tests.samples.main import create_app
 from tests.samples.settings import Settings
 from tests.support.asserts import assert_problem
-from tests.support.databases import spelled
+from tests.support.databases import execute, spelled
 from tests.support.owners import ADA, BOB, People, add, names_of, people_of
 
 CSV, NDJSON = {"Accept": "text/csv"}, {"Accept": "application/x-ndjson"}
@@ -86,6 +87,21 @@ async def test_lists_counts_searches_and_exports_have_the_rows_of_one_owner(
             exported.text.split()
         )
         assert_problem(await people.nobody.get("/folders", headers=accept), 401)
+
+
+async def test_what_others_own_is_in_no_estimate(
+    people: People, monkeypatch: pytest.MonkeyPatch, database_url: URL
+) -> None:
+    monkeypatch.setattr(estimates, "MAX_COST", -1)
+    for number in range(9):
+        await add(people.bob, name=f"Plays {number}", year=1600)
+    await add(people.ada, name="Poems")
+    execute(database_url, "ANALYZE folder")
+
+    for query, count in (("", "1"), ("year=1600", "0"), ("name_starts=P", "1")):
+        counted = await people.ada.get(f"/folders?count=estimated&{query}")
+        assert counted.headers["x-total-count"] == count
+        assert "x-total-count-estimated" not in counted.headers
 
 
 async def test_the_cursor_of_another_list_leads_to_own_rows(people: People) -> None:

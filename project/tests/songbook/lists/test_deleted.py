@@ -14,7 +14,7 @@ from songbook.application import create_app
 from songbook.auth import OPEN, Account
 from songbook.crud import ReadDep, Records
 from songbook.http import Router
-from songbook.lists import Page, page_of
+from songbook.lists import Page, estimates, page_of
 from songbook.models import SoftDelete
 from tests.samples.resources.members import Member
 from tests.samples.resources.novels import Novel, NovelPublic
@@ -36,6 +36,23 @@ async def half(superuser: AsyncClient) -> AsyncClient:
     for number in (2, 4):
         assert (await superuser.delete(f"/novels/{number}")).status_code == 204
     return superuser
+
+
+async def test_no_estimate_tells_the_values_of_deleted_records(
+    half: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimates, "MAX_COST", -1)
+
+    for url, count in (
+        ("/novels?title=Novel+2", "0"),
+        ("/publishers/1/novels?", "2"),
+        ("/novels?publisher.name=Faber", "2"),
+    ):
+        counted = await half.get(f"{url}&count=estimated")
+        assert counted.headers["X-Total-Count"] == count
+        assert "X-Total-Count-Estimated" not in counted.headers
+    whole = await half.get("/novels?count=estimated")
+    assert whole.headers["X-Total-Count-Estimated"] == "true"
 
 
 @pytest.mark.parametrize("query", FOUND)

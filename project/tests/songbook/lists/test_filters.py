@@ -26,16 +26,19 @@ from sqlalchemy import (
     Uuid,
     delete,
 )
+from sqlalchemy.engine import URL
 from sqlalchemy.types import TypeEngine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.crud.records import Records
 from songbook.db.database import Database
+from songbook.lists import estimates
 from songbook.models.field_types import EQUAL
 from songbook.models.tables import table_of
 from songbook.models.text_values import text_parser
 from tests.samples.resources.books import Book
 from tests.support.asserts import assert_problem
+from tests.support.databases import execute
 from tests.support.lists import page_statement_of
 from tests.support.marks import slow
 from tests.support.samples import SAMPLES, TYPES, Sample, SamplePublic
@@ -90,6 +93,24 @@ def first_words(names: Sequence[str]) -> list[str]:
         ([("year_gte", "1994"), ("year_lt", "9999")], ["100%", "Élan"]),
         ([("year_lte", "1")], ["Καλημέρα"]),
         ([("year_lt", "-5")], []),
+        ([("year_not", "1990"), ("id_lt", "5")], ["Hold", "100%", "100"]),
+        ([("year_not", "1990"), ("year_not", "1994"), ("id_lt", "5")], ["Hold", "100"]),
+        ([("year_not", ""), ("id_lt", "7")], ["Thunderstruck", "Hold", "100%", "Élan"]),
+        ([("year_not", ""), ("year_not", "1990"), ("id_lt", "5")], ["Hold", "100%"]),
+        ([("year_not", ""), ("year_not", "1"), ("id_gt", "4")], ["Élan", "99"]),
+        ([("year_not", "99999"), ("year", "1")], ["Καλημέρα"]),
+        ([("name_not", "100 proof"), ("q", "100")], ["100%"]),
+        ([("name_not", ""), ("id_lt", "2")], ["Thunderstruck"]),
+        ([("name_starts", "Thunder")], ["Thunderstruck"]),
+        ([("name_starts", "thunder")], []),
+        ([("name_starts", "hunder")], []),
+        ([("name_starts", "100% pure_")], ["100%"]),
+        ([("name_starts", "100_")], []),
+        ([("name_starts", "%")], []),
+        ([("author_starts", "Kellie\\P")], ["100"]),
+        ([("author_starts", "Kellie\\\\P")], []),
+        ([("name_starts", "Καλημέρα Ή")], ["Καλημέρα"]),
+        ([("name_starts", "")], first_words([name for name, _, _ in LIBRARY])),
         ([("name_contains", "UNDER")], ["Thunderstruck"]),
         ([("name_contains", "éL")], ["Élan"]),
         ([("name_contains", "ήλιΕ")], ["Καλημέρα"]),
@@ -119,6 +140,19 @@ def first_words(names: Sequence[str]) -> list[str]:
         ([("q", "100 & !proof")], ["100"]),
         ([("q", "pure_love")], ["100%"]),
         ([("q", "pu:*")], []),
+        ([("q", "pu*")], ["100%"]),
+        ([("q", "THUN* a*")], ["Thunderstruck"]),
+        ([("q", "thun* d")], []),
+        ([("q", "thun* ac d*")], ["Thunderstruck"]),
+        ([("q", "o'ha*")], ["<script>alert('x')</script>"]),
+        ([("q", "éla* night*")], ["Élan"]),
+        ([("q", "1* p*** p*")], ["100%", "100"]),
+        ([("q", "pu*e")], []),
+        ([("q", "*pure *love")], ["100%"]),
+        ([("q", "pu !* *")], []),
+        ([("q", "\u2603*")], []),
+        ([("q", "x" * 3000 + "*")], []),  # too long for a word of PostgreSQL
+        ([("q", "pure " + "x" * 3000 + "*")], ["100%"]),
         ([("q", "99"), ("year", "9999")], ["99"]),
         ([("q", "99"), ("year", "1990")], []),
     ],
@@ -134,7 +168,7 @@ async def test_a_filter_finds_what_it_says(
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize(
-    "blank", ["", " ", "%20+%20", "%09%0A", "!!!", ":*", "%26%20|%20!", "'", '"', "\\"]
+    "blank", ["", " ", "%20+%20", "%09%0A", "!!!", ":*", "*", "**+*", "%26%20|%20!", "'", '"', "\\"]
 )
 async def test_a_search_without_words_finds_everything(client: AsyncClient, blank: str) -> None:
     answer = await client.get(f"/books?q={blank}")
@@ -149,6 +183,7 @@ async def test_a_search_without_words_finds_everything(client: AsyncClient, blan
 @example("\\%")
 @example("' OR 1=1 -- \" ; DROP TABLE book; \\")
 @example("a & !b | (c <-> d):*A")
+@example("Mid* \u2603* '* e\u0301t*")
 @example("${jndi:ldap://x} {{7*7}} %s %n \ufffd \U0010ffff")
 async def test_every_text_is_legal_and_means_itself(client: AsyncClient, text: str) -> None:
     stored = (await client.post("/books", json={"name": f"<{text}>", "author": "b"})).json()
@@ -158,6 +193,7 @@ async def test_every_text_is_legal_and_means_itself(client: AsyncClient, text: s
     for asked in (
         {"name": f"<{text}>"},
         {"name_contains": text},
+        {"name_starts": f"<{text}"},
         {"name_contains": middle},
         {"q": text},
         {"q": " ".join(reversed(words)).swapcase() if text.isascii() else " ".join(words)},
@@ -194,6 +230,35 @@ async def test_a_count_is_of_all_rows_that_were_asked_for(client: AsyncClient) -
         assert "x-total-count" not in (await client.get("/books", params=asked)).headers
 
 
+@pytest.mark.usefixtures("library")
+async def test_a_count_that_costs_little_is_no_estimate(client: AsyncClient) -> None:
+    answer = await client.get("/books?count=estimated&limit=1&year_gt=1990")
+
+    assert answer.headers["x-total-count"] == "3"
+    assert "x-total-count-estimated" not in answer.headers
+    assert (await client.get("/notes?count=estimated")).headers["x-total-count"] == "0"
+
+
+@pytest.fixture
+def thousand_books(client: AsyncClient, database_url: URL, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001 - the tables are empty
+    """Store a thousand books, which are too many to count."""
+    monkeypatch.setattr(estimates, "MAX_COST", 1)
+    numbers = "SELECT n, 'a', n % 10 + 1 FROM generate_series(1, 1000) AS n"
+    execute(database_url, f"INSERT INTO book (name, author, year) {numbers}", "ANALYZE book")
+
+
+@pytest.mark.usefixtures("thousand_books")
+async def test_a_count_of_many_rows_may_be_an_estimate(client: AsyncClient) -> None:
+    for query, least, most in (("", 1000, 1000), ("year_not=3", 850, 950), ("q=no+such", 0, 50)):
+        answer = await client.get(f"/books?count=estimated&limit=1&{query}")
+        assert least <= int(answer.headers["x-total-count"]) <= most
+        assert answer.headers["x-total-count-estimated"] == "true"
+        exact = await client.get(f"/books?count=exact&limit=1&{query}")
+        assert "x-total-count-estimated" not in exact.headers
+    following = await client.get(answer.links.get("next", {}).get("url", "/books?count=estimated"))
+    assert following.headers["x-total-count-estimated"] == "true"
+
+
 @pytest.mark.parametrize(
     ("query", "pointer", "says"),
     [
@@ -209,6 +274,8 @@ async def test_a_count_is_of_all_rows_that_were_asked_for(client: AsyncClient) -
         ("version=1", "version", "Unknown parameter"),
         ("name_gt=a", "name_gt", "Unknown parameter"),
         ("year_contains=1", "year_contains", "Unknown parameter"),
+        ("year_starts=1", "year_starts", "Unknown parameter"),
+        ("name_start=a", "name_start", "did you mean `name_starts`?"),
         ("a[b][c]=1", "a[b][c]", "Unknown parameter"),
         ("=1", "", "Unknown parameter"),
         ("n%00=1", "n\0", "Unknown parameter"),
@@ -245,6 +312,11 @@ async def test_a_count_is_of_all_rows_that_were_asked_for(client: AsyncClient) -
         ("q=%00", "q", "NUL"),
         ("name=a&name=b%00c", "name", "NUL"),
         ("author_contains=a%00", "author_contains", "NUL"),
+        ("author_starts=a%00", "author_starts", "NUL"),
+        ("author_starts=" + "a" * 256, "author_starts", "at most 255 characters"),
+        ("name_starts=a&name_starts=b", "name_starts", "once"),
+        ("year_not=a", "year_not", "integer"),
+        ("&".join(["year_not=1"] * 101), "year_not", "at most 100 times"),
         ("author_contains=" + "a" * 256, "author_contains", "at most 255 characters"),
         ("q=" + "+".join("a" * 65), "q", "at most 64 words"),
         ("q=" + ".".join("a" * 65), "q", "at most 64 words"),

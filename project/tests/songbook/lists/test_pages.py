@@ -31,6 +31,7 @@ from tests.samples.resources.notes import Note, NotePublic
 from tests.support.asserts import assert_problem
 from tests.support.books import (
     BOOKS,
+    FIELDS,
     FILTERS,
     ORDERS,
     SOME_BOOKS,
@@ -38,6 +39,7 @@ from tests.support.books import (
     Row,
     in_order,
     lay_out,
+    only,
     orders,
 )
 from tests.support.databases import nodes_of, waiting
@@ -70,21 +72,23 @@ async def gathered(pages: AsyncIterator[list[Row]]) -> list[Row]:
 
 @pytest.mark.long
 @settings(max_examples=75)
-@given(books=SOME_BOOKS, order=ORDERS, filtered=FILTERS, limits=LIMITS)
+@given(books=SOME_BOOKS, order=ORDERS, filtered=FILTERS, fields=FIELDS, limits=LIMITS)
 async def test_a_walk_sees_every_row_that_was_asked_for_once_and_in_order(
     app: FastAPI,
     client: AsyncClient,
     books: list[Row],
     order: list[str],
     filtered: Filter,
+    fields: list[str],
     limits: list[int],
 ) -> None:
     rows = await lay_out(app, books)
-    url = URL("/books", params=[("sort", ",".join(order)), *filtered.parameters])
+    asked = [("sort", ",".join(order)), ("fields", ",".join(fields)), *filtered.parameters]
 
-    seen = await gathered(walk(client, str(url), limits))
+    seen = await gathered(walk(client, str(URL("/books", params=asked)), limits))
 
-    assert seen == in_order([row for row in rows if filtered.asks(row)], order)
+    wanted = in_order([row for row in rows if filtered.asks(row)], order)
+    assert [[*row.items()] for row in seen] == only(wanted, fields)
 
 
 @slow
@@ -452,10 +456,11 @@ FEW = st.fixed_dictionaries(
     samples=st.lists(SAMPLES, max_size=8) | st.lists(FEW, min_size=8, max_size=16),
     order=orders([name for name, type_ in TYPES.items() if type_.is_sortable])
     | orders(["yes", "number"]),
+    fields=st.sampled_from(["", "&fields=id"]),
     limit=st.integers(1, 5),
 )
 async def test_every_kind_of_field_can_be_walked_along(
-    sample_database: Database, samples: list[Row], order: list[str], limit: int
+    sample_database: Database, samples: list[Row], order: list[str], fields: str, limit: int
 ) -> None:
     table = table_of(Sample)
     async with sample_database.engine.begin() as connection:
@@ -464,7 +469,7 @@ async def test_every_kind_of_field_can_be_walked_along(
             await connection.execute(insert(table).values(id=number, **sample))
 
     seen: list[int] = []
-    following: str | None = f"sort={','.join(order)}&limit={limit}"
+    following: str | None = f"sort={','.join(order)}&limit={limit}{fields}"
     while following:
         answer = await page_of_samples(following).response(sample_database)
         seen += [row["id"] for row in json.loads(bytes(answer.body))]
