@@ -36,7 +36,7 @@ from songbook.lists.own_conditions import OwnCondition, own_condition
 from songbook.lists.page_bytes import SEPARATOR, cut
 from songbook.lists.params import DEFAULT_LIMIT, MAX_PARAMETERS, ListParams, parse_params
 from songbook.lists.queries import list_response
-from songbook.lists.statements import export_query, hidden_keys, page_query
+from songbook.lists.statements import export_query, hidden_keys, is_bounded, page_query
 from songbook.models import Listed
 
 _OFFERED = (JSON, *FILE_SUFFIXES, *ALIASES)
@@ -122,9 +122,11 @@ class Page:
         params = self.params
         last = _DECODER.decode(content.rpartition(SEPARATOR)[2])
         if hidden := hidden_keys(params.records, params.order, params.fields):
-            nth = content.count(SEPARATOR)
-            for name, keys in zip(hidden, _DECODER.decode(row["keys"]), strict=True):
-                last[name] = keys[nth]
+            keys = _DECODER.decode(row["keys"])
+            if is_bounded(params):
+                nth = content.count(SEPARATOR)
+                keys = [values[nth] for values in keys]
+            last.update(zip(hidden, keys, strict=True))
         values = [_query_value(last[key.field]) for key in params.order]
         return encode_cursor(values, params.cursor_scope)
 

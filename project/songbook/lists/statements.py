@@ -1,6 +1,6 @@
 """The statements of pages (keyset pagination) and exports."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -9,7 +9,6 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     ColumnElement,
-    FromClause,
     Integer,
     Numeric,
     Select,
@@ -28,7 +27,6 @@ from sqlalchemy import (
     or_,
     select,
     text,
-    true,
     tuple_,
     union_all,
 )
@@ -104,17 +102,23 @@ class ExportFormat(NamedTuple):
 def page_query(params: ListParams, *, with_total: bool) -> BoundStatement:
     """Return the statement of a page: its rows as one `document`, their `number`, and the `total`.
 
-    With `hidden_keys` of the order, `keys` is a JSON array of the values of each.
+    With `hidden_keys` of the order, `keys` is a JSON array of their values in the last row before
+    the next page; if `is_bounded` the values in all rows.
 
     If the list needs a parent, `has_parent` tells whether there is one.
 
     If there is a next page, the first row of it is included, and the `document` is too long for
     `cut` or the `number` exceeds the limit.
     """
+    shape = _shape(params, with_total=with_total, bounded=is_bounded(params))
     rows = (params.limit or DEFAULT_LIMIT) + 1
-    bounded = rows * max_row_bytes(params.records, params.expand, params.fields) > MAX_PAGE_BYTES
-    shape = _shape(params, with_total=with_total, bounded=bounded)
     return page_statement(params.records, shape).bind({**_values(params), "rows": rows})
+
+
+def is_bounded(params: ListParams) -> bool:
+    """Return whether the rows of a page may exceed MAX_PAGE_BYTES."""
+    rows = (params.limit or DEFAULT_LIMIT) + 1
+    return rows * max_row_bytes(params.records, params.expand, params.fields) > MAX_PAGE_BYTES
 
 
 def rows_query(params: ListParams) -> BoundStatement:
@@ -161,18 +165,24 @@ def page_statement(records: Representation, shape: PageShape) -> CompiledStateme
     shown = _as_json(records, shape, rows, lateral=bool(hidden))
     document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
-    source: FromClause = shown
     if hidden:
-        keys = func.json_build_array(*(func.array_agg(rows.c[name]) for name in hidden))
-        columns.append(cast(keys, Text).label("keys"))
-        source = rows.join(shown, true())
+        columns.append(_keys([rows.c[name] for name in hidden], shape))
     if shape.with_total:
         counted = select(func.count()).select_from(table_of(records.table))
         total = counted.where(*_where(records, shape)).scalar_subquery()
         columns.append(total.label("total"))
     if shape.own and shape.own.has_parent is not None:
         columns.append(shape.own.has_parent.label("has_parent"))
-    return CompiledStatement(select(*columns).select_from(source), coalesce=True)
+    sources = (rows, shown) if hidden else (shown,)
+    return CompiledStatement(select(*columns).select_from(*sources), coalesce=True)
+
+
+def _keys(columns: Iterable[ColumnElement[Any]], shape: PageShape) -> ColumnElement[str]:
+    """Return the JSON of the values of the last row but one, or of all where the page is cut."""
+    values: list[ColumnElement[Any]] = [func.array_agg(column) for column in columns]
+    if not shape.bounded:
+        values = [each[cast(func.count() - literal_column("1"), Integer)] for each in values]
+    return cast(func.json_build_array(*values), Text).label("keys")
 
 
 @lru_cache(MAX_STATEMENTS)
