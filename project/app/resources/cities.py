@@ -7,7 +7,7 @@ from sqlmodel import Field, col, select
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, View, WriteDep, view_of
 from songbook.http import Router
 from songbook.lists import Page, json_rows, page_of, rows_response
 from songbook.models import Partial, Record, RecordPublic, Schema
@@ -42,6 +42,7 @@ class CityPublic(CityBase, RecordPublic):
 
 cities = Records(City, CityPublic)
 CitiesPage = Annotated[Page, Depends(page_of(cities))]
+CityView = Annotated[View, Depends(view_of(cities))]
 
 BIGGEST = json_rows(
     select(City.name, City.population)
@@ -70,9 +71,9 @@ async def create_city(body: CityCreate, request: Request, db: WriteDep) -> Respo
 
 
 @router.get("/{id}", response_model=CityPublic)
-async def read_city(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
+async def read_city(id: Id, view: CityView, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a city."""
-    row = await db.fetch(cities.select(id))
+    row = await db.fetch(cities.select(id, view))
     return cities.found(row, if_none_match)
 
 

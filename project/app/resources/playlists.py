@@ -16,8 +16,10 @@ from songbook.crud import (
     ReadDep,
     Records,
     TransactionDep,
+    View,
     WriteDep,
     path_id,
+    view_of,
 )
 from songbook.db import CompiledStatement
 from songbook.errors import NotFound
@@ -102,6 +104,7 @@ playlists = Records(Playlist, PlaylistPublic)
 visible_playlists = Records(Playlist, PlaylistPublic, readable=col(Playlist.is_public))
 PlaylistsPage = Annotated[Page, Depends(page_of(playlists))]
 PublicPage = Annotated[Page, Depends(page_of(visible_playlists, where=col(Playlist.is_public)))]
+PlaylistView = Annotated[View, Depends(view_of(visible_playlists))]
 
 entries = Records(Entry, EntryPublic)
 EntryId = Annotated[int, Depends(path_id("entry_id", "The id of the entry."))]
@@ -196,9 +199,11 @@ async def create_playlist(body: PlaylistCreate, request: Request, db: WriteDep) 
 
 
 @router.get("/{id}", response_model=PlaylistPublic, dependencies=[SHARED])
-async def read_playlist(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
+async def read_playlist(
+    id: Id, view: PlaylistView, if_none_match: IfNoneMatch, db: ReadDep
+) -> Response:
     """Read a playlist that is yours or public."""
-    row = await db.fetch(visible_playlists.select(id))
+    row = await db.fetch(visible_playlists.select(id, view))
     return visible_playlists.found(row, if_none_match)
 
 

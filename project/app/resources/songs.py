@@ -7,7 +7,7 @@ from sqlmodel import Field
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, View, WriteDep, view_of
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Partial, Record, RecordPublic, Schema
@@ -41,6 +41,7 @@ class SongPublic(SongBase, RecordPublic):
 
 songs = Records(Song, SongPublic)
 SongsPage = Annotated[Page, Depends(page_of(songs))]
+SongView = Annotated[View, Depends(view_of(songs))]
 
 
 @router.get("", response_model=list[SongPublic])
@@ -57,9 +58,9 @@ async def create_song(body: SongCreate, request: Request, db: WriteDep) -> Respo
 
 
 @router.get("/{id}", response_model=SongPublic)
-async def read_song(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
+async def read_song(id: Id, view: SongView, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a song."""
-    row = await db.fetch(songs.select(id))
+    row = await db.fetch(songs.select(id, view))
     return songs.found(row, if_none_match)
 
 

@@ -7,7 +7,7 @@ from sqlmodel import Field
 
 from songbook.auth import OPEN
 from songbook.bulk import imports_of
-from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, WriteDep
+from songbook.crud import Id, IfMatch, IfNoneMatch, ReadDep, Records, View, WriteDep, view_of
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import (
@@ -53,6 +53,7 @@ class TodoList(Schema):
 
 todos = Records(Todo, TodoPublic)
 TodosPage = Annotated[Page, Depends(page_of(todos, sort="-created_at", counted=True))]
+TodoView = Annotated[View, Depends(view_of(todos))]
 
 
 @router.get("", response_model=TodoList, summary="List all todos")
@@ -75,9 +76,9 @@ async def create_todo(body: TodoCreate, request: Request, db: WriteDep) -> Respo
 
 
 @router.get("/{id}", response_model=TodoPublic, summary="Retrieve a todo")
-async def read_todo(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
+async def read_todo(id: Id, view: TodoView, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a todo."""
-    row = await db.fetch(todos.select(id))
+    row = await db.fetch(todos.select(id, view))
     return todos.found(row, if_none_match)
 
 

@@ -27,9 +27,11 @@ from songbook.crud import (
     IfNoneMatch,
     ReadDep,
     Records,
+    View,
     WriteDep,
     record_id,
     require_version,
+    view_of,
 )
 from songbook.errors import Forbidden, NotFound, UnprocessableContent, field_error
 from songbook.http import Principal, Router, StrictRequest
@@ -147,6 +149,7 @@ PROFILE, ACCOUNT = Depends(profile), Depends(account)
 
 users = Records(User, UserPublic)
 UsersPage = Annotated[Page, Depends(page_of(users))]
+UserView = Annotated[View, Depends(view_of(users))]
 
 
 async def hash_password_field(fields: dict[str, Any]) -> dict[str, Any]:
@@ -210,9 +213,9 @@ async def update_own_user(
 
 
 @router.get("/{id}", response_model=UserPublic, dependencies=[PROFILE])
-async def read_user(id: Id, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
+async def read_user(id: Id, view: UserView, if_none_match: IfNoneMatch, db: ReadDep) -> Response:
     """Read a user."""
-    row = await db.fetch(users.select(id))
+    row = await db.fetch(users.select(id, view))
     return users.found(row, if_none_match)
 
 

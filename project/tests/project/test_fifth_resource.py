@@ -126,15 +126,10 @@ def write_resource(resources: Path, name: str, fields: str, *others: tuple[str, 
     start = songs.index("class SongBase(")
     end = songs.index("class SongCreate(")
     module = f"{songs[:start]}{fields.lstrip()}\n\n{songs[end:]}"
-    page = f"Page = Annotated[Page, Depends(page_of({name}s))]\n"
     for old, new in (
         ("song", name),
         (f"{name}book", "songbook"),
         ("Song", name.capitalize()),
-        ("Records, WriteDep", "Records, View, WriteDep, view_of"),
-        (page, f"{page}OneView = Annotated[View, Depends(view_of({name}s))]\n"),
-        ("(id: Id, if_none", "(id: Id, view: OneView, if_none"),
-        (f"{name}s.select(id)", f"{name}s.select(id, view)"),
         *others,
     ):
         assert old in module, old
