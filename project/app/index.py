@@ -5,9 +5,11 @@ from typing import Literal
 from fastapi import FastAPI
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
+from starlette.responses import Response
 
 from app.settings import Settings
 from songbook.auth import PUBLIC
+from songbook.home import home_response
 from songbook.http import Router
 
 router = Router(tags=["index"], dependencies=[PUBLIC])
@@ -26,10 +28,11 @@ class Index(BaseModel):
     resources: list[str]
 
 
-@router.get("/")
-async def read_index(request: Request) -> Index:
+@router.get("/", response_model=Index)
+async def read_index(request: Request) -> Response:
     """Return an overview of the service."""
-    return index_of(request.app, request.scope.get("root_path", ""))
+    index = index_of(request.app, request.scope.get("root_path", ""))
+    return await home_response(request, index)
 
 
 def index_of(app: FastAPI, prefix: str) -> Index:

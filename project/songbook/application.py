@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 import songbook
-from songbook import health, monitoring
+from songbook import health, home, monitoring
 from songbook.auth import Account, check_accounts, current_user, get_logins, optional_user
 from songbook.config import Settings, check_production, sends_traces
 from songbook.crud import KEYS
@@ -135,6 +135,9 @@ def _add_routes(
     app.state.service = service
     for router in (*routers, health.router, monitoring.router):
         app.router.routes.extend(router.routes)  # include_router would match paths twice
+    own_paths = {context.path for context in iter_route_contexts([*app.routes])}
+    pages = [each for each in home.router.routes if isinstance(each, Route)]
+    app.router.routes.extend(each for each in pages if each.path not in own_paths)
     service.relations = Relations(lists_in(app.routes, service.settings))
     own = (route for route in app.routes if isinstance(route, Route))
     service.untraced |= {route.path for route in own if "health" in route.tags}

@@ -44,6 +44,11 @@ class Relations:
         for each in sorted(resources, key=lambda listed: listed.is_partial):
             self._resources.setdefault(each.shown.table, each)
 
+    @property
+    def resources(self) -> list[Listed]:
+        """The resources by their names, each once."""
+        return sorted(self._resources.values(), key=lambda listed: listed.name)
+
     def of(self, table: type[Record], includes: Callable[[object], bool]) -> dict[str, Relation]:
         """Return the relations of a resource by name: its parents, and then its children.
 
