@@ -3,7 +3,6 @@
 import json
 import logging
 import re
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -19,7 +18,8 @@ from songbook.cli.doctor import DoctorCommand
 from songbook.cli.exports import ExportCommand
 from songbook.cli.imports import ImportCommand
 from songbook.cli.maintenance import MaintenanceCommands
-from songbook.cli.service import Service
+from songbook.cli.psql import OPTIONS, PsqlCommand
+from songbook.cli.service import Service, exit_on_signals
 from songbook.config import CommandError, Settings, check_production, setting_lines
 from songbook.db import DatabaseUnreachable, check_database, resolve_database, watch_database
 from songbook.logs import configure_logging
@@ -36,13 +36,6 @@ Migrate = Annotated[
     bool | None, typer.Option(help="Migrate first (default: only the embedded PostgreSQL).")
 ]
 Reload = Annotated[bool, typer.Option(help="Reload when the code changes, and log requests.")]
-
-
-def _exit_on_signals() -> None:
-    """Run the exit handlers when uvicorn, with one process, raises the signal again at its end."""
-    for ending in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(ending) != signal.SIG_IGN:  # as with nohup
-            signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
 
 
 class CommandLine(typer.Typer):
@@ -87,12 +80,13 @@ def create_cli(
     cli.command("export")(commands.export_rows)
     cli.command()(commands.purge)
     cli.command()(commands.expire_keys)
+    cli.command(**OPTIONS)(commands.psql)
     cli.command("settings")(commands.list_settings)
     cli.command("openapi")(commands.print_openapi)
     return cli
 
 
-class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand):
+class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand, PsqlCommand):
     """All commands."""
 
     def serve(
@@ -111,7 +105,7 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand)
         configure_logging(settings.log_level, settings.log_format)
         sockets = [] if reload else inherited_sockets()
         host, port = _address(settings, sockets)
-        _exit_on_signals()
+        exit_on_signals()  # uvicorn, with one process, raises the signal again at its end
         with resolve_database(settings) as url:
             try:
                 check_database(url)

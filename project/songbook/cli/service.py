@@ -1,5 +1,7 @@
 """The service of a command line, and helpers that several commands share."""
 
+import signal
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +61,13 @@ class Service:
         """Return a number of rows with the noun, as "1 city" and "2 cities"."""
         noun = display_name(self.family(resource).table).lower() if rows == 1 else resource
         return f"{rows} {noun}"
+
+
+def exit_on_signals() -> None:
+    """Run the exit handlers, which stop the embedded PostgreSQL, at SIGTERM and SIGHUP."""
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) != signal.SIG_IGN:  # as with nohup
+            signal.signal(ending, lambda number, _frame: sys.exit(128 + number))
 
 
 def media_type_of(file: Path | None, name: str | None) -> str:

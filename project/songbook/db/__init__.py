@@ -3,6 +3,7 @@
 from songbook.db.connect import DatabaseUnreachable as DatabaseUnreachable
 from songbook.db.connect import bounded_log as bounded_log
 from songbook.db.connect import check_database as check_database
+from songbook.db.connect import find_program as find_program
 from songbook.db.connect import is_missing as is_missing
 from songbook.db.connect import open_database as open_database
 from songbook.db.connect import resolve_database as resolve_database

@@ -1,6 +1,7 @@
 """The database of the settings: its URL, and a check at the start."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -53,6 +54,13 @@ def is_missing(settings: Settings) -> bool:
     from songbook.db import embedded  # noqa: PLC0415 - unused with DATABASE_URL
 
     return not embedded.exists(settings.postgres_data)
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program of PostgreSQL: the embedded one's, else that on the PATH."""
+    from songbook.db import embedded  # noqa: PLC0415 - unused with DATABASE_URL
+
+    return embedded.find_program(name) or shutil.which(name)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import shutil
 import signal
 import subprocess
 from contextlib import AbstractContextManager, suppress
@@ -60,6 +61,13 @@ def detach(folder: Path) -> None:
     if server := _attached.pop(folder.resolve(), None):
         with server.users, suppress(OSError):  # the folder may have been deleted
             server.release()
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program beside the server, None without the wheel."""
+    with suppress(EmbeddedError):
+        return shutil.which(name, path=_binaries())
+    return None
 
 
 def _binaries() -> Path:
