@@ -28,7 +28,7 @@ with_pip = { $(1)/bin/python -m pip install --disable-pip-version-check --progre
 	esac; done; if test -t 1; then printf '\r\033[K'; fi; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth bench-observed abuse abuse-quick peers faults faults-quick clean
+.PHONY: help install run dev seed test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth bench-observed abuse abuse-quick peers faults faults-quick clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -53,6 +53,9 @@ run: .venv/service ## Start PostgreSQL, migrate and serve http://localhost:8004 
 
 dev: .venv/service ## As run, with an access log; restart when the code changes.
 	@cd project && exec python -m app serve --reload
+
+seed: .venv/service ## Store a few songs, cities and todos, if there are none, to try the service with.
+	@cd project && exec python -m app seed
 
 test: install ## Run the whole test suite; ARGS="--cov" measures what it covers.
 	cd project && pytest $(ARGS)

@@ -2,23 +2,24 @@
 
 import json
 import logging
-import re
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from socket import socket
 from types import ModuleType
 from typing import Annotated, Any
 
 import typer
 from fastapi import FastAPI
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.engine import URL
 
 from songbook.cli.doctor import DoctorCommand
 from songbook.cli.exports import ExportCommand
-from songbook.cli.imports import ImportCommand
 from songbook.cli.maintenance import MaintenanceCommands
+from songbook.cli.migrations import MigrateCommand, upgrade
 from songbook.cli.psql import OPTIONS, PsqlCommand
+from songbook.cli.seed import SeedCommand
 from songbook.cli.service import Service, exit_on_signals
 from songbook.config import CommandError, Settings, check_production, setting_lines
 from songbook.db import DatabaseUnreachable, check_database, resolve_database, watch_database
@@ -60,33 +61,45 @@ def create_cli(
     application: str,
     title: str,
     help: str,
+    examples: Path | None = None,
 ) -> CommandLine:
     """Return the command line of a service, which may add its own commands.
 
-    `application` is the import string of the application, as `app.main:app`.
+    `application` is the import string of the application, as `app.main:app`; `examples` the folder
+    of the example data that `seed` stores, in files called after their resources, as `songs.csv`.
     """
-    commands = Commands(settings, resources, application, title)
+    module = application.partition(":")[0]
+    program = f"python -m {module.rpartition('.')[0] or module}"
+    commands = Commands(settings, resources, application, title, program, examples)
     cli = CommandLine(
         commands,
-        name=f"python -m {re.split('[.:]', application)[0]}",
+        name=program,
         help=help,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         add_completion=False,
     )
+    _add_commands(cli, commands, has_examples=examples is not None)
+    return cli
+
+
+def _add_commands(cli: typer.Typer, commands: "Commands", *, has_examples: bool) -> None:
     for command in (commands.serve, commands.migrate, commands.doctor):
         cli.command()(command)
     cli.command("import")(commands.import_rows)
     cli.command("export")(commands.export_rows)
+    if has_examples:
+        cli.command()(commands.seed)
     cli.command()(commands.purge)
     cli.command()(commands.expire_keys)
     cli.command(**OPTIONS)(commands.psql)
     cli.command("settings")(commands.list_settings)
     cli.command("openapi")(commands.print_openapi)
-    return cli
 
 
-class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand, PsqlCommand):
+class Commands(
+    SeedCommand, ExportCommand, MaintenanceCommands, MigrateCommand, DoctorCommand, PsqlCommand
+):
     """All commands."""
 
     def serve(
@@ -107,15 +120,10 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand,
         host, port = _address(settings, sockets)
         exit_on_signals()  # uvicorn, with one process, raises the signal again at its end
         with resolve_database(settings) as url:
-            try:
-                check_database(url)
-                if migrate or (migrate is None and settings.url is None):
-                    _upgrade(settings)
-            except DatabaseUnreachable as error:
-                if migrate:
-                    raise
-                _logger.warning("%s Until then requests get 503.", error)
+            is_up = _prepare(settings, url, migrate)
             self._announce(settings, host, port)
+            if is_up:
+                self.offer_examples(settings, url)
             with watch_database(settings):
                 serve(self.application, settings, port, sockets=sockets, reload=reload)
 
@@ -131,13 +139,6 @@ class Commands(ImportCommand, ExportCommand, MaintenanceCommands, DoctorCommand,
         docs = f", its documentation at {address}/docs" if settings.public_docs else ""
         print(f"{self.title} is at {address}{docs}. Ctrl-C stops it.")
         sys.stdout.flush()
-
-    def migrate(self) -> None:
-        """Upgrade the database to the newest migration."""
-        settings = self.settings.load()
-        with resolve_database(settings) as url:
-            check_database(url)
-            _upgrade(settings)
 
     def list_settings(self) -> None:
         """Print every setting with its origin; secrets are masked."""
@@ -160,14 +161,18 @@ def _address(settings: Settings, sockets: list[socket]) -> tuple[str, int]:
     return settings.host, check_address(settings.host, settings.port)
 
 
-def _upgrade(settings: Settings) -> None:
-    """Apply the pending migrations. Raises CommandError."""
-    from alembic import command  # noqa: PLC0415 - 9 MB that serving does not need
-    from alembic.config import Config  # noqa: PLC0415
-    from alembic.util import CommandError as AlembicError  # noqa: PLC0415
+def _prepare(settings: Settings, url: URL, migrate: bool | None) -> bool:  # noqa: FBT001
+    """Migrate the database if that is to be done; return whether it is up.
 
+    Raises DatabaseUnreachable only if migrations were asked for.
+    """
     try:
-        command.upgrade(Config(settings.directory / "alembic.ini"), "head")
-    except (AlembicError, DBAPIError, OSError) as error:
-        reason = getattr(error, "driver_exception", error)
-        raise CommandError(f"the migrations cannot be applied: {reason}.") from None
+        check_database(url)
+        if migrate or (migrate is None and settings.url is None):
+            upgrade(settings)
+    except DatabaseUnreachable as error:
+        if migrate:
+            raise
+        _logger.warning("%s Until then requests get 503.", error)
+        return False
+    return True

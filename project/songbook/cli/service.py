@@ -34,6 +34,10 @@ class Service:
     application: str
     """The import string of the application, as `app.main:app`."""
     title: str
+    program: str
+    """How the command line is called, as `python -m app`."""
+    examples: Path | None = None
+    """The folder of the example data, None if there are none."""
 
     def message(self, text: object) -> str:
         """Return a message with the name of the service in front."""

@@ -1,5 +1,7 @@
 """The command line: `python -m tests.samples …`."""
 
+from pathlib import Path
+
 from songbook.cli import create_cli
 from tests.samples import resources
 from tests.samples.settings import Settings
@@ -10,6 +12,7 @@ cli = create_cli(
     application="tests.samples.main:app",
     title="Samples",
     help="A service of the tests.",
+    examples=Path(__file__).with_name("examples"),
 )
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""The command `seed`: the example data of a service, for its first run."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy import exists, literal, select
+from sqlalchemy.engine import URL
+
+from songbook.cli.imports import ImportCommand
+from songbook.cli.migrations import upgrade
+from songbook.config import CommandError, Settings
+from songbook.db import CompiledStatement, check_database, open_database, resolve_database
+from songbook.errors import ServiceUnavailable
+from songbook.models import table_of
+
+
+class SeedCommand(ImportCommand):
+    """The command `seed`."""
+
+    def seed(self) -> None:
+        """Store the example data of the service in tables that are empty."""
+        settings = self.settings.load()
+        if settings.environment == "prod":
+            raise CommandError("production gets no example data: import your own.")
+        with resolve_database(settings) as url:
+            check_database(url)
+            if settings.url is None:
+                upgrade(settings)
+            files = self._example_files()
+            empty = asyncio.run(self._empty(url, files))
+            for resource, file in files.items():
+                if resource in empty:
+                    self.import_rows(resource, file)
+        if filled := ", ".join(name for name in files if name not in empty):
+            message = f"there are {filled} already: nothing was added to them."
+            if not empty:
+                raise CommandError(message)
+            print(self.message(message), file=sys.stderr)
+
+    def offer_examples(self, settings: Settings, url: URL) -> None:
+        """Print how to get example data, on a terminal if the tables for them are empty."""
+        if settings.environment == "prod" or not sys.stdout.isatty():
+            return
+        files = self._example_files()
+        try:
+            empty = asyncio.run(self._empty(url, files))
+        except (CommandError, ServiceUnavailable, asyncpg.PostgresError, OSError):
+            return  # what is wrong with the database is told elsewhere
+        if empty and len(empty) == len(files):
+            # make tells its commands that they are run by it
+            command = "make seed" if "MAKELEVEL" in os.environ else f"{self.program} seed"
+            print(f"Its tables are empty: `{command}`, in another terminal, stores example data.")
+
+    def _example_files(self) -> dict[str, Path]:
+        """Return the files of example data by the names of their resources."""
+        if self.examples is None:
+            return {}
+        found = {path.stem: path for path in self.examples.iterdir()}
+        return {name: found[name] for name in self.resources() if name in found}
+
+    async def _empty(self, url: URL, resources: Iterable[str]) -> set[str]:
+        """Return the resources that have no rows, deleted ones included. Raises CommandError."""
+        tables = {name: table_of(self.family(name).table) for name in resources}
+        if not tables:
+            return set()
+        rows = {n: exists(select(literal(1)).select_from(each)) for n, each in tables.items()}
+        statement = CompiledStatement(
+            select(*(each.label(name) for name, each in rows.items())), all_owners=True
+        )
+        async with open_database(url) as db:
+            row = await db.fetch(statement.bind({}))
+        assert row is not None, "a list of expressions gives a row"
+        return {name for name in tables if not row[name]}

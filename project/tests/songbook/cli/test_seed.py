@@ -1,0 +1,112 @@
+"""The command `seed`: example data, in tables that are empty, and what a terminal says of it."""
+
+import os
+import pty
+import re
+import secrets
+from collections.abc import Callable
+from contextlib import redirect_stdout
+
+import pytest
+from sqlalchemy.engine import URL, make_url
+
+from songbook.cli.app import Commands
+from songbook.config import Settings
+from tests.support.databases import execute, spelled
+from tests.support.processes import Outcome
+from tests.support.services import SAMPLES
+
+ROWS = "SELECT (SELECT count(*) FROM book), (SELECT count(*) FROM towns)"
+
+Command = Callable[..., Outcome]
+
+
+@pytest.fixture
+def empty(database_url: URL) -> URL:
+    """Give the URL of a database without books and towns."""
+    execute(database_url, "TRUNCATE book, towns RESTART IDENTITY CASCADE")
+    return database_url
+
+
+def test_a_service_gets_its_example_data_once(command: Command, empty: URL) -> None:
+    seeded = command("seed", DATABASE_URL=spelled(empty))
+    again = command("seed", DATABASE_URL=spelled(empty))
+
+    said = r"2 books stored in \d+\.\d s\.\n1 town stored in \d+\.\d s\.\n"
+    assert re.fullmatch(said, seeded.printed)
+    assert (seeded.code, seeded.told) == (0, [])
+    refusal = "samples: there are books, towns already: nothing was added to them."
+    assert again == (1, "", [refusal])
+    assert execute(empty, ROWS) == [(2, 1)]
+
+
+def test_tables_that_have_rows_are_left_alone_and_named(command: Command, empty: URL) -> None:
+    execute(empty, "INSERT INTO towns (name, population) VALUES ('Rome', 2800000)")
+
+    seeded = command("seed", DATABASE_URL=spelled(empty))
+
+    assert (seeded.code, seeded.printed[:14]) == (0, "2 books stored")
+    assert seeded.told == ["samples: there are towns already: nothing was added to them."]
+    assert execute(empty, ROWS) == [(2, 1)]
+
+
+def test_production_gets_no_example_data(command: Command, empty: URL) -> None:
+    secret = secrets.token_urlsafe(48)
+    settings = {"ENVIRONMENT": "prod", "OAUTH_TOKEN_SECRET": secret}
+    refused = command("seed", DATABASE_URL=spelled(empty), **settings)
+
+    assert refused == (1, "", ["samples: production gets no example data: import your own."])
+    assert execute(empty, ROWS) == [(0, 0)]
+
+
+def test_without_tables_seeding_says_to_migrate_first(command: Command, scratch_url: URL) -> None:
+    refused = command("seed", DATABASE_URL=spelled(scratch_url))
+
+    assert refused.told == ["samples: a table does not exist: run the command migrate."]
+
+
+def offer(url: str, **settings: str) -> None:
+    """Let the service offer its example data, as `serve` does."""
+    commands = SAMPLES.cli.service
+    assert isinstance(commands, Commands)
+    commands.offer_examples(Settings(database_url=url, **settings), make_url(url))
+
+
+def offered_on_terminal(url: str, **settings: str) -> str:
+    """Return what is offered where standard output is a terminal."""
+    reading, writing = pty.openpty()
+    with os.fdopen(reading, "rb") as master, os.fdopen(writing, "w") as screen:
+        with redirect_stdout(screen):
+            offer(url, **settings)
+            print("end", flush=True)
+        lines = iter(master.readline, b"end\r\n")
+        return b"".join(lines).decode()
+
+
+def test_a_terminal_offers_the_example_data_while_there_is_none(
+    empty: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "Its tables are empty: `{}`, in another terminal, stores example data.\r\n"
+    monkeypatch.delenv("MAKELEVEL", raising=False)
+    assert offered_on_terminal(spelled(empty)) == text.format("python -m tests.samples seed")
+
+    monkeypatch.setenv("MAKELEVEL", "1")  # as make does for what it runs
+    assert offered_on_terminal(spelled(empty)) == text.format("make seed")
+
+    execute(empty, "INSERT INTO towns (name, population) VALUES ('Rome', 2800000)")
+    assert offered_on_terminal(spelled(empty)) == ""
+
+
+def test_nothing_is_offered_in_production_or_without_the_tables(
+    empty: URL, scratch_url: URL
+) -> None:
+    assert offered_on_terminal(spelled(empty), environment="prod") == ""
+    assert offered_on_terminal(spelled(scratch_url)) == ""
+
+
+def test_nothing_is_offered_where_no_person_reads(
+    empty: URL, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(spelled(empty))
+
+    assert capsys.readouterr() == ("", "")
