@@ -26,11 +26,13 @@ class SeedCommand(ImportCommand):
         settings = self.settings.load()
         if settings.environment == "prod":
             raise CommandError("production gets no example data: import your own.")
+        files = self._example_files()
+        if not files:
+            raise CommandError(f"{self.examples} has no file called after a resource.")
         with resolve_database(settings) as url:
             check_database(url)
             if settings.url is None:
                 upgrade(settings)
-            files = self._example_files()
             empty = asyncio.run(self._empty(url, files))
             for resource, file in files.items():
                 if resource in empty:
@@ -46,18 +48,20 @@ class SeedCommand(ImportCommand):
         if settings.environment == "prod" or not sys.stdout.isatty():
             return
         files = self._example_files()
+        if not files:
+            return
         try:
             empty = asyncio.run(self._empty(url, files))
         except (CommandError, ServiceUnavailable, asyncpg.PostgresError, OSError):
             return  # what is wrong with the database is told elsewhere
-        if empty and len(empty) == len(files):
+        if len(empty) == len(files):
             # make tells its commands that they are run by it
             command = "make seed" if "MAKELEVEL" in os.environ else f"{self.program} seed"
             print(f"Its tables are empty: `{command}`, in another terminal, stores example data.")
 
     def _example_files(self) -> dict[str, Path]:
         """Return the files of example data by the names of their resources."""
-        if self.examples is None:
+        if self.examples is None or not self.examples.is_dir():
             return {}
         found = {path.stem: path for path in self.examples.iterdir()}
         return {name: found[name] for name in self.resources() if name in found}
@@ -65,8 +69,6 @@ class SeedCommand(ImportCommand):
     async def _empty(self, url: URL, resources: Iterable[str]) -> set[str]:
         """Return the resources that have no rows, deleted ones included. Raises CommandError."""
         tables = {name: table_of(self.family(name).table) for name in resources}
-        if not tables:
-            return set()
         rows = {n: exists(select(literal(1)).select_from(each)) for n, each in tables.items()}
         statement = CompiledStatement(
             select(*(each.label(name) for name, each in rows.items())), all_owners=True

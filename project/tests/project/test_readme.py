@@ -6,7 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
+from app.__main__ import cli
 from tests.support.marks import slow
 from tests.support.paths import ROOT
 
@@ -35,6 +38,20 @@ def test_the_documents_name_no_make_target_that_is_not_there() -> None:
 
     assert {"run", "test", "install", "check", "demo"} <= named
     assert named <= targets
+
+
+def test_the_documents_name_no_command_that_is_not_there() -> None:
+    group = get_command(cli)
+    assert isinstance(group, TyperGroup)
+    commands = set(group.commands)
+    named = {
+        command
+        for document in DOCUMENTS
+        for command in re.findall(r"python -m app ([a-z-]+)", document.read_text())
+    }
+
+    assert {"serve", "seed", "psql", "import"} <= named
+    assert named <= commands
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -6,12 +6,14 @@ import re
 import secrets
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import URL, make_url
 
 from songbook.cli.app import Commands
-from songbook.config import Settings
+from songbook.config import CommandError, Settings
 from tests.support.databases import execute, spelled
 from tests.support.processes import Outcome
 from tests.support.services import SAMPLES
@@ -63,6 +65,18 @@ def test_without_tables_seeding_says_to_migrate_first(command: Command, scratch_
     refused = command("seed", DATABASE_URL=spelled(scratch_url))
 
     assert refused.told == ["samples: a table does not exist: run the command migrate."]
+
+
+def test_a_service_without_example_data_says_so(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty: URL
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", spelled(empty))
+    commands = SAMPLES.cli.service
+    assert isinstance(commands, Commands)
+
+    for folder in (tmp_path, tmp_path / "missing"):
+        with pytest.raises(CommandError, match="has no file called after a resource"):
+            replace(commands, examples=folder).seed()
 
 
 def offer(url: str, **settings: str) -> None:
