@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped] # the stubs would be for this file alone
 
+from songbook.config import Settings
 from tests.support.paths import PROJECT, ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -115,3 +116,14 @@ def test_the_editor_starts_modules_in_the_project() -> None:
         assert (
             launch["module"] == "pytest" or (PROJECT / launch["module"] / "__main__.py").is_file()
         )
+
+
+def test_a_development_container_installs_with_make_what_the_editor_uses() -> None:
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    [image] = re.findall(r"python:\d\.\d+", (PROJECT / "Dockerfile").read_text())
+
+    assert container["image"] == image  # not the slim one, which has neither make nor git
+    assert re.findall("make ([a-z-]+)", container["postCreateCommand"]) == ["install"]
+    assert container["forwardPorts"] == [Settings.model_fields["port"].default]
+    extensions = container["customizations"]["vscode"]["extensions"]
+    assert extensions == vscode("extensions")["recommendations"]
