@@ -1,5 +1,6 @@
 """The library can be built, and installed beside another service."""
 
+import os
 import subprocess
 import sys
 from importlib.metadata import Distribution, PathDistribution
@@ -56,6 +57,30 @@ print(sys.modules["songbook"].__file__, sys.modules["songbook"].__version__, "ap
     assert Path(file) == installed / "songbook" / "__init__.py"
     assert built_version == songbook.__version__
     assert has_service == "False"
+
+
+def test_the_console_script_runs_the_command_line_of_the_service_in_its_folder(
+    installed: Path, tmp_path: Path
+) -> None:
+    [script] = distribution(installed).entry_points
+    assert (script.name, script.group) == ("songbook", "console_scripts")
+    program = f"from {script.module} import {script.attr}; {script.attr}()"
+
+    def run(folder: Path) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-c", program, "--help"],
+            cwd=folder,
+            env={**os.environ, "PYTHONPATH": str(installed)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+
+    assert "create-superuser" in run(PROJECT).stdout
+    elsewhere = run(tmp_path)
+    assert (elsewhere.returncode, elsewhere.stderr.count("\n")) == (1, 1)
+    assert elsewhere.stderr.startswith("songbook: run this beside a pyproject.toml that names ")
 
 
 def test_the_version_is_written_once(installed: Path) -> None:
