@@ -48,7 +48,7 @@ async def metrics(client: AsyncClient) -> str:
 async def test_requests_are_counted_by_route_method_and_status(migrated_url: URL) -> None:
     async with SAMPLES.on(migrated_url) as (client, _):
         before = await metrics(client)
-        for path in ("/books/1", "/books/2", "/books?name=x", "/nowhere", "/books/x"):
+        for path in ("/books/1", "/books/2", "/books?name=x", "/nowhere", "/books/x", "/books.csv"):
             await client.get(path)
         await client.post("/books", json={"name": "a", "author": "b"})
         await client.request("BREW", "/books")
@@ -61,9 +61,10 @@ async def test_requests_are_counted_by_route_method_and_status(migrated_url: URL
     assert difference(route="/books/{id}", method="GET", status="422") == 1
     assert difference(route="/books", method="GET", status="200") == 1
     assert difference(route="/books", method="POST", status="201") == 1
+    assert difference(route="/books.csv", method="GET", status="200") == 1
     assert difference(route="/books", method="other", status="405") == 1
     assert difference(route="", status="404") == 1
-    assert difference() == 8  # with the first /metrics
+    assert difference() == 9  # with the first /metrics
 
 
 async def test_what_waits_for_a_connection_is_seen(migrated_url: URL) -> None:

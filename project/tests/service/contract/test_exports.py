@@ -218,6 +218,7 @@ ACCEPTED = [
     (JSON, JSON),
     (CSV, CSV),
     (NDJSON, NDJSON),
+    ("application/jsonl", NDJSON),
     ("Text/CSV", CSV),
     ("text/*", CSV),
     ("application/*", JSON),
