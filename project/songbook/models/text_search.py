@@ -46,9 +46,9 @@ def create_search_text(body: str = SEARCH_TEXT_BODY) -> str:
 
 
 def search_vector(columns: Sequence[Column[Any]]) -> ColumnElement[Any]:
-    """Return the tsvector of these texts, maybe none: whole words in lower case, not stemmed."""
+    """Return the tsvector of these texts: whole words in lower case, without stemming."""
     texts = [func.coalesce(each, text("''")) if each.nullable else each for each in columns]
-    joined: ColumnElement[Any] = texts[0] if texts else literal_column("''")
+    joined: ColumnElement[Any] = texts[0]
     for other in texts[1:]:
         joined = joined.op("||")(_SPACE).op("||")(other)
     return func.to_tsvector(_SIMPLE, func.search_text(joined))
