@@ -28,7 +28,7 @@ with_pip = { $(1)/bin/python -m pip install --disable-pip-version-check --progre
 	esac; done; if test -t 1; then printf '\r\033[K'; fi; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev seed test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth bench-observed abuse abuse-quick peers faults faults-quick clean
+.PHONY: help install run dev seed test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth bench-fields bench-observed abuse abuse-quick peers faults faults-quick clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -107,6 +107,9 @@ bench-growth: install peers ## Measure Songbook with up to 10,000,000 songs and 
 	python bench/growth.py --json docs/speed/growth.json $(ARGS)
 	for rows in 10000 100000 1000000; do python bench/bulk.py --rows $$rows --json docs/speed/bulk-$$rows.json || exit; done
 	$(PEERS)/.venv/bin/python bench/publish_growth.py
+
+bench-fields: install ## Measure what lists of some of the fields cost (a minute), and update docs/speed.md.
+	python bench/fields.py --json docs/speed/fields.json $(ARGS)
 
 bench-observed: install ## Measure what metrics and the access log cost (four minutes), and update docs/speed.md.
 	python bench/observed.py --json docs/speed/observed.json $(ARGS)
