@@ -560,6 +560,28 @@ async def scans_of(driver: Any, page: BoundStatement) -> tuple[list[Any], set[st
     }
 
 
+async def test_an_index_serves_the_start_of_a_text_and_of_a_word(app: FastAPI) -> None:
+    async with app.state.service.database.engine.begin() as connection:
+        await connection.execute(text("CREATE INDEX ix_start ON book (name, id)"))
+        await connection.execute(
+            text(
+                "INSERT INTO book (name, author)"
+                " SELECT md5(n::text), 'word' || n FROM generate_series(1, 5000) AS n"
+            )
+        )
+        await connection.execute(text("ANALYZE book"))
+        driver = (await connection.get_raw_connection()).driver_connection
+        for query, index, condition in (
+            ("name_starts=ab_", "ix_start", "'ab_'"),
+            ("q=word499*", "ix_book_words", "@@"),
+        ):
+            page = page_statement_of(Book, BookPublic, query)
+            [plan] = await driver.fetchval(f"EXPLAIN (FORMAT JSON) {page.sql}", *page.arguments)
+            [scan] = [node for node in nodes_of(plan["Plan"]) if node.get("Index Name") == index]
+            assert condition in scan["Index Cond"]
+        await connection.rollback()
+
+
 # A row of each part of the list, and of none: what is behind it is asked for.
 PLACES: dict[str, tuple[type[Record], type[SQLModel], list[dict[str, str | None]]]] = {
     "year": (
