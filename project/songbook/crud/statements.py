@@ -1,7 +1,8 @@
 """The statements for single records.
 
 Each returns one row: `document`, the JSON of the members of the Public class, and the columns for
-the headers; with computed members or a view also the `digest` of the document. No record has the id 0.
+the headers; with computed members or a view also the `digest` of the document. No record has the
+id 0.
 """
 
 from collections.abc import Mapping, Sequence
