@@ -42,6 +42,15 @@ _OF_NULL = {
     EQUAL: " An empty value matches null.",
     NOT: " Null is no such value, and an empty value excludes it.",
 }
+_Q = (
+    f"Words that must all occur in the texts, at most {MAX_WORDS} (case-insensitive);"
+    " `mid*` is a word that starts so."
+)
+_COUNT = "Adds X-Total-Count; `estimated` by an estimate if there are many rows."
+_ESCAPE = (
+    "For spreadsheets: `formulas` puts an apostrophe before texts that they would run, and a"
+    " byte order mark first."
+)
 DELETED_PARAMETER: dict[str, Any] = {
     "name": "deleted",
     "in": "query",
@@ -59,24 +68,15 @@ def list_parameters(
     """Return the parameters of a list; `sort` is its default order."""
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_LIMIT}
     after = "The cursor from `X-Next-Cursor`, valid only with the same filters and order."
-    words = (
-        f"Words that must all occur in the texts, at most {MAX_WORDS} (case-insensitive);"
-        " `mid*` is a word that starts so."
-    )
     counts = {"type": "string", "enum": ["exact", "estimated"]}
-    count = "Adds X-Total-Count; `estimated` by an estimate if there are many rows."
     formulas = {"type": "string", "const": "formulas"}
-    escape = (
-        "For spreadsheets: `formulas` puts an apostrophe before texts that they would run, and a"
-        " byte order mark first."
-    )
     return [
         _query("limit", "Maximum number of rows.", limit),
         _sort(sortable_fields(shown), sort),
         _query("after", after, {"type": "string"}),
-        *([_query("q", words, _TEXT)] if searched_fields(shown.table) else []),
-        _query("count", count, counts),
-        _query("escape", escape, formulas),
+        *([_query("q", _Q, _TEXT)] if searched_fields(shown.table) else []),
+        _query("count", _COUNT, counts),
+        _query("escape", _ESCAPE, formulas),
         fields_parameter(shown),
         *([DELETED_PARAMETER] if not_deleted(shown.table) else []),
         *([expand_parameter(relations)] if relations else []),

@@ -48,11 +48,12 @@ def test_what_can_be_expanded_is_named(document: Document) -> None:
         "/publishers": ["novels"],
         "/publishers/{id}": ["novels"],
         "/towns": ["novels"],
+        "/towns/{id}": ["novels"],
     }.items():
         expand = parameters(document, path)["expand"]
         assert expand["schema"]["items"]["enum"] == names
         assert (expand["style"], expand["explode"]) == ("form", False)
-    for path in ("/books", "/towns/{id}", "/notes"):
+    for path in ("/books", "/books/{id}", "/notes"):
         assert "expand" not in parameters(document, path)
 
 
