@@ -24,6 +24,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         title=settings.project_name,
         version=songbook.__version__,
         description="An asynchronous REST microservice whose JSON is written by PostgreSQL.",
+        license_info={"name": "MIT", "identifier": "MIT"},
         contact={"email": settings.admin_email} if settings.admin_email else None,
     )
 

@@ -66,7 +66,10 @@ def slug_of(fields: dict[str, Any]) -> str:
 
 
 _CREDENTIALS = ("email", "username", "password")
-_DEPENDENT: JsonDict = {"dependentRequired": {name: ["current_password"] for name in _CREDENTIALS}}
+_DEPENDENT: JsonDict = {
+    "dependentRequired": {name: ["current_password"] for name in _CREDENTIALS},
+    "examples": [{"first_name": "Ada", "last_name": "Lovelace"}],
+}
 
 
 class UserBase(Schema):

@@ -26,9 +26,13 @@ IDEMPOTENCY_KEY = {
     "name": HEADER,
     "in": "header",
     "description": "A unique key, such as a UUID: a retry with it gets the stored response.",
-    "schema": {"type": "string", "pattern": r'^("[!#-\[\]-~]{1,255}"|[!#-+\--~]{1,255})$'},
-    "example": '"8e03978e-40d5-43dd-bc93-6894a57f9324"',
+    "schema": {
+        "type": "string",
+        "pattern": r'^("[!#-\[\]-~]{1,255}"|[!#-+\--~]{1,255})$',
+        "maxLength": 257,
+    },
 }
+"""The parameter. With an example, its second sender would get the response of the first."""
 
 # RFC 9651, section 3.3.3: a String of visible characters; or the bare key, which is common
 _STRING = re.compile(r'"((?:[!#-\[\]-~]|\\["\\])+)"')

@@ -62,23 +62,23 @@ def fields_parameter(shown: Representation) -> dict[str, Any]:
 
 def expand_parameter(relations: Mapping[str, Relation]) -> dict[str, Any]:
     """Return the OpenAPI parameter."""
-    return _names("expand", "Related resources to show, separated by commas.", relations)
+    description = "Related resources to show, each at most once, separated by commas."
+    return _names("expand", description, relations)
 
 
 def _names(name: str, description: str, names: Iterable[str]) -> dict[str, Any]:
     """Return a parameter whose value is some of these names."""
+    either = "|".join(names)
     return {
         "name": name,
         "in": "query",
         "description": description,
-        "style": "form",
-        "explode": False,
         "schema": {
-            "type": "array",
-            "items": {"enum": [*names]},
-            "minItems": 1,
-            "uniqueItems": True,
+            "type": "string",
+            "pattern": f"^({either})(,({either}))*$",
+            "maxLength": max(len(either), 1),
         },
+        "example": next(iter(names), ""),
     }
 
 

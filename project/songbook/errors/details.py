@@ -2,7 +2,9 @@
 
 from http import HTTPStatus
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
 
 MEDIA_TYPE = "application/problem+json"
 MAX_REFUSALS = 100
@@ -15,7 +17,7 @@ class FieldError(BaseModel):
 
     pointer: str = Field(description="JSON Pointer (RFC 6901); for parameters `/` and the name.")
     location: str = Field(description="`body`, `query`, `path` or `header`.")
-    detail: str
+    detail: str = Field(description="What is wrong with the value.")
     type: str = Field(description="The stable name of the violated rule.")
 
 
@@ -24,17 +26,22 @@ class RowError(BaseModel):
 
     line: int = Field(description="The line on which the row begins, counted from 1.", ge=1)
     pointer: str = Field(description="JSON Pointer (RFC 6901) to the field; empty for the row.")
-    detail: str
+    detail: str = Field(description="What is wrong with the row.")
     type: str = Field(description="The stable name of the violated rule.")
+
+
+_REPORT: JsonDict = {"read": 1, "stored": 1, "skipped": 0, "refused": 0, "refusals": []}
 
 
 class ImportReport(BaseModel):
     """The result of an import: how many rows were read, stored, skipped and refused."""
 
-    read: int = Field(ge=0)
+    model_config = ConfigDict(json_schema_extra={"examples": [_REPORT]})
+
+    read: int = Field(description="Rows read.", ge=0)
     stored: int = Field(description="Rows inserted or updated.", ge=0)
     skipped: int = Field(description="Duplicates left out, with `on_conflict`.", ge=0)
-    refused: int = Field(ge=0)
+    refused: int = Field(description="Rows with errors.", ge=0)
     refusals: list[RowError] = Field(
         description=f"The first {MAX_REFUSALS} errors.", max_length=MAX_REFUSALS
     )
@@ -43,14 +50,21 @@ class ImportReport(BaseModel):
 class ProblemDetails(BaseModel):
     """Problem details (RFC 9457), the body of every error response."""
 
-    type: str
-    title: str
-    status: int
-    detail: str
-    instance: str
-    request_id: str
-    errors: list[FieldError] = []
-    report: ImportReport | None = None
+    type: str = Field(
+        description="The stable name of the problem, a path.",
+        json_schema_extra={"format": "uri-reference"},
+    )
+    title: str = Field(description="The reason phrase of the status.")
+    status: int = Field(description="The status code.", ge=100, le=599)
+    detail: str = Field(description="What went wrong, and what to do.")
+    instance: str = Field(
+        description="The path of the request.", json_schema_extra={"format": "uri-reference"}
+    )
+    request_id: str = Field(description="The id of the request, as in the log.")
+    errors: list[FieldError] = Field([], description="The fields and parameters at fault.")
+    report: SkipJsonSchema[None] | ImportReport = Field(
+        None, description="Of a failed import: what was found."
+    )
 
 
 def title_of(status: int) -> str:

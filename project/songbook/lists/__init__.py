@@ -8,6 +8,7 @@ from songbook.lists.pages import lists_in as lists_in
 from songbook.lists.pages import page_of as page_of
 from songbook.lists.params import FORMATS as FORMATS
 from songbook.lists.params import MAX_PARAMETERS as MAX_PARAMETERS
+from songbook.lists.params import MAX_ROWS as MAX_ROWS
 from songbook.lists.params import ListParams as ListParams
 from songbook.lists.params import parse_params as parse_params
 from songbook.lists.queries import json_rows as json_rows

@@ -28,16 +28,18 @@ from songbook.models import (
 )
 
 _DESCRIPTIONS = {
-    EQUAL: "Equal to this value; if repeated, to any of them.",
-    NOT: "Not equal to this value; if repeated, to none of them.",
-    CONTAINS: "Contains this text (case-insensitive).",
-    STARTS: "Starts with this text (case-sensitive).",
-    HAS: "Has this item.",
-    "_gt": "Greater than this value.",
-    "_gte": "Greater than or equal to this value.",
-    "_lt": "Less than this value.",
-    "_lte": "Less than or equal to this value.",
+    NOT: "{label} not equal to this value; if repeated, to none of them.",
+    CONTAINS: "{label} contains this text (case-insensitive).",
+    STARTS: "{label} starts with this text (case-sensitive).",
+    HAS: "{label} have this item.",
+    "_gt": "{label} greater than this value.",
+    "_gte": "{label} at least this value.",
+    "_lt": "{label} less than this value.",
+    "_lte": "{label} at most this value.",
+    EQUAL: "{label} equal to this value; if repeated, to any of them.",
 }
+"""What the filters of a comparison are; the label is the name of the field."""
+
 _OF_NULL = {
     EQUAL: " An empty value matches null.",
     NOT: " Null is no such value, and an empty value excludes it.",
@@ -59,7 +61,9 @@ DELETED_PARAMETER: dict[str, Any] = {
 }
 """Of lists of tables with `SoftDelete`, where there are accounts."""
 
-_TEXT = {"type": "string", "pattern": NO_NUL}
+_WORDS = {"type": "string", "pattern": NO_NUL}
+_EMPTY = {"type": "string", "pattern": "^$", "maxLength": 0}
+_CURSOR = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
 
 
 def list_parameters(
@@ -69,12 +73,12 @@ def list_parameters(
     limit = {"type": "integer", "minimum": 1, "maximum": MAX_ROWS, "default": DEFAULT_LIMIT}
     after = "The cursor from `X-Next-Cursor`, valid only with the same filters and order."
     counts = {"type": "string", "enum": ["exact", "estimated"]}
-    formulas = {"type": "string", "const": "formulas"}
+    formulas = {"type": "string", "enum": ["formulas"]}
     return [
         _query("limit", "Maximum number of rows.", limit),
+        _query("after", after, _CURSOR),
         _sort(sortable_fields(shown), sort),
-        _query("after", after, {"type": "string"}),
-        *([_query("q", _Q, _TEXT)] if searched_fields(shown.table) else []),
+        *([_query("q", _Q, _WORDS)] if searched_fields(shown.table) else []),
         _query("count", _COUNT, counts),
         _query("escape", _ESCAPE, formulas),
         fields_parameter(shown),
@@ -95,26 +99,30 @@ def _filter(name: str, parameter: FilterParam) -> dict[str, Any]:
     schema = parameter.type.filter_schema()
     if parameter.comparison in PARTS and isinstance(parameter.type, TextType):
         schema = {**schema, "maxLength": parameter.type.max_part}
+    label = parameter.field.replace("_", " ").capitalize()
+    if parameter.parent:
+        label += f" of the {parameter.parent.name.replace('_', ' ')}"
+    description = _DESCRIPTIONS[parameter.comparison].format(label=label)
     if parameter.comparison not in ANY_OF:
-        return _query(name, _DESCRIPTIONS[parameter.comparison], schema)
-    description = _DESCRIPTIONS[parameter.comparison]
+        return _query(name, description, schema)
     if parameter.nullable:
         description += _OF_NULL[parameter.comparison]
-        schema = {"anyOf": [schema, {"type": "string", "maxLength": 0}]}
+        schema = {"anyOf": [schema, _EMPTY]}
     return _query(name, description, {"type": "array", "items": schema, "maxItems": MAX_VALUES})
 
 
 def _sort(fields: Sequence[str], default: str) -> dict[str, Any]:
-    """Return the parameter `sort`: each field at most once, in one direction."""
-    keys = [(name, f"-{name}") for name in fields]
-    twice = [{"allOf": [{"contains": {"const": key}} for key in pair]} for pair in keys]
+    """Return the parameter `sort`: a text, because no schema says "each field at most once"."""
+    names = "|".join(fields)
     schema = {
-        "type": "array",
-        "items": {"enum": [key for pair in keys for key in pair]},
-        "minItems": 1,
-        "uniqueItems": True,
-        "not": {"anyOf": twice},
-        "default": default.split(","),
+        "type": "string",
+        "pattern": f"^-?({names})(,-?({names}))*$",
+        "maxLength": sum(len(f"-{name},") for name in fields),
+        "default": default,
     }
-    description = "The order: field names separated by commas, with `-` for descending."
-    return _query("sort", description, schema, style="form", explode=False)
+    last = f"-{fields[-1]}"
+    example = f"{last},{fields[1]}" if len(fields) > 2 else last
+    description = (
+        "The order: field names separated by commas, each at most once, with `-` for descending."
+    )
+    return _query("sort", description, schema, example=example)

@@ -67,6 +67,7 @@ from songbook.models.text_search import create_search_text as create_search_text
 from songbook.models.text_search import parse_search as parse_search
 from songbook.models.text_search import search_query as search_query
 from songbook.models.text_search import starts_query as starts_query
+from songbook.models.text_values import INT4 as INT4
 from songbook.models.text_values import INT8 as INT8
 from songbook.models.text_values import text_parser as text_parser
 from songbook.models.text_values import without_nul as without_nul

@@ -88,15 +88,20 @@ class Record(SQLModel):
 class RecordPublic(SQLModel):
     """The base of a resource's Public class, with the id."""
 
-    id: int = Field(ge=INT8[0], le=INT8[1])
+    id: int = Field(ge=1, le=INT8[1], description="The id of the record.")
 
 
 class Timestamps(SQLModel):
     """`created_at` and `updated_at`, set by PostgreSQL; for the table and its Public class."""
 
-    created_at: datetime = Field(index=True, sa_column_kwargs={"server_default": func.now()})
+    created_at: datetime = Field(
+        description="When the record was created.",
+        index=True,
+        sa_column_kwargs={"server_default": func.now()},
+    )
     updated_at: datetime = Field(
-        sa_column_kwargs={"server_default": func.now(), "onupdate": func.clock_timestamp()}
+        description="When the record was last changed.",
+        sa_column_kwargs={"server_default": func.now(), "onupdate": func.clock_timestamp()},
     )
 
 

@@ -34,7 +34,6 @@ from sqlalchemy.types import TypeEngine
 from sqlmodel import AutoString
 from typing_extensions import override
 
-from songbook.models.digit_patterns import decimal_pattern
 from songbook.models.text_values import INT4, INT8, SYNTAX, in_utc, text_parser, without_nul
 
 # Unicode's White_Space, which pydantic strips; `\s` in a JSON schema is another set.
@@ -110,14 +109,14 @@ class FieldType:
 
     def filter_schema(self) -> dict[str, Any]:
         """Return the JSON schema of the value of a filter."""
-        return self.json_schema(accepts_strings=False)
+        return self.json_schema()
 
     def pydantic_schema(self) -> CoreSchema:
         """Return pydantic's schema of the values."""
         raise NotImplementedError
 
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
-        """Return the JSON schema of the values; bodies accept some also as strings."""
+    def json_schema(self) -> dict[str, Any]:
+        """Return the JSON schema of the values; bodies accept some in other forms, too."""
         raise NotImplementedError
 
     def __get_pydantic_core_schema__(
@@ -128,7 +127,7 @@ class FieldType:
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return self.json_schema(accepts_strings=handler.mode == "validation")
+        return self.json_schema()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,7 +221,7 @@ class TextType(FieldType):
         return core_schema.chain_schema([free, formed])
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
+    def json_schema(self) -> dict[str, Any]:
         lengths = {"maxLength": self.max_length} | (
             {"minLength": self.min_length} if self.min_length else {}
         )
@@ -307,11 +306,6 @@ class NumberType(ScalarType):
         limits = {name: value for name, value in self.limits.items() if name[0] not in sides}
         return {**limits, **bounds}
 
-    def _number_schema(self) -> dict[str, Any]:
-        """Return the JSON schema of a number within the bounds."""
-        bounds = self._bounds().items()
-        return {"type": "number", **{_KEYWORDS[name]: float(value) for name, value in bounds}}
-
 
 @dataclass(frozen=True, kw_only=True)
 class IntegerType(NumberType):
@@ -384,12 +378,9 @@ class IntegerType(NumberType):
         return core_schema.int_schema(ge=self.low, le=self.high)
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
-        number = {"type": "integer", "minimum": self.low, "maximum": self.high}
-        if not accepts_strings:
-            return number
-        digits = {"type": "string", "pattern": decimal_pattern(self.low, self.high)}
-        return {"anyOf": [number, digits]}
+    def json_schema(self) -> dict[str, Any]:
+        low = 1 if self.is_wide else self.low  # an id
+        return {"type": "integer", "minimum": low, "maximum": self.high}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -403,11 +394,8 @@ class BooleanType(ScalarType):
     name = "bool"
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
-        boolean = {"type": "boolean"}
-        if not accepts_strings:
-            return boolean
-        return {"anyOf": [boolean, {"type": "string", "pattern": "^(true|false)$"}]}
+    def json_schema(self) -> dict[str, Any]:
+        return {"type": "boolean"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -429,12 +417,10 @@ class FloatType(NumberType):
         return {"type": "number"}
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
-        number = self._number_schema()
-        if not accepts_strings:
-            return number
-        pattern = f"^({SYNTAX[float].regex.pattern})$"
-        return {"anyOf": [number, {"type": "string", "pattern": pattern}]}
+    def json_schema(self) -> dict[str, Any]:
+        bounds = self._bounds().items()
+        limits = {_KEYWORDS[name]: float(value) for name, value in bounds}
+        return {"type": "number", **limits}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -487,17 +473,19 @@ class DecimalType(NumberType):
 
     @override
     def filter_schema(self) -> dict[str, Any]:
-        return {"type": "string", "pattern": f"^{SYNTAX[Decimal].regex.pattern}$"}
+        pattern = f"^{SYNTAX[Decimal].regex.pattern}$"
+        most = 2 * _MAX_DIGITS + len("-.")
+        return {"type": "string", "format": "decimal", "pattern": pattern, "maxLength": most}
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
+    def json_schema(self) -> dict[str, Any]:
         whole, places = self.max_digits - self.decimal_places, self.decimal_places
         least = self._bounds().get("ge", self._bounds().get("gt", -1))
         sign = "-?" if least < 0 else ""
         fraction = rf"(\.[0-9]{{1,{places}}})?" if places else ""
         pattern = rf"^{sign}[0-9]{{1,{whole or 1}}}{fraction}$"
-        string = {"type": "string", "pattern": pattern}
-        return {"anyOf": [self._number_schema(), string]} if accepts_strings else string
+        most = self.max_digits + len("-0.")
+        return {"type": "string", "format": "decimal", "pattern": pattern, "maxLength": most}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -507,7 +495,7 @@ class FormattedType(ScalarType):
     json_format: ClassVar[str]
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
+    def json_schema(self) -> dict[str, Any]:
         return {"type": "string", "format": self.json_format}
 
 
@@ -551,7 +539,7 @@ class TimeType(FormattedType):
     json_format = "partial-time"
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
+    def json_schema(self) -> dict[str, Any]:
         pattern = r"^([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\.[0-9]{1,6})?$"
         return {"type": "string", "format": self.json_format, "pattern": pattern}
 
@@ -617,5 +605,5 @@ class ChoiceType(FieldType):
         return core_schema.literal_schema([*self.choices])
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
+    def json_schema(self) -> dict[str, Any]:
         return {"type": "string", "enum": [*self.choices]}

@@ -83,8 +83,8 @@ class ListType(FieldType):
         )
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
-        item = _ITEM.json_schema(accepts_strings=accepts_strings)
+    def json_schema(self) -> dict[str, Any]:
+        item = _ITEM.json_schema()
         least = {"minItems": self.min_length} if self.min_length else {}
         return {"type": "array", "items": item, **least, "maxItems": self.max_length}
 
@@ -119,7 +119,7 @@ class ObjectType(FieldType):
         )
 
     @override
-    def json_schema(self, *, accepts_strings: bool) -> dict[str, Any]:
+    def json_schema(self) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": True}
 
 

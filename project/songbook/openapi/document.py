@@ -1,30 +1,31 @@
 """The OpenAPI document: FastAPI's, completed from dependencies, bodies and responses."""
 
+import inspect
+import json
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any, Literal
 
 from fastapi import FastAPI
 from pydantic import TypeAdapter
 
-from songbook.auth import optional_user
 from songbook.db import MAX_CHILDREN
 from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
 from songbook.http import (
-    JSON,
-    MERGE_PATCH,
-    MULTIPART,
     RelatedDependency,
     Route,
     ServiceState,
 )
-from songbook.lists import DELETED_PARAMETER
-from songbook.models import Relation, Relations, Schema, conflicting_fields, mapped_classes
-from songbook.openapi.files import describe_file, parameters_of
-from songbook.openapi.headers import HEADERS, headers_of, references
+from songbook.models import (
+    Relation,
+    Relations,
+)
+from songbook.openapi.examples import add_examples
+from songbook.openapi.files import row_of
+from songbook.openapi.headers import HEADERS, references
+from songbook.openapi.operations import TOKENS, complete, name_of
+from songbook.openapi.parameters import share_parameters
+from songbook.openapi.schemas import completed, sentence
 
-_BODY = (400, 413, 415, 422)
-_UPLOAD = (*_BODY, 408, 503, 507)
 _FROM_FASTAPI = ("HTTPValidationError", "ValidationError")
 _SCHEMA = "#/components/schemas/{model}"
 
@@ -37,51 +38,76 @@ _DESCRIPTIONS = {
 
 _Use = tuple[Literal["validation", "serialization"], Any]
 
-_SECURITY = {
-    "password": {
-        "type": "oauth2",
-        "description": "Username or e-mail address, and password.",
-    },
-    "token": {
-        "type": "http",
-        "description": "A token that was obtained before.",
-        "scheme": "bearer",
-        "bearerFormat": "JWT",
-    },
-}
-
 
 def describe(app: FastAPI) -> dict[str, Any]:
     """Return the OpenAPI document of the service (cached)."""
     if app.openapi_schema is not None:
         return app.openapi_schema
     document = FastAPI.openapi(app)
+    document.setdefault("servers", [{"url": "/"}])
     service: ServiceState = app.state.service
     routes = [route for route in app.routes if isinstance(route, Route) and route.include_in_schema]
     errors: set[int] = set()
     for route in routes:
         for method in route.methods or ():
             operation = document["paths"][route.path_format][method.lower()]
-            errors |= _complete(operation, route, method, service)
+            errors |= complete(operation, route, method, service)
+    document["tags"] = _tags(document.get("tags", []), routes)
     components = document.setdefault("components", {})
     related = _related(routes, service.relations)
     schemas = {**components.get("schemas", {}), **_schemas(routes, related)}
-    _add_relations(schemas, related)
     components["schemas"] = {
         name: schemas[name] for name in sorted(schemas) if name not in _FROM_FASTAPI
     }
-    components["responses"] = {_name(status): _error_response(status) for status in sorted(errors)}
-    components["headers"] = HEADERS
+    found = {name_of(status): _error_response(status) for status in sorted(errors)}
+    components["responses"] = found | {"Problem": _problem("Any other error.")}
     if service.accounts:
         components["securitySchemes"] = _security(routes)
+    rows = {route.name: row_of(route) for route in routes}
+    app.openapi_schema = _finished(document, related, rows)
+    return app.openapi_schema
+
+
+def _finished(
+    document: dict[str, Any], related: list[tuple[type, Relation]], rows: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """Return the document with what follows from all of it: limits, examples, components.
+
+    `rows` are the schemas of the rows in files, by operation.
+    """
+    document["components"]["headers"] = HEADERS
+    document = {**document, **{name: completed(document[name]) for name in ("paths", "components")}}
+    components = document["components"]
+    operations = [operation for item in document["paths"].values() for operation in item.values()]
+    for operation in operations:
+        add_examples(operation, components["schemas"], rows.get(operation.get("operationId")))
+    _add_relations(components["schemas"], related)
+    components["parameters"] = share_parameters(operations)
+    text = json.dumps(document)
+    components["headers"] = {
+        name: each
+        for name, each in components["headers"].items()
+        if f'"#/components/headers/{name}"' in text
+    }
     return document
+
+
+def _tags(given: list[dict[str, Any]], routes: Iterable[Route]) -> list[dict[str, Any]]:
+    """Return the tags of the routes; a service that does not describe one has the module's name."""
+    tags = {tag["name"]: tag for tag in given}
+    for route in routes:
+        text = inspect.getdoc(inspect.getmodule(route.endpoint)) or ""
+        for name in map(str, route.tags):
+            title = text.partition("\n")[0].partition(":")[0].rstrip(".") or sentence(name)
+            tags.setdefault(name, {"name": name, "description": f"{title}."})
+    return [*tags.values()]
 
 
 def _security(routes: Iterable[Route]) -> dict[str, Any]:
     """Return the security schemes, with the permissions of tokens that the routes require."""
     scopes = sorted({scope for route in routes for scope in route.permission.scopes})
     flow = {"tokenUrl": "api/auth/token", "scopes": {each: f"Permits {each}." for each in scopes}}
-    return {**_SECURITY, "password": {**_SECURITY["password"], "flows": {"password": flow}}}
+    return {**TOKENS, "password": {**TOKENS["password"], "flows": {"password": flow}}}
 
 
 def _related(routes: Iterable[Route], relations: Relations) -> list[tuple[type, Relation]]:
@@ -116,115 +142,18 @@ def _schemas(routes: list[Route], related: Iterable[tuple[type, Relation]]) -> d
     return schemas
 
 
-def _complete(
-    operation: dict[str, Any], route: Route, method: str, service: ServiceState
-) -> set[int]:
-    """Add parameters, responses and headers to an operation; return its error statuses."""
-    dependencies = route.request_dependencies.values()
-    related = partial(service.relations.of, includes=route.permission.includes)
-    parameters = parameters_of(route, method, related)
-    if service.accounts is None and DELETED_PARAMETER in parameters:
-        parameters.remove(DELETED_PARAMETER)
-    errors = {status for one in dependencies for status in one.error_statuses_for(method)}
-    if route.bulk and route.file_type:
-        errors |= {*route.bulk.error_statuses}
-    own = [each for each in operation.pop("parameters", []) if _is_read(each, route)]
-    if parameters or own:
-        operation["parameters"] = parameters + own
-    operation["operationId"] = route.name
-    names = {parameter["name"] for parameter in parameters}
-    _add_formats(operation, route, method, names)
-    responses: dict[str, dict[str, Any]] = operation["responses"]
-    errors |= {int(status) for status in responses if int(status) >= 400}
-    errors |= {*_of_body(route), *_conflicts(route, method, service.relations)}
-    operation["x-rule"] = route.permission.name
-    errors |= _add_security(operation, route, method, service)
-    _add_headers(responses, names, route)
-    responses |= {
-        str(status): {"$ref": f"#/components/responses/{_name(status)}"} for status in errors
-    }
-    operation["responses"] = dict(sorted(responses.items()))
-    return errors
-
-
-def _is_read(parameter: Mapping[str, Any], route: Route) -> bool:
-    """Return whether a parameter of the handler is read, which no import calls."""
-    return parameter["in"] == "path" or not (route.bulk and route.file_type)
-
-
-def _add_security(
-    operation: dict[str, Any], route: Route, method: str, service: ServiceState
-) -> set[int]:
-    """Add the tokens that are required or optional; return the statuses of refusals."""
-    tokens = [{name: [*route.permission.scopes]} for name in _SECURITY]
-    lists_deleted = DELETED_PARAMETER in operation.get("parameters", [])
-    if route.permission.requires_user(method, service.settings):
-        operation["security"] = tokens
-        return {*route.permission.error_statuses, *([403] if lists_deleted else [])}
-    if lists_deleted or optional_user in route.request_dependencies.values():
-        operation["security"] = [{}, *tokens]
-    return {401, 403} if lists_deleted else set()
-
-
-def _of_body(route: Route) -> tuple[int, ...]:
-    """Return the error statuses of the body."""
-    if MULTIPART in route.media_types:
-        return _UPLOAD
-    return _BODY if route.bodies else ()
-
-
-def _add_headers(responses: dict[str, dict[str, Any]], names: set[str], route: Route) -> None:
-    for status, response in responses.items():
-        response["headers"] = headers_of(int(status), names, route)
-        for content in response.get("content", {}).values():
-            content["schema"].pop("title", None)
-
-
-def _add_formats(operation: dict[str, Any], route: Route, method: str, names: set[str]) -> None:
-    """Describe files, and add the other media types of the body and the responses."""
-    if route.file_type:
-        describe_file(operation, route)
-    if "dry_run" in names:
-        _add_dry_run(operation["responses"])
-    if route.bodies and method == "PATCH":
-        content = operation["requestBody"]["content"]
-        content[MERGE_PATCH] = content[JSON]
-    if "If-None-Match" in names:
-        operation["responses"]["304"] = {"description": "The response has not changed."}
-
-
-def _add_dry_run(responses: dict[str, Any]) -> None:
-    """Add the response to a dry run: 200 in place of 201 or 204."""
-    dry_run: dict[str, Any] = {"description": "The response to a dry run"}
-    if "201" in responses:
-        dry_run["content"] = {JSON: {**responses["201"]["content"][JSON]}}
-    responses.setdefault("200", dry_run)
-
-
-def _conflicts(route: Route, method: str, relations: Relations) -> list[int]:
-    """Return 409 for a body with unique fields or references, and where children may refer."""
-    if method == "DELETE" and relations.is_referred_to(route.path.rpartition("/{")[0]):
-        return [409]
-    for body in route.bodies.values():
-        bases = {base for base in body.__mro__ if issubclass(base, Schema)} - {Schema}
-        for model in mapped_classes():
-            if bases & {*model.__mro__} and conflicting_fields(model) & body.model_fields.keys():
-                return [409]
-    return []
-
-
 def _error_response(status: int) -> dict[str, Any]:
-    schema = {"$ref": _SCHEMA.format(model="ProblemDetails")}
     more = {401: ["WWW-Authenticate"], 412: ["ETag"], 429: ["Retry-After"]}
-    headers = references(["X-Request-ID", *more.get(status, [])])
-    if status in {409, 503}:  # for an Idempotency-Key in use; not for an unknown outcome
-        headers["Retry-After"] = HEADERS["Retry-After"] | {"required": False}
+    # for an Idempotency-Key in use; not for an unknown outcome
+    sometimes = ["Retry-After"] if status in {409, 503} else []
+    description = _DESCRIPTIONS.get(status, title_of(status))
+    return _problem(description, references(["X-Request-ID", *more.get(status, [])], sometimes))
+
+
+def _problem(description: str, headers: dict[str, Any] | None = None) -> dict[str, Any]:
+    schema = {"$ref": _SCHEMA.format(model="ProblemDetails")}
     return {
-        "description": _DESCRIPTIONS.get(status, title_of(status)),
-        "headers": headers,
+        "description": description,
+        "headers": headers or references(["X-Request-ID"]),
         "content": {MEDIA_TYPE: {"schema": schema}},
     }
-
-
-def _name(status: int) -> str:
-    return title_of(status).replace(" ", "")

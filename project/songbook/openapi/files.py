@@ -1,5 +1,8 @@
 """The operations of files in the OpenAPI document; lists and imports at their own path are JSON."""
 
+import csv
+import io
+import json
 from typing import Any
 
 from songbook.http import (
@@ -18,6 +21,7 @@ _TEXTS = {
     CSV: "A header with the field names, then one record per row (RFC 4180).",
     NDJSON: "One JSON object per line.",
 }
+_FILE = {"type": "string", "maxLength": 2**53 - 1}
 _FORMATS = {**FORMATS, "If-None-Match": (JSON,)}
 
 
@@ -52,11 +56,32 @@ def describe_file(operation: dict[str, Any], route: Route) -> None:
     assert route.file_type, "the path of a file"
     text = _TEXTS[route.file_type]
     if route.bulk:
-        schema = {"type": "string", "format": "binary", "description": text}
+        schema = {**_FILE, "format": "binary", "description": text}
         operation["requestBody"] = {
             "required": True,
             "content": {route.file_type: {"schema": schema}},
         }
     else:
-        schema = {"type": "string", "description": text}
+        schema = {**_FILE, "description": text}
         operation["responses"]["200"]["content"] = {route.file_type: {"schema": schema}}
+
+
+def row_of(route: Route) -> str | None:
+    """Return the name of the class whose rows the files of a route have, None without files."""
+    if route.file_type is None:
+        return None
+    shown = (each for each in route.request_dependencies.values())
+    lists = [each.shown.public for each in shown if isinstance(each, RelatedDependency)]
+    models = [*route.bodies.values()] if route.bulk else lists
+    return next((model.__name__ for model in models), None)
+
+
+def file_of(media_type: str, row: dict[str, Any]) -> str:
+    """Return a file with one row."""
+    if media_type == NDJSON:
+        return json.dumps(row) + "\n"
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(row)
+    writer.writerow(each if isinstance(each, str) else json.dumps(each) for each in row.values())
+    return text.getvalue()

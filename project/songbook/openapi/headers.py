@@ -1,12 +1,18 @@
 """The headers of responses in the OpenAPI document."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from songbook.http import Route
 
 
 def _header(description: str, schema: dict[str, Any], *, required: bool = True) -> dict[str, Any]:
-    return {"description": description, "required": required, "schema": schema}
+    header = {"description": description, "schema": schema}
+    return {**header, "required": True} if required else header
+
+
+def _optional(name: str) -> str:
+    return f"Optional-{name}" if "required" in _HEADERS[name] else name
 
 
 _TAG = {"type": "string", "pattern": '^"[!#-~]*"$'}
@@ -14,9 +20,9 @@ _LINK = {"type": "string", "pattern": '^</[^>]*>; rel="next"$'}
 _ATTACHMENT = {"type": "string", "pattern": '^attachment; filename="[^"]+"$'}
 _CURSOR = {"type": "string", "pattern": "^[A-Za-z0-9_-]+$"}
 _COUNT = {"type": "integer", "minimum": 0}
-_REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}
+_REQUEST_ID = {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$", "maxLength": 64}
 
-HEADERS = {
+_HEADERS = {
     "ETag": _header("The entity tag of this response; with 412, of the current record.", _TAG),
     "Location": _header("The path of the created record.", {"type": "string", "pattern": "^/"}),
     "Link": _header("The path of the next page, if there is one.", _LINK, required=False),
@@ -33,14 +39,22 @@ HEADERS = {
     "X-Request-ID": _header("The id of the request, as in the log.", _REQUEST_ID),
     "Idempotency-Replayed": _header(
         "`true` on the stored response to an earlier request with the same key.",
-        {"type": "string", "const": "true"},
+        {"type": "string", "enum": ["true"]},
+        required=False,
     ),
     "Vary": _header(
-        "The request header that selects the format.", {"type": "string", "const": "Accept"}
+        "The request header that selects the format.", {"type": "string", "enum": ["Accept"]}
     ),
-    "WWW-Authenticate": _header("How to authenticate: `Bearer`.", {"type": "string"}),
+    "WWW-Authenticate": _header(
+        "How to authenticate.", {"type": "string", "pattern": "^Bearer", "maxLength": 255}
+    ),
     "Retry-After": _header("Seconds to wait before a retry.", _COUNT),
 }
+HEADERS = _HEADERS | {
+    f"Optional-{name}": {key: each for key, each in header.items() if key != "required"}
+    for name, header in _HEADERS.items()
+}
+"""The headers by the names of their components; what not every response has is optional."""
 
 
 def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
@@ -56,9 +70,10 @@ def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
         always += ["Link", "X-Next-Cursor", "X-Total-Count", "X-Total-Count-Estimated", "Vary"]
     if "Idempotency-Key" in names:
         sometimes.append("Idempotency-Replayed")
-    return references(always) | {name: HEADERS[name] | {"required": False} for name in sometimes}
+    return references(always, sometimes)
 
 
-def references(headers: list[str]) -> dict[str, Any]:
-    """Return references to the descriptions of headers."""
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in headers}
+def references(always: Iterable[str], sometimes: Iterable[str] = ()) -> dict[str, Any]:
+    """Return references to the descriptions of headers, `sometimes` to those of optional ones."""
+    named = {**{name: name for name in always}, **{name: _optional(name) for name in sometimes}}
+    return {name: {"$ref": f"#/components/headers/{key}"} for name, key in named.items()}

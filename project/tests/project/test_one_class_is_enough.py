@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.support.copies import ASK, copied_project
 from tests.support.databases import execute, spelled
 from tests.support.marks import slow
+from tests.support.openapi import parameters_of
 
 pytestmark = pytest.mark.processes
 
@@ -66,7 +67,7 @@ def names(songs: list[dict[str, Any]]) -> list[str]:
 def shown(document: dict[str, Any], field: str) -> list[str]:
     """Return where a field is in the OpenAPI document: songs' schemas, and their parameters."""
     schemas = document["components"]["schemas"]
-    parameters = document["paths"]["/songs"]["get"]["parameters"]
+    parameters = parameters_of(document, "/songs")
     return [
         name
         for name, schema in schemas.items()

@@ -82,8 +82,7 @@ def is_inexpressible(type_: FieldType, value: Any) -> bool:
         return is_taken(type_, value) and not is_split(value)
     if not isinstance(type_, DecimalType | FloatType | ObjectType):
         return False
-    schema = type_.json_schema(accepts_strings=True)
-    return jsonschema_rs.is_valid(schema, value) and not is_taken(type_, value)
+    return jsonschema_rs.is_valid(type_.json_schema(), value) and not is_taken(type_, value)
 
 
 def is_taken(type_: FieldType, value: Any) -> bool:

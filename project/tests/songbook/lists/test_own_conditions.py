@@ -29,6 +29,7 @@ from tests.samples.settings import Settings
 from tests.support.asserts import assert_problem
 from tests.support.clients import client_of, sign_in
 from tests.support.databases import spelled
+from tests.support.openapi import parameters_of
 from tests.support.owners import add, people_of
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"
@@ -106,12 +107,14 @@ async def test_a_list_without_its_parent_is_not_found(shelf: AsyncClient, kind: 
 async def test_the_document_has_the_path_and_the_parameters_of_a_list_under_a_parent(
     app: FastAPI,
 ) -> None:
-    paths = app.openapi()["paths"]
-    under, all_ = paths["/publishers/{id}/novels"]["get"], paths["/novels"]["get"]
+    document, path = app.openapi(), "/publishers/{id}/novels"
 
-    assert [each["name"] for each in under["parameters"] if each["in"] == "path"] == ["id"]
-    assert [each for each in under["parameters"] if each["in"] != "path"] == all_["parameters"]
-    assert "404" in under["responses"]
+    under = parameters_of(document, path)
+
+    assert [each["name"] for each in under if each["in"] == "path"] == ["id"]
+    others = [each for each in under if each["in"] != "path"]
+    assert others == parameters_of(document, "/novels")
+    assert "404" in document["paths"][path]["get"]["responses"]
 
 
 VISIBLE = (col(Book.year) > 2000) | (col(Book.id) == bindparam("user_id"))

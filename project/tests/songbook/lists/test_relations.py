@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from tests.support.asserts import assert_problem
 from tests.support.clients import sign_in
 from tests.support.databases import execute
+from tests.support.openapi import parameters_of
 
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 
@@ -473,7 +474,7 @@ async def test_a_record_tells_of_a_parent_only_to_readers_of_that(
     assert error[1] == "unknown_parameter"
     document = (await treasure.get("/openapi.json")).json()
     names = {
-        path: {each["name"] for each in document["paths"][path]["get"]["parameters"]}
+        path: {each["name"] for each in parameters_of(document, path)}
         for path in ("/jewels", "/jewels/{id}", "/coins", "/coins/{id}", "/vaults/{id}")
     }
     assert {path: "expand" in found for path, found in names.items()} == {
