@@ -94,8 +94,7 @@ def create_app(
     app = FastAPI(
         debug=settings.debug,
         lifespan=partial(_lifespan, inner=lifespan),
-        docs_url=None,
-        redoc_url=None,
+        openapi_url=None,  # `add_docs` serves the document
         redirect_slashes=False,
         middleware=[_middleware(settings)],
         exception_handlers=dict.fromkeys(_FAILURES, handle),

@@ -2,6 +2,7 @@
 
 import re
 from base64 import b64encode
+from collections.abc import Awaitable, Callable
 from functools import cache
 from hashlib import sha256
 from html import escape
@@ -11,42 +12,37 @@ from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import Route as StarletteRoute
 from starlette.staticfiles import StaticFiles
 
 from songbook.auth import SIGNED_IN
 from songbook.http import Router, ServiceState
+from songbook.openapi.stored import document_response
 
+_DOCUMENT = "/openapi.json"
 _ASSETS = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 _INLINE_SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 
 def add_docs(app: FastAPI) -> None:
-    """Serve Swagger UI at /docs, or restrict the OpenAPI document with PUBLIC_DOCS=false."""
+    """Serve the OpenAPI document, and Swagger UI at /docs unless PUBLIC_DOCS=false."""
     service: ServiceState = app.state.service
+    read_document = document_response(app)
     if service.settings.public_docs:
+        app.add_route(_DOCUMENT, read_document, include_in_schema=False)
         _add_swagger_ui(app)
-    else:
-        _restrict_document(app, service)
+    elif service.accounts:
+        app.router.routes.extend(_for_users(read_document).routes)
 
 
-def _restrict_document(app: FastAPI, service: ServiceState) -> None:
-    """Serve the document to signed-in users only; to nobody without accounts."""
-    url = app.openapi_url
-    [public] = [
-        each for each in app.routes if isinstance(each, StarletteRoute) and each.path == url
-    ]
-    app.router.routes.remove(public)
-    if service.accounts is None:
-        return
+def _for_users(read_document: Callable[[Request], Awaitable[Response]]) -> Router:
+    """Return the router of the document for signed-in users only."""
     router = Router(dependencies=[SIGNED_IN], no_store=True)
 
-    @router.get(public.path, include_in_schema=False)
-    async def read_document(request: Request) -> Response:
-        response: Response = await public.endpoint(request)
-        return response
+    @router.get(_DOCUMENT, include_in_schema=False)
+    async def read_document_as_user(request: Request) -> Response:
+        return await read_document(request)
 
-    app.router.routes.extend(router.routes)
+    return router
 
 
 def _add_swagger_ui(app: FastAPI) -> None:
@@ -69,7 +65,7 @@ def _add_swagger_ui(app: FastAPI) -> None:
 def _page(title: str, prefix: str) -> tuple[bytes, str]:
     """Return the page and a Content-Security-Policy that allows its own scripts only."""
     page = get_swagger_ui_html(
-        openapi_url=f"{prefix}/openapi.json",
+        openapi_url=f"{prefix}{_DOCUMENT}",
         title=escape(title),
         swagger_js_url=f"{prefix}/docs/assets/swagger-ui-bundle.js",
         swagger_css_url=f"{prefix}/docs/assets/swagger-ui.css",
