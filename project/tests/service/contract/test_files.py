@@ -11,6 +11,7 @@ from songbook.http.media_types import CSV, FILE_SUFFIXES, NDJSON
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.bulk import each_importable
 from tests.support.clients import PRINCIPAL
+from tests.support.openapi import parameters_of
 from tests.support.replays import assert_again, assert_first
 from tests.support.reports import (
     FILES,
@@ -148,10 +149,11 @@ async def test_what_a_file_cannot_be_asked_is_refused(client: AsyncClient, kind:
 def test_the_document_tells_of_files_at_their_own_addresses_only(
     app: FastAPI, resource: Resource
 ) -> None:
-    paths = app.openapi()["paths"]
+    document = app.openapi()
+    paths = document["paths"]
 
     for method, operation in paths[resource.path].items():
-        names = {each["name"] for each in operation.get("parameters", [])}
+        names = {each["name"] for each in parameters_of(document, resource.path, method)}
         assert not names & {"escape", "on_error", "on_conflict", "ignore"}
         contents = [each.get("content", {}) for each in operation["responses"].values()]
         contents.append(operation.get("requestBody", {}).get("content", {}))
@@ -162,7 +164,7 @@ def test_the_document_tells_of_files_at_their_own_addresses_only(
         assert operations["get"]["operationId"] == f"export_{resource.name}_{suffix}"
         content = operations["get"]["responses"]["200"]["content"]
         assert content[kind]["schema"]["type"] == "string"
-        names = {each["name"] for each in operations["get"]["parameters"]}
+        names = {each["name"] for each in parameters_of(document, file_at(resource.path, kind))}
         assert names & {"limit", "count", "escape", "expand", "If-None-Match"} <= {
             *("limit", "escape" if kind == CSV else "expand")
         }
