@@ -8,6 +8,7 @@ UV = $(shell command -v uv || ls $(BIN)/uv 2>/dev/null)
 OPENAPI = env -i PATH="$$PATH" HOME="$$HOME" ENV_FILE=/dev/null python -m app openapi
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate $(ARGS)
 PEERS := bench/peers
+LINTERS := tools/openapi
 NPM := $(shell command -v npm || true)
 export PATH := $(BIN):$(PATH)
 # The tests start a hundred Python processes, each of which would compile its imports again.
@@ -28,7 +29,7 @@ with_pip = { $(1)/bin/python -m pip install --disable-pip-version-check --progre
 	esac; done; if test -t 1; then printf '\r\033[K'; fi; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev seed test test-fast check demo migration openapi lock bench bench-quick bench-check bench-bulk bench-growth bench-fields bench-observed abuse abuse-quick peers faults faults-quick clean
+.PHONY: help install run dev seed test test-fast check demo migration openapi lint-openapi lock bench bench-quick bench-check bench-bulk bench-growth bench-fields bench-observed abuse abuse-quick peers faults faults-quick clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -64,8 +65,8 @@ test-fast: install ## Run the quick tests, in half a minute: those that start no
 	cd project && pytest -m "not processes and not long" $(ARGS)
 
 check: install ## Check format, lint, types, layers, and that models, migrations and docs/openapi.json agree.
-	cd project && ruff format --check . ../bench ../examples ../resilience
-	cd project && ruff check . ../bench ../examples ../resilience
+	cd project && ruff format --check . ../bench ../examples ../resilience ../tools
+	cd project && ruff check . ../bench ../examples ../resilience ../tools
 	cd project && mypy
 	cd project && lint-imports
 	unset DATABASE_URL && POSTGRES_DATA=$$(mktemp -d) && export POSTGRES_DATA \
@@ -81,6 +82,13 @@ migration: install ## Write the Alembic revision for what changed in the models:
 
 openapi: .venv/service ## Update docs/openapi.json.
 	cd project && $(OPENAPI) > ../docs/openapi.json
+
+lint-openapi: install $(if $(NPM),$(LINTERS)/node_modules/installed) ## Lint docs/openapi.json with Redocly and Spectral; needs npm.
+	$(if $(NPM),python $(LINTERS)/lint.py,@echo 'docs/openapi.json is not linted: that needs npm (Node.js 20 or newer)')
+
+$(LINTERS)/node_modules/installed: $(LINTERS)/package-lock.json
+	cd $(LINTERS) && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
+	@touch $@
 
 lock: install ## Pin the dependencies of pyproject.toml, and theirs; ARGS="--upgrade" takes newer versions.
 	cd project && $(LOCK) pyproject.toml -o requirements.txt
@@ -141,5 +149,5 @@ $(PEERS)/node_modules/installed: $(PEERS)/package-lock.json
 	@touch $@
 
 clean: ## Remove environments and caches; keep the data.
-	rm -rf .venv $(PEERS)/.venv $(PEERS)/node_modules project/.mypy_cache project/.ruff_cache .pytest_cache .hypothesis project/.hypothesis project/.coverage*
+	rm -rf .venv $(PEERS)/.venv $(PEERS)/node_modules $(LINTERS)/node_modules project/.mypy_cache project/.ruff_cache .pytest_cache .hypothesis project/.hypothesis project/.coverage*
 	find project bench examples resilience -name __pycache__ -prune -exec rm -rf {} +

@@ -93,11 +93,13 @@ def test_dependabot_looks_where_something_is_pinned() -> None:
 
     assert places == {
         *(("pip", "project"), ("pip", "bench/peers"), ("npm", "bench/peers")),
+        ("npm", "tools/openapi"),
         *(("docker", "project"), ("docker-compose", ""), ("github-actions", "")),
     }
     for place in ("project/requirements.txt", "bench/peers/requirements.txt"):
         assert (ROOT / place).is_file()
-    assert (ROOT / "bench/peers/package.json").is_file()
+    for place in ("bench/peers/package.json", "tools/openapi/package.json"):
+        assert (ROOT / place).is_file()
     assert (PROJECT / "Dockerfile").is_file()
 
 
