@@ -61,6 +61,22 @@ def test_a_document_links_to_no_file_that_is_not_there(document: Path) -> None:
     assert [link for link in links if not (document.parent / link).exists()] == []
 
 
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of the headings of a document, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_document_links_to_no_heading_that_is_not_there(document: Path) -> None:
+    links = re.findall(r"\]\(([^)#:\s]*)#([^)\s]+)\)", document.read_text())
+    linked = [(document.parent / name if name else document, anchor) for name, anchor in links]
+
+    assert [
+        anchor for path, anchor in linked if path.suffix == ".md" and anchor not in anchors(path)
+    ] == []
+
+
 def test_the_map_of_the_code_names_modules_that_are_there() -> None:
     start, end = readme().index("    project/app/"), readme().index("    docs/adr/")
     places: list[Path] = []
