@@ -72,7 +72,7 @@ def targets() -> Iterator[Case]:
         "/songs/1//", "/songs//", "/songs//1", "/songs/1/2", "/SONGS", "/songs/../songs",
         "/./songs", "//", "///", "/songs%00", "/%", "/songs/%2e%2e%2f%2e%2e", "/songs.json",
         "/docs/assets/../docs", "/docs/assets/%2e%2e/__init__.py", "/docs/assets/..%2f__init__.py",
-        "/docs/assets", "/favicon.ico",
+        "/docs/assets", "/favicon.png",
     ]  # fmt: skip
     methods = [
         "DELETE /songs", "PUT /songs", "PATCH /songs", "POST /songs/1", "TRACE /songs",

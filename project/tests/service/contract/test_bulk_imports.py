@@ -257,7 +257,7 @@ HEADERS = [
     (b"\n\na,artist\n", {"/a", "/name"}),
     (b"a,b,1\n", {"/a", "/b", "/1", "/name", "/artist"}),
     (b"name\na\n", {"/artist"}),
-    (b"name;artist\na;b\n", {"/name;artist", "/name", "/artist"}),
+    (b"name|artist\na|b\n", {"/name|artist", "/name", "/artist"}),
     (b"name,artist,nmae\na,b,c\n", {"/nmae"}),
     (b"Name,artist\na,b\n", {"/Name", "/name"}),
     (b"name, artist\na,b\n", {"/ artist", "/artist"}),

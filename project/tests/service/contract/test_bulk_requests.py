@@ -18,6 +18,7 @@ from songbook.http.media_types import CSV, NDJSON
 from tests.support.asserts import assert_headers, assert_problem
 from tests.support.bulk import each_importable
 from tests.support.marks import slow
+from tests.support.openapi import parameters_of
 from tests.support.reports import FILES, counts, each_format, report_of, send_rows, stored_songs
 from tests.support.resources import Resource
 from tests.support.services import SERVICE
@@ -83,8 +84,8 @@ async def test_the_options_of_many_rows_are_not_those_of_one(
 async def test_an_option_of_many_rows_is_taken_with_one_if_it_says_what_is_done_anyway(
     app: FastAPI, client: AsyncClient, resource: Resource
 ) -> None:
-    operation = app.openapi()["paths"][f"{resource.path}.csv"]["post"]
-    schemas = {each["name"]: each["schema"] for each in operation["parameters"]}
+    parameters = parameters_of(app.openapi(), f"{resource.path}.csv", "post")
+    schemas = {each["name"]: each["schema"] for each in parameters}
     defaults = {name: each["default"] for name, each in schemas.items() if "default" in each}
 
     answer = await client.post(resource.path, params=defaults, json=resource.body())
