@@ -16,9 +16,6 @@ DOCUMENT = ROOT / "docs" / "beyond-crud.md"
 
 @slow
 def test_the_code_of_the_document_answers_as_it_shows(tmp_path: Path, migrated_url: URL) -> None:
-    assert (
-        different_answers(
-            DOCUMENT, tmp_path, migrated_url, "orders", "corrections", "memos", "files"
-        )
-        == 0
-    )
+    modules = ("orders", "corrections", "memos", "files")
+
+    assert different_answers(DOCUMENT, tmp_path, migrated_url, *modules) == 0
