@@ -21,7 +21,10 @@ _TEXTS = {
     CSV: "A header with the field names, then one record per row (RFC 4180).",
     NDJSON: "One JSON object per line.",
 }
-_FILE = {"type": "string", "maxLength": 2**53 - 1}
+MAX_FILE = 2**53 - 1
+"""The characters of a file: more than there is room for."""
+
+_FILE = {"type": "string", "maxLength": MAX_FILE}
 _FORMATS = {**FORMATS, "If-None-Match": (JSON,)}
 
 

@@ -1,7 +1,7 @@
 """The headers of responses in the OpenAPI document."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_origin
 
 from songbook.http import Route
 
@@ -62,7 +62,10 @@ def headers_of(status: int, names: set[str], route: Route) -> dict[str, Any]:
     is_tagged = status != 204 and route.response_model and "db" in route.request_dependencies
     # neither dry runs nor files have an ETag or a Location
     has_own = status in {201, 304} or "dry_run" not in names
-    own = [*(["ETag"] if is_tagged else []), *(["Location"] if status == 201 else [])]
+    own = ["ETag"] if is_tagged else []
+    own += ["Location"] if status == 201 else []
+    if status == 201 and get_origin(route.response_model) is list:  # several records
+        own = []
     if route.file_type:
         own, has_own = [] if route.bulk else ["Content-Disposition"], True
     always, sometimes = (["X-Request-ID", *own], []) if has_own else (["X-Request-ID"], own)

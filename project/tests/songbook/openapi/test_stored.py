@@ -8,14 +8,7 @@ async def test_the_document_is_sent_compressed_to_clients_that_accept_that(
     client: AsyncClient,
 ) -> None:
     sizes = {}
-    for accepted in (
-        "identity",
-        "gzip",
-        "br, GZIP;q=0.5",
-        "gzip;q=0, *",
-        "gzip;q=0.000",
-        "gzipped",
-    ):
+    for accepted in ("gzip", "br, GZIP; q=0.5", "identity", "gzip;q=0, *", "gzip;q=0.00", "gzips"):
         headers = {"Accept-Encoding": accepted}
         answer = await client.get("/openapi.json", headers=headers)  # httpx decodes it
         is_compressed = answer.headers.get("content-encoding") == "gzip"
