@@ -17,6 +17,7 @@ from songbook.models import Representation, table_of
 _TAG = r'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _TAGS = re.compile(rf"[\t ,]*{_TAG}(?:[\t ]*,[\t ,]*{_TAG})*[\t ,]*")
 _ONE_TAG = re.compile(_TAG)
+_ANNOTATIONS = {"title", "description", "examples", "default", "deprecated"}
 _VERSION = re.compile(r'"([0-9a-f]{6}-[1-9][0-9]{0,18})-([1-9][0-9]{0,8})(?:\.[0-9a-f]+)?"')
 
 # one text, because few generators of clients read `anyOf`
@@ -37,9 +38,17 @@ class EntityTags:
 
 @cache
 def schema_fingerprint(public: type[SQLModel]) -> str:
-    """Return six hex digits that change with the schema."""
-    shape = public.model_json_schema(mode="serialization")["properties"]
+    """Return six hex digits that change with the fields and their types, not with descriptions."""
+    fields = public.model_json_schema(mode="serialization")["properties"]
+    shape = {name: _constraints(schema) for name, schema in fields.items()}
     return sha256(json.dumps(shape).encode()).hexdigest()[:6]
+
+
+def _constraints(schema: Any) -> Any:
+    """Return a JSON schema without what does not change the values."""
+    if isinstance(schema, dict):
+        return {key: _constraints(each) for key, each in schema.items() if key not in _ANNOTATIONS}
+    return [_constraints(each) for each in schema] if isinstance(schema, list) else schema
 
 
 @cache

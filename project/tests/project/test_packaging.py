@@ -68,7 +68,7 @@ def test_the_console_script_runs_the_command_line_of_the_service_in_its_folder(
 
     def run(folder: Path) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
-            [sys.executable, "-c", program, "--help"],
+            [sys.executable, "-B", "-c", program, "--help"],
             cwd=folder,
             env={**os.environ, "PYTHONPATH": str(installed)},
             capture_output=True,

@@ -262,6 +262,10 @@ REFUSED: dict[str, list[Any]] = {
 }
 
 
+TAKEN_IN_CSV = {"year": {"1.0"}, "live": {"True", "TRUE"}}
+"""What pandas and spreadsheets write for these fields."""
+
+
 @pytest.mark.parametrize("name", REFUSED)
 async def test_a_value_that_does_not_fit_is_refused_at_its_field(
     offers: AsyncClient, name: str
@@ -270,7 +274,8 @@ async def test_a_value_that_does_not_fit_is_refused_at_its_field(
 
     for value in REFUSED[name]:
         is_null = value == "" and name != "name"
-        answers = await ways(offers, {name: value}, also_csv=not is_null)
+        is_taken = isinstance(value, str) and value in TAKEN_IN_CSV.get(name, ())
+        answers = await ways(offers, {name: value}, also_csv=not is_null and not is_taken)
         for way, answer in answers.items():
             assert answer.status_code == 422, (way, value, answer.text)
             problem = assert_problem(answer, 422, "validation")

@@ -25,7 +25,7 @@ from songbook.errors import handlers
 from songbook.http import Router
 from songbook.lists import Page, page_of
 from songbook.models import Record, RecordPublic, Schema, SoftDelete
-from songbook.openapi import document
+from songbook.openapi import operations
 from tests.samples.resources.members import Member
 from tests.samples.settings import Settings
 from tests.support.clients import client_of
@@ -340,7 +340,7 @@ async def test_a_computed_text_that_is_a_formula_is_escaped_in_csv(related: Asyn
 async def test_the_document_tells_of_the_conflict_with_a_missing_parent(
     related: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(document, "mapped_classes", lambda: [Draft, Poster])
+    monkeypatch.setattr(operations, "mapped_classes", lambda: [Draft, Poster])
     described = (await related.get("/openapi.json")).json()["paths"]
 
     assert "409" in described["/posters/{id}"]["put"]["responses"]

@@ -13,7 +13,7 @@ async def test_the_document_is_sent_compressed_to_clients_that_accept_that(
         answer = await client.get("/openapi.json", headers=headers)  # httpx decodes it
         is_compressed = answer.headers.get("content-encoding") == "gzip"
         sizes[accepted] = int(answer.headers["content-length"])
-        assert is_compressed == (accepted in {"gzip", "br, GZIP;q=0.5"}), accepted
+        assert is_compressed == (accepted in {"gzip", "br, GZIP; q=0.5"}), accepted
         assert answer.headers["etag"].endswith('-gz"') == is_compressed
         assert answer.headers["vary"] == "Accept-Encoding"
         assert answer.json()["openapi"] == "3.1.0"
