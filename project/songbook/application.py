@@ -69,6 +69,7 @@ class About(TypedDict, total=False):
     license_info: dict[str, Any]
     terms_of_service: str
     servers: list[dict[str, Any]]
+    openapi_tags: list[dict[str, Any]]
 
 
 _FAILURES = (Exception, Problem, HTTPException, RequestValidationError, SQLAlchemyError, OSError)

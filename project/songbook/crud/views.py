@@ -78,7 +78,6 @@ def _names(name: str, description: str, names: Iterable[str]) -> dict[str, Any]:
             "pattern": f"^({either})(,({either}))*$",
             "maxLength": max(len(either), 1),
         },
-        "example": next(iter(names), ""),
     }
 
 
