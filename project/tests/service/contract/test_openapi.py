@@ -105,6 +105,8 @@ def test_every_failure_is_a_problem_of_one_schema(document: dict[str, Any]) -> N
     ]
 
     assert len(failures) > 20
+    for method, path, operation in operations(document):
+        assert operation["responses"].keys() >= {"500", "default"}, (method, path)
     for failure in failures:
         assert failure["content"] == {
             "application/problem+json": {"schema": {"$ref": SCHEMAS + "ProblemDetails"}}
