@@ -93,12 +93,16 @@ def test_dependabot_looks_where_something_is_pinned() -> None:
 
     assert places == {
         *(("pip", "project"), ("pip", "bench/peers"), ("npm", "bench/peers")),
-        ("npm", "tools/openapi"),
+        *(("npm", "tools/clients"), ("npm", "tools/openapi")),
         *(("docker", "project"), ("docker-compose", ""), ("github-actions", "")),
     }
     for place in ("project/requirements.txt", "bench/peers/requirements.txt"):
         assert (ROOT / place).is_file()
-    for place in ("bench/peers/package.json", "tools/openapi/package.json"):
+    for place in (
+        "bench/peers/package.json",
+        "tools/openapi/package.json",
+        "tools/clients/package.json",
+    ):
         assert (ROOT / place).is_file()
     assert (PROJECT / "Dockerfile").is_file()
 

@@ -560,6 +560,7 @@ async def scans_of(driver: Any, page: BoundStatement) -> tuple[list[Any], set[st
     }
 
 
+@pytest.mark.usefixtures("client")
 async def test_an_index_serves_the_start_of_a_text_and_of_a_word(app: FastAPI) -> None:
     async with app.state.service.database.engine.begin() as connection:
         await connection.execute(text("CREATE INDEX ix_start ON book (name, id)"))
