@@ -138,7 +138,7 @@ async def test_an_older_schema_is_seen_with_its_distance(
     migrated_url: URL, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("songbook.monitoring._CHECK_PERIODS", 1)
-    monkeypatch.setattr("songbook.monitoring._PERIOD_SECONDS", 0.01)
+    monkeypatch.setattr("songbook.monitoring._PERIOD_SECONDS", 0.2)
     execute(migrated_url, "DELETE FROM alembic_version")
     async with SAMPLES.on(migrated_url) as (client, _):
         async with asyncio.timeout(30):
