@@ -10,7 +10,7 @@ from servers import Server
 from transfers import CSV, NDJSON, Transfer, download, lines, upload
 
 COLUMNS = ",".join(FIELDS)
-EMPTY = "TRUNCATE song RESTART IDENTITY"
+EMPTY = "TRUNCATE song RESTART IDENTITY CASCADE"
 # What one turn leaves to be written is not to be written in the next.
 SETTLE = ("VACUUM (ANALYZE) song", "CHECKPOINT")
 SHOWN = f"select id,{COLUMNS} from song order by id"

@@ -33,7 +33,7 @@ PATHS = [
     "/songs/..%2f..%2fetc%2fpasswd", "/songs/%2e%2e/users", "/songs/....//", "//songs",
     "/songs/1//", "/songs//1", "/songs/1/2", "/SONGS", "/songs/../songs", "//", "/songs%00",
     "/%", "/songs%2F1",
-    "/songs%2f", "/docs/assets/..%2f__init__.py", "/.env", "/.git/config", "/favicon.ico",
+    "/songs%2f", "/docs/assets/..%2f__init__.py", "/.env", "/.git/config", "/favicon.png",
 ]  # fmt: skip
 METHODS = [
     "DELETE /songs", "PUT /songs", "PATCH /songs", "POST /songs/1", "TRACE /songs",

@@ -120,7 +120,7 @@ class Prober:
 
 async def new_history(cluster: Cluster, run: str) -> History:
     """Empty the tables; return a history with new counters."""
-    await cluster.execute("TRUNCATE song, cities, idempotency RESTART IDENTITY")
+    await cluster.execute("TRUNCATE song, cities, idempotency RESTART IDENTITY CASCADE")
     rows = await cluster.fetch(
         f"INSERT INTO song (name, artist, year) SELECT 'counter-' || n, '{COUNTER}', 1"
         f" FROM generate_series(1, {COUNTERS}) AS n RETURNING id"

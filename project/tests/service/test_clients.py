@@ -105,7 +105,7 @@ def test_a_generated_typescript_client_runs(address: str, tmp_path: Path) -> Non
     (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": OPTIONS}))
 
     run(
-        "npx", "openapi-typescript", f"{address}/openapi.json", "-o", "schema.d.ts", folder=tmp_path
+        "npx", "openapi-typescript", f"{address}/openapi.json", "-o", "schema.ts", folder=tmp_path
     )
     run("npx", "tsc", folder=tmp_path)
 
