@@ -15,7 +15,7 @@ from songbook.db import DIALECT, BoundStatement, Use
 from songbook.home.icon import ICON
 from songbook.home.page import POLICY, Counts, has_docs, is_open, listed_resources, render
 from songbook.http import JSON, Router, ServiceState, negotiate
-from songbook.models import table_of
+from songbook.models import not_deleted, table_of
 
 router = Router(dependencies=[PUBLIC], include_in_schema=False)
 
@@ -76,8 +76,9 @@ async def _estimate_counts(app: FastAPI) -> Counts | None:
     service: ServiceState = app.state.service
     if not service.is_started:
         return None
-    listed = [each for each in listed_resources(app) if is_open(each)]
-    tables = {each.path: table_of(each.shown.table) for each in listed}
+    # the statistics of a table count the deleted rows, too, which are not for everyone
+    models = {each.path: each.shown.table for each in listed_resources(app) if is_open(each)}
+    tables = {path: table_of(each) for path, each in models.items() if not not_deleted(each)}
     names = [DIALECT.identifier_preparer.format_table(table) for table in tables.values()]
     try:
         async with asyncio.timeout(_COUNT_SECONDS):
