@@ -31,3 +31,11 @@ async def test_the_page_does_not_tell_how_many_records_were_deleted(
     page = await client.get("/", headers={"Accept": "text/html"})
 
     assert "1,234" not in page.text
+
+
+async def test_all_accept_headers_select_the_page(client: AsyncClient) -> None:
+    accepted = [("Accept", "image/png"), ("Accept", "text/html")]
+
+    page = await client.get("/", headers=accepted)
+
+    assert page.headers["content-type"].startswith("text/html")
