@@ -104,9 +104,7 @@ def test_a_generated_typescript_client_runs(address: str, tmp_path: Path) -> Non
     (tmp_path / "program.mts").write_text(code.replace("http://localhost:8004", address))
     (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": OPTIONS}))
 
-    run(
-        "npx", "openapi-typescript", f"{address}/openapi.json", "-o", "schema.ts", folder=tmp_path
-    )
+    run("npx", "openapi-typescript", f"{address}/openapi.json", "-o", "schema.ts", folder=tmp_path)
     run("npx", "tsc", folder=tmp_path)
 
     found = run("node", "program.mjs", folder=tmp_path)
