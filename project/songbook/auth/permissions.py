@@ -48,7 +48,7 @@ async def current_user(request: StrictRequest) -> Principal:
 async def optional_user(request: StrictRequest) -> Principal | None:
     """Return the user of the token, None without one. Raises Unauthenticated for an invalid one."""
     if request.principal is None and "authorization" in request.headers:
-        request.scope["user"] = request.principal = await current_user.call(request)
+        request.sign_in(await current_user.call(request))
     return request.principal
 
 

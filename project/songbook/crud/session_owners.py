@@ -6,6 +6,7 @@ because it names tables, not classes. What a session does without `exec` or a fl
 at: SQL as a text, `session.connection()`, and the `bulk_…` methods.
 """
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import event, inspect, select
@@ -81,14 +82,15 @@ def _refer(session: OwnedSession, *_: Any) -> None:
 
 def _owned_parents(column: Any) -> list[Any]:
     """Return the class of the owned table that a column refers to, if it does."""
-    tables = {key.column.table for key in column.foreign_keys}
-    owned: list[Any] = [each for each in mapped_classes() if issubclass(each, Owned)]
-    return [each for each in owned if each.__table__ in tables]
+    return _owned_among({key.column.table for key in column.foreign_keys})
 
 
 def _owned_classes(state: ORMExecuteState) -> list[Any]:
     """Return the classes of the owned tables in a statement."""
     statement: Any = state.statement
-    parts = {*parts_of(statement)}
+    return _owned_among({*parts_of(statement)})
+
+
+def _owned_among(tables: Collection[Any]) -> list[Any]:
     owned: list[Any] = [each for each in mapped_classes() if issubclass(each, Owned)]
-    return [each for each in owned if each.__table__ in parts]
+    return [each for each in owned if each.__table__ in tables]

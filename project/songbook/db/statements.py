@@ -153,8 +153,9 @@ class CompiledStatement:
         self.sql = self._compiled.sql
         self._coalesce, self._batch_sql, self._use = coalesce, batch_sql, use
         self._of_all_owners: _CompiledSQL | None = None
-        self._needs_principal = needs_principal(clause)
+        self._needs_principal = False
         if self._compiled.is_owned:  # two users must not share a batch: it is run for one of them
+            self._needs_principal = needs_principal(clause)
             self._of_all_owners, self._batch_sql = _CompiledSQL(clause, _OF_ALL_OWNERS), ""
 
     def bind(self, values: Mapping[str, Any]) -> BoundStatement:

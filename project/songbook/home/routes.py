@@ -64,8 +64,7 @@ async def read_icon() -> Response:
 
 async def home_response(request: Request, overview: BaseModel) -> Response:
     """Return the home page to a client that prefers HTML, as browsers do, else an overview."""
-    accept = ",".join(request.headers.getlist("accept"))
-    if negotiate(accept, (JSON, "text/html")) == JSON:
+    if negotiate(request.headers, (JSON, "text/html")) == JSON:
         return Response(overview.model_dump_json(), headers=_VARY, media_type=JSON)
     app: FastAPI = request.app
     page = render(app, request.scope.get("root_path", ""), await _estimate_counts(app))

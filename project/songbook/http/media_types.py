@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from starlette.datastructures import Headers
+
 JSON = "application/json"
 CSV = "text/csv"
 NDJSON = "application/x-ndjson"
@@ -21,8 +23,12 @@ _QUALITY = re.compile(r"q=(0(\.[0-9]{0,3})?|1(\.0{0,3})?)")
 _ANYTHING = ("", "*/*")
 
 
-def negotiate(accept: str, offered: Sequence[str]) -> str:
-    """Return the media type that an Accept header prefers; the first if several or none match."""
+def negotiate(headers: Headers, offered: Sequence[str]) -> str:
+    """Return the media type that Accept headers prefer; the first if several or none match.
+
+    Several headers are one list (RFC 9110, section 5.3).
+    """
+    accept = ",".join(headers.getlist("accept"))
     if accept in _ANYTHING or accept == offered[0]:
         return offered[0]
     ranges = [_range(part) for part in accept.split(",") if part.strip()]

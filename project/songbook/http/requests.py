@@ -166,6 +166,10 @@ class StrictRequest(Request):
         self._form_data: FormData | None = None
         self._digest: bytes | None = None
 
+    def sign_in(self, principal: Principal | None) -> None:
+        """Set the user, for the requests that FastAPI makes of the same scope, too."""
+        self.scope["user"] = self.principal = principal
+
     @property
     def database(self) -> Database:
         """The database for the principal; with the time of the request, that of its statements."""

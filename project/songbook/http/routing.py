@@ -96,7 +96,7 @@ class Route(APIRoute):
             is_called = False
             try:
                 if bulk and media_type and (file_type := formats.get(media_type)):
-                    request.scope["user"] = request.principal = await permission(request)
+                    request.sign_in(await permission(request))
                     request.completion, responding = await bulk.open(request, file_type)
                 else:
                     responding = await call(request, media_type)
@@ -121,7 +121,7 @@ class Route(APIRoute):
         async def call(request: StrictRequest, media_type: str | None) -> Awaitable[Response]:
             overrides = request.app.dependency_overrides
             if permission not in overrides:
-                request.scope["user"] = request.principal = await permission(request)
+                request.sign_in(await permission(request))
             if accepted and media_type is None:
                 raise unsupported_media_type(request, accepted)
             if accepted and not is_form:
@@ -199,6 +199,12 @@ class Route(APIRoute):
         return {name: call for name, call in calls.items() if isinstance(call, Dependency)}
 
     @property
+    def related_dependencies(self) -> list[RelatedDependency[Any]]:
+        """The lists and the views that the route shows."""
+        dependencies = self.request_dependencies.values()
+        return [each for each in dependencies if isinstance(each, RelatedDependency)]
+
+    @property
     def media_types(self) -> tuple[str, ...]:
         """The media types that the route accepts."""
         kinds = {info.media_type for info in self._body_parts.values()}
@@ -221,9 +227,7 @@ class Route(APIRoute):
         """The media types of the files that a list gives, or that are imported."""
         if self.bulk:
             return tuple(each for each in self.bulk.media_types if each in FILE_SUFFIXES)
-        dependencies = self.request_dependencies.values()
-        lists = [each for each in dependencies if isinstance(each, RelatedDependency)]
-        return tuple(each for one in lists for each in one.file_types)
+        return tuple(each for one in self.related_dependencies for each in one.file_types)
 
     @property
     def form_parts(self) -> dict[str, bool]:
@@ -316,8 +320,7 @@ def shown_records(routes: Iterable[BaseRoute]) -> list[Representation]:
         each.shown
         for route in routes
         if isinstance(route, Route)
-        for each in route.request_dependencies.values()
-        if isinstance(each, RelatedDependency)
+        for each in route.related_dependencies
     ]
 
 

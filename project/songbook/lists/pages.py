@@ -177,7 +177,7 @@ class _List:
 
 def _negotiated(request: StrictRequest) -> str:
     """Return the media type that the Accept header selects."""
-    found = negotiate(",".join(request.headers.getlist("accept")), _OFFERED)
+    found = negotiate(request.headers, _OFFERED)
     return ALIASES.get(found, found)
 
 
@@ -186,7 +186,7 @@ async def _require_superuser(request: StrictRequest) -> None:
     user = await current_user.call(request) if request.service.accounts else None
     if user is None or not user.is_superuser:
         raise Forbidden("Only superusers may list deleted records.")
-    request.scope["user"] = request.principal = user
+    request.sign_in(user)
 
 
 def page_of(
@@ -227,8 +227,8 @@ def lists_in(routes: Iterable[BaseRoute], settings: Settings) -> list[Listed]:
         readers = route.permission if is_closed else None
         listed += [
             Listed(route.path, each.shown, readers, each.is_partial)
-            for each in route.request_dependencies.values()
-            if isinstance(each, RelatedDependency) and each.parses_query
+            for each in route.related_dependencies
+            if each.parses_query
         ]
     return listed
 

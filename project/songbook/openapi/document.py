@@ -10,11 +10,7 @@ from pydantic import TypeAdapter
 
 from songbook.db import MAX_CHILDREN
 from songbook.errors import MEDIA_TYPE, ImportReport, ProblemDetails, title_of
-from songbook.http import (
-    RelatedDependency,
-    Route,
-    ServiceState,
-)
+from songbook.http import Route, ServiceState
 from songbook.models import (
     Relation,
     Relations,
@@ -115,8 +111,7 @@ def _related(routes: Iterable[Route], relations: Relations) -> list[tuple[type, 
     return [
         (each.shown.public, relation)
         for route in routes
-        for each in route.request_dependencies.values()
-        if isinstance(each, RelatedDependency)
+        for each in route.related_dependencies
         for relation in relations.of(each.shown.table, route.permission.includes).values()
     ]
 

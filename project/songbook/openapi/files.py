@@ -73,8 +73,7 @@ def row_of(route: Route) -> str | None:
     """Return the name of the class whose rows the files of a route have, None without files."""
     if route.file_type is None:
         return None
-    shown = (each for each in route.request_dependencies.values())
-    lists = [each.shown.public for each in shown if isinstance(each, RelatedDependency)]
+    lists = [each.shown.public for each in route.related_dependencies]
     models = [*route.bodies.values()] if route.bulk else lists
     return next((model.__name__ for model in models), None)
 
