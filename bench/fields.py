@@ -5,27 +5,21 @@ that of the application and of PostgreSQL, which does most of what is saved.
 """
 
 import asyncio
-import json
-import os
 import re
-import statistics
 import time
-from argparse import ArgumentParser
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-import uvloop
-from contenders import PRODUCTION, PROJECT
-from database import DATABASE, prepared
+from database import DATABASE
 from measure import tell
 from observed import Asked, ask
-from sheets import Rows, markdown, put
+from sheets import Rows
+from turns import Taken, compared, run, turn_of
 
 REQUESTS = 64
 QUERY = "year_gte={}"
-WHOLE = "all four"
-FIELDS = {WHOLE: "", "id,name": "&fields=id,name", "name,artist": "&fields=name,artist"}
+FIELDS = {"all four": "", "id,name": "&fields=id,name", "name,artist": "&fields=name,artist"}
 STATEMENT = "the statement"
 SCENARIOS = {STATEMENT: 1, "one at a time": 1, "32 in flight": 32}
 """How many requests are in flight; no two of them share a statement."""
@@ -63,7 +57,7 @@ def cpu_seconds(files: Iterable[Path]) -> float:
     return time.process_time() + used / 1e9
 
 
-async def measured(rounds: int) -> dict[str, dict[str, list[float]]]:
+async def measured(rounds: int) -> Taken:
     """Return the CPU per request of each scenario and its fields, by round."""
     from app.main import app  # noqa: PLC0415 - it reads its settings
     from app.resources.songs import songs  # noqa: PLC0415
@@ -77,57 +71,29 @@ async def measured(rounds: int) -> dict[str, dict[str, list[float]]]:
         params = parse_params(songs, read_query_string(query.encode(), 9))
         await app.state.service.database.fetch(page_query(params, with_total=False))
 
-    found: dict[str, dict[str, list[float]]] = {}
+    found: Taken = {}
     async with app.router.lifespan_context(app):
         for name, in_flight in SCENARIOS.items():
             tell(f"{name}, {rounds} rounds")
             send = statement if name == STATEMENT else request
             taken = found[name] = {fields: [] for fields in FIELDS}
             for number in range(-2, rounds):  # the first two to warm up
-                turn = number % len(FIELDS)
-                for fields in ([*FIELDS] * 2)[turn : turn + len(FIELDS)]:
+                for fields in turn_of([*FIELDS], number):
                     cost = await batch(send, FIELDS[fields], in_flight)
                     if number >= 0:
                         taken[fields].append(cost)
     return found
 
 
-def table(found: dict[str, dict[str, list[float]]]) -> Rows:
+def table(found: Taken) -> Rows:
     """Return the medians, and the medians of the ratios of each round to the whole list."""
-    rows = [["CPU µs (ratio to all four)", *FIELDS]]
-    for name, taken in found.items():
-        base = taken[WHOLE]
-        cells = [f"{statistics.median(base):.0f}"]
-        for fields in [*FIELDS][1:]:
-            ratios = [after / before for before, after in zip(base, taken[fields], strict=True)]
-            cells.append(
-                f"{statistics.median(taken[fields]):.0f} ({statistics.median(ratios):.2f})"
-            )
-        rows.append([name, *cells])
-    return rows
-
-
-def main() -> None:
-    """Measure, show and store."""
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=200, help="turns of each variant")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="store them, and publish them")
-    options = parser.parse_args()
-    file = options.json and options.json.resolve()
-    os.chdir(PROJECT)
-    with prepared(PROJECT) as url:
-        os.environ.update({"DATABASE_URL": url, "ACCESS_LOG": "false", **PRODUCTION})
-        found = uvloop.run(measured(options.rounds))
-    shown = markdown(table(found))
-    print(shown)
-    if file:
-        medians = {
-            name: {fields: round(statistics.median(each), 1) for fields, each in taken.items()}
-            for name, taken in found.items()
-        }
-        file.write_text(json.dumps(medians, indent=1) + "\n", encoding="utf-8")
-        put("fields", shown)
+    return compared(
+        "CPU µs (ratio to all four)",
+        found,
+        lambda median: f"{median:.0f}",
+        lambda median, ratio: f"{median:.0f} ({ratio:.2f})",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run("fields", __doc__, measured, table, rounds=200, digits=1)

@@ -6,24 +6,18 @@ that succeeds writes none.
 """
 
 import asyncio
-import json
-import os
-import statistics
 import sys
 import tempfile
 import time
-from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-import uvloop
-from contenders import PRODUCTION, PROJECT
-from database import prepared
+from contenders import PROJECT
 from measure import tell
-from sheets import Rows, markdown, put
+from sheets import Rows
+from turns import Taken, compared, run, turn_of
 
 sys.path.insert(0, str(PROJECT))
 
@@ -114,12 +108,12 @@ def watched(app: Any, variant: str, log: Any) -> Iterator[None]:
             yield
 
 
-async def measured(rounds: int) -> dict[str, dict[str, list[float]]]:
+async def measured(rounds: int) -> Taken:
     """Return the CPU per request of each scenario and variant, by round."""
     from app.main import app  # noqa: PLC0415 - it reads its settings
     from songbook.http.access_log import AccessLog  # noqa: PLC0415
 
-    found: dict[str, dict[str, list[float]]] = {}
+    found: Taken = {}
     with tempfile.TemporaryFile() as file:
         log = AccessLog(file.fileno(), "json")
         async with app.router.lifespan_context(app):
@@ -128,48 +122,21 @@ async def measured(rounds: int) -> dict[str, dict[str, list[float]]]:
                 await batch(app, scenario)
                 taken = found[name] = {variant: [] for variant in VARIANTS}
                 for number in range(rounds):
-                    turn = number % len(VARIANTS)
-                    for variant in (*VARIANTS[turn:], *VARIANTS[:turn]):
+                    for variant in turn_of(VARIANTS, number):
                         with watched(app, variant, log):
                             taken[variant].append(await batch(app, scenario))
     return found
 
 
-def table(found: dict[str, dict[str, list[float]]]) -> Rows:
+def table(found: Taken) -> Rows:
     """Return the medians, and the medians of the ratios of each round to neither."""
-    rows = [["CPU µs per request", *VARIANTS]]
-    for name, taken in found.items():
-        base = taken[NOTHING]
-        cells = [f"{statistics.median(base):.1f}"]
-        for variant in VARIANTS[1:]:
-            ratios = [after / before for before, after in zip(base, taken[variant], strict=True)]
-            more = (statistics.median(ratios) - 1) * 100
-            cells.append(f"{statistics.median(taken[variant]):.1f} ({more:+.1f} %)")
-        rows.append([name, *cells])
-    return rows
-
-
-def main() -> None:
-    """Measure, show and store."""
-    parser = ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=500, help="turns of each variant")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="store them, and publish them")
-    options = parser.parse_args()
-    file = options.json and options.json.resolve()
-    os.chdir(PROJECT)
-    with prepared(PROJECT) as url:
-        os.environ.update({"DATABASE_URL": url, "ACCESS_LOG": "false", **PRODUCTION})
-        found = uvloop.run(measured(options.rounds))
-    shown = markdown(table(found))
-    print(shown)
-    if file:
-        medians = {
-            name: {variant: round(statistics.median(each), 2) for variant, each in taken.items()}
-            for name, taken in found.items()
-        }
-        file.write_text(json.dumps(medians, indent=1) + "\n", encoding="utf-8")
-        put("observed", shown)
+    return compared(
+        "CPU µs per request",
+        found,
+        lambda median: f"{median:.1f}",
+        lambda median, ratio: f"{median:.1f} ({(ratio - 1) * 100:+.1f} %)",
+    )
 
 
 if __name__ == "__main__":
-    main()
+    run("observed", __doc__, measured, table, rounds=500, digits=2)
