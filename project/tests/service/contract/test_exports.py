@@ -28,22 +28,13 @@ from tests.support.asserts import assert_headers, assert_problem
 from tests.support.bulk import IMPORTABLE
 from tests.support.clients import PRINCIPAL, add_user, signed_in
 from tests.support.databases import locked
+from tests.support.listed import FILTERS, Filter, Row, in_order
 from tests.support.lists import params_of
 from tests.support.reports import counts, each_format, report_of, send_rows
 from tests.support.resources import RESOURCES, Resource
 from tests.support.samples import SAMPLES, Sample, SamplePublic
 from tests.support.services import SERVICE
-from tests.support.songs import (
-    FIELDS,
-    FILTERS,
-    ORDERS,
-    SOME_SONGS,
-    Filter,
-    Row,
-    in_order,
-    lay_out,
-    only,
-)
+from tests.support.songs import FIELDS, ORDERS, SOME_SONGS, lay_out, only
 from tests.support.stored import array_of, replace_rows, stored_rows
 from tests.support.strategies import ROWS, as_indexed, bodies, is_unique
 

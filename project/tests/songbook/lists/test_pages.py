@@ -29,20 +29,9 @@ from songbook.models.tables import table_of
 from tests.samples.resources.books import Book, BookPublic
 from tests.samples.resources.notes import Note, NotePublic
 from tests.support.asserts import assert_problem
-from tests.support.books import (
-    BOOKS,
-    FIELDS,
-    FILTERS,
-    ORDERS,
-    SOME_BOOKS,
-    Filter,
-    Row,
-    in_order,
-    lay_out,
-    only,
-    orders,
-)
+from tests.support.books import BOOKS, FIELDS, ORDERS, SOME_BOOKS, lay_out, only
 from tests.support.databases import nodes_of, waiting
+from tests.support.listed import FILTERS, Filter, Row, in_order, orders
 from tests.support.lists import page_statement_of, params_of
 from tests.support.marks import slow
 from tests.support.samples import SAMPLES, TYPES, Sample, SamplePublic
