@@ -3,10 +3,8 @@
 import re
 
 from httpx import AsyncClient
-from sqlalchemy.engine import URL
 
 from tests.support.asserts import assert_headers
-from tests.support.databases import execute
 
 
 async def test_a_browser_gets_a_page_and_a_program_the_index(client: AsyncClient) -> None:
@@ -20,17 +18,6 @@ async def test_a_browser_gets_a_page_and_a_program_the_index(client: AsyncClient
         assert_headers(answer)
     linked = re.findall(r'<td><a href="([^"]+)">', page.text)
     assert linked == sorted(index.json()["resources"])
-
-
-async def test_the_page_does_not_tell_how_many_records_were_deleted(
-    client: AsyncClient, database_url: URL
-) -> None:
-    rows = "INSERT INTO todo (content, deleted_at) SELECT 'x', now() FROM generate_series(1, 1234)"
-    execute(database_url, rows, "ANALYZE todo")
-
-    page = await client.get("/", headers={"Accept": "text/html"})
-
-    assert "1,234" not in page.text
 
 
 async def test_all_accept_headers_select_the_page(client: AsyncClient) -> None:

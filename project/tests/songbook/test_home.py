@@ -179,3 +179,14 @@ async def test_a_browser_finds_an_icon_and_keeps_it(client: AsyncClient) -> None
     assert (images, width, height, offset + size) == (1, 16, 16, len(icon.content))
     assert (await client.head("/favicon.ico")).status_code == 200
     assert "/favicon.ico" not in (await client.get("/openapi.json")).json()["paths"]
+
+
+async def test_the_page_does_not_tell_how_many_records_were_deleted(
+    home: AsyncClient, database_url: URL
+) -> None:
+    rows = "INSERT INTO note (content, deleted_at) SELECT 'x', now() FROM generate_series(1, 1234)"
+    execute(database_url, rows, "ANALYZE note")
+
+    page = await home.get("/")
+
+    assert "1,234" not in page.text
