@@ -22,6 +22,7 @@ import songbook
 from songbook import health, home, monitoring
 from songbook.auth import Account, check_accounts, current_user, get_logins, optional_user
 from songbook.config import Settings, check_production, sends_traces
+from songbook.console import add_console
 from songbook.crud import KEYS
 from songbook.db import (
     Database,
@@ -143,6 +144,7 @@ def _add_routes(
     service.untraced |= {route.path for route in own if "health" in route.tags}
     add_files(app.router.routes)  # last: their lists are known
     add_docs(app)
+    add_console(app)
     app.openapi = partial(describe, app)  # type: ignore[method-assign]
     for alias, path in aliases.items():
         add_alias(app, alias, path)

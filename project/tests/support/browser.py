@@ -1,0 +1,86 @@
+"""A browser: Chromium of the system, which asks no other host than the service."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+PHONE = {"width": 360, "height": 740}
+DESKTOP = {"width": 1100, "height": 800}
+
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None or find_spec("playwright") is None,
+    reason="needs Chromium (`chromium` on the PATH) and playwright",
+)
+
+
+@contextmanager
+def launched() -> Iterator["Browser"]:
+    """Give a browser."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Tab:
+    """A tab of a user of their own, and what went wrong in it."""
+
+    def __init__(self, browser: "Browser", address: str, **options: Any) -> None:
+        self.address = address
+        self.requested: list[str] = []
+        self.errors: list[str] = []
+        context = browser.new_context(**{"viewport": DESKTOP, "locale": "en", **options})
+        context.set_default_timeout(8000)
+        self.page: Page = context.new_page()
+        self.page.on("request", lambda request: self.requested.append(request.url))
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("console", lambda told: self._note(told.type, told.text))
+        self.close = context.close
+
+    def _note(self, kind: str, text: str) -> None:
+        """Note an error, but those that the browser reports of responses."""
+        if kind == "error" and not text.startswith("Failed to load resource"):
+            self.errors.append(text)
+
+    def open(self, path: str) -> "Page":
+        """Open a path of the service, and wait for the view."""
+        self.page.goto(self.address + path)
+        self.settle()
+        return self.page
+
+    def settle(self) -> None:
+        """Wait until the view is there."""
+        self.page.wait_for_selector("main:not([aria-busy]) h1")
+
+    def check(self) -> None:
+        """Assert that nothing failed, and that nothing was asked of another host."""
+        assert not self.errors
+        hosts = {urlsplit(url).netloc for url in self.requested if not url.startswith("data:")}
+        hosts -= {""}  # blob:
+        assert hosts <= {urlsplit(self.address).netloc}
+
+    def violations(self) -> list[str]:
+        """Return what axe-core finds in the view, one line for each element."""
+        from importlib.resources import files
+
+        script = files("axe_playwright_python").joinpath("axe.min.js").read_text("utf-8")
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(script)
+        found = self.page.evaluate("axe.run({resultTypes: ['violations']})")
+        return [
+            f"{violation['id']}: {json.dumps(node['target'])} {node['failureSummary']}"
+            for violation in found["violations"]
+            for node in violation["nodes"]
+        ]
