@@ -1,83 +1,68 @@
-// Elements, messages and dialogs. Text from records only becomes text nodes and attributes.
+// Elements, messages and dialogs. What comes from records becomes text and attributes, never HTML.
 
-/** @typedef {Node | string | number | false | null | undefined} Child */
+const isShown = (part) => part !== false && part !== null && part !== undefined;
+
+/** Replace what an element contains. */
+export const fill = (element, ...children) => element.replaceChildren(...children.flat(2).filter(isShown));
 
 /**
- * Return a new element; `on…` are listeners, and false, null or undefined is left out.
- * @template {keyof HTMLElementTagNameMap} Tag
- * @param {Tag} tag
- * @param {Record<string, any>} [attributes]
- * @param {Child[]} children
- * @returns {HTMLElementTagNameMap[Tag]}
+ * Return a new element: `el('p.hint', {id: 'a'}, 'text')`. Attributes named `on…` are listeners;
+ * false, null and undefined are left out.
+ * @param {string} kind @param {...any} parts @returns {any}
  */
-export function el(tag, attributes = {}, ...children) {
+export function el(kind, ...parts) {
+  const [tag, ...classes] = kind.split('.'), isObject = (part) => part?.constructor === Object;
   const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (value === false || value === null || value === undefined) continue;
+  if (classes.length) element.className = classes.join(' ');
+  for (const [name, value] of Object.entries(Object.assign({}, ...parts.filter(isObject)))) {
     if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? '' : String(value));
+    else if (isShown(value)) element.setAttribute(name, value === true ? '' : value);
   }
-  fill(element, ...children);
+  fill(element, parts.filter((part) => !isObject(part)));
   return element;
 }
 
-/** Replace what an element contains. @param {Element} element @param {Child[]} children */
-export function fill(element, ...children) {
-  const shown = children.filter((each) => each !== false && each !== null && each !== undefined);
-  element.replaceChildren(.../** @type {(Node | string)[]} */ (shown.map((each) => typeof each === 'number' ? String(each) : each)));
+/** @param {string} id @returns {any} */
+export const byId = (id) => document.getElementById(id);
+
+/** Return a button that submits no form. */
+export const button = (kind, text, onclick, more = {}) => el(`button${kind}`, { type: 'button', onclick, ...more }, text);
+
+export const link = (kind, text, path) => el(`a${kind}`, { href: `#${path}` }, text);
+
+export const labelled = (text, control, kind = '') => el(`div${kind}`, el('label', { for: control.id }, text), control);
+
+/** Return a select of `[value, text]`. */
+export function select(id, options, value, onchange = (_value) => {}) {
+  const control = el('select', { id, onchange: () => onchange(control.value) }, options.map(([each, text]) => el('option', { value: each }, text)));
+  control.value = value;
+  return control;
 }
 
-/** Return the element with this id. @param {string} id @returns {HTMLElement} */
-export const byId = (id) => /** @type {HTMLElement} */ (document.getElementById(id));
+/** Return a table that scrolls in itself. */
+export const table = (name, heads, rows) => el('div.scroll', { tabindex: 0, role: 'region', 'aria-label': name }, el('table',
+  el('thead', el('tr', heads.map((each) => (each.tagName ? each : el('th', { scope: 'col' }, each))))),
+  el('tbody', rows.map((row) => el('tr', row.map((each, at) => (each?.tagName === 'TD' ? each : el('td', { 'data-label': heads[at] }, each))))))));
 
-/** @type {ReturnType<typeof setTimeout> | undefined} */
 let fading;
 
-/**
- * Show a message that screen readers announce; one with an action stays until the next one.
- * @param {string} text @param {HTMLElement} [action]
- */
+/** Show a message, which screen readers announce; one with an action stays. */
 export function say(text, action) {
+  const quiet = () => fill(byId('say'));
   clearTimeout(fading);
-  const close = el('button', { type: 'button', 'aria-label': 'Dismiss the message', onclick: quiet }, '×');
-  fill(byId('say'), el('div', {}, el('span', {}, text), action, close));
+  fill(byId('say'), el('div', text, action && el('span', { onclick: quiet }, action), button('', '×', quiet, { 'aria-label': 'Dismiss the message' })));
   if (!action) fading = setTimeout(quiet, 8000);
 }
 
-/** Remove the message. */
-export const quiet = () => byId('say').replaceChildren();
-
-/**
- * Show a modal dialog; `close` ends it. Resolves when it is closed, by Escape too, to what `close`
- * was given.
- * @template Result
- * @param {string} title
- * @param {(close: (result: Result) => void) => Child[]} content
- * @returns {Promise<Result | undefined>}
- */
-export function ask(title, content) {
-  return new Promise((resolve) => {
-    /** @type {Result | undefined} */
-    let answer;
-    const back = document.activeElement;
-    const dialog = el('dialog', { 'aria-labelledby': 'dialog-title' });
-    const close = (/** @type {Result} */ result) => { answer = result; dialog.close(); };
-    dialog.addEventListener('close', () => {
-      dialog.remove();
-      if (back instanceof HTMLElement) back.focus();
-      resolve(answer);
-    });
-    fill(dialog, el('h2', { id: 'dialog-title' }, title), ...content(close));
-    document.body.append(dialog);
-    dialog.showModal();
-  });
-}
-
-/** Return a button that does not submit a form. @param {string} text @param {() => void} onclick @param {Record<string, any>} [more] */
-export const button = (text, onclick, more = {}) => el('button', { type: 'button', onclick, ...more }, text);
-
-/** Return a link that looks like a button. @param {string} text @param {string} href @param {string} [more] */
-export const linkButton = (text, href, more = '') => el('a', { class: `button ${more}`, href }, text);
-
-/** Return a label and its control. @param {string} text @param {HTMLElement} control @param {string} [more] */
-export const labelled = (text, control, more = '') => el('div', { class: more }, el('label', { for: control.id }, text), control);
+/** Show a modal dialog; resolve when it is closed, to what `close` was given. */
+export const ask = (title, content) => new Promise((resolve) => {
+  const back = /** @type {HTMLElement} */ (document.activeElement);
+  let result;
+  const dialog = el('dialog', { 'aria-labelledby': 'dialog-title', onclose: () => {
+    dialog.remove();
+    back.focus();
+    resolve(result);
+  } }, el('h2', { id: 'dialog-title' }, title), content((given) => { result = given; dialog.close(); }));
+  document.body.append(dialog);
+  dialog.showModal();
+});

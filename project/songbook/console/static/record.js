@@ -1,251 +1,164 @@
 // A record: its form, the conflict of two editors, delete and restore.
-import { call, session, write } from './api.js';
-import { ask, button, el, fill, linkButton, quiet, say } from './dom.js';
-import { fieldsOf, isOffered, labelOf, titled } from './document.js';
+import { call, rowsOf, session, write } from './api.js';
+import { bodyFields, isOffered, labelOf, referenceOf, titled } from './document.js';
+import { ask, button, el, fill, link, say, table } from './dom.js';
 import { controlOf, shown, textOf } from './fields.js';
 import { maySeeDeleted } from './list.js';
 
-/**
- * @typedef {import('./document.js').Resource} Resource
- * @typedef {import('./document.js').Service} Service
- * @typedef {import('./fields.js').Control} Control
- * @typedef {import('./api.js').Row} Row
- * @typedef {{service: Service, go: (path: string, query?: URLSearchParams) => void, refresh: () => void, alert: (problem: any) => HTMLElement}} Around
- */
+const isSame = (one, two) => JSON.stringify(one) === JSON.stringify(two);
+const parentOf = (path) => path.slice(0, path.lastIndexOf('/'));
+const valuesOf = (controls) => Object.fromEntries(controls.map((each) => [each.name, each.value()]));
+const isChanged = (each) => each.isChanged();
 
-const BODIES = ['application/json', 'application/merge-patch+json'];
-
-/** @param {import('./document.js').Operation} operation */
-function bodyFields(operation) {
-  return fieldsOf(operation.body[BODIES.find((each) => each in operation.body) ?? '']?.schema);
-}
-
-/** Put the errors at their fields, and the focus on the first; return whether there was one. @param {Control[]} controls @param {any} problem */
-function mark(controls, problem) {
-  const messages = controls.map(({ field }) => (problem?.errors ?? [])
-    .filter((/** @type {any} */ each) => each.pointer.split('/')[1] === field.name)
-    .map((/** @type {any} */ each) => each.detail).join('. '));
-  controls.forEach((each, at) => each.mark(messages[at]));
-  controls[messages.findIndex(Boolean)]?.focus();
-  return messages.some(Boolean);
-}
-
-/** Return the view of a new record. @param {Resource} resource @param {string} path @param {URLSearchParams} query @param {Around} around */
-export async function newView(resource, path, query, { go, alert }) {
-  const operation = /** @type {import('./document.js').Operation} */ (resource.create);
-  const controls = bodyFields(operation).map((field) => controlOf(field, query.get(field.name) ?? field.initial, resource.references.find((each) => each.field === field.name)));
-  const notes = el('div');
-  const save = async () => {
-    fill(notes);
-    try {
-      const sent = controls.filter((each) => !each.isEmpty() || each.isChanged());
-      const body = Object.fromEntries(sent.map((each) => [each.field.name, each.value()]));
-      const { data } = await write(operation, path, body);
-      controls.forEach((each) => each.set(each.value()));
-      go(data?.id && resource.read ? `${path}/${data.id}` : path);
-      say('Saved.');
-    } catch (problem) {
-      fill(notes, alert(problem));
-      mark(controls, problem);
-    }
+/** Return a form that shows a problem at its fields. @param {Control[]} controls @param {Around} around @param {() => Promise<any>} save @param {any[]} more */
+function formOf(controls, { alert }, save, more) {
+  const notes = el('div'), submit = el('button.main', 'Save');
+  const tell = (problem) => {
+    const messages = controls.map(({ name }) => (problem?.errors ?? []).filter((each) => each.pointer.split('/')[1] === name).map((each) => each.detail).join('. '));
+    fill(notes, problem && alert(problem));
+    controls.forEach((each, at) => each.mark(messages[at]));
+    controls[messages.findIndex(Boolean)]?.focus();
   };
-  return {
-    title: `New: ${resource.name}`,
-    isDirty: () => controls.some((each) => each.isChanged()),
-    nodes: [notes, form(controls, save, [linkButton('Back to the list', `#${path}`)])],
-  };
-}
-
-/** @param {Control[]} controls @param {() => Promise<void>} save @param {(Node | false | null | undefined)[]} more */
-function form(controls, save, more) {
-  const button = el('button', { class: 'main' }, 'Save');
-  const submit = async (/** @type {Event} */ event) => {
+  const onsubmit = async (event) => {
     event.preventDefault();
-    if (button.getAttribute('aria-disabled') === 'true') return;
-    button.setAttribute('aria-disabled', 'true'); // `disabled` would lose the focus
-    await save();
-    button.removeAttribute('aria-disabled');
+    if (submit.ariaDisabled) return;
+    submit.ariaDisabled = 'true'; // `disabled` would lose the focus
+    tell(null);
+    await save().catch(tell);
+    submit.ariaDisabled = null;
   };
-  return el('form', { class: 'fields', novalidate: true, onsubmit: submit }, ...controls.map((each) => each.node), el('div', { class: 'bar' }, button, ...more));
+  return el('form.fields', { novalidate: true, onsubmit }, notes, controls.map((each) => each.node), el('div.bar', submit, more));
 }
 
-/** Read a record, also a deleted one where that may be seen. @param {Resource} resource @param {string} path */
-async function readRecord(resource, path) {
-  const id = path.split('/').pop() ?? '', list = path.slice(0, -id.length - 1);
-  const expand = resource.references.map((each) => each.relation).join(',');
-  const canExpand = expand && resource.read?.parameters.some((each) => each.name === 'expand');
-  const inList = async (/** @type {Record<string, string>} */ more) => {
-    const { data } = await call('GET', `${list}?${new URLSearchParams({ ...more, id, ...(expand ? { expand } : {}) })}`);
-    return /** @type {Row | undefined} */ ((resource.isWrapped ? data.items : data)[0]);
-  };
-  if (!resource.read) {
-    const row = await inList({});
-    if (!row) throw { status: 404, title: 'Not Found', detail: 'There is no such record.' };
-    return { row, etag: null, isDeleted: false };
-  }
-  try {
-    const answer = await call('GET', canExpand ? `${path}?expand=${expand}` : path);
-    return { row: /** @type {Row} */ (answer.data), etag: answer.etag, isDeleted: false };
-  } catch (problem) {
-    const row = /** @type {any} */ (problem).status === 404 && maySeeDeleted(resource) && await inList({ deleted: 'only' });
-    if (!row) throw problem;
-    return { row, etag: null, isDeleted: true };
-  }
-}
-
-/** Return the view of a record. @param {Resource} resource @param {string} path @param {Around} around */
-export async function recordView(resource, path, around) {
-  const { service, go, refresh, alert } = around;
-  let { row, etag, isDeleted } = await readRecord(resource, path);
-  const list = path.slice(0, path.lastIndexOf('/'));
-  const canEdit = !isDeleted && !!etag && isOffered(resource.update);
-  const operation = /** @type {import('./document.js').Operation} */ (resource.update);
-  const fields = canEdit ? bodyFields(operation) : [];
-  const controls = fields.map((field) => controlOf(field, row[field.name], resource.references.find((each) => each.field === field.name), row));
-  const notes = el('div'), read = el('dl', {});
-  const showRest = () => fill(read, ...resource.fields.filter(({ name }) => !fields.some((each) => each.name === name)).flatMap((field) => [
-    el('dt', {}, field.label),
-    el('dd', {}, shown(field, row, resource.references.find((each) => each.field === field.name))),
-  ]));
-  showRest();
-  const changes = () => Object.fromEntries(controls.filter((each) => operation.method === 'put' || each.isChanged()).map((each) => [each.field.name, each.value()]));
-  const accept = (/** @type {import('./api.js').Answer} */ answer) => {
-    row = { ...row, ...answer.data };
-    etag = answer.etag;
-    controls.forEach((each) => each.set(each.field.format === 'password' ? null : row[each.field.name]));
-    showRest();
+/** Return the view of a new record. @param {Resource} resource @param {string} path @param {URLSearchParams} query @param {Around} around @returns {View} */
+export function newView(resource, path, query, around) {
+  const controls = bodyFields(resource.create).map((field) => controlOf(field, query.get(field.name) ?? field.initial, referenceOf(resource, field.name)));
+  const save = async () => {
+    const { data } = await write(resource.create, path, valuesOf(controls.filter((each) => !each.isEmpty() || each.isChanged())));
+    controls.forEach((each) => each.set(each.value()));
+    around.go(data?.id && resource.read ? `${path}/${data.id}` : path);
     say('Saved.');
   };
-  const send = async (/** @type {Row} */ body) => {
-    fill(notes);
-    mark(controls, null);
+  return {
+    title: `New in ${resource.name.toLowerCase()}`,
+    isDirty: () => controls.some(isChanged),
+    nodes: [formOf(controls, around, save, [link('.button', 'Back to the list', path)])],
+  };
+}
+
+/** Read a record, a deleted one from the list. @param {Resource} resource @param {string} path @returns {Promise<{row: Row, etag?: string | null, isDeleted?: boolean}>} */
+async function readRecord(resource, path) {
+  const relations = String(resource.references.map((each) => each.relation)), expand = relations && { expand: relations };
+  const inList = async (query) => {
+    const { rows } = await rowsOf(resource, parentOf(path), { ...query, ...expand, id: path.slice(parentOf(path).length + 1) });
+    if (!rows.length) throw { status: 404, title: 'Not Found', detail: 'There is no such record.' };
+    return { row: rows[0], isDeleted: !!query.deleted };
+  };
+  if (!resource.read) return inList({});
+  try {
+    const canExpand = resource.read.parameters.some((each) => each.name === 'expand');
+    const { data, etag } = await call('GET', canExpand ? `${path}?${new URLSearchParams({ ...expand })}` : path);
+    return { row: data, etag };
+  } catch (problem) {
+    if (problem.status !== 404 || !maySeeDeleted(resource)) throw problem;
+    return inList({ deleted: 'only' });
+  }
+}
+
+/** Return the view of a record. @param {Resource} resource @param {string} path @param {Around} around @returns {Promise<View>} */
+export async function recordView(resource, path, around) {
+  const { go, refresh, service } = around, { update, remove, restore } = resource;
+  let { row, etag, isDeleted } = await readRecord(resource, path);
+  const fields = etag && isOffered(update) ? bodyFields(update) : [], facts = el('dl');
+  const controls = fields.map((field) => controlOf(field, row[field.name], referenceOf(resource, field.name), row));
+  const show = (next) => {
+    row = next;
+    fill(facts, resource.fields.filter(({ name }) => !fields.some((each) => each.name === name))
+      .map((field) => [el('dt', field.label), el('dd', shown(field, row, referenceOf(resource, field.name)))]));
+  };
+  show(row);
+
+  /** @param {Row} body */
+  const send = async (body) => {
     try {
-      accept(await write(operation, path, body, etag));
+      const answer = await write(update, path, body, etag);
+      etag = answer.etag;
+      show({ ...row, ...answer.data });
+      controls.forEach((each) => each.set(row[each.name]));
+      say('Saved.');
     } catch (problem) {
-      const failure = /** @type {import('./api.js').Problem} */ (problem);
-      if (failure.status === 412) await conflict(body);
-      else {
-        fill(notes, alert(failure));
-        mark(controls, failure);
-      }
+      if (problem.status !== 412) throw problem;
+      const now = await readRecord(resource, path), chosen = await askConflict(resource, row, now.row, body);
+      if (chosen === 'theirs') refresh();
+      if (!chosen || chosen === 'theirs') return;
+      etag = now.etag;
+      show(now.row);
+      controls.filter((each) => !(each.name in chosen)).forEach((each) => each.set(row[each.name]));
+      await send(chosen);
     }
   };
   const save = async () => {
-    let body;
-    try {
-      body = changes();
-    } catch (problem) {
-      fill(notes, alert(problem));
-      mark(controls, problem);
-      return;
-    }
+    const body = valuesOf(controls.filter(isChanged));
     if (Object.keys(body).length) await send(body);
     else say('Nothing has changed.');
   };
-  const conflict = async (/** @type {Row} */ mine) => {
-    const now = await readRecord(resource, path);
-    const chosen = await askConflict(resource, row, now.row, mine);
-    if (chosen === 'theirs') refresh();
-    if (!chosen || chosen === 'theirs') return;
-    row = now.row;
-    etag = now.etag;
-    controls.filter((each) => !(each.field.name in chosen)).forEach((each) => each.set(row[each.field.name]));
-    if (Object.keys(chosen).length) await send(chosen);
-    else say('Nothing is left to save.');
-  };
-  const restore = async () => {
-    try {
-      await write(/** @type {any} */ (resource.restore), `${path}/restore`);
-      say('Restored.');
-      if (location.hash === `#${path}`) refresh();
-      else go(path);
-    } catch (problem) {
-      say(/** @type {any} */ (problem).detail);
-    }
-  };
-  const remove = async () => {
-    const text = resource.restore ? 'It can be restored.' : 'It cannot be restored.';
-    const sure = await ask(`Delete ${labelOf(resource, row)}?`, (close) => [
-      el('p', {}, text),
-      el('div', { class: 'bar' }, button('Delete', () => close(true), { class: 'danger' }), button('Keep', () => close(false))),
+  const bringBack = () => write(restore, `${path}/restore`).then(() => { go(path); say('Restored.'); }, (problem) => say(problem.detail));
+  const askDelete = async () => {
+    const isSure = await ask(`Delete ${labelOf(resource, row)}?`, (close) => [
+      el('p', restore ? 'It can be restored.' : 'It cannot be restored.'),
+      el('div.bar', button('.danger', 'Delete', () => close(true)), button('', 'Keep', () => close())),
     ]);
-    if (!sure) return;
+    if (!isSure) return;
     try {
-      await write(/** @type {any} */ (resource.remove), path, undefined, etag);
+      await write(remove, path, undefined, etag);
       controls.forEach((each) => each.set(each.value()));
-      go(list);
-      say('Deleted.', isOffered(resource.restore) ? button('Undo', () => { quiet(); void restore(); }) : undefined);
+      go(parentOf(path));
+      say('Deleted.', isOffered(restore) && button('', 'Undo', bringBack));
     } catch (problem) {
-      const failure = /** @type {any} */ (problem);
-      if (failure.status !== 412) return fill(notes, alert(failure));
-      refresh();
-      say('Somebody else has changed it meanwhile, and it is not deleted: look at it again.');
+      if (problem.status === 412) refresh();
+      say(problem.status === 412 ? 'Not deleted: somebody else has changed it meanwhile. Look at it again.' : problem.detail);
     }
   };
   const more = [
-    linkButton('Back to the list', `#${list}`),
-    !isDeleted && isOffered(resource.remove) && button('Delete', () => void remove(), { class: 'danger' }),
-    isDeleted && isOffered(resource.restore) && button('Restore', () => void restore(), { class: 'main' }),
+    link('.button', 'Back to the list', parentOf(path)),
+    isDeleted ? isOffered(restore) && button('.main', 'Restore', bringBack) : isOffered(remove) && button('.danger', 'Delete', askDelete),
   ];
+  const below = service.resources.filter((each) => each.path.startsWith(`${resource.records}/`)).map((each) => link('', each.name, path + each.path.slice(resource.records?.length)));
+  const others = service.resources.filter((each) => !each.isNested).flatMap((each) => each.references
+    .filter(({ field, resource: target }) => target.path === resource.path && each.filters.some(({ name }) => name === field))
+    .map(({ field }) => link('', `${each.name}: ${titled(field).toLowerCase()}`, `${each.path}?${field}=${row.id}`)));
+  const links = [...below, ...others].map((each) => el('li', each));
   return {
-    title: `${labelOf(resource, row)}`,
-    isDirty: () => controls.some((each) => each.isChanged()),
+    title: labelOf(resource, row),
+    isDirty: () => controls.some(isChanged),
     nodes: [
-      notes,
-      isDeleted && el('p', { class: 'alert' }, 'This record is deleted.'),
-      !isDeleted && resource.update && !isOffered(resource.update) && !session.token && el('p', { class: 'hint' }, 'Sign in to change it.'),
-      read,
-      canEdit ? form(controls, save, more) : el('div', { class: 'bar' }, ...more),
-      related(service, resource, path, row),
+      isDeleted && el('p.alert', 'This record is deleted.'),
+      !session.token && update?.isOpen === false && el('p.hint', 'Sign in to change it.'),
+      facts, controls.length ? formOf(controls, around, save, more) : el('div.bar', more),
+      links.length > 0 && [el('h2', 'Related'), el('ul', links)],
     ],
   };
 }
 
-/** Return links to the lists below a record, and to those of records that refer to it. @param {Service} service @param {Resource} resource @param {string} path @param {Row} row */
-function related(service, resource, path, row) {
-  const below = service.resources.filter((each) => resource.record && each.path.startsWith(`${resource.record}/`));
-  const links = below.map((each) => ({ name: each.name, href: `#${path}${each.path.slice(resource.record?.length)}` }));
-  for (const each of service.resources.filter((one) => !one.path.includes('{'))) {
-    for (const { field, resource: target } of each.references) {
-      const isListed = each.filters.some((one) => one.name === field);
-      if (target === resource && isListed) links.push({ name: `${each.name} (${titled(field).toLowerCase()})`, href: `#${each.path}?${field}=${row.id}` });
-    }
-  }
-  return links.length > 0 && el('section', {}, el('h2', {}, 'Related'), el('ul', {}, ...links.map(({ name, href }) => el('li', {}, el('a', { href }, name)))));
-}
-
 /**
- * Show what two editors changed; resolve to the fields to send on top, `theirs` to give up one's
- * own changes, or undefined to go on editing.
- * @param {Resource} resource @param {Row} opened @param {Row} now @param {Row} mine
- * @returns {Promise<Row | 'theirs' | undefined>}
+ * Show what two editors did. Resolves to the fields to send, to `theirs` to drop one's own changes,
+ * or to undefined to go on editing.
+ * @param {Resource} resource @param {Row} opened @param {Row} now @param {Row} mine @returns {Promise<any>}
  */
 function askConflict(resource, opened, now, mine) {
-  const same = (/** @type {any} */ one, /** @type {any} */ two) => JSON.stringify(one) === JSON.stringify(two);
-  const names = [...new Set([...resource.fields.map((each) => each.name), ...Object.keys(mine)])]
-    .filter((name) => name in mine || !same(opened[name], now[name]));
-  const field = (/** @type {string} */ name) => resource.fields.find((each) => each.name === name);
-  /** @type {Map<string, HTMLInputElement>} */
-  const taken = new Map();
-  const line = (/** @type {string} */ name) => {
-    const isContested = name in mine && !same(opened[name], now[name]) && !same(mine[name], now[name]);
-    const radio = (/** @type {boolean} */ isMine) => {
-      const input = el('input', { type: 'radio', name: `take-${name}`, checked: isMine, 'aria-label': `${titled(name)}: ${isMine ? 'as you want it' : 'as it is now'}` });
-      if (!isMine) taken.set(name, input);
-      return input;
-    };
-    const wanted = name in mine ? (field(name) ? textOf(mine[name], field(name)) : '•••') : textOf(now[name], field(name));
-    return el('tr', {}, el('th', { scope: 'row' }, titled(name)),
-      el('td', { 'data-label': 'As you opened it' }, textOf(opened[name], field(name))),
-      el('td', { 'data-label': 'As it is now' }, el('span', {}, isContested && radio(false), ' ', textOf(now[name], field(name)))),
-      el('td', { 'data-label': 'As you want it' }, el('span', {}, isContested && radio(true), ' ', wanted)));
-  };
-  const heads = ['Field', 'As you opened it', 'As it is now', 'As you want it'];
+  const names = [...new Set([...resource.fields.map((each) => each.name), ...Object.keys(mine)])].filter((name) => name in mine || !isSame(opened[name], now[name]));
+  const theirs = {};
+  const rows = names.map((name) => {
+    const field = resource.fields.find((each) => each.name === name), text = (row) => (field ? textOf(row[name], field) : '•••');
+    const isContested = name in mine && !isSame(opened[name], now[name]) && !isSame(mine[name], now[name]);
+    const radio = (what, checked) => isContested && el('input', { type: 'radio', name, checked, 'aria-label': `${titled(name)} ${what}` });
+    theirs[name] = radio('as it is now', false);
+    return [titled(name), text(opened), el('span', theirs[name], ' ', text(now)), el('span', radio('as you want it', true), ' ', text({ ...now, ...mine }))];
+  });
   return ask('Somebody else has changed this meanwhile', (close) => [
-    el('table', {}, el('thead', {}, el('tr', {}, ...heads.map((each) => el('th', { scope: 'col' }, each)))), el('tbody', {}, ...names.map(line))),
-    el('div', { class: 'bar' },
-      button('Save mine on top', () => close(Object.fromEntries(Object.entries(mine).filter(([name]) => !taken.get(name)?.checked))), { class: 'main' }),
-      button('Take theirs', () => close('theirs')),
-      button('Go on editing', () => close(undefined))),
+    table('Changes', ['Field', 'As you opened it', 'As it is now', 'As you want it'], rows),
+    el('div.bar',
+      button('.main', 'Save mine on top', () => close(Object.fromEntries(Object.entries(mine).filter(([name]) => !theirs[name].checked)))),
+      button('', 'Take theirs', () => close('theirs')), button('', 'Go on editing', () => close())),
   ]);
 }

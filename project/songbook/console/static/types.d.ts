@@ -1,0 +1,50 @@
+// The types that the modules share, for editors and `tsc`; no browser loads this file.
+
+type Row = Record<string, any>;
+
+/** An operation of the OpenAPI document. `isOpen`: without a token, too. */
+type Operation = { method: string; path: string; rule?: string; isOpen: boolean; parameters: any[]; content: any; result: any };
+
+/** A field of a body or of a record. */
+type Field = {
+  name: string; label: string; description: string; type: string; format: string; initial: any;
+  isNullable: boolean; isRequired: boolean; choices: any[]; schema: any;
+};
+
+/** A field that refers to a record of another resource, which `expand=relation` shows. */
+type Reference = { field: string; relation: string; resource: Resource };
+
+/** A list, what can be done with it, and with the records in it. */
+type Resource = {
+  path: string; name: string; model: string; fields: Field[]; relations: string[]; references: Reference[];
+  isWrapped: boolean; isNested: boolean; filters: any[]; sorts: string[]; records?: string; list: Operation;
+  create?: Operation; imports?: Operation; exports: Operation[];
+  read?: Operation; update?: Operation; remove?: Operation; restore?: Operation;
+};
+
+type Service = { title: string; description: string; resources: Resource[]; login?: string; me?: string };
+
+/** The body of an error response (RFC 9457). */
+type Problem = {
+  status: number; title: string; detail: string; request_id?: string;
+  errors?: { pointer: string; detail: string }[]; report?: Report;
+};
+
+type Report = {
+  read: number; stored: number; skipped: number; refused: number;
+  refusals: { line: number; pointer: string; detail: string }[];
+};
+
+type Answer = { data: any; etag: string | null; links: Record<string, string>; total: number | null; response: Response };
+
+/** What is asked for with one field. */
+type Control = {
+  name: string; node: HTMLElement; value: () => any; isChanged: () => boolean; isEmpty: () => boolean;
+  set: (value: any) => void; mark: (message: string) => void; focus: () => void;
+};
+
+/** What a view shows; `isDirty`: whether there are changes that leaving it would lose. */
+type View = { title: string; nodes: any[]; said?: string; isDirty?: () => boolean };
+
+/** What a view may do with the page around it. */
+type Around = { service: Service; go: (path: string, query?: URLSearchParams) => void; refresh: () => void; alert: (problem: any) => any };

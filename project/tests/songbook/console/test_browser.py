@@ -1,0 +1,398 @@
+"""The console in a browser, on a process that serves the samples."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from pwdlib import PasswordHash
+from pwdlib.hashers.argon2 import Argon2Hasher
+from sqlalchemy.engine import URL
+
+from tests.support.browser import PHONE, Tab, launched, needs_browser
+from tests.support.databases import create_database, execute, spelled
+from tests.support.marks import slow
+from tests.support.services import SAMPLES
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = [slow, needs_browser, pytest.mark.processes, pytest.mark.timeout(180)]
+
+PASSWORD = "secret-words"
+HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>"
+
+
+class Site:
+    """A process that serves, and the browser whose tabs show it."""
+
+    def __init__(self, address: str, browser: "Browser") -> None:
+        self.address = address
+        self.browser = browser
+        self.client = httpx.Client(base_url=address, timeout=20)
+
+    def fill(self) -> None:
+        """Store sixty books."""
+        rows = [f"Book {n:02},{'Bob' if n % 2 else 'Eve'},{1950 + n}" for n in range(60)]
+        csv = "\n".join(["name,author,year", *rows])
+        self.client.post("/books.csv", content=csv, headers={"Content-Type": "text/csv"})
+
+    def post(self, path: str, **fields: Any) -> dict[str, Any]:
+        """Store a record; return it."""
+        answer = self.client.post(path, json=fields)
+        assert answer.status_code == 201, answer.text
+        row: dict[str, Any] = answer.json()
+        return row
+
+
+@pytest.fixture(scope="module")
+def site(server: URL, template: URL) -> Iterator[Site]:
+    """Give a process that serves books and members, and a browser."""
+    url = server.set(database=f"console_{secrets.token_hex(6)}")
+    create_database(server, url.database, template.database)
+    cheap = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
+    hashed = PasswordHash([cheap]).hash(PASSWORD)
+    members = ", ".join(
+        f"('{name}', '{name}@example.org', '{hashed}', {name == 'ada'}, 'reader', '{{}}')"
+        for name in ("ada", "bob")
+    )
+    columns = "username, email, hashed_password, is_superuser, role, permissions"
+    execute(url, f"INSERT INTO members ({columns}) VALUES {members}")
+    with SAMPLES.serving(DATABASE_URL=spelled(url)) as service, launched() as browser:
+        site = Site(service.address, browser)
+        site.fill()
+        yield site
+        site.client.close()
+    execute(server, f'DROP DATABASE "{url.database}" WITH (FORCE)')
+
+
+@pytest.fixture
+def tab(site: Site) -> Iterator[Tab]:
+    """Give a tab; at the end nothing may have failed in it."""
+    tab = Tab(site.browser, site.address)
+    yield tab
+    tab.check()
+    tab.close()
+
+
+def sign_in(page: "Page", name: str = "ada") -> None:
+    page.get_by_role("button", name="Sign in").first.click()
+    page.get_by_label("Name or e-mail").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password").press("Enter")
+    page.get_by_role("button", name="Sign out").wait_for()
+    page.wait_for_selector("main:not([aria-busy])")
+
+
+def said(page: "Page", text: str) -> None:
+    """Wait for a message, which screen readers announce."""
+    page.get_by_role("status").get_by_text(text).first.wait_for()
+
+
+def cells(page: "Page", label: str) -> list[str]:
+    return page.locator(f"td[data-label='{label}']").all_inner_texts()
+
+
+def test_books_are_found_by_words_filters_order_and_pages(tab: Tab) -> None:
+    page = tab.open("/console")
+    page.get_by_role("navigation", name="Resources").get_by_role("link", name="Books").click()
+    page.get_by_role("heading", name="Books").wait_for()
+    assert len(cells(page, "Name")) == 25
+
+    page.get_by_label("Filter").select_option("year_gte")
+    page.get_by_label("Value").fill("1960")
+    page.get_by_label("Words").fill("eve")
+    page.get_by_role("button", name="Apply").click()
+    page.get_by_role("button", name="Remove the filter: Year is at least 1960").wait_for()
+    assert cells(page, "Year")[0] == "1960"
+    page.get_by_role("button", name="Year", exact=True).click()
+    page.wait_for_selector("th[aria-sort=ascending]")
+    page.get_by_role("button", name="Year ↑").click()
+    page.wait_for_selector("th[aria-sort=descending]")
+    assert cells(page, "Year")[:2] == ["2008", "2006"]
+    assert page.evaluate("document.activeElement.id") == "sort-year"
+
+    page.get_by_role("button", name="Count").click()
+    said(page, "25 in all")
+    page.get_by_role("button", name="Remove the filter").click()
+    page.get_by_role("link", name="Next →").click()
+    page.get_by_text("← Previous").wait_for()
+    assert cells(page, "Year") == ["1958", "1956", "1954", "1952", "1950"]
+    page.get_by_text("← Previous").click()
+    page.get_by_role("link", name="Next →").wait_for()
+    assert cells(page, "Year")[0] == "2008"
+
+
+def test_a_record_is_created_and_changed_and_errors_are_at_their_fields(
+    tab: Tab, site: Site
+) -> None:
+    page = tab.open("/console#/books/new")
+    page.get_by_label("Name").fill("Mine")
+    page.get_by_label("Year").fill("later")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("alert").wait_for()
+
+    year = page.get_by_label("Year")
+    author = page.get_by_label("Author")
+    assert author.get_attribute("aria-invalid") == "true"
+    assert author.evaluate("each => each === document.activeElement")
+    described = year.get_attribute("aria-describedby") or ""
+    assert "integer" in page.locator(f"#{described.split()[1]}").inner_text()
+    author.fill("Me")
+    year.fill("1999")
+    year.press("Enter")
+    said(page, "Saved.")
+    page.get_by_role("heading", name="Mine").wait_for()
+
+    page.get_by_label("Year").fill("")
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_selector("[aria-disabled]", state="detached")
+    [row] = site.client.get("/books", params={"name": "Mine"}).json()
+    assert (row["author"], row["year"]) == ("Me", None)
+
+
+def test_the_edits_of_two_editors_both_survive(site: Site) -> None:
+    row = site.post("/books", name="Shared", author="Nobody", year=1900)
+    tabs = [Tab(site.browser, site.address) for _ in range(2)]
+    first, second = (each.open(f"/console#/books/{row['id']}") for each in tabs)
+    first.get_by_label("Name").fill("Shared by two")
+    second.get_by_label("Author").fill("Somebody")
+    first.get_by_role("button", name="Save").click()
+    said(first, "Saved.")
+    second.get_by_role("button", name="Save").click()
+
+    dialog = second.get_by_role("dialog", name="Somebody else has changed this meanwhile")
+    dialog.wait_for()
+    lines = [each.split("\t") for each in dialog.locator("tbody tr").all_inner_texts()]
+    assert [[part.strip() for part in line] for line in lines] == [
+        ["Name", "Shared", "Shared by two", "Shared by two"],
+        ["Author", "Nobody", "Nobody", "Somebody"],
+    ]
+    assert not tabs[1].violations()
+    dialog.get_by_role("button", name="Save mine on top").click()
+    said(second, "Saved.")
+    assert second.get_by_label("Name").input_value() == "Shared by two"
+    stored = site.client.get(f"/books/{row['id']}").json()
+    assert (stored["name"], stored["author"]) == ("Shared by two", "Somebody")
+    for each in tabs:
+        each.check()
+        each.close()
+
+
+def test_of_two_edits_of_one_field_the_second_editor_chooses(tab: Tab, site: Site) -> None:
+    row = site.post("/books", name="Contested", author="Nobody", year=1900)
+    page = tab.open(f"/console#/books/{row['id']}")
+    page.get_by_label("Name").fill("Mine")
+    page.get_by_label("Year").fill("1901")
+    site.client.patch(f"/books/{row['id']}", json={"name": "Theirs"})
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("radio", name="Name as it is now").check()
+    page.get_by_role("button", name="Save mine on top").click()
+    said(page, "Saved.")
+
+    stored = site.client.get(f"/books/{row['id']}").json()
+    assert (stored["name"], stored["year"]) == ("Theirs", 1901)
+    site.client.patch(f"/books/{row['id']}", json={"year": 1902})
+    page.get_by_role("button", name="Delete").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    said(page, "Not deleted: somebody else has changed it meanwhile.")
+    page.wait_for_selector("main:not([aria-busy])")
+    assert page.get_by_label("Year").input_value() == "1902"
+
+
+def test_deleting_is_undone_and_superusers_find_and_restore(tab: Tab, site: Site) -> None:
+    row = site.post("/notes", content="Remember")
+    page = tab.open(f"/console#/notes/{row['id']}")
+    for _ in range(2):
+        page.get_by_role("button", name="Delete").click()
+        page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+        said(page, "Deleted.")
+        assert site.client.get(f"/notes/{row['id']}").status_code == 404
+        if page.get_by_label("Deleted").count():
+            break
+        page.get_by_role("button", name="Undo").click()
+        said(page, "Restored.")
+        assert page.get_by_label("Content").input_value() == "Remember"
+        sign_in(page)
+
+    page.get_by_label("Deleted").select_option("only")
+    page.get_by_role("link", name="Remember").click()
+    page.get_by_text("This record is deleted.").wait_for()
+    assert not tab.violations()
+    page.get_by_role("button", name="Restore").click()
+    said(page, "Restored.")
+    assert site.client.get(f"/notes/{row['id']}").status_code == 200
+
+
+def test_references_are_links_and_are_picked(tab: Tab, site: Site) -> None:
+    publisher = site.post("/publishers", name="Canongate", country="GB")
+    site.post("/publishers", name="Faber", country="GB")
+    page = tab.open("/console#/novels/new")
+    page.get_by_label("Title").fill("Lanark")
+    page.get_by_role("button", name="Choose Publisher…").click()
+    page.get_by_role("dialog").get_by_label("Words").fill("canon")
+    page.get_by_role("button", name="Faber").wait_for(state="detached")
+    assert not tab.violations()
+    page.get_by_role("button", name=f"Canongate ({publisher['id']})").click()
+    page.get_by_text("Canongate").wait_for()
+    page.get_by_role("button", name="Save").click()
+    said(page, "Saved.")
+
+    page.get_by_role("link", name="Back to the list").click()
+    page.get_by_role("link", name="Canongate").click()
+    page.get_by_role("heading", name="Canongate").wait_for()
+    page.get_by_role("link", name="Novels: publisher").click()
+    page.get_by_role("button", name=f"Remove the filter: Publisher is {publisher['id']}").wait_for()
+    assert cells(page, "Title") == ["Lanark"]
+    page.get_by_role("link", name="New").click()
+    page.get_by_role("heading", name="New in novels").wait_for()
+    assert page.get_by_role("textbox", name="Publisher").input_value() == str(publisher["id"])
+
+
+def test_an_import_shows_its_mistakes_by_line_before_anything_is_stored(
+    tab: Tab, site: Site, tmp_path: Path
+) -> None:
+    file = tmp_path / "towns.csv"
+    file.write_text("id,name,population\n7,Bath,94782\n8,,1\n9,Ely,many\n")
+    page = tab.open("/console#/towns/import")
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_role("button", name="Import the other 1 rows").wait_for()
+    assert cells(page, "Line") == ["3", "4"]
+    assert cells(page, "Field") == ["Name", "Population"]
+    assert not tab.violations()
+    assert site.client.get("/towns").json() == []
+
+    page.get_by_role("button", name="Import the other 1 rows").click()
+    said(page, "1 rows are imported, 2 are left out.")
+    page.get_by_role("link", name="Bath").wait_for()
+    file.write_text("name,population\nBath,95000\nEly,20112\n")
+    page.get_by_role("link", name="Import").click()
+    page.get_by_label("Rows that exist already").select_option("update")
+    page.get_by_label("File").set_input_files(file)
+    page.get_by_role("button", name="Import 2 rows").click()
+    said(page, "2 rows are imported.")
+    rows = {row["name"]: row["population"] for row in site.client.get("/towns").json()}
+    assert rows == {"Bath": 95000, "Ely": 20112}
+
+
+def test_rows_with_owners_are_shown_to_their_owner(tab: Tab) -> None:
+    page = tab.open("/console#/folders")
+    page.get_by_role("alert").get_by_role("button", name="Sign in").wait_for()
+    assert page.get_by_role("link", name="New").count() == 0
+    sign_in(page, "bob")
+    resources = page.get_by_role("navigation", name="Resources")
+    assert resources.get_by_role("link", name="Members").count() == 0  # for superusers
+    page.get_by_role("link", name="New").click()
+    page.get_by_label("Name").fill("Letters")
+    page.get_by_role("button", name="Save").click()
+    said(page, "Saved.")
+    page.get_by_role("link", name="Back to the list").click()
+    page.get_by_text("Export").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV", exact=True).click()
+    assert download.value.suggested_filename == "folders.csv"
+    assert "Letters" in Path(download.value.path()).read_text()
+    assert page.evaluate("Object.keys(localStorage).length + document.cookie.length") == 0
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("alert").get_by_role("button", name="Sign in").wait_for()
+    assert page.evaluate("sessionStorage.length") == 0
+
+
+def test_what_is_typed_stays_when_the_session_has_ended(tab: Tab) -> None:
+    page = tab.open("/console#/folders")
+    sign_in(page, "bob")
+    page.get_by_role("link", name="New").click()
+    page.get_by_label("Name").fill("Kept")
+    page.evaluate("import(document.scripts[0].src.replace('console.js', 'api.js')).then((m) => { m.session.token = 'x'; })")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("alert").get_by_role("button", name="Sign in").wait_for()
+    sign_in(page, "bob")
+    assert page.get_by_label("Name").input_value() == "Kept"
+    page.get_by_role("button", name="Save").click()
+    said(page, "Saved.")
+
+
+def test_everything_can_be_done_with_the_keyboard(tab: Tab, site: Site) -> None:
+    row = site.post("/books", name="Aardvark", author="Zoe", year=3)
+    page = tab.open("/console#/books?year_lt=10")
+
+    def press_until(name: str, *keys: str) -> None:
+        for _ in range(40):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent || ''").startswith(name):
+                break
+        else:
+            pytest.fail(f"{name} is not reached")
+        for key in keys:
+            page.keyboard.press(key)
+
+    press_until("Aardvark", "Enter")
+    page.get_by_role("heading", name="Aardvark").wait_for()
+    press_until("Delete", "Enter")
+    page.get_by_role("dialog").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("dialog").wait_for(state="detached")
+    assert page.evaluate("document.activeElement.textContent") == "Delete"
+    page.get_by_label("Year").focus()
+    page.keyboard.press("End")
+    page.keyboard.type("1")
+    page.keyboard.press("Enter")
+    said(page, "Saved.")
+    assert site.client.get(f"/books/{row['id']}").json()["year"] == 31
+    assert page.evaluate("document.activeElement.id") == "field-year"
+    page.get_by_label("Year").fill("4")
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    press_until("Back to the list", "Enter")
+    assert page.get_by_label("Year").input_value() == "4"
+
+
+def test_hostile_names_are_text(tab: Tab, site: Site) -> None:
+    row = site.post("/publishers", name=HOSTILE, country="GB")
+    novel = site.post("/novels", title=HOSTILE + "!", publisher_id=row["id"])
+    for path in ("publishers", f"publishers/{row['id']}", "novels", f"novels/{novel['id']}"):
+        page = tab.open("/console")
+        page = tab.open(f"/console#/{path}")
+        page.get_by_text(HOSTILE).first.wait_for()
+        assert page.locator("main img, main script").count() == 0
+    site.client.patch(f"/novels/{novel['id']}", json={"title": f"{HOSTILE}?"})
+    page.get_by_label("Title").fill("Tame")
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("dialog").get_by_text(f"{HOSTILE}?").wait_for()
+    assert page.locator("img").count() == 0
+    page.get_by_role("button", name="Go on editing").click()
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save mine on top").click()
+    said(page, "Saved.")
+
+
+VIEWS = (
+    "/console",
+    "/console#/books?year_gte=1960&sort=-year",
+    "/console#/books/1",
+    "/console#/books/new",
+    "/console#/books/import",
+    "/console#/folders",
+    "/console#/books/99999999",
+    "/console#/nothing",
+)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("viewport", [None, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing(site: Site, viewport: dict[str, int] | None, scheme: str) -> None:
+    options: dict[str, Any] = {"color_scheme": scheme}
+    if viewport:
+        options["viewport"] = viewport
+    tab = Tab(site.browser, site.address, **options)
+    for path in VIEWS:
+        page = tab.open("/console#/")
+        page = tab.open(path)
+        assert tab.violations() == [], path
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+    page.get_by_role("button", name="Sign in").first.click()
+    page.get_by_role("dialog").wait_for()
+    assert tab.violations() == []
+    tab.check()
+    tab.close()
