@@ -6,7 +6,7 @@ const ROOT = new URL('../../..', import.meta.url).pathname.replace(/\/$/, '');
 /** @type {{token: string | null, me: Row | null}} */
 export const session = { token: sessionStorage.getItem('token'), me: null };
 
-/** Keep a token, or forget it. @param {string | null} token */
+/** Keep a token, or forget it. */
 export function keep(token) {
   Object.assign(session, { token, me: null });
   if (token) sessionStorage.setItem('token', token);
@@ -15,10 +15,9 @@ export function keep(token) {
 
 /**
  * Send a request; `type` is that of a body that is not JSON. Throws a `Problem` for all but 2xx.
- * @param {string} method @param {string} path @param {{body?: any, type?: string, headers?: object, isFile?: boolean}} [options]
- * @returns {Promise<Answer>}
+ * @type {Call}
  */
-export async function call(method, path, { body, type, headers, isFile } = {}) {
+export const call = async (method, path, { body, type, headers, isFile } = {}) => {
   const sent = new Headers({ Accept: isFile ? '*/*' : 'application/json', ...headers });
   if (session.token) sent.set('Authorization', `Bearer ${session.token}`);
   if (body !== undefined) sent.set('Content-Type', type ?? 'application/json');
@@ -31,23 +30,23 @@ export async function call(method, path, { body, type, headers, isFile } = {}) {
   const text = isFile ? '' : await response.text();
   const links = [...(got.get('Link') ?? '').matchAll(/\?([^>]*)>; rel="(\w+)"/g)].map(([, query, rel]) => [rel, query]);
   return { response, data: text ? parse(text) : null, etag: got.get('ETag'), links: Object.fromEntries(links), total: got.get('X-Total-Count') };
-}
+};
 
 /** Parse JSON; an integer that no number can hold stays text. */
 const parse = (text) => JSON.parse(text, /** @type {any} */ ((_name, value, context) =>
   (Number.isInteger(value) && !Number.isSafeInteger(value) ? context?.source ?? value : value)));
 
-/** Return the records of a list. @param {Resource} resource @param {string} path @param {any} query */
-export async function rowsOf({ isWrapped }, path, query) {
+/** Return the records of a list. @type {ReadRows} */
+export const rowsOf = async ({ isWrapped }, path, query) => {
   const answer = await call('GET', `${path}?${new URLSearchParams(query)}`), { data, total } = answer;
-  return { ...answer, rows: /** @type {Row[]} */ (isWrapped ? data.items : data), total: total ?? (isWrapped ? data.count : null) };
-}
+  return { ...answer, rows: isWrapped ? data.items : data, total: total ?? (isWrapped ? data.count : null) };
+};
 
 /** The keys of writes that have failed: the same write, sent again, is done once. */
 const keys = new Map();
 
-/** Write, if nobody else has since `etag`. @param {any} operation @param {string} path @param {any} [body] @param {string | null} [etag] @param {string} [type] */
-export async function write({ method, parameters }, path, body, etag, type) {
+/** Write, if nobody else has since `etag`. @type {Write} */
+export const write = async ({ method, parameters }, path, body, etag, type) => {
   const id = JSON.stringify([method, path, type ? [body.name, body.size, body.lastModified] : body, etag]);
   if (!keys.has(id)) keys.set(id, crypto.getRandomValues(new Uint8Array(16)).join('-')); // randomUUID needs HTTPS
   const takesKey = parameters.some((each) => each.name === 'Idempotency-Key');
@@ -55,4 +54,4 @@ export async function write({ method, parameters }, path, body, etag, type) {
   const answer = await call(method.toUpperCase(), path, { body, headers, type });
   keys.delete(id);
   return answer;
-}
+};

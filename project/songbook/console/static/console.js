@@ -27,33 +27,27 @@ function alert(problem) {
 
 /** Ask for name and password in a dialog: what is typed elsewhere stays. */
 async function signIn() {
-  if (await ask('Sign in', (close) => [signInForm(() => close(true), button('', 'Cancel', () => close()))])) await signedIn();
-}
-
-async function signedIn() {
-  await load();
-  if (isDirty()) showWho();
-  else await render();
-  say('Signed in.');
-}
-
-
-function signInForm(done, cancel) {
   const name = el('input', { id: 'username', autocomplete: 'username', required: true }), notes = el('div');
   const password = el('input', { id: 'password', type: 'password', autocomplete: 'current-password', required: true });
-  const onsubmit = async (event) => {
+  const onsubmit = (close) => async (event) => {
     event.preventDefault();
     try {
       const body = new URLSearchParams({ username: name.value, password: password.value });
       const { data } = await call('POST', service?.login ?? '/api/auth/token', { body, type: 'application/x-www-form-urlencoded' });
       keep(data.access_token);
-      done();
+      close(true);
     } catch (problem) {
       fill(notes, el('p.alert', { role: 'alert' }, problem.status === 401 ? 'Name or password is wrong.' : problem.detail));
       password.focus();
     }
   };
-  return el('form.fields', { onsubmit }, notes, labelled('Name or e-mail', name), labelled('Password', password), el('div.bar', el('button.main', 'Sign in'), cancel));
+  const isDone = await ask('Sign in', (close) => [el('form.fields', { onsubmit: onsubmit(close) }, notes, labelled('Name or e-mail', name), labelled('Password', password),
+    el('div.bar', el('button.main', 'Sign in'), button('', 'Cancel', () => close())))]);
+  if (!isDone) return;
+  await load();
+  if (isDirty()) showWho();
+  else await render();
+  say('Signed in.');
 }
 
 async function signOut() {
@@ -107,7 +101,7 @@ function home({ title, description, resources }) {
 
 /** @returns {Promise<View>} */
 async function viewOf() {
-  if (!service) return { title: 'Sign in', nodes: [el('p', 'The service shows its resources to users only.'), signInForm(signedIn)] };
+  if (!service) return { title: 'Sign in', nodes: [el('p', 'The service shows its resources to users only.'), button('.main', 'Sign in', signIn)] };
   if (path === '/' || !path) return home(service);
   const { resource, list, rest } = found(path) ?? {}, query = new URLSearchParams(hash.split('?').slice(1).join('?'));
   if (!resource || !list) return { title: 'Not found', nodes: [el('p', 'There is no such page. ', link('', 'To the resources', '/'))] };
@@ -125,9 +119,7 @@ async function render() {
   isDirty = () => false;
   showWho();
   main.ariaBusy = 'true';
-  const view = await viewOf().catch((problem) => {
-    return /** @type {View} */ ({ title: found(path)?.resource.name ?? 'Not found', nodes: [alert(problem)] });
-  });
+  const view = await viewOf().catch((problem) => /** @type {View} */ ({ title: found(path)?.resource.name ?? 'Not found', nodes: [alert(problem)] }));
   if (mine !== turn) return;
   const focused = document.activeElement?.id, heading = el('h1', { tabindex: -1 }, view.title);
   fill(main, heading, view.nodes);

@@ -8,10 +8,13 @@ const TYPES = ['array', 'object', 'boolean', 'integer', 'number', 'string'];
 let source;
 
 const resolve = (part) => (part?.$ref ? resolve(part.$ref.slice(2).split('/').reduce((at, name) => at[name], source)) : part ?? {});
+export const namesOf = (list) => list.map((each) => each.name);
+export const named = (list, name) => list.find((each) => each.name === name);
+
 const partsOf = (schema) => schema.anyOf ?? schema.oneOf ?? schema.allOf ?? [schema];
 const modelOf = (schema) => partsOf(schema ?? {}).find((each) => each.$ref)?.$ref.split('/').pop();
 
-/** Return `Created at` for `created_at`, and `Artist` for `artist_id`. @param {string} name */
+/** Return `Created at` for `created_at`, and `Artist` for `artist_id`. */
 export const titled = (name) => name[0].toUpperCase() + name.slice(1).replace(/_id$/, '').replaceAll(/[_-]/g, ' ');
 
 /** @returns {Field} */
@@ -34,13 +37,11 @@ const fieldsOf = (schema) => {
   return Object.entries(properties).map(([name, each]) => fieldOf(name, each, required.includes(name)));
 };
 
-/** Return the fields of the body. @param {any} operation */
 export const bodyFields = ({ content }) => fieldsOf(content[Object.keys(content).find((each) => each.includes('json')) ?? '']?.schema);
 
-/** Return a query parameter. @param {Operation | undefined} operation @param {string} name */
 export const parameterOf = (operation, name) => operation?.parameters.find((each) => each.name === name && each.in === 'query');
 
-/** Return whether a query parameter takes a value. @param {Operation | undefined} operation @param {string} name @param {string} value */
+/** Return whether a query parameter takes a value. */
 export const takes = (operation, name, value) => fits(parameterOf(operation, name)?.schema, value);
 
 const fits = (given, value) => {
@@ -49,9 +50,9 @@ const fits = (given, value) => {
   return all ? all.includes(value) : !!schema.pattern && new RegExp(schema.pattern, 'u').test(value);
 };
 
-/** Return whether the user may try an operation, as far as the document tells. @param {Operation | undefined} operation */
-export const isOffered = (operation) => !!operation
-  && (operation.isOpen || (!!session.token && (operation.rule !== 'superuser' || session.me?.is_superuser !== false)));
+/** Return whether the user may try an operation, as far as the document tells. */
+export const isOffered = (operation) => operation
+  && (operation.isOpen || (session.token && (operation.rule !== 'superuser' || session.me?.is_superuser !== false)));
 
 /** @returns {Operation | undefined} */
 function operationOf(path, method) {
@@ -67,7 +68,6 @@ function operationOf(path, method) {
   };
 }
 
-/** @returns {Partial<Resource>} */
 const ofRecords = (records) => ({
   records,
   read: operationOf(records, 'get'),
@@ -80,8 +80,8 @@ const ofRecords = (records) => ({
 function resourcesAt(path) {
   const list = operationOf(path, 'get'), page = resolve(list?.result), model = modelOf(page.items ?? page.properties?.items?.items);
   if (!list || !model || !parameterOf(list, 'after')) return [];
-  const all = fieldsOf(source.components.schemas[model]), named = (name) => all.map((each) => each.name).filter((each) => takes(list, name, each));
-  const relations = named('expand'), records = Object.keys(source.paths).find((each) => each.startsWith(`${path}/{`) && each.indexOf('/', path.length + 1) < 0);
+  const all = fieldsOf(source.components.schemas[model]), taken = (name) => namesOf(all).filter((each) => takes(list, name, each));
+  const relations = taken('expand'), records = Object.keys(source.paths).find((each) => each.startsWith(`${path}/{`) && each.indexOf('/', path.length + 1) < 0);
   return [{
     path, list, model, relations,
     name: titled(path.split('/').pop()),
@@ -89,11 +89,12 @@ function resourcesAt(path) {
     isNested: path.includes('{'),
     fields: all.filter((each) => !relations.includes(each.name)),
     filters: list.parameters.filter((each) => each.in === 'query' && !OPTIONS.includes(each.name)),
-    sorts: named('sort'),
+    sorts: taken('sort'),
     references: [],
+    expand: {},
     create: operationOf(path, 'post'),
     imports: operationOf(`${path}.csv`, 'post'),
-    exports: ['csv', 'ndjson'].flatMap((suffix) => operationOf(`${path}.${suffix}`, 'get') ?? []),
+    exports: [['csv', 'CSV', ''], ['csv', 'CSV for a spreadsheet', '&escape=formulas'], ['ndjson', 'NDJSON', '']].filter(([suffix]) => operationOf(`${path}.${suffix}`, 'get')),
     ...(records && ofRecords(records)),
   }];
 }
@@ -110,21 +111,18 @@ export function readDocument(document) {
     each.references = each.fields.flatMap(({ name }) => {
       const relation = name.replace(/_id$/, '');
       const resource = each.relations.includes(relation) && home(modelOf(components.schemas[each.model].properties[relation]));
-      return resource ? [{ field: name, relation, resource }] : [];
+      return resource ? [{ name, relation, resource }] : [];
     });
+    if (each.references.length) each.expand = { expand: String(each.references.map((one) => one.relation)) };
   }
   const login = components?.securitySchemes?.password?.flows.password.tokenUrl.replace(/^\/?/, '/');
   return { title: info.title, description: info.description, resources, login, me: Object.keys(paths).find((path) => path.endsWith('/me')) };
 }
 
-/** Return the field that names a record. @param {Resource} resource */
-export function labelField({ fields }) {
-  const texts = fields.filter((each) => each.type === 'string' && !each.format && !each.choices.length);
-  return (texts.find((each) => /^(user)?name$|^title$/.test(each.name)) ?? texts[0])?.name ?? 'id';
-}
+/** Return the name of the field that names a record. */
+export const labelField = ({ fields }) => {
+  const texts = namesOf(fields.filter((each) => each.type === 'string' && !each.format && !each.choices.length));
+  return texts.find((each) => /^(user)?name$|^title$/.test(each)) ?? texts[0] ?? 'id';
+};
 
-/** Return the name of a record. @param {Resource} resource @param {Row} row */
 export const labelOf = (resource, row) => String(row[labelField(resource)] || row.id).slice(0, 80);
-
-/** @param {Resource} resource @param {string} name */
-export const referenceOf = (resource, name) => resource.references.find((each) => each.field === name);

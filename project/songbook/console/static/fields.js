@@ -1,13 +1,13 @@
 // How values are shown, and the controls that change them.
 import { rowsOf } from './api.js';
-import { labelField, labelOf, parameterOf } from './document.js';
+import { labelField, labelOf, named, parameterOf } from './document.js';
 import { ask, button, el, fill, labelled, link, select } from './dom.js';
 
 const isNone = (value) => value === null || value === undefined;
 const isLines = ({ type, schema }) => type === 'array' && schema.items?.type === 'string';
 
-/** Return a value as text. @param {any} value @param {Field} [field] @returns {string} */
-export function textOf(value, field) {
+/** Return a value as text. */
+export function textOf(value, field = null) {
   if (isNone(value)) return '–';
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (field?.format === 'date-time') return new Date(value).toLocaleString();
@@ -15,27 +15,27 @@ export function textOf(value, field) {
   return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
-/** Return what shows a field of a record. @param {Field} field @param {Row} row @param {Reference} [reference] */
-export function shown(field, row, reference) {
-  const value = row[field.name], text = textOf(value, field), record = reference && row[reference.relation];
+/** Return what shows a field of a record. */
+export function shown(field, row, { references }) {
+  const value = row[field.name], text = textOf(value, field), reference = named(references, field.name), record = row[reference?.relation];
   if (isNone(value)) return el('span.hint', text);
   if (reference) return link('', record ? labelOf(reference.resource, record) : text, `${reference.resource.path}/${value}`);
   if (/^https?:/.test(text) && /^ur[il]$/.test(field.format)) return el('a', { href: text }, text);
   return text.length > 300 ? `${text.slice(0, 300)}…` : text;
 }
 
-/** Return in words what a field takes. @param {Field} field */
+/** Return in words what a field takes. */
 function hintOf({ description, type, schema: { minimum, maximum, minLength, maxLength } }) {
-  const hasLeast = minimum > -2147483648, hasMost = maximum < 2147483647, hasLength = type === 'string' && maxLength && maxLength !== 255;
+  const hasLeast = minimum > -2147483648, hasLength = type === 'string' && maxLength && maxLength !== 255;
   return [
     description.replace(/\.$/, ''),
-    hasLeast && (hasMost ? `${minimum} to ${maximum}` : `At least ${minimum}`),
-    hasLength && (minLength > 1 ? `${minLength} to ${maxLength} characters` : `At most ${maxLength} characters`),
+    hasLeast && (maximum < 2147483647 ? `${minimum} to ${maximum}` : `At least ${minimum}`),
+    hasLength && `${minLength > 1 ? `${minLength} to` : 'At most'} ${maxLength} characters`,
     { array: 'One on each line', object: 'JSON' }[type],
   ].filter(Boolean).join('. ');
 }
 
-/** Return the text that a control has for a value. @param {Field} field @param {any} value @returns {string} */
+/** Return the text that a control has for a value. */
 function written(field, value) {
   if (isNone(value)) return '';
   if (isLines(field)) return [value].flat().join('\n');
@@ -44,7 +44,7 @@ function written(field, value) {
   return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
-/** Return the value of a text. Throws a `Problem` for JSON that is none. @param {Field} field @param {string} text */
+/** Return the value of a text. Throws a `Problem` for JSON that is none. */
 export function valueOf(field, text) {
   if (isLines(field)) return text.split('\n').map((line) => line.trim()).filter(Boolean);
   if (!text) return field.isNullable ? null : '';
@@ -59,9 +59,7 @@ export function valueOf(field, text) {
   return /integer|number/.test(field.type) && String(Number(text)) === text ? Number(text) : text;
 }
 
-const INPUTS = { date: 'date', 'date-time': 'datetime-local', time: 'time', email: 'email', password: 'password', uri: 'url' };
-
-/** Return the native control of a field. @param {Field} field @param {string} id @param {string} text */
+/** Return the native control of a field; an input of a type that no browser knows takes text. */
 export function inputOf({ type, format, isNullable, choices, schema }, id, text) {
   if (choices.length || (type === 'boolean' && isNullable)) {
     const options = (choices.length ? choices : [true, false]).map((each) => [each, textOf(each)]);
@@ -70,17 +68,17 @@ export function inputOf({ type, format, isNullable, choices, schema }, id, text)
   if (type === 'boolean') return el('input', { id, type: 'checkbox', checked: text === 'true' });
   const isLong = /array|object/.test(type) || (!format && schema.maxLength > 255) || text.includes('\n');
   const autocomplete = format === 'password' ? 'new-password' : 'off', inputmode = { integer: 'numeric', number: 'decimal' }[type];
-  const input = isLong ? el('textarea', { id, rows: 6 }) : el('input', { id, type: INPUTS[format] ?? 'text', step: 1, inputmode, autocomplete });
+  const input = isLong ? el('textarea', { id, rows: 6 }) : el('input', { id, type: { 'date-time': 'datetime-local', uri: 'url' }[format] ?? format, step: 1, inputmode, autocomplete });
   input.value = text;
   if (text && !input.value) input.type = 'text'; // a control of times takes no microseconds
   input.value = text;
   return input;
 }
 
-/** Return a labelled control of a field. @param {Field} field @param {any} value @param {Reference} [reference] @param {Row} [row] @returns {Control} */
-export function controlOf(field, value, reference, row = {}) {
+/** Return a labelled control of a field. @type {MakeControl} */
+export const controlOf = (field, value, { references }, row = {}) => {
   const id = `field-${field.name}`, input = inputOf(field, id, written(field, value)), isBox = input.type === 'checkbox';
-  const record = reference && row[reference.relation], target = /** @type {Resource} */ (reference?.resource);
+  const reference = named(references, field.name), target = reference?.resource, record = row[reference?.relation];
   const hint = el('p.hint', { id: `${id}-hint` }, record ? labelOf(target, record) : hintOf(field)), error = el('p.error', { id: `${id}-error` });
   const text = () => (isBox ? String(input.checked) : input.value);
   let first = text();
@@ -100,6 +98,7 @@ export function controlOf(field, value, reference, row = {}) {
     isChanged: () => text() !== first,
     isEmpty: () => !text(),
     set: (next) => {
+      if (reference && String(next) !== input.value) fill(hint);
       value = next;
       if (isBox) input.checked = next === true;
       else input.value = written(field, next);
@@ -108,9 +107,8 @@ export function controlOf(field, value, reference, row = {}) {
     mark: (message) => { fill(error, message); input.setAttribute('aria-invalid', !!message); },
     focus: () => input.focus(),
   };
-}
+};
 
-/** Return what finds a record. @param {Resource} resource */
 function picker(resource, close) {
   const found = el('ul.picks', { 'aria-label': 'Found' }), told = el('p.hint', { role: 'status' });
   const contains = `${labelField(resource)}_contains`, filter = parameterOf(resource.list, contains) ? contains : 'q';

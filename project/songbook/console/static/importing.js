@@ -1,20 +1,19 @@
 // An import of a file: a dry run first, its report by line, and then the import.
 import { call, write } from './api.js';
-import { bodyFields, takes, titled } from './document.js';
+import { bodyFields, namesOf, takes, titled } from './document.js';
 import { button, el, fill, labelled, link, say, select, table } from './dom.js';
 
-/** @param {Resource} resource @param {Around} around @returns {View} */
-export function importView({ path, name, fields, create, imports }, { go, alert }) {
-  const taken = bodyFields(create).map((each) => each.name), ignored = fields.map((each) => each.name).filter((each) => !taken.includes(each));
+/** Return the view of an import. @type {ImportView} */
+export const importView = async ({ path, name, fields, create, imports }, { go, alert }) => {
+  const taken = namesOf(bodyFields(create)), ignored = namesOf(fields).filter((each) => !taken.includes(each));
   const out = el('div', { 'aria-live': 'polite' });
 
-  /** @returns {Promise<Report>} */
   const send = async (more) => {
-    const chosen = file.files[0], isLines = /\.(ndjson|jsonl)$/.test(chosen.name), query = new URLSearchParams(more);
+    const chosen = file.files[0], query = new URLSearchParams(more);
     const columns = (await chosen.slice(0, 65_536).text()).split(/[\r\n]/)[0].split(/[,;"\uFEFF]/);
-    for (const each of ignored) if (isLines || columns.includes(each)) query.append('ignore', each); // as an export has them
+    for (const each of ignored) if (columns.includes(each)) query.append('ignore', each); // as an export has them
     if (exists.value) query.set('on_conflict', exists.value);
-    const target = `${path}.${isLines ? 'ndjson' : 'csv'}?${query}`, type = isLines ? 'application/x-ndjson' : 'text/csv';
+    const target = `${imports.path}?${query}`, type = 'text/csv';
     return (await (more.dry_run ? call('POST', target, { body: chosen, type }) : write(imports, target, chosen, null, type))).data;
   };
   const attempt = async (doing, more, done) => {
@@ -39,14 +38,14 @@ export function importView({ path, name, fields, create, imports }, { go, alert 
     el('p', `${read} rows are read, ${stored} can be imported${skipped ? `, ${skipped} are skipped` : ''}. Nothing is stored yet.`),
     stored > 0 && button('.main', `Import ${stored} rows`, () => store({}))));
 
-  const file = el('input', { type: 'file', id: 'file', accept: '.csv,.ndjson,.jsonl,text/csv', onchange: check });
+  const file = el('input', { type: 'file', id: 'file', accept: '.csv,text/csv', onchange: check });
   const exists = select('exists', [['', 'Are mistakes'], ['skip', 'Are skipped'], ['update', 'Are replaced']], '', check);
   return {
     title: `Import into ${name.toLowerCase()}`,
     nodes: [
-      el('p', `CSV with the names of fields in its first line (${taken.join(', ')}), or NDJSON. The file is checked first, and stored when you say so.`),
+      el('p', `CSV with the names of fields in its first line (${taken.join(', ')}). The file is checked first, and stored when you say so.`),
       el('div.fields', labelled('File', file), takes(imports, 'on_conflict', 'update') && labelled('Rows that exist already', exists)),
       out, el('p', link('.button', 'Back to the list', path)),
     ],
   };
-}
+};

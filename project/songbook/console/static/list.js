@@ -1,6 +1,6 @@
 // A list: words, filters, order, pages, count, exports.
 import { call, rowsOf, session } from './api.js';
-import { fieldOf, isOffered, labelField, parameterOf, referenceOf, takes, titled } from './document.js';
+import { fieldOf, isOffered, labelField, named, parameterOf, takes, titled } from './document.js';
 import { button, el, fill, labelled, link, say, select, table } from './dom.js';
 import { inputOf, shown, valueOf } from './fields.js';
 
@@ -16,13 +16,13 @@ function filterLabel(name) {
 const without = (query, ...names) => new URLSearchParams([...new URLSearchParams(query)].filter(([name]) => !names.includes(name)));
 const isNumber = ({ type, name }) => /integer|number/.test(type) && name !== 'id';
 
-/** Return whether the user may see deleted records. @param {Resource} resource */
+/** Return whether the user may see deleted records. */
 export const maySeeDeleted = ({ list }) => session.me?.is_superuser && parameterOf(list, 'deleted');
 
-/** Return the view of a list at a path. @param {Resource} resource @param {string} path @param {URLSearchParams} query @param {Around} around @returns {Promise<View>} */
-export async function listView(resource, path, query, { go }) {
-  const { fields, filters, list, name, records, references, sorts } = resource, relations = references.map((each) => each.relation);
-  const { rows, total, links } = await rowsOf(resource, path, [...query, ['limit', '25'], ...(relations.length ? [['expand', String(relations)]] : [])]);
+/** Return the view of a list at a path. @type {ListView} */
+export const listView = async (resource, path, query, { go }) => {
+  const { fields, filters, list, name, records, references, sorts } = resource;
+  const { rows, total, links } = await rowsOf(resource, path, [...query, ['limit', '25'], ...Object.entries(resource.expand)]);
   const sort = query.get('sort') ?? '', filtered = without(query, ...PLACE);
 
   /** Go to the first page of another query. */
@@ -32,14 +32,7 @@ export async function listView(resource, path, query, { go }) {
   };
   const put = (parameter) => (value) => change((next) => (value ? next.set(parameter, value) : next.delete(parameter)));
 
-  const exportItem = (suffix, text, more) => {
-    const target = `${path}.${suffix}?${new URLSearchParams([...without(query, ...PLACE), ...more])}`;
-    return el('li', button('', text, () => download(target, `${path.split('/').pop()}.${suffix}`)));
-  };
-  const exportItems = resource.exports.flatMap((each) => {
-    const suffix = each.path.split('.').pop() ?? '', item = exportItem(suffix, suffix.toUpperCase(), []);
-    return takes(each, 'escape', 'formulas') ? [item, exportItem(suffix, 'CSV for a spreadsheet', [['escape', 'formulas']])] : [item];
-  });
+  const exports = resource.exports.map(([suffix, text, more]) => el('li', button('', text, () => download(`${path}.${suffix}?${filtered}${more}`, `${path.split('/').pop()}.${suffix}`))));
 
   const words = el('input', { type: 'search', id: 'words', value: query.get('q') }), holder = el('div');
   let field, input;
@@ -76,10 +69,10 @@ export async function listView(resource, path, query, { go }) {
     const text = sorts.includes(each.name) ? button('', each.label + (isUp ? ' ↑' : isDown ? ' ↓' : ''), () => put('sort')(isUp ? `-${each.name}` : each.name), { id: `sort-${each.name}` }) : each.label;
     return el('th', { scope: 'col', 'aria-sort': isUp ? 'ascending' : isDown && 'descending' }, text);
   });
-  const folder = records?.startsWith(`${resource.path}/`) ? path : records?.replace(/\/\{\w+\}$/, ''), named = labelField(resource);
+  const folder = records?.startsWith(`${resource.path}/`) ? path : records?.replace(/\/\{\w+\}$/, ''), label = labelField(resource);
   const cells = (row) => fields.map((each) => {
-    const content = shown(each, row, referenceOf(resource, each.name));
-    return el(isNumber(each) ? 'td.number' : 'td', { 'data-label': each.label }, folder && each.name === named ? link('', content, `${folder}/${row.id}`) : content);
+    const content = shown(each, row, resource);
+    return el(isNumber(each) ? 'td.number' : 'td', { 'data-label': each.label }, folder && each.name === label ? link('', content, `${folder}/${row.id}`) : content);
   });
 
   const told = el('span.hint', { role: 'status' }, total !== null && `${total} in all`);
@@ -95,9 +88,9 @@ export async function listView(resource, path, query, { go }) {
     nodes: [
       resource.isNested && el('p', link('', '← Back', path.slice(0, path.lastIndexOf('/')))),
       el('div.bar',
-        isOffered(resource.create) && link('.button.main', 'New', `${path}/new?${new URLSearchParams([...query].filter(([each]) => referenceOf(resource, each)))}`),
+        isOffered(resource.create) && link('.button.main', 'New', `${path}/new?${new URLSearchParams([...query].filter(([each]) => named(references, each)))}`),
         isOffered(resource.imports) && !resource.isNested && link('.button', 'Import', `${path}/import`),
-        exportItems.length > 0 && el('details.menu', el('summary.button', 'Export'), el('ul', exportItems))),
+        exports.length > 0 && el('details.menu', el('summary.button', 'Export'), el('ul', exports))),
       search,
       chips.length > 0 && el('ul.chips', { 'aria-label': 'Filters' }, chips),
       rows.length ? table(name, heads, rows.map(cells)) : el('p', said),
@@ -107,7 +100,7 @@ export async function listView(resource, path, query, { go }) {
         total === null && takes(list, 'count', 'exact') && button('', 'Count', count, { id: 'count' }), told),
     ],
   };
-}
+};
 
 /** Save a response as a file: a link would not send the token. */
 async function download(path, name) {

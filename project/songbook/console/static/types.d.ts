@@ -12,13 +12,13 @@ type Field = {
 };
 
 /** A field that refers to a record of another resource, which `expand=relation` shows. */
-type Reference = { field: string; relation: string; resource: Resource };
+type Reference = { name: string; relation: string; resource: Resource };
 
 /** A list, what can be done with it, and with the records in it. */
 type Resource = {
   path: string; name: string; model: string; fields: Field[]; relations: string[]; references: Reference[];
   isWrapped: boolean; isNested: boolean; filters: any[]; sorts: string[]; records?: string; list: Operation;
-  create?: Operation; imports?: Operation; exports: Operation[];
+  create?: Operation; imports?: Operation; exports: string[][]; expand: { expand?: string };
   read?: Operation; update?: Operation; remove?: Operation; restore?: Operation;
 };
 
@@ -35,7 +35,7 @@ type Report = {
   refusals: { line: number; pointer: string; detail: string }[];
 };
 
-type Answer = { data: any; etag: string | null; links: Record<string, string>; total: number | null; response: Response };
+type Answer = { data: any; etag: string | null; links: Record<string, string>; total: string | number | null; response: Response };
 
 /** What is asked for with one field. */
 type Control = {
@@ -48,3 +48,14 @@ type View = { title: string; nodes: any[]; said?: string; isDirty?: () => boolea
 
 /** What a view may do with the page around it. */
 type Around = { service: Service; go: (path: string, query?: URLSearchParams) => void; refresh: () => void; alert: (problem: any) => any };
+
+type Call = (
+  method: string, path: string, options?: { body?: any; type?: string; headers?: object; isFile?: boolean },
+) => Promise<Answer>;
+type ReadRows = (resource: Resource, path: string, query: any) => Promise<Answer & { rows: Row[] }>;
+type Write = (operation: any, path: string, body?: any, etag?: string | null, type?: string) => Promise<Answer>;
+type MakeControl = (field: Field, value: any, resource: Resource, row?: Row) => Control;
+type ReadRecord = (resource: Resource, path: string) => Promise<{ row: Row; etag?: string | null; isDeleted?: boolean }>;
+type ListView = (resource: Resource, path: string, query: URLSearchParams, around: Around) => Promise<View>;
+type RecordView = (resource: Resource, path: string, around: Around) => Promise<View>;
+type ImportView = (resource: Resource, around: Around) => Promise<View>;

@@ -148,7 +148,7 @@ def test_a_record_is_created_and_changed_and_errors_are_at_their_fields(
 
     page.get_by_label("Year").fill("")
     page.get_by_role("button", name="Save").click()
-    page.wait_for_selector("[aria-disabled]", state="detached")
+    page.wait_for_selector("form[aria-busy]", state="detached")
     [row] = site.client.get("/books", params={"name": "Mine"}).json()
     assert (row["author"], row["year"]) == ("Me", None)
 
