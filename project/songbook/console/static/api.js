@@ -6,40 +6,35 @@ const ROOT = new URL('../../..', import.meta.url).pathname.replace(/\/$/, '');
 /** @type {{token: string | null, me: Row | null}} */
 export const session = { token: sessionStorage.getItem('token'), me: null };
 
-/** Keep a token, or forget it. */
 export function keep(token) {
-  Object.assign(session, { token, me: null });
-  if (token) sessionStorage.setItem('token', token);
-  else sessionStorage.removeItem('token');
+	Object.assign(session, { token, me: null });
+	if (token) sessionStorage.setItem('token', token);
+	else sessionStorage.removeItem('token');
 }
 
-/**
- * Send a request; `type` is that of a body that is not JSON. Throws a `Problem` for all but 2xx.
- * @type {Call}
- */
+/** Send a request; `type` is that of a body that is not JSON. Throws a `Problem`. @type {Call} */
 export const call = async (method, path, { body, type, headers, isFile } = {}) => {
-  const sent = new Headers({ Accept: isFile ? '*/*' : 'application/json', ...headers });
-  if (session.token) sent.set('Authorization', `Bearer ${session.token}`);
-  if (body !== undefined) sent.set('Content-Type', type ?? 'application/json');
-  const response = await fetch(ROOT + path, { method, headers: sent, body: type ? body : JSON.stringify(body) }).catch(() => {
-    throw { status: 0, title: 'No response.', detail: 'The service cannot be reached. Try again.' };
-  });
-  const { headers: got, status } = response;
-  if (status === 401) keep(null);
-  if (!response.ok) throw { status, title: `Status ${status}`, detail: '', ...await response.json().catch(() => null) };
-  const text = isFile ? '' : await response.text();
-  const links = [...(got.get('Link') ?? '').matchAll(/\?([^>]*)>; rel="(\w+)"/g)].map(([, query, rel]) => [rel, query]);
-  return { response, data: text ? parse(text) : null, etag: got.get('ETag'), links: Object.fromEntries(links), total: got.get('X-Total-Count') };
+	const sent = new Headers({ Accept: isFile ? '*/*' : 'application/json', ...headers });
+	if (session.token) sent.set('Authorization', `Bearer ${session.token}`);
+	if (body !== undefined) sent.set('Content-Type', type ?? 'application/json');
+	const response = await fetch(ROOT + path, { method, headers: sent, body: type ? body : JSON.stringify(body) }).catch(() => {
+		throw { status: 0, title: 'No response.', detail: 'The service cannot be reached. Try again.' };
+	});
+	const { headers: got, status } = response;
+	if (status === 401) keep(null);
+	if (!response.ok) throw { status, title: `Status ${status}`, detail: '', ...await response.json().catch(() => null) };
+	const text = isFile ? '' : await response.text();
+	const links = [...(got.get('Link') ?? '').matchAll(/\?([^>]*)>; rel="(\w+)"/g)].map(([, query, rel]) => [rel, query]);
+	return { response, data: text ? parse(text) : null, etag: got.get('ETag'), links: Object.fromEntries(links), total: got.get('X-Total-Count') };
 };
 
-/** Parse JSON; an integer that no number can hold stays text. */
-const parse = (text) => JSON.parse(text, /** @type {any} */ ((_name, value, context) =>
-  (Number.isInteger(value) && !Number.isSafeInteger(value) ? context?.source ?? value : value)));
+/** Parse JSON; a number that JavaScript would round stays text. */
+const parse = (text) => JSON.parse(text, /** @type {any} */ ((_name, value, context) => (typeof value === 'number' && Math.abs(value) > 2 ** 53 ? context?.source : null) ?? value));
 
 /** Return the records of a list. @type {ReadRows} */
 export const rowsOf = async ({ isWrapped }, path, query) => {
-  const answer = await call('GET', `${path}?${new URLSearchParams(query)}`), { data, total } = answer;
-  return { ...answer, rows: isWrapped ? data.items : data, total: total ?? (isWrapped ? data.count : null) };
+	const answer = await call('GET', `${path}?${new URLSearchParams(query)}`), { data, total } = answer;
+	return { ...answer, rows: isWrapped ? data.items : data, total: total ?? (isWrapped ? data.count : null) };
 };
 
 /** The keys of writes that have failed: the same write, sent again, is done once. */
@@ -47,11 +42,11 @@ const keys = new Map();
 
 /** Write, if nobody else has since `etag`. @type {Write} */
 export const write = async ({ method, parameters }, path, body, etag, type) => {
-  const id = JSON.stringify([method, path, type ? [body.name, body.size, body.lastModified] : body, etag]);
-  if (!keys.has(id)) keys.set(id, crypto.getRandomValues(new Uint8Array(16)).join('-')); // randomUUID needs HTTPS
-  const takesKey = parameters.some((each) => each.name === 'Idempotency-Key');
-  const headers = { ...(etag && { 'If-Match': etag }), ...(takesKey && { 'Idempotency-Key': keys.get(id) }) };
-  const answer = await call(method.toUpperCase(), path, { body, headers, type });
-  keys.delete(id);
-  return answer;
+	const id = JSON.stringify([method, path, type ? [body.name, body.size, body.lastModified] : body, etag]);
+	if (!keys.has(id)) keys.set(id, crypto.getRandomValues(new Uint8Array(16)).join('-')); // randomUUID needs HTTPS
+	const takesKey = parameters.some((each) => each.name === 'Idempotency-Key');
+	const headers = { ...(etag && { 'If-Match': etag }), ...(takesKey && { 'Idempotency-Key': keys.get(id) }) };
+	const answer = await call(method.toUpperCase(), path, { body, headers, type });
+	keys.delete(id);
+	return answer;
 };

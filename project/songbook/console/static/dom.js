@@ -2,30 +2,27 @@
 
 const isShown = (part) => part !== false && part !== null && part !== undefined;
 
-/** Replace what an element contains. */
 export const fill = (element, ...children) => element.replaceChildren(...children.flat(2).filter(isShown));
 
 /**
- * Return a new element: `el('p.hint', {id: 'a'}, 'text')`. Attributes named `on…` are listeners;
- * false, null and undefined are left out.
+ * Return a new element: `el('p.hint', {id: 'a'}, 'text')`; attributes named `on…` are listeners.
  * @param {string} kind @param {...any} parts @returns {any}
  */
 export function el(kind, ...parts) {
-  const [tag, ...classes] = kind.split('.'), isObject = (part) => part?.constructor === Object;
-  const element = document.createElement(tag);
-  if (classes.length) element.className = classes.join(' ');
-  for (const [name, value] of Object.entries(Object.assign({}, ...parts.filter(isObject)))) {
-    if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
-    else if (isShown(value)) element.setAttribute(name, value === true ? '' : value);
-  }
-  fill(element, parts.filter((part) => !isObject(part)));
-  return element;
+	const [tag, ...classes] = kind.split('.'), isObject = (part) => part?.constructor === Object;
+	const element = document.createElement(tag);
+	if (classes.length) element.className = classes.join(' ');
+	for (const [name, value] of Object.entries(Object.assign({}, ...parts.filter(isObject)))) {
+		if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
+		else if (isShown(value)) element.setAttribute(name, value === true ? '' : value);
+	}
+	fill(element, parts.filter((part) => !isObject(part)));
+	return element;
 }
 
 /** @param {string} id @returns {any} */
 export const byId = (id) => document.getElementById(id);
 
-/** Return a button that submits no form. */
 export const button = (kind, text, onclick, more = {}) => el(`button${kind}`, { type: 'button', onclick, ...more }, text);
 
 export const link = (kind, text, path) => el(`a${kind}`, { href: `#${path}` }, text);
@@ -34,35 +31,34 @@ export const labelled = (text, control, kind = '') => el(`div${kind}`, el('label
 
 /** Return a select of `[value, text]`. */
 export function select(id, options, value, onchange = (_value) => {}) {
-  const control = el('select', { id, onchange: () => onchange(control.value) }, options.map(([each, text]) => el('option', { value: each }, text)));
-  control.value = value;
-  return control;
+	const control = el('select', { id, onchange: () => onchange(control.value) }, options.map(([each, text]) => el('option', { value: each }, text)));
+	control.value = value;
+	return control;
 }
 
-/** Return a table that scrolls in itself. */
 export const table = (name, heads, rows) => el('div.scroll', { tabindex: 0, role: 'region', 'aria-label': name }, el('table',
-  el('thead', el('tr', heads.map((each) => (each.tagName ? each : el('th', { scope: 'col' }, each))))),
-  el('tbody', rows.map((row) => el('tr', row.map((each, at) => (each?.tagName === 'TD' ? each : el('td', { 'data-label': heads[at] }, each))))))));
+	el('thead', el('tr', heads.map((each) => (each.tagName ? each : el('th', { scope: 'col' }, each))))),
+	el('tbody', rows.map((row) => el('tr', row.map((each, at) => (each?.tagName === 'TD' ? each : el('td', { 'data-label': heads[at] }, each))))))));
 
 let fading;
 
 /** Show a message, which screen readers announce; one with an action stays. */
 export function say(text, action) {
-  const quiet = () => fill(byId('say'));
-  clearTimeout(fading);
-  fill(byId('say'), el('div', text, action && el('span', { onclick: quiet }, action), button('', '×', quiet, { 'aria-label': 'Dismiss the message' })));
-  if (!action) fading = setTimeout(quiet, 8000);
+	const quiet = () => fill(byId('say'));
+	clearTimeout(fading);
+	fill(byId('say'), el('div', text, action && el('span', { onclick: quiet }, action), button('', '×', quiet, { 'aria-label': 'Dismiss the message' })));
+	if (!action) fading = setTimeout(quiet, 8000);
 }
 
 /** Show a modal dialog; resolve when it is closed, to what `close` was given. */
 export const ask = (title, content) => new Promise((resolve) => {
-  const back = /** @type {HTMLElement} */ (document.activeElement);
-  let result;
-  const dialog = el('dialog', { 'aria-labelledby': 'dialog-title', onclose: () => {
-    dialog.remove();
-    back.focus();
-    resolve(result);
-  } }, el('h2', { id: 'dialog-title' }, title), content((given) => { result = given; dialog.close(); }));
-  document.body.append(dialog);
-  dialog.showModal();
+	const back = /** @type {HTMLElement} */ (document.activeElement);
+	let result;
+	const dialog = el('dialog', { 'aria-labelledby': 'dialog-title', onclose: () => {
+		dialog.remove();
+		back.focus();
+		resolve(result);
+	} }, el('h2', { id: 'dialog-title' }, title), content((given) => { result = given; dialog.close(); }));
+	document.body.append(dialog);
+	dialog.showModal();
 });

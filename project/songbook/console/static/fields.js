@@ -6,121 +6,116 @@ import { ask, button, el, fill, labelled, link, select } from './dom.js';
 const isNone = (value) => value === null || value === undefined;
 const isLines = ({ type, schema }) => type === 'array' && schema.items?.type === 'string';
 
-/** Return a value as text. */
 export function textOf(value, field = null) {
-  if (isNone(value)) return '–';
-  if (typeof value === 'boolean') return value ? 'yes' : 'no';
-  if (field?.format === 'date-time') return new Date(value).toLocaleString();
-  if (field && isLines(field)) return value.join(', ');
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+	if (isNone(value)) return '–';
+	if (typeof value === 'boolean') return value ? 'yes' : 'no';
+	if (field?.format === 'date-time') return new Date(value).toLocaleString();
+	if (field && isLines(field)) return value.join(', ');
+	return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
-/** Return what shows a field of a record. */
 export function shown(field, row, { references }) {
-  const value = row[field.name], text = textOf(value, field), reference = named(references, field.name), record = row[reference?.relation];
-  if (isNone(value)) return el('span.hint', text);
-  if (reference) return link('', record ? labelOf(reference.resource, record) : text, `${reference.resource.path}/${value}`);
-  if (/^https?:/.test(text) && /^ur[il]$/.test(field.format)) return el('a', { href: text }, text);
-  return text.length > 300 ? `${text.slice(0, 300)}…` : text;
+	const value = row[field.name], text = textOf(value, field), reference = named(references, field.name), record = row[reference?.relation];
+	if (isNone(value)) return el('span.hint', text);
+	if (reference) return link('', record ? labelOf(reference.resource, record) : text, `${reference.resource.path}/${value}`);
+	return text.length > 300 ? `${text.slice(0, 300)}…` : text;
 }
 
 /** Return in words what a field takes. */
 function hintOf({ description, type, schema: { minimum, maximum, minLength, maxLength } }) {
-  const hasLeast = minimum > -2147483648, hasLength = type === 'string' && maxLength && maxLength !== 255;
-  return [
-    description.replace(/\.$/, ''),
-    hasLeast && (maximum < 2147483647 ? `${minimum} to ${maximum}` : `At least ${minimum}`),
-    hasLength && `${minLength > 1 ? `${minLength} to` : 'At most'} ${maxLength} characters`,
-    { array: 'One on each line', object: 'JSON' }[type],
-  ].filter(Boolean).join('. ');
+	const hasLeast = minimum > -2147483648, hasLength = type === 'string' && maxLength && maxLength !== 255;
+	return [
+		description.replace(/\.$/, ''),
+		hasLeast && (maximum < 2147483647 ? `${minimum} to ${maximum}` : `At least ${minimum}`),
+		hasLength && `${minLength > 1 ? `${minLength} to` : 'At most'} ${maxLength} characters`,
+		{ array: 'One on each line', object: 'JSON' }[type],
+	].filter(Boolean).join('. ');
 }
 
 /** Return the text that a control has for a value. */
 function written(field, value) {
-  if (isNone(value)) return '';
-  if (isLines(field)) return [value].flat().join('\n');
-  if (field.format !== 'date-time') return typeof value === 'object' ? JSON.stringify(value, null, 2) : String(value);
-  const time = new Date(value);
-  return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
+	if (isNone(value)) return '';
+	if (isLines(field)) return [value].flat().join('\n');
+	if (field.format !== 'date-time') return typeof value === 'object' ? JSON.stringify(value, null, 2) : String(value);
+	const time = new Date(value);
+	return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
-/** Return the value of a text. Throws a `Problem` for JSON that is none. */
+/** Return the value of a text; one that does not fit is sent as it is, and the service says what is wrong. */
 export function valueOf(field, text) {
-  if (isLines(field)) return text.split('\n').map((line) => line.trim()).filter(Boolean);
-  if (!text) return field.isNullable ? null : '';
-  if (field.type === 'boolean') return text === 'true';
-  if (field.format === 'date-time') return new Date(text).toISOString();
-  try {
-    if (/array|object/.test(field.type)) return JSON.parse(text);
-  } catch {
-    throw { status: 0, title: 'Not sent.', detail: '', errors: [{ pointer: `/${field.name}`, detail: 'Is not JSON' }] };
-  }
-  // what is no number is sent as it is: no digit is lost, and the service says what is wrong
-  return /integer|number/.test(field.type) && String(Number(text)) === text ? Number(text) : text;
+	if (isLines(field)) return text.split('\n').map((line) => line.trim()).filter(Boolean);
+	if (!text) return field.isNullable ? null : '';
+	if (field.format === 'date-time') return new Date(text).toISOString();
+	try {
+		const value = field.type === 'string' ? text : JSON.parse(text);
+		return typeof value === 'number' && String(value) !== text ? text : value;
+	} catch {
+		return text;
+	}
 }
 
-/** Return the native control of a field; an input of a type that no browser knows takes text. */
+/** Return the control of a field; an input of an unknown type takes text. */
 export function inputOf({ type, format, isNullable, choices, schema }, id, text) {
-  if (choices.length || (type === 'boolean' && isNullable)) {
-    const options = (choices.length ? choices : [true, false]).map((each) => [each, textOf(each)]);
-    return select(id, isNullable || !text ? [['', '–'], ...options] : options, text);
-  }
-  if (type === 'boolean') return el('input', { id, type: 'checkbox', checked: text === 'true' });
-  const isLong = /array|object/.test(type) || (!format && schema.maxLength > 255) || text.includes('\n');
-  const autocomplete = format === 'password' ? 'new-password' : 'off', inputmode = { integer: 'numeric', number: 'decimal' }[type];
-  const input = isLong ? el('textarea', { id, rows: 6 }) : el('input', { id, type: { 'date-time': 'datetime-local', uri: 'url' }[format] ?? format, step: 1, inputmode, autocomplete });
-  input.value = text;
-  if (text && !input.value) input.type = 'text'; // a control of times takes no microseconds
-  input.value = text;
-  return input;
+	if (choices.length || (type === 'boolean' && isNullable)) {
+		const options = (choices.length ? choices : [true, false]).map((each) => [each, textOf(each)]);
+		return select(id, isNullable || !text ? [['', '–'], ...options] : options, text);
+	}
+	if (type === 'boolean') return el('input', { id, type: 'checkbox', checked: text === 'true' });
+	const isLong = /array|object/.test(type) || (!format && schema.maxLength > 255) || text.includes('\n');
+	const autocomplete = format === 'password' ? 'new-password' : 'off', inputmode = { integer: 'numeric', number: 'decimal' }[type];
+	const input = isLong ? el('textarea', { id, rows: 6 }) : el('input', { id, type: { 'date-time': 'datetime-local', uri: 'url' }[format] ?? format, step: 1, inputmode, autocomplete });
+	input.value = text;
+	if (text && !input.value) input.type = 'text'; // a control of times takes no microseconds
+	input.value = text;
+	return input;
 }
 
 /** Return a labelled control of a field. @type {MakeControl} */
 export const controlOf = (field, value, { references }, row = {}) => {
-  const id = `field-${field.name}`, input = inputOf(field, id, written(field, value)), isBox = input.type === 'checkbox';
-  const reference = named(references, field.name), target = reference?.resource, record = row[reference?.relation];
-  const hint = el('p.hint', { id: `${id}-hint` }, record ? labelOf(target, record) : hintOf(field)), error = el('p.error', { id: `${id}-error` });
-  const text = () => (isBox ? String(input.checked) : input.value);
-  let first = text();
-  input.required = field.isRequired && !isBox;
-  input.setAttribute('aria-describedby', `${id}-hint ${id}-error`);
-  const choose = async () => {
-    const picked = await ask(`Choose: ${field.label}`, (close) => picker(target, close));
-    if (!picked) return;
-    input.value = picked.id;
-    fill(hint, labelOf(target, picked));
-  };
-  return {
-    name: field.name,
-    node: el(isBox ? 'div.check' : 'div', el('label', { for: id }, field.label, input.required && ' (required)'),
-      reference ? el('div.pair', input, button('', 'Choose…', choose, { 'aria-label': `Choose ${field.label}…` })) : input, hint, error),
-    value: () => (text() === first ? value : valueOf(field, text())),
-    isChanged: () => text() !== first,
-    isEmpty: () => !text(),
-    set: (next) => {
-      if (reference && String(next) !== input.value) fill(hint);
-      value = next;
-      if (isBox) input.checked = next === true;
-      else input.value = written(field, next);
-      first = text();
-    },
-    mark: (message) => { fill(error, message); input.setAttribute('aria-invalid', !!message); },
-    focus: () => input.focus(),
-  };
+	const id = `field-${field.name}`, input = inputOf(field, id, written(field, value)), isBox = input.type === 'checkbox';
+	const reference = named(references, field.name), target = reference?.resource, record = row[reference?.relation];
+	const hint = el('p.hint', { id: `${id}-hint` }, record ? labelOf(target, record) : hintOf(field)), error = el('p.error', { id: `${id}-error` });
+	const text = () => (isBox ? String(input.checked) : input.value);
+	let first = text();
+	input.required = field.isRequired && !isBox;
+	input.setAttribute('aria-describedby', `${id}-hint ${id}-error`);
+	const choose = async () => {
+		const picked = await ask(`Choose: ${field.label}`, (close) => picker(target, close));
+		if (!picked) return;
+		input.value = picked.id;
+		fill(hint, labelOf(target, picked));
+	};
+	return {
+		name: field.name,
+		node: el(isBox ? 'div.check' : 'div', el('label', { for: id }, field.label, input.required && ' (required)'),
+			reference ? el('div.pair', input, button('', 'Choose…', choose, { 'aria-label': `Choose ${field.label}…` })) : input, hint, error),
+		value: () => (text() === first ? value : valueOf(field, text())),
+		isChanged: () => text() !== first,
+		isEmpty: () => !text(),
+		set: (next) => {
+			if (reference && String(next) !== input.value) fill(hint);
+			value = next;
+			if (isBox) input.checked = next === true;
+			else input.value = written(field, next);
+			first = text();
+		},
+		mark: (message) => { fill(error, message); input.setAttribute('aria-invalid', !!message); },
+		focus: () => input.focus(),
+	};
 };
 
 function picker(resource, close) {
-  const found = el('ul.picks', { 'aria-label': 'Found' }), told = el('p.hint', { role: 'status' });
-  const contains = `${labelField(resource)}_contains`, filter = parameterOf(resource.list, contains) ? contains : 'q';
-  let turn = 0, later;
-  const look = async () => {
-    const mine = (turn += 1), query = { limit: '20', ...(words.value && { [filter]: words.value }) };
-    const { rows, detail } = await rowsOf(resource, resource.path, query).catch((problem) => ({ rows: [], ...problem }));
-    if (mine !== turn) return;
-    fill(found, rows.map((row) => el('li', button('', `${labelOf(resource, row)} (${row.id})`, () => close(row)))));
-    fill(told, detail ?? (rows.length ? '' : 'Nothing matches.'));
-  };
-  const words = el('input', { type: 'search', id: 'picker-words', oninput: () => { clearTimeout(later); later = setTimeout(look, 200); } });
-  void look();
-  return [labelled('Words', words), told, found, el('div.bar', button('', 'Cancel', () => close()))];
+	const found = el('ul.picks', { 'aria-label': 'Found' }), told = el('p.hint', { role: 'status' });
+	const contains = `${labelField(resource)}_contains`, filter = parameterOf(resource.list, contains) ? contains : 'q';
+	let turn = 0, later;
+	const look = async () => {
+		const mine = (turn += 1), query = { limit: '20', ...(words.value && { [filter]: words.value }) };
+		const { rows, detail } = await rowsOf(resource, resource.path, query).catch((problem) => ({ rows: [], ...problem }));
+		if (mine !== turn) return;
+		fill(found, rows.map((row) => el('li', button('', `${labelOf(resource, row)} (${row.id})`, () => close(row)))));
+		fill(told, detail ?? (rows.length ? '' : 'Nothing matches.'));
+	};
+	const words = el('input', { type: 'search', id: 'picker-words', oninput: () => { clearTimeout(later); later = setTimeout(look, 200); } });
+	void look();
+	return [labelled('Words', words), told, found, el('div.bar', button('', 'Cancel', () => close()))];
 }

@@ -17,7 +17,7 @@ type Reference = { name: string; relation: string; resource: Resource };
 /** A list, what can be done with it, and with the records in it. */
 type Resource = {
   path: string; name: string; model: string; fields: Field[]; relations: string[]; references: Reference[];
-  isWrapped: boolean; isNested: boolean; filters: any[]; sorts: string[]; records?: string; list: Operation;
+  isWrapped: boolean; isNested: boolean; filters: any[]; sorts: string[]; records?: string; home?: string; list: Operation;
   create?: Operation; imports?: Operation; exports: string[][]; expand: { expand?: string };
   read?: Operation; update?: Operation; remove?: Operation; restore?: Operation;
 };
@@ -47,7 +47,7 @@ type Control = {
 type View = { title: string; nodes: any[]; said?: string; isDirty?: () => boolean };
 
 /** What a view may do with the page around it. */
-type Around = { service: Service; go: (path: string, query?: URLSearchParams) => void; refresh: () => void; alert: (problem: any) => any };
+type Around = { service: Service; go: (path: string, query?: URLSearchParams) => void; alert: (problem: any) => any };
 
 type Call = (
   method: string, path: string, options?: { body?: any; type?: string; headers?: object; isFile?: boolean },
