@@ -14,7 +14,7 @@ export function keep(token) {
 
 /** Send a request; `type` is that of a body that is not JSON. Throws a `Problem`. @type {Call} */
 export const call = async (method, path, { body, type, headers, isFile } = {}) => {
-	const sent = new Headers({ Accept: isFile ? '*/*' : 'application/json', ...headers });
+	const sent = new Headers(headers);
 	if (session.token) sent.set('Authorization', `Bearer ${session.token}`);
 	if (body !== undefined) sent.set('Content-Type', type ?? 'application/json');
 	const response = await fetch(ROOT + path, { method, headers: sent, body: type ? body : JSON.stringify(body) }).catch(() => {

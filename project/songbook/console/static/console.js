@@ -58,7 +58,6 @@ async function signOut() {
 	say('Signed out.');
 }
 
-/** Read the document, and who is signed in. */
 async function load() {
 	const read = (path) => call('GET', path).then(({ data }) => data, (problem) => {
 		if (problem.status !== 401) throw problem;
@@ -78,7 +77,7 @@ function showWho() {
 /** Return the resource of a path, the path of its list, and what follows. */
 function found(at) {
 	const matches = (service?.resources ?? []).flatMap((resource) => {
-		const match = new RegExp(`^(${resource.path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')})(?:/([^/]+))?$`).exec(at);
+		const match = new RegExp(`^(${resource.path.replaceAll(/\{\w+\}/g, '[^/]+')})(?:/([^/]+))?$`).exec(at);
 		return match ? [{ resource, list: match[1], rest: match[2] }] : [];
 	});
 	return matches.find((each) => !each.rest) ?? matches[0];
@@ -108,7 +107,6 @@ async function viewOf() {
 	return rest === 'import' && resource.imports ? importView(resource, around) : recordView(resource, path, around);
 }
 
-/** Show the view of the address. */
 async function render() {
 	const mine = (turn += 1), before = path, main = byId('main'), name = byId('brand').textContent;
 	hash = location.hash;

@@ -92,7 +92,7 @@ function resourcesAt(path) {
 	}];
 }
 
-/** Read the document. @returns {Service} */
+/** @returns {Service} */
 export function readDocument(document) {
 	source = document;
 	const { paths, info, components } = document, resources = Object.keys(paths).flatMap(resourcesAt);

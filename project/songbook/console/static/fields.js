@@ -22,17 +22,13 @@ export function shown(field, row, { references }) {
 }
 
 /** Return in words what a field takes. */
-function hintOf({ description, type, schema: { minimum, maximum, minLength, maxLength } }) {
-	const hasLeast = minimum > -2147483648, hasLength = type === 'string' && maxLength && maxLength !== 255;
-	return [
-		description.replace(/\.$/, ''),
-		hasLeast && (maximum < 2147483647 ? `${minimum} to ${maximum}` : `At least ${minimum}`),
-		hasLength && `${minLength > 1 ? `${minLength} to` : 'At most'} ${maxLength} characters`,
-		{ array: 'One on each line', object: 'JSON' }[type],
-	].filter(Boolean).join('. ');
-}
+const hintOf = ({ description, type, schema: { minimum, maximum, minLength, maxLength } }) => [
+	description.replace(/\.$/, ''),
+	minimum > -2147483648 && (maximum < 2147483647 ? `${minimum} to ${maximum}` : `At least ${minimum}`),
+	maxLength > 0 && maxLength !== 255 && `${minLength > 1 ? `${minLength} to` : 'At most'} ${maxLength} characters`,
+	{ array: 'One on each line', object: 'JSON' }[type],
+].filter(Boolean).join('. ');
 
-/** Return the text that a control has for a value. */
 function written(field, value) {
 	if (isNone(value)) return '';
 	if (isLines(field)) return [value].flat().join('\n');
@@ -70,7 +66,7 @@ export function inputOf({ type, format, isNullable, choices, schema }, id, text)
 	return input;
 }
 
-/** Return a labelled control of a field. @type {MakeControl} */
+/** @type {MakeControl} */
 export const controlOf = (field, value, { references }, row = {}) => {
 	const id = `field-${field.name}`, input = inputOf(field, id, written(field, value)), isBox = input.type === 'checkbox';
 	const reference = named(references, field.name), target = reference?.resource, record = row[reference?.relation];
@@ -105,9 +101,9 @@ export const controlOf = (field, value, { references }, row = {}) => {
 };
 
 function picker(resource, close) {
-	const found = el('ul.picks', { 'aria-label': 'Found' }), told = el('p.hint', { role: 'status' });
+	const found = el('ul.picks'), told = el('p.hint', { role: 'status' });
 	const contains = `${labelField(resource)}_contains`, filter = parameterOf(resource.list, contains) ? contains : 'q';
-	let turn = 0, later;
+	let turn = 0;
 	const look = async () => {
 		const mine = (turn += 1), query = { limit: '20', ...(words.value && { [filter]: words.value }) };
 		const { rows, detail } = await rowsOf(resource, resource.path, query).catch((problem) => ({ rows: [], ...problem }));
@@ -115,7 +111,7 @@ function picker(resource, close) {
 		fill(found, rows.map((row) => el('li', button('', `${labelOf(resource, row)} (${row.id})`, () => close(row)))));
 		fill(told, detail ?? (rows.length ? '' : 'Nothing matches.'));
 	};
-	const words = el('input', { type: 'search', id: 'picker-words', oninput: () => { clearTimeout(later); later = setTimeout(look, 200); } });
+	const words = el('input', { type: 'search', id: 'picker-words', oninput: () => look() });
 	void look();
 	return [labelled('Words', words), told, found, el('div.bar', button('', 'Cancel', () => close()))];
 }

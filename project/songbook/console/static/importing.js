@@ -3,7 +3,7 @@ import { call, write } from './api.js';
 import { bodyFields, namesOf, takes, titled } from './document.js';
 import { button, el, fill, labelled, link, say, select, table } from './dom.js';
 
-/** Return the view of an import. @type {ImportView} */
+/** @type {ImportView} */
 export const importView = async ({ path, name, fields, create, imports }, { go, alert }) => {
 	const taken = namesOf(bodyFields(create)), ignored = namesOf(fields).filter((each) => !taken.includes(each));
 	const out = el('div', { 'aria-live': 'polite' });
@@ -25,7 +25,6 @@ export const importView = async ({ path, name, fields, create, imports }, { go, 
 			const { read = 0, refused = 0, refusals = [] } = problem.report ?? {};
 			const rows = refusals.map(({ line, pointer, detail }) => [line, pointer ? titled(pointer.slice(1)) : '–', detail]);
 			fill(out, alert(problem),
-				refused > rows.length && el('p', `The first ${rows.length} of ${refused} mistakes:`),
 				rows.length > 0 && table('Mistakes', ['Line', 'Field', 'Mistake'], rows),
 				read > refused && takes(imports, 'on_error', 'skip') && button('.main', `Import the other ${read - refused} rows`, () => store({ on_error: 'skip' })));
 		}

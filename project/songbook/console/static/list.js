@@ -16,16 +16,14 @@ function filterLabel(name) {
 const without = (query, ...names) => new URLSearchParams([...new URLSearchParams(query)].filter(([name]) => !names.includes(name)));
 const isNumber = ({ type, name }) => /integer|number/.test(type) && name !== 'id';
 
-/** Return whether the user may see deleted records. */
 export const maySeeDeleted = ({ list }) => session.me?.is_superuser && parameterOf(list, 'deleted');
 
-/** Return the view of a list at a path. @type {ListView} */
+/** @type {ListView} */
 export const listView = async (resource, path, query, { go }) => {
 	const { fields, filters, list, name, records, references, sorts } = resource;
 	const { rows, total, links } = await rowsOf(resource, path, [...query, ['limit', '25'], ...Object.entries(resource.expand)]);
 	const sort = query.get('sort') ?? '', filtered = without(query, ...PLACE);
 
-	/** Go to the first page of another query. */
 	const change = (work) => {
 		work(filtered);
 		go(path, filtered);

@@ -31,7 +31,7 @@ function formOf(controls, { alert }, save, more) {
 	return form;
 }
 
-/** Return the view of a new record. @type {ListView} */
+/** @type {ListView} */
 export const newView = async (resource, path, query, around) => {
 	const controls = bodyFields(resource.create).map((field) => controlOf(field, query.get(field.name) ?? field.initial, resource));
 	const save = async () => {
@@ -64,7 +64,7 @@ const readRecord = async (resource, path) => {
 	}
 };
 
-/** Return the view of a record. @type {RecordView} */
+/** @type {RecordView} */
 export const recordView = async (resource, path, around) => {
 	const { go, service } = around, { update, remove, restore } = resource;
 	let { row, etag, isDeleted } = await readRecord(resource, path);
@@ -87,17 +87,12 @@ export const recordView = async (resource, path, around) => {
 			if (problem.status !== 412) throw problem;
 			const now = await readRecord(resource, path), chosen = await askConflict(resource, row, now.row, body);
 			if (chosen === 'theirs') go(path);
-			if (!chosen || chosen === 'theirs') return;
+			if (chosen !== 'mine') return;
 			etag = now.etag;
 			show(now.row);
-			controls.filter((each) => !(each.name in chosen)).forEach((each) => each.set(row[each.name]));
-			await send(chosen);
+			controls.filter((each) => !(each.name in body)).forEach((each) => each.set(row[each.name]));
+			await send(body);
 		}
-	};
-	const save = async () => {
-		const body = valuesOf(controls.filter(isChanged));
-		if (Object.keys(body).length) await send(body);
-		else say('Nothing has changed.');
 	};
 	const bringBack = () => write(restore, `${path}/restore`).then(() => { go(path); say('Restored.'); }, (problem) => say(problem.detail));
 	const askDelete = async () => {
@@ -126,27 +121,18 @@ export const recordView = async (resource, path, around) => {
 		nodes: [
 			isDeleted && el('p.alert', 'This record is deleted.'),
 			!session.token && update?.isOpen === false && el('p.hint', 'Sign in to change it.'),
-			facts, controls.length ? formOf(controls, around, save, more) : el('div.bar', more),
+			facts, controls.length ? formOf(controls, around, () => send(valuesOf(controls.filter(isChanged))), more) : el('div.bar', more),
 			links.length > 0 && [el('h2', 'Related'), el('ul', links.map((each) => el('li', each)))],
 		],
 	};
 };
 
-/** Show what two editors did; resolve to the fields to send, to `theirs`, or to undefined to go on editing. */
-function askConflict(resource, opened, now, mine) {
-	const names = [...new Set([...namesOf(resource.fields), ...Object.keys(mine)])].filter((name) => name in mine || !isSame(opened[name], now[name]));
-	const theirs = {};
-	const rows = names.map((name) => {
-		const field = named(resource.fields, name), text = (row) => (field ? textOf(row[name], field) : '•••');
-		const isContested = name in mine && !isSame(opened[name], now[name]) && !isSame(mine[name], now[name]);
-		const radio = (what, checked) => isContested && el('input', { type: 'radio', name, checked, 'aria-label': `${titled(name)} ${what}` });
-		theirs[name] = radio('as it is now', false);
-		return [titled(name), text(opened), el('span', theirs[name], ' ', text(now)), el('span', radio('as you want it', true), ' ', text({ ...now, ...mine }))];
-	});
+/** Show what two editors did; resolve to what is kept, `mine` or `theirs`, or to undefined to go on editing. */
+function askConflict({ fields }, opened, now, mine) {
+	const names = [...new Set([...namesOf(fields), ...Object.keys(mine)])].filter((name) => name in mine || !isSame(opened[name], now[name]));
+	const rows = names.map((name) => [titled(name), ...[opened, now, { ...now, ...mine }].map((row) => (named(fields, name) ? textOf(row[name], named(fields, name)) : '•••'))]);
 	return ask('Somebody else has changed this meanwhile', (close) => [
 		table('Changes', ['Field', 'As you opened it', 'As it is now', 'As you want it'], rows),
-		el('div.bar',
-			button('.main', 'Save mine on top', () => close(Object.fromEntries(Object.entries(mine).filter(([name]) => !theirs[name].checked)))),
-			button('', 'Take theirs', () => close('theirs')), button('', 'Go on editing', () => close())),
+		el('div.bar', button('.main', 'Save mine on top', () => close('mine')), button('', 'Take theirs', () => close('theirs')), button('', 'Go on editing', () => close())),
 	]);
 }

@@ -50,7 +50,7 @@ type View = { title: string; nodes: any[]; said?: string; isDirty?: () => boolea
 type Around = { service: Service; go: (path: string, query?: URLSearchParams) => void; alert: (problem: any) => any };
 
 type Call = (
-  method: string, path: string, options?: { body?: any; type?: string; headers?: object; isFile?: boolean },
+  method: string, path: string, options?: { body?: any; type?: string; headers?: Record<string, string>; isFile?: boolean },
 ) => Promise<Answer>;
 type ReadRows = (resource: Resource, path: string, query: any) => Promise<Answer & { rows: Row[] }>;
 type Write = (operation: any, path: string, body?: any, etag?: string | null, type?: string) => Promise<Answer>;
