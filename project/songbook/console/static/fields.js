@@ -6,11 +6,11 @@ import { ask, button, el, fill, labelled, link, select } from './dom.js';
 const isNone = (value) => value === null || value === undefined;
 const isLines = ({ type, schema }) => type === 'array' && schema.items?.type === 'string';
 
-export function textOf(value, field = null) {
+export function textOf(value, field) {
 	if (isNone(value)) return '–';
 	if (typeof value === 'boolean') return value ? 'yes' : 'no';
-	if (field?.format === 'date-time') return new Date(value).toLocaleString();
-	if (field && isLines(field)) return value.join(', ');
+	if (field.format === 'date-time') return new Date(value).toLocaleString();
+	if (isLines(field)) return value.join(', ');
 	return typeof value === 'object' ? JSON.stringify(value) : String(value);
 }
 
@@ -53,7 +53,7 @@ export function valueOf(field, text) {
 /** Return the control of a field; an input of an unknown type takes text. */
 export function inputOf({ type, format, isNullable, choices, schema }, id, text) {
 	if (choices.length || (type === 'boolean' && isNullable)) {
-		const options = (choices.length ? choices : [true, false]).map((each) => [each, textOf(each)]);
+		const options = (choices.length ? choices : [true, false]).map((each) => [each, textOf(each, {})]);
 		return select(id, isNullable || !text ? [['', '–'], ...options] : options, text);
 	}
 	if (type === 'boolean') return el('input', { id, type: 'checkbox', checked: text === 'true' });

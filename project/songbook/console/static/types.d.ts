@@ -18,8 +18,8 @@ type Reference = { name: string; relation: string; resource: Resource };
 type Resource = {
   path: string; name: string; model: string; fields: Field[]; relations: string[]; references: Reference[];
   isWrapped: boolean; isNested: boolean; filters: any[]; sorts: string[]; records?: string; home?: string; list: Operation;
-  create?: Operation; imports?: Operation; exports: string[][]; expand: { expand?: string };
-  read?: Operation; update?: Operation; remove?: Operation; restore?: Operation;
+  create?: any; imports?: any; exports: string[][]; expand: { expand?: string };
+  read?: Operation; update?: any; remove?: Operation; restore?: Operation;
 };
 
 type Service = { title: string; description: string; resources: Resource[]; login?: string; me?: string };
@@ -27,10 +27,10 @@ type Service = { title: string; description: string; resources: Resource[]; logi
 /** The body of an error response (RFC 9457). */
 type Problem = {
   status: number; title: string; detail: string; request_id?: string;
-  errors?: { pointer: string; detail: string }[]; report?: Report;
+  errors?: { pointer: string; detail: string }[]; report?: ImportReport;
 };
 
-type Report = {
+type ImportReport = {
   read: number; stored: number; skipped: number; refused: number;
   refusals: { line: number; pointer: string; detail: string }[];
 };
