@@ -1,7 +1,11 @@
 """The console in a browser, on a process that serves the samples."""
 
+import re
 import secrets
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +16,10 @@ from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy.engine import URL
 
 from tests.support.browser import PHONE, Tab, launched, needs_browser
+from tests.support.copies import copied_samples
 from tests.support.databases import create_database, execute, spelled
 from tests.support.marks import slow
+from tests.support.processes import Service, ended_at_last, free_port
 from tests.support.services import SAMPLES
 
 if TYPE_CHECKING:
@@ -28,8 +34,9 @@ HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>"
 class Site:
     """A process that serves, and the browser whose tabs show it."""
 
-    def __init__(self, address: str, browser: "Browser") -> None:
+    def __init__(self, address: str, browser: "Browser", url: URL | None = None) -> None:
         self.address = address
+        self.url = url
         self.browser = browser
         self.client = httpx.Client(base_url=address, timeout=20)
 
@@ -61,7 +68,7 @@ def site(server: URL, template: URL) -> Iterator[Site]:
     columns = "username, email, hashed_password, is_superuser, role, permissions"
     execute(url, f"INSERT INTO members ({columns}) VALUES {members}")
     with SAMPLES.serving(DATABASE_URL=spelled(url)) as service, launched() as browser:
-        site = Site(service.address, browser)
+        site = Site(service.address, browser, url)
         site.fill()
         yield site
         site.client.close()
@@ -88,7 +95,12 @@ def sign_in(page: "Page", name: str = "ada") -> None:
 
 def said(page: "Page", text: str) -> None:
     """Wait for a message, which screen readers announce."""
-    page.get_by_role("status").get_by_text(text).first.wait_for()
+    from playwright.sync_api import TimeoutError as NothingSaidError
+
+    try:
+        page.get_by_role("status").get_by_text(text).first.wait_for()
+    except NothingSaidError:
+        pytest.fail(page.locator("body").inner_text())
 
 
 def cells(page: "Page", label: str) -> list[str]:
@@ -394,3 +406,185 @@ def test_axe_finds_nothing(site: Site, viewport: dict[str, int] | None, scheme: 
     assert tab.violations() == []
     tab.check()
     tab.close()
+
+
+@contextmanager
+def below_music(site: Site, **environment: str) -> Iterator[Tab]:
+    """Give a tab of another process on the same database, behind a proxy that serves it at /music."""
+    assert site.url
+    port = free_port()
+    address = f"http://localhost:{port}"
+    options = ("--root-path", "/music", "--port", str(port), "--log-level", "error")
+    service = Service(
+        "uvicorn",
+        "tests.samples.main:app",
+        *options,
+        DATABASE_URL=spelled(site.url),
+        **environment,
+    )
+    with ended_at_last(service):
+        service.answers(address)
+        tab = Tab(site.browser, f"{address}/music")
+        tab.page.route(
+            re.compile(f"{address}/music/.*"),
+            lambda route: route.continue_(url=route.request.url.replace("/music", "", 1)),
+        )
+        yield tab
+        assert all("/music/" in url for url in tab.requested if url.startswith("http"))
+        tab.address = address
+        tab.check()
+        tab.close()
+
+
+def test_a_service_that_shows_its_document_to_users_asks_to_sign_in_first(site: Site) -> None:
+    with below_music(site, PUBLIC_DOCS="false") as tab:
+        page = tab.open("/console#/books")
+        page.get_by_role("heading", name="Sign in").wait_for()
+        assert page.get_by_role("navigation").get_by_role("link").count() == 0
+        assert tab.violations() == []
+        sign_in(page, "bob")
+        page.get_by_role("heading", name="Books").wait_for()
+        page.get_by_role("button", name="Sign out").click()
+        page.get_by_role("heading", name="Sign in").wait_for()
+
+
+def test_no_write_is_offered_where_writes_are_closed(site: Site) -> None:
+    with below_music(site, CLOSED_WRITES="true") as tab:
+        page = tab.open("/console#/books")
+        page.get_by_role("link", name="Book 00").wait_for()
+        for name in ("New", "Import"):
+            assert page.get_by_role("link", name=name).count() == 0
+        page.get_by_role("link", name="Book 00").click()
+        page.get_by_text("Sign in to change it.").wait_for()
+        for name in ("Save", "Delete"):
+            assert page.get_by_role("button", name=name).count() == 0
+        sign_in(page, "bob")
+        page.get_by_role("button", name="Save").wait_for()
+
+
+RECORDS = """
+class Format(StrEnum):
+    LP = "12-inch"
+    CD = "cd"
+
+
+class RecordingBase(Schema):
+    \"\"\"The fields shared by requests, responses and the table.\"\"\"
+
+    name: str
+    tracks: int = Field(default=10, ge=1, le=500)
+    streams: int = Field(default=0, ge=0, le=10**18)
+    is_live: bool = False
+    is_remaster: bool | None = None
+    price: Decimal | None = Field(default=None, max_digits=20, decimal_places=2)
+    loudness: float | None = None
+    released: date
+    recorded_at: datetime | None = None
+    starts_at: time | None = None
+    genre: Literal["rock", "pop"]
+    format: Format | None = None
+    tags: list[str]
+    details: dict[str, Any] | None = None
+    contact: Email | None = None
+    comment: str | None = Field(default=None, max_length=5000)
+
+
+class Recording(RecordingBase, Stored, table=True):
+    \"\"\"The table.\"\"\"
+"""
+
+
+def write_recordings(copy: Path) -> None:
+    """Add a resource to a copy of the samples: one module, like that of books."""
+    resources = copy / "tests" / "samples" / "resources"
+    books = (resources / "books.py").read_text()
+    start, end = books.index("class BookBase("), books.index("class BookCreate(")
+    text = f"{books[:start]}{RECORDS.lstrip()}\n\n{books[end:]}"
+    text = text.replace("book", "recording").replace("Book", "Recording")
+    text = text.replace("songrecording", "songbook").replace("import Partial", "import Email, Partial")
+    types = (
+        "from datetime import date, datetime, time\nfrom decimal import Decimal\n"
+        "from enum import StrEnum\nfrom typing import Annotated, Any, Literal\n"
+    )
+    text = text.replace("from typing import Annotated\n", types)
+    (resources / "recordings.py").write_text(text)
+
+
+def test_a_new_resource_appears_without_a_line(
+    site: Site, scratch_url: URL, tmp_path: Path
+) -> None:
+    copy = copied_samples(tmp_path)
+    write_recordings(copy)
+    environment = {"DATABASE_URL": spelled(scratch_url)}
+    subprocess.run(
+        [sys.executable, "-m", "tests.samples", "migrate"], cwd=copy, env=environment, check=True
+    )
+    service = Service("tests.samples", "serve", folder=copy, PORT="0", **environment)
+    with ended_at_last(service):
+        service.answers(service.said())
+        tab = Tab(site.browser, service.address, timezone_id="America/New_York")
+        fill_in_recording(tab)
+        tab.check()
+        tab.close()
+
+
+def fill_in_recording(tab: Tab) -> None:
+    """Create a record with a field of each type, and change one field of it."""
+    page = tab.open("/console")
+    page.get_by_role("link", name="Recordings").first.click()
+    page.get_by_role("link", name="New").click()
+    page.get_by_role("heading", name="New in recordings").wait_for()
+    for label, value in {
+        "Name": "Bleach",
+        "Streams": "900719925474099123",
+        "Price": "123456789012345678.90",
+        "Loudness": "-3.5",
+        "Released": "1989-06-15",
+        "Recorded at": "1988-12-24T20:30:15",
+        "Starts at": "20:15:30",
+        "Tags": "grunge\nSub Pop",
+        "Details": '{"label": {"no": 34}}',
+        "Contact": "jon@example.org",
+        "Comment": "one\ntwo",
+    }.items():
+        page.get_by_label(label, exact=True).or_(page.get_by_label(f"{label} (required)")).fill(
+            value
+        )
+    page.get_by_label("Genre").select_option("rock")
+    page.get_by_label("Format").select_option("12-inch")
+    page.get_by_label("Is remaster").select_option("no")
+    page.get_by_label("Is live").check()
+    assert tab.violations() == []
+    page.get_by_role("button", name="Save").click()
+    said(page, "Saved.")
+    path = page.url.partition("#")[2]
+    first = httpx.get(tab.address + path)
+    assert first.json() == {
+        "id": 1,
+        "name": "Bleach",
+        "tracks": 10,
+        "streams": 900719925474099123,
+        "is_live": True,
+        "is_remaster": False,
+        "price": "123456789012345678.90",
+        "loudness": -3.5,
+        "released": "1989-06-15",
+        "recorded_at": "1988-12-25T01:30:15+00:00",
+        "starts_at": "20:15:30",
+        "genre": "rock",
+        "format": "12-inch",
+        "tags": ["grunge", "Sub Pop"],
+        "details": {"label": {"no": 34}},
+        "contact": "jon@example.org",
+        "comment": "one\ntwo",
+    }
+    exact = {"starts_at": "20:15:30.123456", "recorded_at": "1988-12-25T01:30:15.654321+00:00"}
+    httpx.patch(tab.address + path, json=exact)
+    page = tab.open("/console#/")
+    page = tab.open(f"/console#{path}")
+    page.get_by_label("Tracks").fill("11")
+    page.get_by_label("Format").select_option("")
+    page.get_by_role("button", name="Save").click()
+    said(page, "Saved.")
+    changed = {**first.json(), **exact, "tracks": 11, "format": None}
+    assert httpx.get(tab.address + path).json() == changed
