@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 pytestmark = [slow, needs_browser, pytest.mark.processes, pytest.mark.timeout(180)]
 
 PASSWORD = "secret-words"
+FORGE_TOKEN = """
+import(document.scripts[0].src.replace('console.js', 'api.js'))
+.then(({session}) => { session.token = 'expired'; })
+"""
 HOSTILE = "<img src=x onerror=alert(1)>\"'><script>alert(2)</script>"
 
 
@@ -317,7 +321,9 @@ def test_what_is_typed_stays_when_the_session_has_ended(tab: Tab) -> None:
     sign_in(page, "bob")
     page.get_by_role("link", name="New").click()
     page.get_by_label("Name").fill("Kept")
-    page.evaluate("import(document.scripts[0].src.replace('console.js', 'api.js')).then((m) => { m.session.token = 'x'; })")
+    page.evaluate(
+        "import(document.scripts[0].src.replace('console.js', 'api.js')).then((m) => { m.session.token = 'x'; })"
+    )
     page.get_by_role("button", name="Save").click()
     page.get_by_role("alert").get_by_role("button", name="Sign in").wait_for()
     sign_in(page, "bob")
@@ -410,7 +416,7 @@ def test_axe_finds_nothing(site: Site, viewport: dict[str, int] | None, scheme: 
 
 @contextmanager
 def below_music(site: Site, **environment: str) -> Iterator[Tab]:
-    """Give a tab of another process on the same database, behind a proxy that serves it at /music."""
+    """Give a tab of another process on the same database, which a proxy serves at /music."""
     assert site.url
     port = free_port()
     address = f"http://localhost:{port}"
@@ -501,7 +507,9 @@ def write_recordings(copy: Path) -> None:
     start, end = books.index("class BookBase("), books.index("class BookCreate(")
     text = f"{books[:start]}{RECORDS.lstrip()}\n\n{books[end:]}"
     text = text.replace("book", "recording").replace("Book", "Recording")
-    text = text.replace("songrecording", "songbook").replace("import Partial", "import Email, Partial")
+    text = text.replace("songrecording", "songbook").replace(
+        "import Partial", "import Email, Partial"
+    )
     types = (
         "from datetime import date, datetime, time\nfrom decimal import Decimal\n"
         "from enum import StrEnum\nfrom typing import Annotated, Any, Literal\n"
