@@ -29,7 +29,7 @@ with_pip = { $(1)/bin/python -m pip install --disable-pip-version-check --progre
 	esac; done; if test -t 1; then printf '\r\033[K'; fi; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev seed test test-fast check demo migration openapi lint-openapi lock bench bench-quick bench-check bench-bulk bench-growth bench-fields bench-observed abuse abuse-quick peers faults faults-quick clean
+.PHONY: help install run dev seed test test-fast check demo migration openapi lint-openapi screenshots lock bench bench-quick bench-check bench-bulk bench-growth bench-fields bench-observed abuse abuse-quick peers faults faults-quick clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -89,6 +89,10 @@ lint-openapi: install $(if $(NPM),$(LINTERS)/node_modules/installed) ## Lint doc
 $(LINTERS)/node_modules/installed: $(LINTERS)/package-lock.json
 	cd $(LINTERS) && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
 	@touch $@
+
+
+screenshots: install ## Take the pictures of the console in docs/console, with Chromium.
+	cd project && SCREENSHOTS=1 SLOW_TESTS=1 pytest -n 0 tests/service/test_console.py $(ARGS)
 
 lock: install ## Pin the dependencies of pyproject.toml, and theirs; ARGS="--upgrade" takes newer versions.
 	cd project && $(LOCK) pyproject.toml -o requirements.txt

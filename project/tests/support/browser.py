@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PHONE = {"width": 360, "height": 740}
+PASSWORD = "secret-words"
 DESKTOP = {"width": 1100, "height": 800}
 
 needs_browser = pytest.mark.skipif(
@@ -84,3 +85,28 @@ class Tab:
             for violation in found["violations"]
             for node in violation["nodes"]
         ]
+
+
+def sign_in(page: "Page", name: str = "ada") -> None:
+    """Sign in, and wait for the view."""
+    page.get_by_role("button", name="Sign in").first.click()
+    page.get_by_label("Name or e-mail").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("Password").press("Enter")
+    page.get_by_role("button", name="Sign out").wait_for()
+    page.wait_for_selector("main:not([aria-busy])")
+
+
+def said(page: "Page", text: str) -> None:
+    """Wait for a message, which screen readers announce."""
+    from playwright.sync_api import TimeoutError as NothingSaidError
+
+    try:
+        page.get_by_role("status").get_by_text(text).first.wait_for()
+    except NothingSaidError:
+        pytest.fail(page.locator("body").inner_text())
+
+
+def cells(page: "Page", label: str) -> list[str]:
+    """Return the texts of a column."""
+    return page.locator(f"td[data-label='{label}']").all_inner_texts()

@@ -25,7 +25,7 @@ function alert(problem) {
 		status === 401 && el('p', button('.main', 'Sign in', signIn)));
 }
 
-/** Ask for name and password in a dialog: what is typed elsewhere stays. */
+/** Ask for name and password: what is typed elsewhere stays. */
 async function signIn() {
 	const name = el('input', { id: 'username', autocomplete: 'username', required: true }), notes = el('div');
 	const password = el('input', { id: 'password', type: 'password', autocomplete: 'current-password', required: true });
@@ -97,7 +97,7 @@ function home({ title, description, resources }) {
 
 /** @returns {Promise<View>} */
 async function viewOf() {
-	if (!service) return { title: 'Sign in', nodes: [el('p', 'The service shows its resources to users only.'), button('.main', 'Sign in', signIn)] };
+	if (!service) return { title: 'Sign in', nodes: [el('p', 'Only users may see what is here.'), button('.main', 'Sign in', signIn)] };
 	if (path === '/' || !path) return home(service);
 	const { resource, list, rest } = found(path) ?? {}, query = new URLSearchParams(hash.split('?').slice(1).join('?'));
 	if (!resource || !list) return { title: 'Not found', nodes: [el('p', 'There is no such page. ', link('', 'To the resources', '/'))] };

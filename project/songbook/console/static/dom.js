@@ -46,7 +46,7 @@ let fading;
 export function say(text, action) {
 	const quiet = () => fill(byId('say'));
 	clearTimeout(fading);
-	fill(byId('say'), el('div', text, action && el('span', { onclick: quiet }, action), button('', '×', quiet, { 'aria-label': 'Dismiss the message' })));
+	fill(byId('say'), el('div', text, action && el('span', { onclick: quiet }, action), button('', '×', quiet, { 'aria-label': 'Dismiss' })));
 	if (!action) fading = setTimeout(quiet, 8000);
 }
 

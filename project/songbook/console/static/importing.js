@@ -24,7 +24,7 @@ export const importView = async ({ path, name, fields, create, imports }, { go, 
 		} catch (problem) {
 			const { read = 0, refused = 0, refusals = [] } = problem.report ?? {};
 			const rows = refusals.map(({ line, pointer, detail }) => [line, pointer ? titled(pointer.slice(1)) : '–', detail]);
-			fill(out, alert(problem),
+			fill(out, rows.length ? el('p.alert', `${refused} of ${read} rows have mistakes. Nothing is stored.`) : alert(problem),
 				rows.length > 0 && table('Mistakes', ['Line', 'Field', 'Mistake'], rows),
 				read > refused && takes(imports, 'on_error', 'skip') && button('.main', `Import the other ${read - refused} rows`, () => store({ on_error: 'skip' })));
 		}

@@ -65,7 +65,7 @@ export const listView = async (resource, path, query, { go }) => {
 	const heads = fields.map((each) => {
 		const isUp = sort === each.name, isDown = sort === `-${each.name}`;
 		const text = sorts.includes(each.name) ? button('', each.label + (isUp ? ' ↑' : isDown ? ' ↓' : ''), () => put('sort')(isUp ? `-${each.name}` : each.name), { id: `sort-${each.name}` }) : each.label;
-		return el('th', { scope: 'col', 'aria-sort': isUp ? 'ascending' : isDown && 'descending' }, text);
+		return el(isNumber(each) ? 'th.number' : 'th', { scope: 'col', 'aria-sort': isUp ? 'ascending' : isDown && 'descending' }, text);
 	});
 	const folder = resource.home ?? (records && path), label = labelField(resource);
 	const cells = (row) => fields.map((each) => {
@@ -106,8 +106,7 @@ async function download(path, name) {
 		const { response } = await call('GET', path, { isFile: true }), href = URL.createObjectURL(await response.blob());
 		el('a', { href, download: name }).click();
 		setTimeout(() => URL.revokeObjectURL(href), 60_000);
-		say(`${name} is exported.`);
 	} catch (problem) {
-		say(problem.detail || 'The export has failed.');
+		say(problem.detail ?? String(problem));
 	}
 }

@@ -15,7 +15,16 @@ from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy.engine import URL
 
-from tests.support.browser import PHONE, Tab, launched, needs_browser
+from tests.support.browser import (
+    PASSWORD,
+    PHONE,
+    Tab,
+    cells,
+    launched,
+    needs_browser,
+    said,
+    sign_in,
+)
 from tests.support.copies import copied_samples
 from tests.support.databases import create_database, execute, spelled
 from tests.support.marks import slow
@@ -23,11 +32,10 @@ from tests.support.processes import Service, ended_at_last, free_port
 from tests.support.services import SAMPLES
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
 pytestmark = [slow, needs_browser, pytest.mark.processes, pytest.mark.timeout(180)]
 
-PASSWORD = "secret-words"
 FORGE_TOKEN = """
 import(document.scripts[0].src.replace('console.js', 'api.js'))
 .then(({session}) => { session.token = 'expired'; })
@@ -86,29 +94,6 @@ def tab(site: Site) -> Iterator[Tab]:
     yield tab
     tab.check()
     tab.close()
-
-
-def sign_in(page: "Page", name: str = "ada") -> None:
-    page.get_by_role("button", name="Sign in").first.click()
-    page.get_by_label("Name or e-mail").fill(name)
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_label("Password").press("Enter")
-    page.get_by_role("button", name="Sign out").wait_for()
-    page.wait_for_selector("main:not([aria-busy])")
-
-
-def said(page: "Page", text: str) -> None:
-    """Wait for a message, which screen readers announce."""
-    from playwright.sync_api import TimeoutError as NothingSaidError
-
-    try:
-        page.get_by_role("status").get_by_text(text).first.wait_for()
-    except NothingSaidError:
-        pytest.fail(page.locator("body").inner_text())
-
-
-def cells(page: "Page", label: str) -> list[str]:
-    return page.locator(f"td[data-label='{label}']").all_inner_texts()
 
 
 def test_books_are_found_by_words_filters_order_and_pages(tab: Tab) -> None:
@@ -321,9 +306,7 @@ def test_what_is_typed_stays_when_the_session_has_ended(tab: Tab) -> None:
     sign_in(page, "bob")
     page.get_by_role("link", name="New").click()
     page.get_by_label("Name").fill("Kept")
-    page.evaluate(
-        "import(document.scripts[0].src.replace('console.js', 'api.js')).then((m) => { m.session.token = 'x'; })"
-    )
+    page.evaluate(FORGE_TOKEN)
     page.get_by_role("button", name="Save").click()
     page.get_by_role("alert").get_by_role("button", name="Sign in").wait_for()
     sign_in(page, "bob")

@@ -108,18 +108,10 @@ def test_the_files_are_part_of_the_package() -> None:
 @pytest.mark.skipif(shutil.which("npm") is None, reason="needs npm")
 def test_the_types_of_the_scripts_fit() -> None:
     """TypeScript comes from npm, and checks the scripts as they are served."""
-    command = [
-        "npm",
-        "exec",
-        "--yes",
-        "--package",
-        "typescript@5.9.3",
-        "--",
-        "tsc",
-        "-p",
-        str(STATIC),
-    ]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100)
+    tsc = ["npm", "exec", "--yes", "--package", "typescript@5.9.3", "--", "tsc"]
+    checked = subprocess.run(
+        [*tsc, "-p", str(STATIC)], capture_output=True, text=True, check=False, timeout=100
+    )
 
     if "npm error" in checked.stderr:
         pytest.skip("npm cannot get TypeScript")
