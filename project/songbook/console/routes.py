@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.errors import NotFound
+from songbook.http import ServiceState
 
 _MEDIA_TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
 _PAGE = "index.html"
@@ -35,9 +36,11 @@ def add_console(app: FastAPI) -> None:
 
     Its files are public: what they show comes from the API, with the permissions of the user.
     """
+    service: ServiceState = app.state.service
 
     async def page(request: Request) -> Response:
-        content = _page(app.title, request.scope.get("root_path", ""))
+        prefix = escape(request.scope.get("root_path", ""))
+        content = _page(escape(app.title), prefix, has_docs=service.settings.public_docs)
         response = Response(content, media_type=_MEDIA_TYPES[".html"])
         response.headers["Content-Security-Policy"] = _POLICY
         return response
@@ -86,7 +89,15 @@ def _version() -> str:
 
 
 @cache
-def _page(title: str, prefix: str) -> bytes:
+def _page(title: str, prefix: str, *, has_docs: bool) -> bytes:
+    """Return the page; title and prefix are escaped."""
+    docs = f'<footer><a href="{prefix}/docs">Documentation of the API</a></footer>\n'
     page = files("songbook.console").joinpath("static", _PAGE).read_text("utf-8")
-    assets = f"{escape(prefix)}/console/assets/{_version()}"
-    return page.replace("{assets}", assets).replace("{title}", escape(title)).encode()
+    for name, text in {
+        "assets": f"{prefix}/console/assets/{_version()}",
+        "docs": docs if has_docs else "",
+        "prefix": prefix,
+        "title": title,
+    }.items():
+        page = page.replace(f"{{{name}}}", text)
+    return page.encode()

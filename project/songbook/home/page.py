@@ -27,6 +27,7 @@ POLICY = (
 )
 """The Content-Security-Policy of the page."""
 
+_CONSOLE = {"/console": "Console, in which people find, change and import records"}
 _DOCUMENTS = {
     "/docs": "Documentation, where every request can be tried",
     "/openapi.json": "OpenAPI document, for tools",
@@ -39,6 +40,7 @@ def render(app: FastAPI, prefix: str, counts: Counts | None) -> str:
     title, prefix = escape(app.title), escape(prefix)
     table = _table(listed_resources(app), prefix, counts)
     documents = _links("Documents", _DOCUMENTS, prefix) if has_docs(app) else ""
+    documents = _links("Console", _CONSOLE, prefix) + documents
     return f"""<!doctype html>
 <html lang="en">
 <head>

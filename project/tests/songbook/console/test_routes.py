@@ -72,6 +72,7 @@ async def test_below_a_prefix_the_page_links_below_it(app: FastAPI) -> None:
         page = await client.get("/music/console")
         [style, _] = linked(page.text)
         assert style.startswith("/music/console/assets/")
+        assert 'href="/music/docs"' in page.text
         assert (await client.get(style)).status_code == 200
 
 
@@ -82,6 +83,7 @@ async def test_every_service_has_it_and_its_name_is_text() -> None:
     [title] = re.findall("<title>(.*)</title>", page.text)
     assert unescape(title) == name
     assert "<script>" not in page.text
+    assert "/docs" not in page.text
 
 
 def test_the_scripts_are_small_and_write_no_html() -> None:
