@@ -90,7 +90,6 @@ $(LINTERS)/node_modules/installed: $(LINTERS)/package-lock.json
 	cd $(LINTERS) && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
 	@touch $@
 
-
 screenshots: install ## Take the pictures of the console in docs/console, with Chromium.
 	cd project && SCREENSHOTS=1 SLOW_TESTS=1 pytest -n 0 tests/service/test_console.py $(ARGS)
 
