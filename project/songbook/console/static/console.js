@@ -100,7 +100,7 @@ async function viewOf() {
 	if (!service) return { title: 'Sign in', nodes: [el('p', 'Only users may see what is here.'), button('.main', 'Sign in', signIn)] };
 	if (path === '/' || !path) return home(service);
 	const { resource, list, rest } = found(path) ?? {}, query = new URLSearchParams(hash.split('?').slice(1).join('?'));
-	if (!resource || !list) return { title: 'Not found', nodes: [el('p', 'There is no such page. ', link('', 'To the resources', '/'))] };
+	if (!resource || !list) return { title: 'Not found', nodes: [el('p', 'No such page. ', link('', 'To the resources', '/'))] };
 	const around = { service, go, alert };
 	if (!rest) return listView(resource, list, query, around);
 	if (rest === 'new' && resource.create) return newView(resource, list, query, around);

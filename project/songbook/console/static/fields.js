@@ -52,7 +52,7 @@ export function valueOf(field, text) {
 
 /** Return the control of a field; an input of an unknown type takes text. */
 export function inputOf({ type, format, isNullable, choices, schema }, id, text) {
-	if (choices.length || (type === 'boolean' && isNullable)) {
+	if (choices.length || (type === 'boolean' && (isNullable || !text))) {
 		const options = (choices.length ? choices : [true, false]).map((each) => [String(each), textOf(each, {})]);
 		return select(id, isNullable || !text ? [['', '–'], ...options] : options, text);
 	}

@@ -463,6 +463,7 @@ class RecordingBase(Schema):
     name: str
     tracks: int = Field(default=10, ge=1, le=500)
     streams: int = Field(default=0, ge=0, le=10**18)
+    is_cover: bool
     is_live: bool = False
     is_remaster: bool | None = None
     price: Decimal | None = Field(default=None, max_digits=20, decimal_places=2)
@@ -543,6 +544,7 @@ def fill_in_recording(tab: Tab) -> None:
         )
     page.get_by_label("Genre").select_option("rock")
     page.get_by_label("Format").select_option("12-inch")
+    page.get_by_label("Is cover (required)").select_option("no")
     page.get_by_label("Is remaster").select_option("no")
     page.get_by_label("Is live").check()
     assert tab.violations() == []
@@ -555,6 +557,7 @@ def fill_in_recording(tab: Tab) -> None:
         "name": "Bleach",
         "tracks": 10,
         "streams": 900719925474099123,
+        "is_cover": False,
         "is_live": True,
         "is_remaster": False,
         "price": "123456789012345678.90",
