@@ -88,7 +88,7 @@ function home({ title, description, resources }) {
 		const count = el('span.hint'), canEstimate = takes(each.list, 'count', 'estimated');
 		if (canEstimate || each.isWrapped) {
 			void rowsOf(each, each.path, { limit: '1', ...(canEstimate && { count: 'estimated' }) })
-				.then(({ total }) => fill(count, canEstimate && 'about ', total?.toLocaleString()), () => {});
+				.then(({ total }) => fill(count, canEstimate && 'about ', Number(total).toLocaleString()), () => {});
 		}
 		return el('li', link('', each.name, each.path), ' ', count);
 	});

@@ -38,7 +38,6 @@ export const bodyFields = ({ content }) => fieldsOf(content['application/json']?
 
 export const parameterOf = (operation, name) => operation?.parameters.find((each) => each.name === name && each.in === 'query');
 
-/** Return whether a query parameter takes a value. */
 export const takes = (operation, name, value) => {
 	const given = parameterOf(operation, name)?.schema, { choices, schema } = fieldOf(name, given?.items ?? given);
 	return choices.includes(value) || (schema.pattern && new RegExp(schema.pattern, 'u').test(value));

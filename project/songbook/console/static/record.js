@@ -116,7 +116,7 @@ export const recordView = async (resource, path, around) => {
 		: each.references.filter((one) => !each.isNested && one.resource === resource)
 			.map(({ name }) => link('', `${each.name}: ${titled(name).toLowerCase()}`, `${each.path}?${name}=${row.id}`))));
 	return {
-		title: labelOf(resource, row),
+		title: `${resource.name}: ${labelOf(resource, row)}`,
 		isDirty: () => controls.some(isChanged),
 		nodes: [
 			isDeleted && el('p.alert', 'This record is deleted.'),
