@@ -582,14 +582,16 @@ async def test_what_is_public_is_named_here(app: FastAPI) -> None:
     assert public == {("POST", "/api/auth/token"), *pages}
 
 
-async def test_every_address_but_those_of_the_documentation_has_a_rule(app: FastAPI) -> None:
+async def test_every_address_but_those_of_the_documents_and_the_console_has_a_rule(
+    app: FastAPI,
+) -> None:
     named = {row["rule"] for row in TABLE}
     others = [
         str(getattr(route, "path", "")) for route in app.routes if not isinstance(route, Route)
     ]
-    documentation = [path for path in others if path.startswith(("/docs", "/api/docs"))]
+    pages = [path for path in others if path.startswith(("/docs", "/api/docs", "/console"))]
 
-    assert set(others) == {"/openapi.json", *documentation}
+    assert set(others) == {"/openapi.json", *pages}
     assert {route.permission.name for route in app.routes if isinstance(route, Route)} <= named
     library = {"needs", "owner", "shared"}  # which a service need not use
     assert named - {operation.rule for operation in operations(app)} <= library
