@@ -14,6 +14,7 @@ from songbook.models import (
     Representation,
     TextType,
     column_types,
+    searched_fields,
     table_of,
 )
 
@@ -66,6 +67,16 @@ def sortable_fields(shown: Representation) -> tuple[str, ...]:
     """Return the public fields to sort by: those whose values fit into a cursor."""
     types = _public_types(shown).items()
     return tuple(name for name, type_ in types if type_.is_sortable)
+
+
+@cache
+def is_searchable(shown: Representation) -> bool:
+    """Return whether a list has `q`: if it shows all texts that `q` searches.
+
+    Words that match would tell those of a hidden text and, as `a*`, even its letters.
+    """
+    searched = searched_fields(shown.table)
+    return bool(searched) and {*searched} <= {*shown.members}
 
 
 def _public_types(shown: Representation) -> dict[str, FieldType]:

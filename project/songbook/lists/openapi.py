@@ -9,6 +9,7 @@ from songbook.lists.filters import (
     PARTS,
     FilterParam,
     filters_of,
+    is_searchable,
     parents_in,
     sortable_fields,
 )
@@ -24,7 +25,6 @@ from songbook.models import (
     Representation,
     TextType,
     not_deleted,
-    searched_fields,
 )
 
 _DESCRIPTIONS = {
@@ -78,7 +78,7 @@ def list_parameters(
         _query("limit", "Maximum number of rows.", limit),
         _query("after", after, _CURSOR),
         _sort(sortable_fields(shown), sort),
-        *([_query("q", _Q, _WORDS)] if searched_fields(shown.table) else []),
+        *([_query("q", _Q, _WORDS)] if is_searchable(shown) else []),
         _query("count", _COUNT, counts),
         _query("escape", _ESCAPE, formulas),
         fields_parameter(shown),

@@ -22,7 +22,14 @@ from songbook.errors import (
 )
 from songbook.http import CSV, JSON, NDJSON, QueryString
 from songbook.lists.cursors import decode_cursor
-from songbook.lists.filters import ANY_OF, FilterParam, filters_of, parents_in, sortable_fields
+from songbook.lists.filters import (
+    ANY_OF,
+    FilterParam,
+    filters_of,
+    is_searchable,
+    parents_in,
+    sortable_fields,
+)
 from songbook.lists.own_conditions import OwnCondition
 from songbook.models import (
     CONTAINS,
@@ -31,7 +38,6 @@ from songbook.models import (
     column_types,
     not_deleted,
     parse_search,
-    searched_fields,
     without_nul,
 )
 
@@ -237,8 +243,12 @@ class _Parser:
     @property
     def more(self) -> list[str]:
         """The names of the parameters that not every list has."""
-        table = self.params.records.table
-        has = {"q": searched_fields(table), "deleted": not_deleted(table), "expand": self.relations}
+        records = self.params.records
+        has = {
+            "q": is_searchable(records),
+            "deleted": not_deleted(records.table),
+            "expand": self.relations,
+        }
         return [name for name, found in has.items() if found]
 
     def parse_filter(self, parameter: FilterParam, values: list[str]) -> None:
