@@ -163,7 +163,9 @@ def page_statement(records: Representation, shape: PageShape) -> CompiledStateme
         rows = first_rows(rows, shape.fields or records.members, "_shown")
     hidden = hidden_keys(records, shape.order, shape.fields)
     shown = _as_json(records, shape, rows, lateral=bool(hidden))
-    document = func.string_agg(row_to_json(shown), literal_column(SQL_SEPARATOR))
+    row = row_to_json(shown)
+    line = _without_line_ends(row) if _has_line_ends(records, shape) else row
+    document = func.string_agg(line, literal_column(SQL_SEPARATOR))
     columns: list[ColumnElement[Any]] = [document.label("document"), func.count().label("number")]
     if hidden:
         columns.append(_keys([rows.c[name] for name in hidden], shape))
@@ -210,10 +212,23 @@ def export_statement(
     if not export_format.as_values:
         # without the cast of `row_to_json`, which would cost a third of the time
         objects = _as_json(records, shape, shown)
-        json = func.row_to_json(objects.table_valued())
+        json: ColumnElement[Any] = func.row_to_json(objects.table_valued())
+        if _has_line_ends(records, shape):
+            json = _without_line_ends(row_to_json(objects))
         return CompiledStatement(select(json).select_from(objects))
     cells = (_csv_cell(shown.c[name], export_format) for name in shape.fields or records.members)
     return CompiledStatement(select(*cells))
+
+
+def _has_line_ends(records: Representation, shape: PageShape) -> bool:
+    """Return whether a member that is shown may be JSON with line ends, as `json_agg` writes it."""
+    shown = (records, *(relation.shown for relation in shape.expand))
+    return any(each.has_computed_json for each in shown)
+
+
+def _without_line_ends(row: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the JSON of a row in one line: within strings JSON has no line ends."""
+    return func.translate(row, literal_column("E'\\n\\r'"), literal_column("''"))
 
 
 def _csv_cell(column: ColumnElement[Any], export_format: ExportFormat) -> ColumnElement[Any]:

@@ -6,6 +6,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from sqlalchemy import (
+    JSON,
     BindParameter,
     Column,
     ColumnElement,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.sql import coercions, roles
 from sqlalchemy.sql.base import ReadOnlyColumnCollection
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
+from sqlalchemy.types import NullType
 from sqlmodel import SQLModel
 
 from songbook.models.bases import Record
@@ -78,6 +80,11 @@ class Representation:
             parts: Iterator[Any] = iterate(expression)
             names |= {part.name for part in parts if _belongs_to(part, columns)}
         return [column for column in columns if column.name in names]
+
+    @cached_property
+    def has_computed_json(self) -> bool:
+        """Whether a computed member may be JSON; of most functions SQLAlchemy knows no type."""
+        return any(isinstance(each.type, JSON | NullType) for each in self._computed.values())
 
     def columns(self, source: FromClause, fields: Sequence[str] = ()) -> list[ColumnElement[Any]]:
         """Return the members, over the table or a query of its `stored` columns or its members.
