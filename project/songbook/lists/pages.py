@@ -76,10 +76,10 @@ class Page:
 
     async def _page(self, db: Database) -> Response:
         params, with_total = self.params, self.counted or self.params.with_total
-        total = None
+        estimate = None
         if params.estimated and not with_total:
-            total = await estimate_total(db, params)
-            with_total = total is None
+            estimate = await estimate_total(db, params)
+            with_total = estimate is None
         row = await db.fetch(page_query(params, with_total=with_total))
         self._require_parent(row)
         assert row is not None, "an aggregate gives a row"
@@ -91,14 +91,21 @@ class Page:
             cursor = self._cursor(content, row)
             headers["link"] = f'<{self._url_after(cursor)}>; rel="next"'
             headers["x-next-cursor"] = cursor  # clients that know no Link, or no relative URL
-        if total is not None:
-            headers |= {"x-total-count": str(total), "x-total-count-estimated": "true"}
-        elif params.with_total or params.estimated:
-            headers["x-total-count"] = str(row["total"])
+        headers |= self._count_headers(estimate, row, is_whole="link" not in headers)
         body = f"[{content}]"
         if self.counted:
             body = f'{{"count":{row["total"]},"items":{body}}}'
         return list_response(body, headers, self.if_none_match)
+
+    def _count_headers(self, estimate: int | None, row: Row, *, is_whole: bool) -> dict[str, str]:
+        """Return the headers of the total; that of an estimate is at least what the page shows."""
+        if estimate is None:
+            counts = self.params.with_total or self.params.estimated
+            return {"x-total-count": str(row["total"])} if counts else {}
+        if is_whole and self.params.after is None:
+            return {"x-total-count": str(row["number"])}
+        total = max(estimate, row["number"])
+        return {"x-total-count": str(total), "x-total-count-estimated": "true"}
 
     async def _export(self, db: Database) -> Response:
         own, name = self.params.own, self.path.rpartition("/")[2]

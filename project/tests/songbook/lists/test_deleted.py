@@ -52,7 +52,7 @@ async def test_no_estimate_tells_the_values_of_deleted_records(
         counted = await half.get(f"{url}&count=estimated")
         assert counted.headers["X-Total-Count"] == count
         assert "X-Total-Count-Estimated" not in counted.headers
-    whole = await half.get("/novels?count=estimated")
+    whole = await half.get("/novels?count=estimated&limit=1")
     assert whole.headers["X-Total-Count-Estimated"] == "true"
 
 
