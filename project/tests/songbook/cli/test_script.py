@@ -31,7 +31,9 @@ def test_the_script_runs_the_command_line_that_pyproject_names(
     assert sys.path[0] == str(folder)
 
 
-@pytest.mark.parametrize("content", [None, "", "[tool", "[tool.songbook]\n"])
+@pytest.mark.parametrize(
+    "content", [None, "", "[tool", "[tool.songbook]\n", "tool = 5\n", '[tool]\nsongbook = "a"\n']
+)
 def test_where_no_command_line_is_named_the_script_says_how(
     folder: Path, content: str | None
 ) -> None:
@@ -39,4 +41,27 @@ def test_where_no_command_line_is_named_the_script_says_how(
         (folder / "pyproject.toml").write_text(content)
 
     with pytest.raises(SystemExit, match=r"\[tool\.songbook\] cli = "):
+        main()
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        *("5", '""', '"json"', '"json:"', '":cli"', '".json:loads"', '["json:loads"]'),
+        *('"json:none"', '"json:__name__"', '"json.loads.deep:cli"'),
+        *('"nowhere:cli"', '"tests.samples.nowhere:cli"'),
+    ],
+)
+def test_where_no_command_line_is_at_the_name_the_script_says_so(folder: Path, named: str) -> None:
+    (folder / "pyproject.toml").write_text(f"[tool.songbook]\ncli = {named}\n")
+
+    with pytest.raises(SystemExit, match=r"^songbook: no command line is at .*: correct pyproject"):
+        main()
+
+
+def test_an_error_of_the_module_itself_is_raised_as_it_is(folder: Path) -> None:
+    (folder / "pyproject.toml").write_text('[tool.songbook]\ncli = "broken_module:cli"\n')
+    (folder / "broken_module.py").write_text("import not_installed_anywhere")
+
+    with pytest.raises(ModuleNotFoundError, match="not_installed_anywhere"):
         main()
