@@ -7,28 +7,33 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import asyncpg
-from sqlalchemy import exists, literal, select
+from sqlalchemy import Table, exists, literal, select
 from sqlalchemy.engine import URL
+from sqlalchemy.sql.ddl import sort_tables
 
 from songbook.cli.imports import ImportCommand
 from songbook.cli.migrations import upgrade
 from songbook.config import CommandError, Settings
 from songbook.db import CompiledStatement, check_database, open_database, resolve_database
 from songbook.errors import ServiceUnavailable
-from songbook.models import table_of
+from songbook.models import owner_columns, table_of
 
 
 class SeedCommand(ImportCommand):
     """The command `seed`."""
 
     def seed(self) -> None:
-        """Store the example data of the service in tables that are empty."""
+        """Store the example data of the service in tables that are empty.
+
+        Each is stored in a transaction of its own: a second run goes on where a first one ended.
+        """
         settings = self.settings.load()
         if settings.environment == "prod":
             raise CommandError("production gets no example data: import your own.")
         files = self._example_files()
         if not files:
             raise CommandError(f"{self.examples} has no file called after a resource.")
+        self._require_no_owners(files)
         with resolve_database(settings) as url:
             check_database(url)
             if settings.url is None:
@@ -60,15 +65,28 @@ class SeedCommand(ImportCommand):
             print(f"Its tables are empty: `{command}`, in another terminal, stores example data.")
 
     def _example_files(self) -> dict[str, Path]:
-        """Return the files of example data by the names of their resources."""
+        """Return the files of example data by the names of their resources, parents first."""
         if self.examples is None or not self.examples.is_dir():
             return {}
         found = {path.stem: path for path in self.examples.iterdir()}
-        return {name: found[name] for name in self.resources() if name in found}
+        tables = {name: self._table(name) for name in self.resources() if name in found}
+        order = sort_tables(tables.values())
+        return {name: found[name] for name in sorted(tables, key=lambda n: order.index(tables[n]))}
+
+    def _table(self, resource: str) -> Table:
+        return table_of(self.family(resource).table)
+
+    def _require_no_owners(self, resources: Iterable[str]) -> None:
+        """Raise CommandError for resources whose rows have owners: nobody is the owner of them."""
+        if owned := ", ".join(name for name in resources if owner_columns(self._table(name))):
+            raise CommandError(
+                f"{owned} have owners: take their files out of {self.examples}, and import them"
+                " with --as USERNAME."
+            )
 
     async def _empty(self, url: URL, resources: Iterable[str]) -> set[str]:
         """Return the resources that have no rows, deleted ones included. Raises CommandError."""
-        tables = {name: table_of(self.family(name).table) for name in resources}
+        tables = {name: self._table(name) for name in resources}
         rows = {n: exists(select(literal(1)).select_from(each)) for n, each in tables.items()}
         statement = CompiledStatement(
             select(*(each.label(name) for name, each in rows.items())), all_owners=True

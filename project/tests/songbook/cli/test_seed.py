@@ -4,7 +4,7 @@ import os
 import pty
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -77,6 +77,54 @@ def test_a_service_without_example_data_says_so(
     for folder in (tmp_path, tmp_path / "missing"):
         with pytest.raises(CommandError, match="has no file called after a resource"):
             replace(commands, examples=folder).seed()
+
+
+@pytest.fixture
+def examples(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, empty: URL) -> Iterator[Commands]:
+    """Give the commands of a service whose examples are novels, and publishers behind them."""
+    monkeypatch.setenv("DATABASE_URL", spelled(empty))
+    execute(empty, "TRUNCATE publisher, novel RESTART IDENTITY CASCADE")
+    (tmp_path / "novels.csv").write_text("title,publisher_id\nEmma,1\n")
+    (tmp_path / "publishers.csv").write_text("name\nFaber\n")
+    commands = SAMPLES.cli.service
+    assert isinstance(commands, Commands)
+    yield replace(commands, examples=tmp_path)
+    execute(empty, "TRUNCATE publisher, novel RESTART IDENTITY CASCADE")
+
+
+def test_parents_are_stored_before_the_records_that_refer_to_them(
+    examples: Commands, empty: URL, capsys: pytest.CaptureFixture[str]
+) -> None:
+    examples.seed()
+
+    assert [line[:8] for line in capsys.readouterr().out.splitlines()] == ["1 publis", "1 novel "]
+    assert execute(empty, "SELECT publisher_id FROM novel") == [(1,)]
+
+
+def test_after_an_error_a_second_run_goes_on(
+    examples: Commands, tmp_path: Path, empty: URL, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "novels.csv").write_text("title,publisher_id\nEmma,many\n")
+    with pytest.raises(CommandError, match="1 invalid row, nothing was stored"):
+        examples.seed()
+    (tmp_path / "novels.csv").write_text("title,publisher_id\nEmma,1\n")
+
+    examples.seed()
+
+    kept = "samples: there are publishers already: nothing was added to them.\n"
+    assert capsys.readouterr().err.endswith(kept)
+    assert execute(empty, "SELECT count(*) FROM publisher, novel") == [(1,)]
+
+
+def test_examples_that_would_need_owners_are_refused_before_any_are_stored(
+    examples: Commands, tmp_path: Path, empty: URL
+) -> None:
+    (tmp_path / "folders.csv").write_text("name\nPoems\n")
+
+    with pytest.raises(CommandError, match=r"^folders have owners: take their files out of "):
+        examples.seed()
+
+    assert execute(empty, "SELECT count(*) FROM publisher") == [(0,)]
 
 
 def offer(url: str, **settings: str) -> None:
