@@ -10,6 +10,7 @@ from songbook.crud.preconditions import EntityTags as EntityTags
 from songbook.crud.preconditions import IfMatch as IfMatch
 from songbook.crud.preconditions import IfNoneMatch as IfNoneMatch
 from songbook.crud.preconditions import if_none_match as if_none_match
+from songbook.crud.preconditions import read_tags as read_tags
 from songbook.crud.preconditions import require_version as require_version
 from songbook.crud.preconditions import schema_fingerprint as schema_fingerprint
 from songbook.crud.records import Records as Records

@@ -92,7 +92,7 @@ def _parameter(name: str, description: str) -> dict[str, Any]:
     return {"name": name, "in": "header", "description": description, "schema": _TAGS_SCHEMA}
 
 
-def _tags(request: Request, name: str) -> EntityTags | None:
+def read_tags(request: Request, name: str) -> EntityTags | None:
     """Return the tags of a header, None without it. Raises BadRequest if malformed."""
     header = request.headers.get(name)
     if header is None:
@@ -112,13 +112,13 @@ IF_MATCH = _parameter("If-Match", "The ETag of the version to change, or `*`.")
 @dependency(IF_NONE_MATCH, error_statuses=(400,))
 async def if_none_match(request: StrictRequest) -> EntityTags | None:
     """Return the condition for 304."""
-    return _tags(request, "If-None-Match")
+    return read_tags(request, "If-None-Match")
 
 
 @dependency(IF_MATCH, error_statuses=(400, 412, 428))
 async def if_match(request: StrictRequest) -> EntityTags | None:
     """Return the condition of a change. Raises PreconditionRequired if missing and required."""
-    tags = _tags(request, "If-Match")
+    tags = read_tags(request, "If-Match")
     if tags is None and request.service.settings.require_if_match:
         raise PreconditionRequired
     return tags

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from songbook.crud import EntityTags
+from songbook.crud import read_tags
 from songbook.http import JSON
 from songbook.openapi.document import describe
 
@@ -43,8 +43,8 @@ def document_response(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
         is_compressed = _accepts_gzip(request.headers.get("accept-encoding", ""))
         tag = f'"{found.tag}-gz"' if is_compressed else f'"{found.tag}"'
         headers = {"etag": tag, "vary": "Accept-Encoding"}
-        condition = request.headers.get("if-none-match")
-        if condition is not None and EntityTags(condition).match_weakly(tag):
+        condition = read_tags(request, "If-None-Match")
+        if condition and condition.match_weakly(tag):
             return Response(status_code=304, headers=headers)
         if not is_compressed:
             return Response(found.plain, headers=headers, media_type=JSON)

@@ -3,6 +3,8 @@
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient
 
+from tests.support.asserts import assert_problem
+
 
 async def test_the_document_is_sent_compressed_to_clients_that_accept_that(
     client: AsyncClient,
@@ -35,6 +37,16 @@ async def test_a_client_that_has_the_document_is_not_sent_it_again(client: Async
         head = await client.head("/openapi.json", headers=headers)
         assert (head.headers["etag"], head.content) == (tag, b"")
         assert head.headers["content-length"] == answer.headers["content-length"]
+
+
+async def test_tags_without_quotes_are_refused_as_those_of_records_are(client: AsyncClient) -> None:
+    for path in ("/openapi.json", "/books", "/books/1"):
+        answer = await client.get(path, headers={"If-None-Match": "untagged"})
+
+        [error] = assert_problem(answer, 400)["errors"]
+        assert error["pointer"] == "/If-None-Match"
+    several = [("If-None-Match", '"other"'), ("If-None-Match", "*")]
+    assert_problem(await client.get("/openapi.json", headers=several), 400)
 
 
 async def test_under_a_prefix_the_document_names_it_as_the_server(app: FastAPI) -> None:
