@@ -3,7 +3,9 @@
 import asyncio
 import hmac
 import re
+from functools import cached_property
 from hashlib import sha256
+from typing import Any
 
 import asyncpg
 from starlette.responses import Response
@@ -52,12 +54,22 @@ class IdempotencyKey:
     def __init__(self, key: str, request: StrictRequest) -> None:
         self._key = key.encode()
         self._request = request
-        principal = request.principal.id if request.principal else ANONYMOUS
-        hashed = sha256(self._key).digest()
-        self._primary_key = {"principal": principal, "key": hashed}
-        # within a process requests wait for each other without a connection
-        self._lock = request.service.key_locks.setdefault((principal, hashed), asyncio.Lock())
         self._is_locked = False
+
+    @cached_property
+    def _primary_key(self) -> dict[str, Any]:
+        """The values of the primary key, whose user a later dependency may be the one to read."""
+        principal = self._request.principal
+        return {
+            "principal": principal.id if principal else ANONYMOUS,
+            "key": sha256(self._key).digest(),
+        }
+
+    @cached_property
+    def _lock(self) -> asyncio.Lock:
+        """The lock by which requests of a process wait for each other without a connection."""
+        principal, key = self._primary_key.values()
+        return self._request.service.key_locks.setdefault((principal, key), asyncio.Lock())
 
     async def lock(self) -> None:
         """Read the body and lock the key in this process. Raises IdempotencyKeyInUse after 1 s."""
