@@ -1,6 +1,6 @@
 // Elements, messages and dialogs. What comes from records becomes text and attributes, never HTML.
 
-const isShown = (part) => part !== false && part !== null && part !== undefined;
+const isShown = (part) => (part ?? false) !== false;
 
 export const fill = (element, ...children) => element.replaceChildren(...children.flat(2).filter(isShown));
 
@@ -11,7 +11,7 @@ export const fill = (element, ...children) => element.replaceChildren(...childre
 export function el(kind, ...parts) {
 	const [tag, ...classes] = kind.split('.'), isObject = (part) => part?.constructor === Object;
 	const element = document.createElement(tag);
-	if (classes.length) element.className = classes.join(' ');
+	element.classList.add(...classes);
 	for (const [name, value] of Object.entries(Object.assign({}, ...parts.filter(isObject)))) {
 		if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
 		else if (isShown(value)) element.setAttribute(name, value === true ? '' : value);

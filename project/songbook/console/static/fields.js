@@ -3,7 +3,7 @@ import { rowsOf } from './api.js';
 import { labelField, labelOf, named, parameterOf } from './document.js';
 import { ask, button, el, fill, labelled, link, select } from './dom.js';
 
-const isNone = (value) => value === null || value === undefined;
+const isNone = (value) => (value ?? null) === null;
 const isLines = ({ type, schema }) => type === 'array' && schema.items?.type === 'string';
 
 export function textOf(value, field) {
@@ -41,9 +41,8 @@ function written(field, value) {
 export function valueOf(field, text) {
 	if (isLines(field)) return text.split('\n').map((line) => line.trim()).filter(Boolean);
 	if (!text) return field.isNullable ? null : '';
-	if (field.format === 'date-time') return new Date(text).toISOString();
 	try {
-		const value = field.type === 'string' ? text : JSON.parse(text);
+		const value = field.format === 'date-time' ? new Date(text).toISOString() : field.type === 'string' ? text : JSON.parse(text);
 		return typeof value === 'number' && String(value) !== text ? text : value;
 	} catch {
 		return text;
@@ -66,12 +65,15 @@ export function inputOf({ type, format, isNullable, choices, schema }, id, text)
 	return input;
 }
 
+/** Return the text of a control; a date of which a part is missing has none, and is not empty. */
+export const typed = (input) => (input.validity.badInput ? 'incomplete' : input.value);
+
 /** @type {MakeControl} */
 export const controlOf = (field, value, { references }, row = {}) => {
 	const id = `field-${field.name}`, input = inputOf(field, id, written(field, value)), isBox = input.type === 'checkbox';
 	const reference = named(references, field.name), target = reference?.resource, record = row[reference?.relation];
 	const hint = el('p.hint', { id: `${id}-hint` }, record ? labelOf(target, record) : hintOf(field)), error = el('p.error', { id: `${id}-error` });
-	const text = () => (isBox ? String(input.checked) : input.value);
+	const text = () => (isBox ? String(input.checked) : typed(input));
 	let first = text();
 	input.required = field.isRequired && !isBox;
 	input.setAttribute('aria-describedby', `${id}-hint ${id}-error`);

@@ -2,7 +2,7 @@
 import { call, rowsOf, session } from './api.js';
 import { fieldOf, isOffered, labelField, named, parameterOf, takes, titled } from './document.js';
 import { button, el, fill, labelled, link, say, select, table } from './dom.js';
-import { inputOf, shown, valueOf } from './fields.js';
+import { inputOf, shown, typed, valueOf } from './fields.js';
 
 const SUFFIXES = { not: 'is not', gt: 'is more than', gte: 'is at least', lt: 'is less than', lte: 'is at most', contains: 'contains', starts: 'starts with', has: 'has' };
 const PLACE = ['after', 'before', 'limit', 'expand'];
@@ -45,7 +45,7 @@ export const listView = async (resource, path, query, { go }) => {
 		change((next) => {
 			next.set('q', words.value);
 			if (!words.value) next.delete('q');
-			if (input) next.append(field.name, valueOf(field, input.value) ?? '');
+			if (input) next.append(field.name, valueOf(field, typed(input)) ?? '');
 		});
 	};
 	const orders = ['', ...sorts.flatMap((each) => [each, `-${each}`])];

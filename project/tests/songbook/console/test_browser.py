@@ -582,3 +582,10 @@ def fill_in_recording(tab: Tab) -> None:
     said(page, "Saved.")
     changed = {**first.json(), **exact, "tracks": 11, "format": None}
     assert httpx.get(tab.address + path).json() == changed
+
+    recorded = page.get_by_label("Recorded at")
+    recorded.focus()
+    page.keyboard.press("Backspace")  # a time without a month, for which the control has no value
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_selector("#field-recorded_at[aria-invalid=true]")
+    assert httpx.get(tab.address + path).json() == changed
