@@ -28,8 +28,11 @@ export const call = async (method, path, { body, type, headers, isFile } = {}) =
 	return { response, data: text ? parse(text) : null, etag: got.get('ETag'), links: Object.fromEntries(links), total: got.get('X-Total-Count') };
 };
 
-/** Parse JSON; a number that JavaScript would round stays text. */
-const parse = (text) => JSON.parse(text, /** @type {any} */ ((_name, value, context) => (typeof value === 'number' && Math.abs(value) > 2 ** 53 ? context?.source : null) ?? value));
+/** Return a number; one that JavaScript would round, or write in another way, as it is written. */
+const exact = (value, source) => (typeof value === 'number' && source && source !== String(value)
+	? Object.assign(Object(value), { toString: () => source, toJSON: () => /** @type {any} */ (JSON).rawJSON(source) }) : value);
+
+export const parse = (text) => JSON.parse(text, /** @type {any} */ ((_name, value, context) => exact(value, context?.source)));
 
 /** Return the records of a list. @type {ReadRows} */
 export const rowsOf = async ({ isWrapped }, path, query) => {

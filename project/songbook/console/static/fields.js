@@ -1,5 +1,5 @@
 // How values are shown, and the controls that change them.
-import { rowsOf } from './api.js';
+import { parse, rowsOf } from './api.js';
 import { labelField, labelOf, named, parameterOf } from './document.js';
 import { ask, button, el, fill, labelled, link, select } from './dom.js';
 
@@ -42,8 +42,8 @@ export function valueOf(field, text) {
 	if (isLines(field)) return text.split('\n').map((line) => line.trim()).filter(Boolean);
 	if (!text) return field.isNullable ? null : '';
 	try {
-		const value = field.format === 'date-time' ? new Date(text).toISOString() : field.type === 'string' ? text : JSON.parse(text);
-		return typeof value === 'number' && String(value) !== text ? text : value;
+		if (field.format === 'date-time') return new Date(text).toISOString();
+		return field.type === 'string' ? text : parse(text);
 	} catch {
 		return text;
 	}

@@ -572,14 +572,21 @@ def fill_in_recording(tab: Tab) -> None:
         "contact": "jon@example.org",
         "comment": "one\ntwo",
     }
-    exact = {"starts_at": "20:15:30.123456", "recorded_at": "1988-12-25T01:30:15.654321+00:00"}
+    exact: dict[str, Any] = {
+        "starts_at": "20:15:30.123456",
+        "recorded_at": "1988-12-25T01:30:15.654321+00:00",
+        "details": {"label": {"no": 900719925474099123}, "side": "A"},
+    }
     httpx.patch(tab.address + path, json=exact)
     page = tab.open("/console#/")
     page = tab.open(f"/console#{path}")
     page.get_by_label("Tracks").fill("11")
     page.get_by_label("Format").select_option("")
+    details = page.get_by_label("Details")
+    details.fill(details.input_value().replace('"A"', '"B"'))
     page.get_by_role("button", name="Save").click()
     said(page, "Saved.")
+    exact["details"]["side"] = "B"
     changed = {**first.json(), **exact, "tracks": 11, "format": None}
     assert httpx.get(tab.address + path).json() == changed
 
