@@ -3,13 +3,15 @@
 /** The path of the service, which a proxy may serve below a prefix. */
 const ROOT = new URL('../../..', import.meta.url).pathname.replace(/\/$/, '');
 
+const TOKEN = `token of ${ROOT}`;
+
 /** @type {{token: string | null, me: Row | null}} */
-export const session = { token: sessionStorage.getItem('token'), me: null };
+export const session = { token: sessionStorage.getItem(TOKEN), me: null };
 
 export function keep(token) {
 	Object.assign(session, { token, me: null });
-	if (token) sessionStorage.setItem('token', token);
-	else sessionStorage.removeItem('token');
+	if (token) sessionStorage.setItem(TOKEN, token);
+	else sessionStorage.removeItem(TOKEN);
 }
 
 /** Send a request; `type` is that of a body that is not JSON. Throws a `Problem`. @type {Call} */

@@ -433,6 +433,8 @@ def test_a_service_that_shows_its_document_to_users_asks_to_sign_in_first(site: 
         assert tab.violations() == []
         sign_in(page, "bob")
         page.get_by_role("heading", name="Books").wait_for()
+        [kept] = page.evaluate("Object.keys(sessionStorage)")
+        assert kept.endswith("/music")  # another service of this host is sent its own token only
         page.get_by_role("button", name="Sign out").click()
         page.get_by_role("heading", name="Sign in").wait_for()
 
