@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.crud import read_tags
-from songbook.http import JSON
+from songbook.http import JSON, accepts_gzip
 from songbook.openapi.document import describe
 
 
@@ -40,7 +40,7 @@ def document_response(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
 
     async def read_document(request: Request) -> Response:
         found = stored(request.scope.get("root_path", "").rstrip("/"))
-        is_compressed = _accepts_gzip(request.headers.get("accept-encoding", ""))
+        is_compressed = accepts_gzip(request)
         tag = f'"{found.tag}-gz"' if is_compressed else f'"{found.tag}"'
         headers = {"etag": tag, "vary": "Accept-Encoding"}
         condition = read_tags(request, "If-None-Match")
@@ -52,12 +52,3 @@ def document_response(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
         return Response(found.compressed, headers=headers, media_type=JSON)
 
     return read_document
-
-
-def _accepts_gzip(header: str) -> bool:
-    """Return whether an Accept-Encoding names gzip (RFC 9110, section 12.5.3), with a weight."""
-    for part in header.lower().split(","):
-        coding, _, weight = part.replace(" ", "").partition(";q=")
-        if coding == "gzip":
-            return not weight or weight.strip("0.") != ""
-    return False
