@@ -9,6 +9,7 @@ OPENAPI = env -i PATH="$$PATH" HOME="$$HOME" ENV_FILE=/dev/null python -m app op
 LOCK = uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-header --no-annotate $(ARGS)
 PEERS := bench/peers
 LINTERS := tools/openapi
+SWAGGER_UI := tools/swagger-ui
 NPM := $(shell command -v npm || true)
 export PATH := $(BIN):$(PATH)
 # The tests start a hundred Python processes, each of which would compile its imports again.
@@ -29,7 +30,7 @@ with_pip = { $(1)/bin/python -m pip install --disable-pip-version-check --progre
 	esac; done; if test -t 1; then printf '\r\033[K'; fi; }
 
 .DEFAULT_GOAL := help
-.PHONY: help install run dev seed test test-fast check demo migration openapi lint-openapi screenshots lock bench bench-quick bench-check bench-bulk bench-growth bench-fields bench-observed abuse abuse-quick peers faults faults-quick clean
+.PHONY: help install run dev seed test test-fast check demo migration openapi lint-openapi swagger-ui screenshots lock bench bench-quick bench-check bench-bulk bench-growth bench-fields bench-observed abuse abuse-quick peers faults faults-quick clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' Makefile | awk -F '|' '{ printf "%-16s %s\n", $$1, $$2 }'
@@ -89,6 +90,11 @@ lint-openapi: install $(if $(NPM),$(LINTERS)/node_modules/installed) ## Lint doc
 $(LINTERS)/node_modules/installed: $(LINTERS)/package-lock.json
 	cd $(LINTERS) && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
 	@touch $@
+
+swagger-ui: .venv/service ## Store Swagger UI, of the version in tools/swagger-ui/package.json, in the library; needs npm.
+	cd $(SWAGGER_UI) && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
+	cd $(SWAGGER_UI) && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+	python $(SWAGGER_UI)/vendor.py
 
 screenshots: install ## Take the pictures of the console in docs/console, with Chromium.
 	cd project && SCREENSHOTS=1 SLOW_TESTS=1 pytest -n 0 tests/service/test_console.py $(ARGS)
@@ -152,5 +158,5 @@ $(PEERS)/node_modules/installed: $(PEERS)/package-lock.json
 	@touch $@
 
 clean: ## Remove environments and caches; keep the data.
-	rm -rf .venv $(PEERS)/.venv $(PEERS)/node_modules $(LINTERS)/node_modules project/.mypy_cache project/.ruff_cache .pytest_cache .hypothesis project/.hypothesis project/.coverage*
+	rm -rf .venv $(PEERS)/.venv $(PEERS)/node_modules $(LINTERS)/node_modules $(SWAGGER_UI)/node_modules project/.mypy_cache project/.ruff_cache .pytest_cache .hypothesis project/.hypothesis project/.coverage*
 	find project bench examples resilience -name __pycache__ -prune -exec rm -rf {} +

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from asyncpg import Record as Row
 from fastapi import Body
-from pydantic import BaseModel, ConfigDict, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from starlette.responses import JSONResponse, Response
 
 from songbook.auth.accounts import LookupField, read_clock
@@ -24,7 +24,7 @@ class Credentials(BaseModel):
 
     model_config = ConfigDict(hide_input_in_errors=True)
 
-    username: Annotated[str, TextType(max_length=254)]
+    username: Annotated[str, TextType(max_length=254)] = Field(examples=["ada.l"])
     password: SecretStr
     grant_type: Literal["password", ""] = "password"
 

@@ -15,7 +15,7 @@ from songbook.models import (
     Relation,
     Relations,
 )
-from songbook.openapi.examples import add_examples
+from songbook.openapi.examples import add_examples, add_parameter_examples
 from songbook.openapi.files import row_of
 from songbook.openapi.headers import HEADERS, references
 from songbook.openapi.operations import TOKENS, complete, name_of
@@ -76,6 +76,7 @@ def _finished(
     components = document["components"]
     operations = [operation for item in document["paths"].values() for operation in item.values()]
     for operation in operations:
+        add_parameter_examples(operation, components["schemas"])
         add_examples(operation, components["schemas"], rows.get(operation.get("operationId")))
     _add_relations(components["schemas"], related)
     components["parameters"] = share_parameters(operations)

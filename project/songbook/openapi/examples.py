@@ -1,4 +1,4 @@
-"""Examples of bodies, made from their schemas: each is accepted as it is."""
+"""Examples of bodies and parameters, made from their schemas: each is accepted as it is."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -38,6 +38,14 @@ def add_examples(operation: dict[str, Any], schemas: Schemas, row: str | None) -
                     schema = {"$ref": f"/{row}"} if is_file else content["schema"]
                     example = example_of(schema, schemas)
                     content["example"] = file_of(media_type, example) if is_file else example
+
+
+def add_parameter_examples(operation: dict[str, Any], schemas: Schemas) -> None:
+    """Add an example to each required parameter that has none."""
+    for parameter in operation.get("parameters", []):
+        if parameter.get("required") and not parameter.keys() & {"example", "examples"}:
+            with suppress(LookupError):
+                parameter["example"] = example_of(parameter["schema"], schemas, parameter["name"])
 
 
 def example_of(schema: dict[str, Any], schemas: Schemas, name: str = "value") -> Any:
