@@ -3,12 +3,14 @@
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
 import pytest
 from fastapi import FastAPI
-from httpx import ASGITransport, AsyncClient, Response
+from httpx import ASGITransport, AsyncClient, Response, create_ssl_context
+from httpx._transports import default
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
 from sqlalchemy import Table, insert
@@ -19,6 +21,9 @@ from tests.support.leaks import PASSWORD, assert_discreet_answer
 
 if find_spec("sniffio") is None:  # httpx looks for it at each request, in every folder of sys.path
     sys.modules["sniffio"] = None  # type: ignore[assignment] # which says that there is none
+
+# Each `httpx.get` reads all certificates, for 25 ms, also for an address that begins with `http:`.
+default.create_ssl_context = cache(create_ssl_context)  # type: ignore[attr-defined]
 
 PRINCIPAL = 10**12
 """The id of the superuser who asks for what not everyone is told."""
