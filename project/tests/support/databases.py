@@ -172,7 +172,9 @@ def execute(url: URL, *statements: str) -> list[tuple[Any, ...]]:
 def create_database(server: URL, name: str | None, template: str | None = "template0") -> None:
     """Create a database whose text sorts and folds as everywhere: by code point, by Unicode."""
     locale = "ENCODING UTF8 LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8' LOCALE 'C'"
-    execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{template}" {locale}')
+    # Copied as files it takes half the time: each block would be written to the WAL as well.
+    copied = f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy {locale}'
+    execute(server, copied)
 
 
 def has_server(folder: Path) -> bool:
