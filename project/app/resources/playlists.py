@@ -22,7 +22,7 @@ from songbook.crud import (
     view_of,
 )
 from songbook.db import CompiledStatement
-from songbook.errors import NotFound
+from songbook.errors import NotFound, errors_at
 from songbook.http import Router
 from songbook.lists import Page, json_rows, page_of, rows_response
 from songbook.models import Owned, Partial, Record, RecordPublic, Schema, Timestamps
@@ -161,6 +161,15 @@ async def touch(id: int, db: TransactionDep) -> None:
     playlists.updated(row)
 
 
+async def insert_entries(rows: list[dict[str, Any]], db: TransactionDep) -> list[Row | None]:
+    """Store entries. Raises Conflict, which points to the one whose song does not exist."""
+    stored = []
+    for nth, fields in enumerate(rows):
+        with errors_at("entries", nth):
+            stored.append(await db.fetch(entries.insert(fields)))
+    return stored
+
+
 async def require_entry(id: int, entry_id: int, db: TransactionDep) -> None:
     """Raise NotFound if the playlist has no such entry."""
     if await db.fetch(ENTRY_OF_PLAYLIST.bind({"id": id, "entry_id": entry_id})) is None:
@@ -245,7 +254,7 @@ async def add_entries(id: Id, body: EntriesCreate, db: TransactionDep) -> Respon
     """Add songs at the end of a playlist: all of them or none."""
     await touch(id, db)
     last = await db.fetch(LAST_ENTRY.bind({"id": id}))
-    rows = [await db.fetch(entries.insert(fields)) for fields in placed(body, id, last)]
+    rows = await insert_entries(placed(body, id, last), db)
     return entries.all_created(rows)
 
 

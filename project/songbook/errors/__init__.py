@@ -17,6 +17,7 @@ from songbook.errors.field_errors import pointer_to as pointer_to
 from songbook.errors.field_errors import query_error as query_error
 from songbook.errors.field_errors import relevant as relevant
 from songbook.errors.field_errors import validation_summary as validation_summary
+from songbook.errors.handlers import errors_at as errors_at
 from songbook.errors.handlers import handle as handle
 from songbook.errors.handlers import to_problem as to_problem
 from songbook.errors.problems import MAX_ERRORS as MAX_ERRORS

@@ -1,6 +1,8 @@
 """The exception handler: maps errors of PostgreSQL, SQLAlchemy and FastAPI to problems."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import asyncpg
@@ -14,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.errors.details import MEDIA_TYPE, NO_SUCH_RECORD, FieldError, title_of
-from songbook.errors.field_errors import field_error
+from songbook.errors.field_errors import field_error, pointer_to
 from songbook.errors.problems import (
     Conflict,
     OutcomeUnknown,
@@ -128,6 +130,23 @@ def to_problem(error: BaseException) -> Problem:
             logger.warning(Event("SQLAlchemy rejects a value that validation accepts"))
             return UnprocessableContent()
     return ServiceUnavailable() if isinstance(error, _UNREACHABLE) else Problem()
+
+
+@contextmanager
+def errors_at(*names: object) -> Iterator[None]:
+    """Let the errors that PostgreSQL raises for a nested value point to it, as in `/lines/0/price`.
+
+    The names are those of the members, and the numbers of the items, that lead to it in the body.
+    """
+    try:
+        yield
+    except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError) as error:
+        problem = to_problem(error)
+        within = pointer_to(*names)
+        problem.errors = [
+            each.model_copy(update={"pointer": within + each.pointer}) for each in problem.errors
+        ]
+        raise problem from error
 
 
 def _from_status(error: HTTPException) -> Problem:

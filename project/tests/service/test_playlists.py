@@ -131,7 +131,8 @@ async def test_entries_are_added_at_the_end_all_or_none(app: FastAPI, ada: Async
     tried = await add_entries(ada, playlist, 1, query="?dry_run=true")
 
     assert [each["song_id"] for each in added.json()] == [3, 1]
-    assert_problem(refused, 409, "conflict")
+    [error] = assert_problem(refused, 409, "conflict")["errors"]
+    assert error["pointer"] == "/entries/1/song_id"
     assert (tried.status_code, len(tried.json())) == (200, 1)
     assert await songs_of(ada, playlist) == [2, 3, 1]
     assert await number_of(app, "entry") == 3
