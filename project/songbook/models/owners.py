@@ -1,6 +1,6 @@
 """Owners: rows that belong to the user who created them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sqlalchemy import (
@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKeyConstraint,
     FromClause,
+    Join,
     Table,
     bindparam,
     inspect,
@@ -17,9 +18,11 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql.asyncpg import PGCompiler_asyncpg, dialect
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql import ClauseElement, operators
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import Grouping
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.sql.selectable import FromGrouping
 from sqlmodel import Field, SQLModel
 
 from songbook.models.bases import mapped_classes
@@ -60,7 +63,6 @@ def _render(element: _IsOwn, compiler: SQLCompiler, **options: Any) -> str:
     if getattr(compiler.dialect, "all_owners", False):
         return "true"
     [owner_id] = element.clauses
-    _guard(compiler, owner_id, options)
     return str(compiler.process(owner_id == OWNER_ID, **options))
 
 
@@ -76,7 +78,6 @@ def _render_readable(element: _IsReadable, compiler: SQLCompiler, **options: Any
     if getattr(compiler.dialect, "all_owners", False):
         return "true"
     owner_id, readable = element.clauses
-    _guard(compiler, owner_id, options)
     return str(compiler.process(or_(owner_id == OWNER_ID, readable).self_group(), **options))
 
 
@@ -90,7 +91,6 @@ class _IsOwnedBy(_IsOwn):
 @compiles(_IsOwnedBy)
 def _render_owned_by(element: _IsOwnedBy, compiler: SQLCompiler, **options: Any) -> str:
     owner_id, value = element.clauses
-    _guard(compiler, owner_id, options)
     return str(compiler.process(owner_id == value, **options))
 
 
@@ -165,7 +165,9 @@ class OwnersCompiler(_Compiler):  # type: ignore[misc]
     """SQLAlchemy's compiler, which notes the owned tables that are read without a condition.
 
     Each table and each alias in a FROM, and the table of an UPDATE or a DELETE, needs the condition
-    in the same statement: one in a subquery, or in the other half of a UNION, leaves it unguarded.
+    in the WHERE or in an ON of the same statement: one in a subquery, or in the other half of a
+    UNION, leaves it unguarded, and so does one within OR or NOT, or in an ORDER BY. That in the ON
+    of an outer join is for the tables whose rows it may leave out.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -207,10 +209,20 @@ class OwnersCompiler(_Compiler):  # type: ignore[misc]
         self._read[-1] = read  # without the table itself
         return text
 
-    def guard(self, source: FromClause) -> None:
-        """Note that the rows of a table or an alias are those of the principal."""
-        if self._guarded:
-            self._guarded[-1].add(source)
+    def visit_join(self, join: Any, *arguments: Any, **options: Any) -> str:
+        """Return the SQL of a join, after a look at its owners."""
+        confined = {*_confined([join.onclause])}
+        if join.full:
+            confined = set()
+        elif join.isouter:
+            confined &= _sources_of(join.right)
+        self._guarded[-1] |= confined
+        return str(super().visit_join(join, *arguments, **options))
+
+    def _generate_delimited_and_list(self, clauses: Any, **options: Any) -> str:
+        """Return the SQL of the conditions of a WHERE, after a look at its owners."""
+        self._guarded[-1].update(_confined(clauses))
+        return str(super()._generate_delimited_and_list(clauses, **options))
 
     def _visit(self, visit: Callable[..., str], *arguments: Any, **options: Any) -> str:
         self._read.append(set())
@@ -253,7 +265,8 @@ def require_owners(unguarded: Iterable[FromClause]) -> None:
     for source in unguarded:
         raise TypeError(
             f"the rows of {_name_of(source)} have owners: add the condition `is_own(…)` of"
-            " songbook.models to each query of them, or say `all_owners=True`"
+            " songbook.models to the WHERE of each query of them, not within OR or NOT, or say"
+            " `all_owners=True`"
         )
 
 
@@ -291,11 +304,25 @@ def _has_owner(statement: ClauseElement) -> bool:
     return any(part is OWNER_ID for part in parts_of(statement))
 
 
-def _guard(compiler: SQLCompiler, owner_id: ColumnElement[Any], options: dict[str, Any]) -> None:
-    """Note the condition of a WHERE or an ON; as a column it leaves out no row."""
-    if isinstance(compiler, OwnersCompiler) and not options.get("within_columns_clause"):
-        source: FromClause = owner_id.table
-        compiler.guard(source)
+def _confined(conditions: Iterable[Any]) -> Iterator[FromClause]:
+    """Yield the tables and aliases of whose owners there are conditions that AND combines."""
+    for each in conditions:
+        if isinstance(each, _IsOwn):
+            owner_id, *_ = each.clauses
+            yield owner_id.table
+        elif isinstance(each, Grouping) or getattr(each, "operator", None) is operators.is_true:
+            yield from _confined([each.element])
+        elif getattr(each, "operator", None) is operators.and_:
+            yield from _confined(each.get_children())
+
+
+def _sources_of(source: FromClause) -> set[FromClause]:
+    """Return the tables and aliases that a join is made of."""
+    if isinstance(source, FromGrouping):
+        return _sources_of(source.element)
+    if isinstance(source, Join):
+        return _sources_of(source.left) | _sources_of(source.right)
+    return {source}
 
 
 def _name_of(source: FromClause) -> str:

@@ -5,7 +5,18 @@ from typing import Annotated, Any, ClassVar
 
 import pytest
 from fastapi import Depends, FastAPI, Response
-from sqlalchemy import MetaData, bindparam, exists, func, insert, union_all, update
+from sqlalchemy import (
+    MetaData,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.engine import URL
 from sqlalchemy.orm import aliased
 from sqlmodel import Field, Index, col, select, text
@@ -306,12 +317,29 @@ def test_a_condition_on_the_owner_is_for_one_query_of_the_table() -> None:
         select(name).where(name.in_(select(own.cte().c.name))),
         select(name).where(exists(select(other.id).where(is_own(other)))),
         select(name, is_own(Folder).label("is_mine")),
+        select(name).where(or_(is_own(Folder), col(Folder.year) > 1)),
+        select(name).where(and_(col(Folder.year) > 1, or_(is_own(Folder), name == "a"))),
+        select(name).where(~is_own(Folder)),
+        select(name).where(func.coalesce(is_own(Folder), true())),
+        select(name).order_by(is_own(Folder).desc()),
+        select(name).group_by(name, is_own(Folder)),
+        select(name).outerjoin(Clipping, is_own(Folder) & is_own(Clipping)),
+        select(name).join(Clipping, is_own(Folder) & is_own(Clipping), full=True),
     ):
         with pytest.raises(TypeError, match="the rows of folder have owners"):
             json_rows(query)
     assert "folder_1.owner_id = " in CompiledStatement(select(other.name).where(is_own(other))).sql
     joined = select(name).join(other, col(other.id) == col(Folder.id))
     CompiledStatement(joined.where(is_own(other), is_own(Folder)))
+    for query in (
+        select(name).where(and_(col(Folder.year) > 1, and_(is_own(Folder), name == "a"))),
+        select(name).where(or_(name == "a", col(Folder.year) > 1) & is_own(Folder)),
+        select(name).join(Clipping, is_own(Folder) & is_own(Clipping)),
+        select(name).outerjoin(Clipping, is_own(Clipping)).where(is_own(Folder)),
+        select(name).outerjoin(other, is_own(other)).where(is_own(Folder)),
+        select(name).where(is_own(Folder)).order_by(is_own(Folder)),
+    ):
+        json_rows(query)
 
 
 class PenBase(Schema):
