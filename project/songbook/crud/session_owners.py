@@ -14,8 +14,15 @@ from sqlalchemy.orm import ORMExecuteState, with_loader_criteria
 from sqlmodel import Session
 
 from songbook.db import Principal, require_principal
-from songbook.errors import NO_SUCH_RECORD, Conflict, field_error
-from songbook.models import Owned, check_statement, is_owned_by, mapped_classes, parts_of
+from songbook.errors import NO_SUCH_RECORD, Conflict, NotFound, field_error
+from songbook.models import (
+    Owned,
+    check_statement,
+    display_name,
+    is_owned_by,
+    mapped_classes,
+    parts_of,
+)
 
 
 class OwnedSession(Session):
@@ -58,8 +65,14 @@ def _narrow(state: ORMExecuteState) -> None:
 
 @event.listens_for(OwnedSession, "before_flush")
 def _own(session: OwnedSession, *_: Any) -> None:
-    """Give new rows their owner."""
+    """Give new rows their owner. Raises NotFound for one with an id, as `merge` makes them.
+
+    PostgreSQL gives the ids: one that the session did not find is of nobody, or of another owner,
+    and a conflict would tell which.
+    """
     for row in session.new:
+        if isinstance(row, Owned) and row.id is not None:  # type: ignore[attr-defined]
+            raise NotFound(f"{display_name(type(row))} not found")
         if isinstance(row, Owned) and not row.owner_id:
             id_ = require_principal(session.principal).id
             assert id_, "the principal of a session is a user"

@@ -138,6 +138,13 @@ async def add_a_clipping(session: SessionDep) -> None:
     session.add(Clipping(text="a", folder_id=1))
 
 
+@queries.put("/merged/{id}")
+async def merge_a_folder(id: int, session: SessionDep) -> None:
+    """Change a folder by its id, or add it."""
+    await session.merge(Folder(id=id, name="Merged"))
+    await session.commit()
+
+
 @queries.post("/refused/{what}")
 async def use_a_session_otherwise(what: str, session: SessionDep) -> list[Any]:
     """Run a statement that a session cannot narrow to a principal."""
@@ -219,6 +226,16 @@ async def test_a_session_is_of_the_principal(querying: FastAPI) -> None:
     assert (await ada.get("/folders")).json()[0]["year"] is None
     three = ["Ada's", "Bob's", "By a session", "By a session"]
     assert (await superuser.post("/queries/session")).json() == [three, three, 4, "Ada's"]
+
+
+async def test_a_session_does_not_tell_which_ids_others_have(querying: FastAPI) -> None:
+    ada, bob, *_ = await people_of(querying)
+    await add(ada, name="Ada's")
+
+    for number in (1, 2):
+        problem = assert_problem(await bob.put(f"/queries/merged/{number}"), 404)
+        assert problem["detail"] == "Folder not found"
+    assert (await names_of(ada), await names_of(bob)) == (["Ada's"], [])
 
 
 async def test_a_session_refers_to_own_rows_alone(querying: FastAPI) -> None:
