@@ -105,13 +105,15 @@ export const controlOf = (field, value, { references }, row = {}) => {
 function picker(resource, close) {
 	const found = el('ul.picks'), told = el('p.hint', { role: 'status' });
 	const contains = `${labelField(resource)}_contains`, filter = parameterOf(resource.list, contains) ? contains : 'q';
-	let turn = 0;
 	const look = async () => {
-		const mine = (turn += 1), query = { limit: '20', ...(words.value && { [filter]: words.value }) };
+		if (found.ariaBusy) return; // one request at a time, because the table may be large
+		found.ariaBusy = 'true';
+		const text = words.value, query = { limit: '20', ...(text && { [filter]: text }) };
 		const { rows, detail } = await rowsOf(resource, resource.path, query).catch((problem) => ({ rows: [], ...problem }));
-		if (mine !== turn) return;
 		fill(found, rows.map((row) => el('li', button('', `${labelOf(resource, row)} (${row.id})`, () => close(row)))));
 		fill(told, detail ?? (rows.length ? '' : 'Nothing matches.'));
+		found.ariaBusy = null;
+		if (text !== words.value) void look();
 	};
 	const words = el('input', { type: 'search', id: 'picker-words', oninput: () => look() });
 	void look();
