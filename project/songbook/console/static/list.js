@@ -1,6 +1,6 @@
 // A list: words, filters, order, pages, count, exports.
 import { call, rowsOf, session } from './api.js';
-import { fieldOf, isOffered, labelField, named, parameterOf, takes, titled } from './document.js';
+import { fieldOf, isOffered, labelField, labelOf, named, parameterOf, takes, titled } from './document.js';
 import { button, el, fill, labelled, link, say, select, table } from './dom.js';
 import { inputOf, shown, typed, valueOf } from './fields.js';
 
@@ -70,7 +70,7 @@ export const listView = async (resource, path, query, { go }) => {
 	const folder = resource.home ?? (records && path), label = labelField(resource);
 	const cells = (row) => fields.map((each) => {
 		const content = shown(each, row, resource);
-		return el(isNumber(each) ? 'td.number' : 'td', { 'data-label': each.label }, folder && each.name === label ? link('', content, `${folder}/${row.id}`) : content);
+		return el(isNumber(each) ? 'td.number' : 'td', { 'data-label': each.label }, folder && each.name === label ? link('', content || labelOf(resource, row), `${folder}/${row.id}`) : content);
 	});
 
 	const told = el('span.hint', { role: 'status' }, total !== null && `${total} in all`);

@@ -472,7 +472,7 @@ class Format(StrEnum):
 class RecordingBase(Schema):
     \"\"\"The fields shared by requests, responses and the table.\"\"\"
 
-    name: str
+    name: str = Field(default="", min_length=0)
     tracks: int = Field(default=10, ge=1, le=500)
     streams: int = Field(default=0, ge=0, le=10**18)
     is_cover: bool
@@ -608,3 +608,9 @@ def fill_in_recording(tab: Tab) -> None:
     page.get_by_role("button", name="Save").click()
     page.wait_for_selector("#field-recorded_at[aria-invalid=true]")
     assert httpx.get(tab.address + path).json() == changed
+
+    httpx.patch(tab.address + path, json={"name": ""})
+    page.once("dialog", lambda dialog: dialog.accept())
+    page = tab.open("/console#/recordings")
+    page.get_by_role("link", name="1", exact=True).click()
+    page.get_by_role("heading", name="Recordings: 1").wait_for()
