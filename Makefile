@@ -91,7 +91,7 @@ $(LINTERS)/node_modules/installed: $(LINTERS)/package-lock.json
 	cd $(LINTERS) && npm ci --no-audit --no-fund --no-update-notifier --loglevel=error >/dev/null
 	@touch $@
 
-swagger-ui: .venv/service ## Store Swagger UI, of the version in tools/swagger-ui/package.json, in the library; needs npm.
+swagger-ui: .venv/service ## Store the Swagger UI of tools/swagger-ui/package.json in the library; needs npm.
 	cd $(SWAGGER_UI) && npm install --package-lock-only --omit-lockfile-registry-resolved --ignore-scripts --no-audit --no-fund --loglevel=error
 	cd $(SWAGGER_UI) && npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	python $(SWAGGER_UI)/vendor.py

@@ -25,7 +25,7 @@ class Credentials(BaseModel):
     model_config = ConfigDict(hide_input_in_errors=True)
 
     username: Annotated[str, TextType(max_length=254)] = Field(examples=["ada.l"])
-    password: SecretStr
+    password: SecretStr = Field(examples=["correct horse"])
     grant_type: Literal["password", ""] = "password"
 
 

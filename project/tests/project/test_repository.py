@@ -93,7 +93,7 @@ def test_dependabot_looks_where_something_is_pinned() -> None:
 
     assert places == {
         *(("pip", "project"), ("pip", "bench/peers"), ("npm", "bench/peers")),
-        *(("npm", "tools/clients"), ("npm", "tools/openapi")),
+        *(("npm", "tools/clients"), ("npm", "tools/openapi"), ("npm", "tools/swagger-ui")),
         *(("docker", "project"), ("docker-compose", ""), ("github-actions", "")),
     }
     for place in ("project/requirements.txt", "bench/peers/requirements.txt"):
@@ -102,6 +102,7 @@ def test_dependabot_looks_where_something_is_pinned() -> None:
         "bench/peers/package.json",
         "tools/openapi/package.json",
         "tools/clients/package.json",
+        "tools/swagger-ui/package.json",
     ):
         assert (ROOT / place).is_file()
     assert (PROJECT / "Dockerfile").is_file()

@@ -11,7 +11,7 @@ const Accessible = ({ React: { createElement } }) => {
 			AuthorizeBtnContainer: wrapped("section", { "aria-label": "Authorization" }, () => unseen("h2", "Authorization")),
 			CloseIcon: wrapped("span", {}, () => unseen("span", "Close")),
 			FilterContainer: wrapped("div", { role: "search" }, () => unseen("h2", "Operations")),
-			InfoContainer: wrapped("header", {}),
+			InfoContainer: wrapped("section", { "aria-label": "About" }),
 			JsonSchema_boolean: labelled,
 			JsonSchema_string: labelled,
 			RequestBodyEditor: wrapped("label", {}, () => unseen("span", "Request body")),
@@ -31,14 +31,35 @@ const Discreet = () => ({
 	},
 });
 
-/** Offer the example of a file that is text, to be edited, in place of a file to be chosen. */
+/** Offer the example of a file of text as it is, to be edited, and no choice of a file; NDJSON is no JSON. */
 const TextFiles = () => ({
 	afterLoad() {
-		const isFile = this.fn.isFileUploadIntended;
-		this.fn.isFileUploadIntended = (schema, mediaType) =>
-			!/^(text\/|application\/x-ndjson)/.test(mediaType ?? "") && isFile(schema, mediaType);
+		const { getSampleSchema, isFileUploadIntended } = this.fn;
+		const isText = (mediaType) => /^(text\/|application\/x-ndjson)/.test(mediaType ?? "");
+		this.fn.isFileUploadIntended = (schema, mediaType) => !isText(mediaType) && isFileUploadIntended(schema, mediaType);
+		this.fn.getSampleSchema = (schema, mediaType, options, example) =>
+			isText(mediaType) && example ? example : getSampleSchema(schema, mediaType, options, example);
 	},
 });
+
+/** Resolve the references of an operation; Swagger UI parses the whole document for each, in half a second. */
+const References = () => {
+	const resolved = (part, document, within) => {
+		if (part === null || typeof part !== "object") return part;
+		if (Array.isArray(part)) return part.map((each) => resolved(each, document, within));
+		const { $ref, ...others } = part;
+		if ($ref?.startsWith?.("#/") && !within.includes($ref)) {
+			const names = $ref.slice(2).split("/").map((name) => name.replaceAll("~1", "/").replaceAll("~0", "~"));
+			const found = names.reduce((each, name) => each?.[name], document);
+			return resolved({ ...found, ...others }, document, [...within, $ref]);
+		}
+		return Object.fromEntries(Object.entries(part).map(([name, each]) => [name, resolved(each, document, within)]));
+	};
+	const find = (document, path) => path.reduce((each, name) => each?.[name], document);
+	return {
+		fn: { resolveSubtree: async (document, path) => ({ errors: [], spec: resolved(find(document, path), document, []) ?? null }) },
+	};
+};
 
 // also at an alias, as the token URL in the document is relative to the page
 history.replaceState(null, "", linked("canonical") + location.hash);
@@ -51,7 +72,7 @@ SwaggerUIBundle({
 	docExpansion: "none",
 	filter: true,
 	persistAuthorization: true,
-	plugins: [Accessible, Discreet, TextFiles],
+	plugins: [Accessible, Discreet, References, TextFiles],
 	showCommonExtensions: true,
 	showExtensions: true,
 	syntaxHighlight: { theme: "obsidian" },
