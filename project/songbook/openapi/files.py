@@ -24,7 +24,8 @@ _TEXTS = {
 MAX_FILE = 2**53 - 1
 """The characters of a file: more than there is room for."""
 
-_FILE = {"type": "string", "maxLength": MAX_FILE}
+# binary: generated clients send and return bytes, which need not fit into a text
+_FILE = {"type": "string", "format": "binary", "maxLength": MAX_FILE}
 _FORMATS = {**FORMATS, "If-None-Match": (JSON,)}
 
 
@@ -57,16 +58,12 @@ def _unlimited(parameter: Parameter) -> Parameter:
 def describe_file(operation: dict[str, Any], route: Route) -> None:
     """Describe the body of an import, or the response of an export."""
     assert route.file_type, "the path of a file"
-    text = _TEXTS[route.file_type]
+    schema = {**_FILE, "description": _TEXTS[route.file_type]}
+    content = {route.file_type: {"schema": schema}}
     if route.bulk:
-        schema = {**_FILE, "format": "binary", "description": text}
-        operation["requestBody"] = {
-            "required": True,
-            "content": {route.file_type: {"schema": schema}},
-        }
+        operation["requestBody"] = {"required": True, "content": content}
     else:
-        schema = {**_FILE, "description": text}
-        operation["responses"]["200"]["content"] = {route.file_type: {"schema": schema}}
+        operation["responses"]["200"]["content"] = content
 
 
 def row_of(route: Route) -> str | None:
