@@ -273,15 +273,18 @@ def test_a_process_that_only_serves_does_without_what_migrates() -> None:
     assert printed_by(program) == "False\n"
 
 
-def imported_by(path: Path) -> Iterator[str]:
-    """Give the names of the modules that a module imports, and of what it takes from them."""
+@cache
+def imported_by(path: Path) -> tuple[str, ...]:
+    """Return the names of the modules that a module imports, and of what it takes from them."""
+    names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         if isinstance(node, ast.ImportFrom):
             package = ".".join(path.relative_to(PROJECT).parts[: -node.level]) if node.level else ""
             module = ".".join(part for part in (package, node.module) if part)
-            yield from (f"{module}.{alias.name}" for alias in node.names)
+            names += [f"{module}.{alias.name}" for alias in node.names]
+    return tuple(names)
 
 
 @pytest.mark.parametrize("path", TESTS, ids=lambda path: str(path.relative_to(PROJECT / "tests")))
