@@ -210,6 +210,7 @@ def test_deleting_is_undone_and_superusers_find_and_restore(tab: Tab, site: Site
         page.once("dialog", lambda dialog: dialog.accept())
         page.get_by_role("button", name="Delete").click()
         said(page, "Deleted.")
+        page.get_by_role("heading", name="Notes", exact=True).wait_for()
         assert site.client.get(f"/notes/{row['id']}").status_code == 404
         if page.get_by_label("Deleted").count():
             break
