@@ -110,6 +110,7 @@ def create_app(
 def _middleware(settings: Settings) -> Middleware:
     return Middleware(
         HeadersMiddleware,
+        root_path=settings.root_path,
         origins=settings.cors_origins,
         access_log=open_access_log(settings),
         timing=settings.environment == "dev",

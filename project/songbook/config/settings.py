@@ -10,7 +10,16 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from sqlalchemy.engine import URL, make_url
 
 from songbook.config.sources import CommandError, variables_sources
-from songbook.config.types import DatabaseUrl, Level, Minutes, Origins, Port, Proxies, Tries
+from songbook.config.types import (
+    DatabaseUrl,
+    Level,
+    Minutes,
+    Origins,
+    Port,
+    Proxies,
+    RootPath,
+    Tries,
+)
 from songbook.config.urls import url_from_parts
 
 _RANDOM_SECRET = secrets.token_urlsafe(48)
@@ -160,6 +169,9 @@ class Settings(BaseSettings):
 
     forwarded_allow_ips: Proxies = ""
     """The proxies whose `X-Forwarded-For` is trusted, separated by commas."""
+
+    root_path: RootPath = ""
+    """The path below which a proxy serves the service, such as `/music`, removed by it or not."""
 
     cors_origins: Origins = ()
     """The origins that CORS allows, separated by commas; `*` allows any."""

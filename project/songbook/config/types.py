@@ -30,6 +30,12 @@ def _origin(value: str) -> str:
     return value
 
 
+def _root_path(value: str) -> str:
+    if value.rstrip("/") and not re.fullmatch(r"(/[\w.~-]+)+/?", value, re.ASCII):
+        raise ValueError("should be a path like /music, of letters, digits and - . _ ~")
+    return value.rstrip("/")
+
+
 def _proxies(value: str) -> str:
     """Return addresses and networks for uvicorn, which rejects host bits."""
     if value.strip() == "*":
@@ -54,4 +60,5 @@ Minutes = Annotated[int, Ge(1), Le(1440)]
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], BeforeValidator(_split)]
 Port = Annotated[int, Ge(1), Le(65535)]
 Proxies = Annotated[str, AfterValidator(_proxies)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
 Tries = Annotated[int, Ge(1), Le(1_000_000)]

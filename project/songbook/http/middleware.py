@@ -52,12 +52,14 @@ class HeadersMiddleware:
         self,
         app: ASGIApp,
         origins: Sequence[str] = (),
+        root_path: str = "",
         access_log: AccessLog | None = None,
         *,
         timing: bool = False,
     ) -> None:
         self.app = app
         self._has_timing = timing
+        self._root_path = root_path
         self._access_log = access_log
         self._inner: ASGIApp = CORS(self._respond, origins) if origins else self._respond
         self._dispatcher = Dispatcher()
@@ -70,6 +72,8 @@ class HeadersMiddleware:
         scope = {**scope, "request_id": _request_id(scope["headers"])}
         if self._has_timing:
             scope[TIMING] = Timing()
+        if self._root_path:
+            _put_below(scope, self._root_path)
         path = get_route_path(scope)
         if not path:
             scope["path"] += "/"
@@ -112,6 +116,14 @@ class HeadersMiddleware:
                     user.id if isinstance(user, Principal) else None,
                 )
             )
+
+
+def _put_below(scope: Scope, root_path: str) -> None:
+    """Set the root path, and put it before the path if a proxy has removed it."""
+    scope["root_path"] = root_path
+    path = scope["path"]
+    if get_route_path(scope) == path:
+        scope["path"] = root_path + path
 
 
 class _HeadersSender:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from sqlalchemy.engine import URL
 from starlette.responses import Response
 
 from songbook import auth
@@ -15,6 +16,10 @@ from songbook.auth import OPEN, PUBLIC, SIGNED_IN, SUPERUSER, Account, CurrentUs
 from songbook.config import Settings
 from songbook.http import Router
 from songbook.models import Record
+from tests.samples.main import create_app as create_samples
+from tests.samples.settings import Settings as SampleSettings
+from tests.support.clients import client_of
+from tests.support.databases import spelled
 from tests.support.samples import Apart
 
 NEEDS = "requires an account: pass `accounts` to create_app"
@@ -48,6 +53,29 @@ def test_a_handler_that_is_given_the_user_needs_accounts() -> None:
 
     with pytest.raises(TypeError, match=f"^/things {NEEDS}"):
         create_app(Settings(), [made])
+
+
+@pytest.mark.parametrize("sent", ["/music", ""])
+async def test_addresses_are_below_the_root_path_whether_a_proxy_removes_it_or_not(
+    database_url: URL, sent: str
+) -> None:
+    settings = SampleSettings(database_url=spelled(database_url), root_path="/music/")
+    app = create_samples(settings)
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        book = await client.post(f"{sent}/books", json={"name": "a", "author": "b"})
+        await client.post(f"{sent}/books/", json={"name": "c", "author": "d"})
+        page = await client.get(f"{sent}/books?limit=1")
+        missing = await client.get(f"{sent}/books/0")
+        document = (await client.get(f"{sent}/openapi.json")).json()
+        docs = await client.get(f"{sent}/docs")
+        index = await client.get(f"{sent}/")
+
+    assert re.fullmatch(r"/music/books/\d+", book.headers["location"])
+    assert page.links["next"]["url"].startswith("/music/books?")
+    assert missing.json()["instance"] == "/music/books/0"
+    assert document["servers"][0] == {"url": "/music"}
+    assert 'src="/music/docs/assets/' in docs.text
+    assert index.status_code == 200
 
 
 async def test_a_service_has_a_lifespan_of_its_own_while_the_database_is_open() -> None:

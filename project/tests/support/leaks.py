@@ -54,7 +54,12 @@ async def assert_discreet_answer(answer: Response) -> None:
     assert "hashed_password" not in named
     assert PASSWORD not in text
     kind, path = answer.headers.get("content-type", ""), answer.request.url.path
-    if answer.is_success and text and kind == "application/json" and path != "/openapi.json":
+    if (
+        answer.is_success
+        and text
+        and kind == "application/json"
+        and not path.endswith("/openapi.json")
+    ):
         told = [name for name in names_in(json.loads(text)) if re.search("(?i)password|hash", name)]
         assert told == []
 
