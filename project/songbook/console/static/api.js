@@ -20,7 +20,7 @@ export const call = async (method, path, { body, type, headers, isFile } = {}) =
 	if (session.token) sent.set('Authorization', `Bearer ${session.token}`);
 	if (body !== undefined) sent.set('Content-Type', type ?? 'application/json');
 	const response = await fetch(ROOT + path, { method, headers: sent, body: type ? body : JSON.stringify(body) }).catch(() => {
-		throw { status: 0, title: 'No response.', detail: 'The service cannot be reached. Try again.' };
+		throw { status: 0, title: 'The service cannot be reached.', detail: 'Try again.' };
 	});
 	const { headers: got, status } = response;
 	if (status === 401) keep(null);

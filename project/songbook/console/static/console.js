@@ -1,15 +1,15 @@
 // The views by address, the home page, and signing in.
 import { call, keep, rowsOf, session } from './api.js';
-import { isOffered, readDocument, takes } from './document.js';
-import { ask, button, byId, el, fill, labelled, link, say } from './dom.js';
+import { isOffered, readDocument, takes, titled } from './document.js';
+import { ask, button, byId, el, fill, link, say } from './dom.js';
 import { importView } from './importing.js';
 import { listView } from './list.js';
 import { newView, recordView } from './record.js';
 
 /** @type {Service | null} */
 let service = null;
-let turn = 0; // a view that comes after the next one is asked for is not shown
-let hash = '', path = '';
+let turn = 0; // a view that comes too late is not shown
+let hash = '', path = '', search = '';
 let isDirty = () => false;
 
 function go(to, query) {
@@ -19,43 +19,46 @@ function go(to, query) {
 }
 
 function alert(problem) {
-	const { title = 'Something failed', detail = String(problem), status, request_id: request } = problem;
+	const { title = 'Something failed', detail = String(problem), status, request_id: request, errors = [] } = problem;
 	if (status === 401) showWho();
-	return el('div.alert', { role: 'alert' }, el('strong', title), ' ', detail, request && el('span.hint', ` (request ${request})`),
-		status === 401 && el('p', button('.main', 'Sign in', signIn)));
+	return el('div.alert', { role: 'alert' }, !errors.length && el('strong', `${title} `), detail, request && el('span.hint', ` (request ${request})`),
+		el('ul', errors.map((each) => el('li', each.pointer && `${titled(each.pointer.replace(/.*\/(?=\D)/, ''))}: `, each.detail))),
+		status === 401 && button('.main', 'Sign in', signIn));
 }
 
 /** Ask for name and password: what is typed elsewhere stays. */
 async function signIn() {
-	const name = el('input', { id: 'username', autocomplete: 'username', required: true }), notes = el('div');
-	const password = el('input', { id: 'password', type: 'password', autocomplete: 'current-password', required: true });
-	const onsubmit = (close) => async (event) => {
-		event.preventDefault();
-		try {
-			const body = new URLSearchParams({ username: name.value, password: password.value });
-			const { data } = await call('POST', service?.login ?? '/api/auth/token', { body, type: 'application/x-www-form-urlencoded' });
-			keep(data.access_token);
-			close(true);
-		} catch (problem) {
-			fill(notes, el('p.alert', { role: 'alert' }, problem.status === 401 ? 'Name or password is wrong.' : problem.detail));
-			password.focus();
-		}
-	};
-	const isDone = await ask('Sign in', (close) => [el('form.fields', { onsubmit: onsubmit(close) }, notes, labelled('Name or e-mail', name), labelled('Password', password),
-		el('div.bar', el('button.main', 'Sign in'), button('', 'Cancel', () => close())))]);
-	if (!isDone) return;
+	const form = byId('sign-in').content.firstElementChild.cloneNode(true), { username, password, cancel } = form.elements;
+	if (!await ask('Sign in', (close) => {
+		cancel.onclick = () => close();
+		form.onsubmit = async (event) => {
+			event.preventDefault();
+			try {
+				const type = 'application/x-www-form-urlencoded', body = new URLSearchParams({ username: username.value, password: password.value });
+				const { data } = await call('POST', service?.login ?? '/api/auth/token', { body, type });
+				keep(data.access_token);
+				close(true);
+			} catch (problem) {
+				fill(form.firstElementChild, alert(problem.status === 401 ? { title: 'Name or password is wrong.', detail: '' } : problem));
+				password.focus();
+				password.select();
+			}
+		};
+		return form;
+	})) return;
 	await load();
 	if (isDirty()) showWho();
 	else await render();
 	say('Signed in.');
 }
 
+const mayLeave = () => !isDirty() || confirm('Leave without saving your changes?');
+
 async function signOut() {
+	if (!mayLeave()) return;
 	keep(null);
-	isDirty = () => false;
 	await load();
 	await render();
-	say('Signed out.');
 }
 
 async function load() {
@@ -71,7 +74,9 @@ function showWho() {
 	const name = session.me?.username ?? session.me?.email;
 	fill(byId('who'), name && el('span.hint', name), session.token ? button('', 'Sign out', signOut) : service?.login && button('', 'Sign in', signIn));
 	const listed = service?.resources.filter((each) => !each.isNested && (isOffered(each.list) || !session.token)) ?? [];
-	fill(byId('nav'), listed.map((each) => el('a', { href: `#${each.path}`, 'aria-current': each === found(path)?.resource && 'page' }, each.name)));
+	fill(byId('nav'), listed.map((each) => el('a', {
+		href: `#${each.path}`, 'aria-current': each === found(path)?.resource && 'page', onclick: () => hash === `#${each.path}` && render(),
+	}, each.name)));
 }
 
 /** Return the resource of a path, the path of its list, and what follows. */
@@ -85,11 +90,8 @@ function found(at) {
 
 function home({ title, description, resources }) {
 	const cards = resources.filter((each) => !each.isNested && isOffered(each.list)).map((each) => {
-		const count = el('span.hint'), canEstimate = takes(each.list, 'count', 'estimated');
-		if (canEstimate || each.isWrapped) {
-			void rowsOf(each, each.path, { limit: '1', ...(canEstimate && { count: 'estimated' }) })
-				.then(({ total }) => fill(count, canEstimate && 'about ', Number(total).toLocaleString()), () => {});
-		}
+		const count = el('span.hint'), query = { limit: '1', ...(takes(each.list, 'count', 'estimated') && { count: 'estimated' }) };
+		void rowsOf(each, each.path, query).then(({ total }) => fill(count, total && `about ${Number(total).toLocaleString()}`), () => {});
 		return el('li', link('', each.name, each.path), ' ', count);
 	});
 	return { title, nodes: [el('p', description), el('ul.cards', cards)] };
@@ -99,9 +101,9 @@ function home({ title, description, resources }) {
 async function viewOf() {
 	if (!service) return { title: 'Sign in', nodes: [el('p', 'Only users may see what is here.'), button('.main', 'Sign in', signIn)] };
 	if (path === '/' || !path) return home(service);
-	const { resource, list, rest } = found(path) ?? {}, query = new URLSearchParams(hash.split('?').slice(1).join('?'));
-	if (!resource || !list) return { title: 'Not found', nodes: [el('p', 'No such page. ', link('', 'To the resources', '/'))] };
-	const around = { service, go, alert };
+	const { resource, list, rest } = found(path) ?? {}, query = new URLSearchParams(search);
+	if (!resource || !list) return { title: 'Not found', nodes: [el('p', 'No such page.')] };
+	const done = (to) => { isDirty = () => false; go(to); }, around = { service, go, done, alert };
 	if (!rest) return listView(resource, list, query, around);
 	if (rest === 'new' && resource.create) return newView(resource, list, query, around);
 	return rest === 'import' && resource.imports ? importView(resource, around) : recordView(resource, path, around);
@@ -110,17 +112,19 @@ async function viewOf() {
 async function render() {
 	const mine = (turn += 1), before = path, main = byId('main'), name = byId('brand').textContent;
 	hash = location.hash;
-	path = hash.slice(1).split('?')[0];
+	[path, search] = hash.slice(1).split(/\?(.*)/);
 	isDirty = () => false;
 	showWho();
 	main.ariaBusy = 'true';
-	const view = await viewOf().catch((problem) => /** @type {View} */ ({ title: found(path)?.resource.name ?? 'Not found', nodes: [alert(problem)] }));
+	const view = await viewOf().catch((problem) => /** @type {View} */ ({
+		title: found(path)?.resource.name ?? 'Not found', nodes: [alert(problem), button('', 'Try again', render)],
+	}));
 	if (mine !== turn) return;
 	const focused = document.activeElement?.id, heading = el('h1', { tabindex: -1 }, view.title);
 	fill(main, heading, view.nodes);
 	main.ariaBusy = null;
-	isDirty = view.isDirty ?? isDirty;
-	document.title = view.title === name ? name : `${view.title} · ${name}`;
+	isDirty = () => !!view.controls?.some((each) => each.isChanged());
+	document.title = [...new Set([view.title, name])].join(' · ');
 	const kept = before === path && focused && focused !== 'main' && byId(focused);
 	(kept || heading).focus({ preventScroll: !!kept });
 	fill(byId('heard'), kept && view.said);
@@ -129,9 +133,10 @@ async function render() {
 
 addEventListener('hashchange', () => {
 	if (location.hash === hash) return;
-	if (isDirty() && !confirm('Leave without saving your changes?')) location.hash = hash;
-	else void render();
+	if (mayLeave()) void render();
+	else location.hash = hash;
 });
+byId('skip').onclick = (event) => { event.preventDefault(); byId('main').focus(); }; // no view has that address
 addEventListener('beforeunload', (event) => { if (isDirty()) event.preventDefault(); });
 
 load().then(render).catch((problem) => fill(byId('main'), el('h1', byId('brand').textContent), alert(problem)));

@@ -1,7 +1,7 @@
-// What the console knows of the service: everything is read from its OpenAPI document.
+// What the console knows of the service: all of it is in its OpenAPI document.
 import { session } from './api.js';
 
-const OPTIONS = ['limit', 'sort', 'after', 'before', 'q', 'count', 'expand', 'fields', 'deleted'];
+const OPTIONS = ['limit', 'sort', 'after', 'q', 'count', 'expand', 'fields', 'deleted'];
 
 /** @type {any} */
 let source;
@@ -21,22 +21,22 @@ export function fieldOf(name, given, isRequired = false) {
 	const schema = resolve(given), parts = partsOf(schema).map(resolve), main = parts.find((part) => part.type !== 'null') ?? {};
 	return {
 		name, isRequired, label: titled(name), type: main.type ?? 'string', schema: main,
-		description: given?.description ?? schema.description ?? '',
-		format: main.format ?? '',
-		initial: schema.default,
+		description: given?.description ?? schema.description,
+		format: main.format,
+		initial: schema.default ?? undefined,
 		isNullable: parts.some((part) => part.type === 'null'),
 		choices: parts.flatMap((part) => part.enum ?? ('const' in part ? [part.const] : [])),
 	};
 }
 
-const fieldsOf = (schema) => {
+export const fieldsOf = (schema) => {
 	const { properties = {}, required = [] } = resolve(schema);
 	return Object.entries(properties).map(([name, each]) => fieldOf(name, each, required.includes(name)));
 };
 
 export const bodyFields = ({ content }) => fieldsOf(content['application/json']?.schema);
 
-export const parameterOf = (operation, name) => operation?.parameters.find((each) => each.name === name && each.in === 'query');
+export const parameterOf = (operation, name) => named(operation?.parameters ?? [], name);
 
 export const takes = (operation, name, value) => {
 	const given = parameterOf(operation, name)?.schema, { choices, schema } = fieldOf(name, given?.items ?? given);

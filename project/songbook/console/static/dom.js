@@ -36,9 +36,12 @@ export function select(id, options, value, onchange = (_value) => {}) {
 	return control;
 }
 
-export const table = (name, heads, rows) => el('div.scroll', { tabindex: 0, role: 'region', 'aria-label': name }, el('table',
-	el('thead', el('tr', heads.map((each) => (each.tagName ? each : el('th', { scope: 'col' }, each))))),
-	el('tbody', rows.map((row) => el('tr', row.map((each, at) => (each?.tagName === 'TD' ? each : el('td', { 'data-label': heads[at] }, each))))))));
+/** `heads` are texts or `th`. */
+export function table(name, heads, rows) {
+	const all = heads.map((each) => (each.tagName ? each : el('th', { scope: 'col' }, each)));
+	return el('div.scroll', { tabindex: 0, role: 'region', 'aria-label': name }, el('table', el('thead', el('tr', all)),
+		el('tbody', rows.map((row) => el('tr', row.map((each, at) => el('td', { class: all[at].className, 'data-label': all[at].textContent }, each)))))));
+}
 
 let fading;
 
@@ -46,19 +49,17 @@ let fading;
 export function say(text, action) {
 	const quiet = () => fill(byId('say'));
 	clearTimeout(fading);
-	fill(byId('say'), el('div', text, action && el('span', { onclick: quiet }, action), button('', '×', quiet, { 'aria-label': 'Dismiss' })));
+	fill(byId('say'), el('div', text, action && el('span', { onclick: quiet }, action), button('', 'Dismiss', quiet)));
 	if (!action) fading = setTimeout(quiet, 8000);
 }
 
 /** Show a modal dialog; resolve when it is closed, to what `close` was given. */
 export const ask = (title, content) => new Promise((resolve) => {
-	const back = /** @type {HTMLElement} */ (document.activeElement);
 	let result;
-	const dialog = el('dialog', { 'aria-labelledby': 'dialog-title', onclose: () => {
+	const dialog = el('dialog', { 'aria-label': title, onclose: () => {
 		dialog.remove();
-		back.focus();
 		resolve(result);
-	} }, el('h2', { id: 'dialog-title' }, title), content((given) => { result = given; dialog.close(); }));
+	} }, el('h2', title), content((given) => { result = given; dialog.close(); }));
 	document.body.append(dialog);
 	dialog.showModal();
 });

@@ -22,12 +22,12 @@ export function shown(field, row, { references }) {
 }
 
 /** Return in words what a field takes. */
-const hintOf = ({ description, type, schema: { minimum, maximum, minLength, maxLength } }) => [
-	description.replace(/\.$/, ''),
+const hintOf = ({ label, description, type, schema: { minimum, maximum, minLength, maxLength } }) => [
+	description !== `The ${label.toLowerCase()}.` && description,
 	minimum > -2147483648 && (maximum < 2147483647 ? `${minimum} to ${maximum}` : `At least ${minimum}`),
 	maxLength > 0 && maxLength !== 255 && `${minLength > 1 ? `${minLength} to` : 'At most'} ${maxLength} characters`,
 	{ array: 'One on each line', object: 'JSON' }[type],
-].filter(Boolean).join('. ');
+].filter(Boolean).join(' ');
 
 function written(field, value) {
 	if (isNone(value)) return '';
@@ -37,7 +37,7 @@ function written(field, value) {
 	return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 19);
 }
 
-/** Return the value of a text; one that does not fit is sent as it is, and the service says what is wrong. */
+/** Return the value of a text; one that does not fit is sent as it is, and refused. */
 export function valueOf(field, text) {
 	if (isLines(field)) return text.split('\n').map((line) => line.trim()).filter(Boolean);
 	if (!text) return field.isNullable ? null : '';
@@ -74,7 +74,7 @@ export const controlOf = (field, value, { references }, row = {}) => {
 	const reference = named(references, field.name), target = reference?.resource, record = row[reference?.relation];
 	const hint = el('p.hint', { id: `${id}-hint` }, record ? labelOf(target, record) : hintOf(field)), error = el('p.error', { id: `${id}-error` });
 	const text = () => (isBox ? String(input.checked) : typed(input));
-	let first = text();
+	const first = text();
 	input.required = field.isRequired && !isBox;
 	input.setAttribute('aria-describedby', `${id}-hint ${id}-error`);
 	const choose = async () => {
@@ -86,17 +86,9 @@ export const controlOf = (field, value, { references }, row = {}) => {
 	return {
 		name: field.name,
 		node: el(isBox ? 'div.check' : 'div', el('label', { for: id }, field.label, input.required && ' (required)'),
-			reference ? el('div.pair', input, button('', 'Choose…', choose, { 'aria-label': `Choose ${field.label}…` })) : input, hint, error),
+			reference ? el('div.pair', input, button('', `Choose ${field.label}…`, choose)) : input, hint, error),
 		value: () => (text() === first ? value : valueOf(field, text())),
 		isChanged: () => text() !== first,
-		isEmpty: () => !text(),
-		set: (next) => {
-			if (reference && String(next) !== input.value) fill(hint);
-			value = next;
-			if (isBox) input.checked = next === true;
-			else input.value = written(field, next);
-			first = text();
-		},
 		mark: (message) => { fill(error, message); input.setAttribute('aria-invalid', !!message); },
 		focus: () => input.focus(),
 	};

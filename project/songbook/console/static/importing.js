@@ -1,7 +1,8 @@
-// An import of a file: a dry run first, its report by line, and then the import.
-import { call, write } from './api.js';
+// An import: a dry run first, its report by line, and then the import.
+import { write } from './api.js';
 import { bodyFields, namesOf, takes, titled } from './document.js';
-import { button, el, fill, labelled, link, say, select, table } from './dom.js';
+import { button, el, fill, labelled, say, select, table } from './dom.js';
+import { backTo } from './list.js';
 
 /** @type {ImportView} */
 export const importView = async ({ path, name, fields, create, imports }, { go, alert }) => {
@@ -13,8 +14,7 @@ export const importView = async ({ path, name, fields, create, imports }, { go, 
 		const columns = (await chosen.slice(0, 65_536).text()).split(/[\r\n]/)[0].split(/[,;"\uFEFF]/);
 		for (const each of ignored) if (columns.includes(each)) query.append('ignore', each); // as an export has them
 		if (exists.value) query.set('on_conflict', exists.value);
-		const target = `${imports.path}?${query}`, type = 'text/csv';
-		return (await (more.dry_run ? call('POST', target, { body: chosen, type }) : write(imports, target, chosen, null, type))).data;
+		return (await write(imports, `${imports.path}?${query}`, chosen, null, 'text/csv')).data;
 	};
 	const attempt = async (doing, more, done) => {
 		if (!file.files.length) return;
@@ -24,8 +24,8 @@ export const importView = async ({ path, name, fields, create, imports }, { go, 
 		} catch (problem) {
 			const { read = 0, refused = 0, refusals = [] } = problem.report ?? {};
 			const rows = refusals.map(({ line, pointer, detail }) => [line, pointer ? titled(pointer.slice(1)) : '–', detail]);
-			fill(out, rows.length ? el('p.alert', `${refused} of ${read} rows have mistakes. Nothing is stored.`) : alert(problem),
-				rows.length > 0 && table('Mistakes', ['Line', 'Field', 'Mistake'], rows),
+			fill(out,
+				rows.length ? [el('p.alert', `${refused} of ${read} rows have mistakes. Nothing is stored.`), table('Mistakes', ['Line', 'Field', 'Mistake'], rows)] : alert(problem),
 				read > refused && takes(imports, 'on_error', 'skip') && button('.main', `Import the other ${read - refused} rows`, () => store({ on_error: 'skip' })));
 		}
 	};
@@ -33,18 +33,19 @@ export const importView = async ({ path, name, fields, create, imports }, { go, 
 		go(path);
 		say(`${stored} rows are imported${skipped + refused ? `, ${skipped + refused} are left out` : ''}.`);
 	});
-	const check = () => attempt('Checking…', { dry_run: 'true' }, ({ read, stored, skipped }) => fill(out,
-		el('p', `${read} rows are read, ${stored} can be imported${skipped ? `, ${skipped} are skipped` : ''}. Nothing is stored yet.`),
+	const check = () => attempt('Checking…', { dry_run: 'true' }, ({ read, stored }) => fill(out,
+		el('p', `${stored} of ${read} rows can be imported. Nothing is stored yet.`),
 		stored > 0 && button('.main', `Import ${stored} rows`, () => store({}))));
 
-	const file = el('input', { type: 'file', id: 'file', accept: '.csv,text/csv', onchange: check });
+	const clear = () => { file.value = ''; fill(out); }; // else choosing the same file again is no change
+	const file = el('input', { type: 'file', id: 'file', accept: '.csv,text/csv', onclick: clear, onchange: check });
 	const exists = select('exists', [['', 'Are mistakes'], ['skip', 'Are skipped'], ['update', 'Are replaced']], '', check);
 	return {
 		title: `Import into ${name.toLowerCase()}`,
 		nodes: [
-			el('p', `CSV with the names of fields in its first line (${taken.join(', ')}). The file is checked first, and stored when you say so.`),
+			el('p', `CSV with the names of fields in its first line (${taken.join(', ')}). It is checked before it is stored.`),
 			el('div.fields', labelled('File', file), takes(imports, 'on_conflict', 'update') && labelled('Rows that exist already', exists)),
-			out, el('p', link('.button', 'Back to the list', path)),
+			out, el('p', backTo(path)),
 		],
 	};
 };

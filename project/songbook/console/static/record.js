@@ -1,20 +1,18 @@
 // A record: its form, the conflict of two editors, delete and restore.
 import { call, rowsOf, session, write } from './api.js';
-import { bodyFields, isOffered, labelOf, named, namesOf, parameterOf, titled } from './document.js';
-import { ask, button, el, fill, link, say, table } from './dom.js';
+import { bodyFields, fieldsOf, isOffered, labelOf, named, namesOf, parameterOf, titled } from './document.js';
+import { ask, button, byId, el, fill, link, say, select, table } from './dom.js';
 import { controlOf, shown, textOf } from './fields.js';
-import { maySeeDeleted } from './list.js';
+import { backTo, lastOf, maySeeDeleted, parentOf } from './list.js';
 
-const isSame = (one, two) => JSON.stringify(one) === JSON.stringify(two);
-const parentOf = (path) => path.slice(0, path.lastIndexOf('/'));
+const CHANGED = 'Somebody else has changed this meanwhile.';
 const valuesOf = (controls) => Object.fromEntries(controls.map((each) => [each.name, each.value()]));
-const isChanged = (each) => each.isChanged();
 
-/** Return a form that shows a problem at its fields. */
-function formOf(controls, { alert }, save, more) {
+/** Return a form that shows a problem at its fields, whose names are at a depth of the pointers. */
+function formOf(controls, { alert }, save, more, depth = 1) {
 	const notes = el('div');
 	const tell = (problem) => {
-		const errors = problem?.errors ?? [], messages = controls.map(({ name }) => errors.find((each) => each.pointer.split('/')[1] === name)?.detail);
+		const errors = problem?.errors ?? [], messages = controls.map(({ name }) => errors.find((each) => each.pointer.split('/')[depth] === name)?.detail);
 		fill(notes, problem && alert(problem));
 		controls.forEach((each, at) => each.mark(messages[at]));
 		controls[messages.findIndex(Boolean)]?.focus();
@@ -24,34 +22,35 @@ function formOf(controls, { alert }, save, more) {
 		if (form.ariaBusy) return;
 		form.ariaBusy = 'true';
 		tell(null);
+		fill(byId('say'));
 		await save().catch(tell);
 		form.ariaBusy = null;
 	};
-	const form = el('form.fields', { novalidate: true, onsubmit }, notes, controls.map((each) => each.node), el('div.bar', el('button.main', 'Save'), more));
+	const form = el('form.fields', { novalidate: true, onsubmit }, notes, controls.map((each) => each.node), el('div.bar', el('button.main', { id: 'save' }, 'Save'), more));
 	return form;
 }
 
 /** @type {ListView} */
 export const newView = async (resource, path, query, around) => {
-	const controls = bodyFields(resource.create).map((field) => controlOf(field, query.get(field.name) ?? field.initial, resource));
+	const body = bodyFields(resource.create), items = body.length === 1 ? fieldsOf(body[0].schema.items) : []; // of a body that is a list
+	const controls = (items.length ? items : body).map((field) => controlOf(field, query.get(field.name) || field.initial, resource));
 	const save = async () => {
-		const { data } = await write(resource.create, path, valuesOf(controls.filter((each) => !each.isEmpty() || each.isChanged())));
-		controls.forEach((each) => each.set(each.value()));
-		around.go(data?.id && resource.read ? `${path}/${data.id}` : path);
+		const values = valuesOf(controls), { data } = await write(resource.create, path, items.length ? { [body[0].name]: [values] } : values);
+		around.done(data?.id && resource.read ? `${path}/${data.id}` : path);
 		say('Saved.');
 	};
 	return {
 		title: `New in ${resource.name.toLowerCase()}`,
-		isDirty: () => controls.some(isChanged),
-		nodes: [formOf(controls, around, save, [link('.button', 'Back to the list', path)])],
+		controls,
+		nodes: [formOf(controls, around, save, backTo(path), items.length ? 3 : 1)],
 	};
 };
 
 /** Read a record, a deleted one from the list. @type {ReadRecord} */
 const readRecord = async (resource, path) => {
 	const inList = async (query) => {
-		const { rows } = await rowsOf(resource, parentOf(path), { ...query, ...resource.expand, id: path.slice(parentOf(path).length + 1) });
-		if (!rows.length) throw { status: 404, title: 'Not Found', detail: 'There is no such record.' };
+		const { rows } = await rowsOf(resource, parentOf(path), { ...query, ...resource.expand, id: path.split('/').pop() });
+		if (!rows.length) throw { title: 'There is no such record.', detail: '' };
 		return { row: rows[0], isDeleted: !!query.deleted };
 	};
 	if (!resource.read) return inList({});
@@ -66,49 +65,36 @@ const readRecord = async (resource, path) => {
 
 /** @type {RecordView} */
 export const recordView = async (resource, path, around) => {
-	const { go, service } = around, { update, remove, restore } = resource;
-	let { row, etag, isDeleted } = await readRecord(resource, path);
-	const fields = etag && isOffered(update) ? bodyFields(update) : [], facts = el('dl');
+	const { go, done, service } = around, { update, remove, restore } = resource;
+	const { row, etag, isDeleted } = await readRecord(resource, path);
+	const fields = !isDeleted && isOffered(update) ? bodyFields(update) : [];
 	const controls = fields.map((field) => controlOf(field, row[field.name], resource, row));
-	const show = (next) => {
-		row = next;
-		fill(facts, resource.fields.filter(({ name }) => !named(fields, name)).map((field) => [el('dt', field.label), el('dd', shown(field, row, resource))]));
-	};
-	show(row);
+	const facts = resource.fields.filter(({ name }) => !named(fields, name));
 
-	const send = async (body) => {
+	const send = async (body, version = etag) => {
 		try {
-			const answer = await write(update, path, body, etag);
-			etag = answer.etag;
-			show({ ...row, ...answer.data });
-			controls.forEach((each) => each.set(row[each.name]));
-			say('Saved.');
+			if (Object.keys(body).length) await write(update, path, body, version).then(() => say('Saved.'));
+			done(path);
 		} catch (problem) {
 			if (problem.status !== 412) throw problem;
-			const now = await readRecord(resource, path), chosen = await askConflict(resource, row, now.row, body);
-			if (chosen === 'theirs') go(path);
-			if (chosen !== 'mine') return;
-			etag = now.etag;
-			show(now.row);
-			controls.filter((each) => !(each.name in body)).forEach((each) => each.set(row[each.name]));
-			await send(body);
+			const now = await readRecord(resource, path), wanted = await askConflict(resource, row, now.row, body);
+			if (wanted) await send(wanted, now.etag);
 		}
 	};
 	const bringBack = () => write(restore, `${path}/restore`).then(() => { go(path); say('Restored.'); }, (problem) => say(problem.detail));
 	const askDelete = async () => {
-		if (!confirm(`Delete ${labelOf(resource, row)}? ${restore ? 'It can be restored.' : 'It cannot be restored.'}`)) return;
+		if (!confirm(`Delete ${labelOf(resource, row)}? It can${restore ? '' : 'not'} be restored.`)) return;
 		try {
 			await write(remove, path, undefined, etag);
-			controls.forEach((each) => each.set(each.value()));
-			go(parentOf(path));
+			done(lastOf(parentOf(path)));
 			say('Deleted.', isOffered(restore) && button('', 'Undo', bringBack));
 		} catch (problem) {
 			if (problem.status === 412) go(path);
-			say(problem.status === 412 ? 'Not deleted: somebody else has changed it meanwhile. Look at it again.' : problem.detail);
+			say(`Not deleted. ${problem.status === 412 ? CHANGED : problem.detail}`);
 		}
 	};
 	const more = [
-		link('.button', 'Back to the list', parentOf(path)),
+		backTo(parentOf(path)),
 		isDeleted ? isOffered(restore) && button('.main', 'Restore', bringBack) : isOffered(remove) && button('.danger', 'Delete', askDelete),
 	];
 	const links = service.resources.flatMap((each) => (each.path.startsWith(`${resource.records}/`)
@@ -117,22 +103,31 @@ export const recordView = async (resource, path, around) => {
 			.map(({ name }) => link('', `${each.name}: ${titled(name).toLowerCase()}`, `${each.path}?${name}=${row.id}`))));
 	return {
 		title: `${resource.name}: ${labelOf(resource, row)}`,
-		isDirty: () => controls.some(isChanged),
+		controls,
 		nodes: [
 			isDeleted && el('p.alert', 'This record is deleted.'),
 			!session.token && update?.isOpen === false && el('p.hint', 'Sign in to change it.'),
-			facts, controls.length ? formOf(controls, around, () => send(valuesOf(controls.filter(isChanged))), more) : el('div.bar', more),
+			el('dl', facts.flatMap((each) => [el('dt', each.label), el('dd', shown(each, row, resource))])),
+			controls.length ? formOf(controls, around, () => send(valuesOf(controls.filter((each) => each.isChanged()))), more) : el('div.bar', more),
 			links.length > 0 && [el('h2', 'Related'), el('ul', links.map((each) => el('li', each)))],
 		],
 	};
 };
 
-/** Show what two editors did; resolve to what is kept, `mine` or `theirs`, or to undefined to go on editing. */
+/** Show what two editors did; resolve to what of mine is saved, or to undefined to go on editing. */
 function askConflict({ fields }, opened, now, mine) {
-	const names = [...new Set([...namesOf(fields), ...Object.keys(mine)])].filter((name) => name in mine || !isSame(opened[name], now[name]));
-	const rows = names.map((name) => [titled(name), ...[opened, now, { ...now, ...mine }].map((row) => (named(fields, name) ? textOf(row[name], named(fields, name)) : '•••'))]);
-	return ask('Somebody else has changed this meanwhile', (close) => [
+	const names = [...new Set([...namesOf(fields), ...Object.keys(mine)])].filter((name) => name in mine || JSON.stringify(opened[name]) !== JSON.stringify(now[name]));
+	const rows = names.map((name) => {
+		const field = named(fields, name), texts = [opened, now, { ...now, ...mine }].map((row) => (field ? textOf(row[name], field) : '•••'));
+		if (new Set(texts).size === 3) {
+			texts[2] = select(`keep-${name}`, [['mine', texts[2]], ['theirs', texts[1]]], 'mine');
+			texts[2].ariaLabel = `${titled(name)} as you want it`;
+		}
+		return [titled(name), ...texts];
+	});
+	const wanted = () => Object.fromEntries(Object.entries(mine).filter(([name]) => byId(`keep-${name}`)?.value !== 'theirs'));
+	return ask(CHANGED, (close) => [
 		table('Changes', ['Field', 'As you opened it', 'As it is now', 'As you want it'], rows),
-		el('div.bar', button('.main', 'Save mine on top', () => close('mine')), button('', 'Take theirs', () => close('theirs')), button('', 'Go on editing', () => close())),
+		el('div.bar', button('.main', 'Save as you want it', () => close(wanted())), button('', 'Take theirs', () => close({})), button('', 'Go on editing', () => close())),
 	]);
 }

@@ -39,15 +39,15 @@ type Answer = { data: any; etag: string | null; links: Record<string, string>; t
 
 /** What is asked for with one field. */
 type Control = {
-  name: string; node: HTMLElement; value: () => any; isChanged: () => boolean; isEmpty: () => boolean;
-  set: (value: any) => void; mark: (message: string) => void; focus: () => void;
+  name: string; node: HTMLElement; value: () => any; isChanged: () => boolean;
+  mark: (message: string) => void; focus: () => void;
 };
 
-/** What a view shows; `isDirty`: whether there are changes that leaving it would lose. */
-type View = { title: string; nodes: any[]; said?: string; isDirty?: () => boolean };
+/** What a view shows, and its controls, whose changes leaving it would lose. */
+type View = { title: string; nodes: any[]; said?: string; controls?: Control[] };
 
-/** What a view may do with the page around it. */
-type Around = { service: Service; go: (path: string, query?: URLSearchParams) => void; alert: (problem: any) => any };
+/** What a view may do with the page around it; `done` leaves a form that is saved. */
+type Around = { service: Service; go: (path: string, query?: URLSearchParams) => void; done: (path: string) => void; alert: (problem: any) => any };
 
 type Call = (
   method: string, path: string, options?: { body?: any; type?: string; headers?: Record<string, string>; isFile?: boolean },

@@ -126,6 +126,42 @@ def test_books_are_found_by_words_filters_order_and_pages(tab: Tab) -> None:
     assert cells(page, "Year")[0] == "2008"
 
 
+def test_a_filter_that_does_not_fit_is_told_and_corrected(tab: Tab) -> None:
+    page = tab.open("/console#/books?q=eve&year_gte=soon")
+    page.get_by_role("alert").get_by_text("Input should be a valid integer").wait_for()
+    assert not tab.violations()
+    page.get_by_role("button", name="Remove the filter: Year is at least soon").click()
+    page.get_by_role("link", name="Next →").wait_for()
+    assert page.get_by_label("Words").input_value() == "eve"
+
+
+def test_a_list_is_left_and_found_again_and_read_again(tab: Tab, site: Site) -> None:
+    page = tab.open("/console#/books?author=Eve&sort=-year")
+    page.get_by_role("link", name="Book 58").click()
+    page.get_by_role("link", name="Back to the list").click()
+    page.get_by_role("button", name="Remove the filter: Author is Eve").wait_for()
+    assert cells(page, "Year")[0] == "2008"
+
+    books = page.get_by_role("navigation", name="Resources").get_by_role("link", name="Books")
+    books.click()
+    page.get_by_role("link", name="Book 01").wait_for()
+    row = site.client.get("/books", params={"name": "Book 01"}).json()[0]
+    site.client.patch(f"/books/{row['id']}", json={"name": "Book 01, renamed"})
+    books.click()
+    page.get_by_role("link", name="Book 01, renamed").wait_for()
+    site.client.patch(f"/books/{row['id']}", json={"name": "Book 01"})
+
+
+def test_what_cannot_be_read_is_read_again_on_request(tab: Tab) -> None:
+    page = tab.open("/console#/books")
+    page.context.set_offline(offline=True)
+    page.get_by_role("link", name="Book 00").click()
+    page.get_by_text("The service cannot be reached.").wait_for()
+    page.context.set_offline(offline=False)
+    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("heading", name="Books: Book 00").wait_for()
+
+
 def test_a_record_is_created_and_changed_and_errors_are_at_their_fields(
     tab: Tab, site: Site
 ) -> None:
@@ -172,7 +208,7 @@ def test_the_edits_of_two_editors_both_survive(site: Site) -> None:
         ["Author", "Nobody", "Nobody", "Somebody"],
     ]
     assert not tabs[1].violations()
-    dialog.get_by_role("button", name="Save mine on top").click()
+    dialog.get_by_role("button", name="Save as you want it").click()
     said(second, "Saved.")
     assert second.get_by_label("Name").input_value() == "Shared by two"
     stored = site.client.get(f"/books/{row['id']}").json()
@@ -189,18 +225,41 @@ def test_of_two_edits_of_one_field_the_second_editor_decides(tab: Tab, site: Sit
     site.client.patch(f"/books/{row['id']}", json={"name": "Theirs"})
     page.get_by_role("button", name="Save").click()
     page.get_by_role("button", name="Go on editing").click()
+    page.get_by_role("dialog").wait_for(state="detached")
     assert page.get_by_label("Name").input_value() == "Mine"
     page.get_by_role("button", name="Save").click()
     page.get_by_role("button", name="Take theirs").click()
     page.get_by_role("heading", name="Theirs").wait_for()
     assert page.get_by_label("Name").input_value() == "Theirs"
+    assert page.evaluate("document.activeElement.id") == "save"
 
     site.client.patch(f"/books/{row['id']}", json={"year": 1902})
     page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Delete").click()
-    said(page, "Not deleted: somebody else has changed it meanwhile.")
+    said(page, "Not deleted. Somebody else has changed this meanwhile.")
     page.wait_for_selector("main:not([aria-busy])")
     assert page.get_by_label("Year").input_value() == "1902"
+
+
+def test_the_second_editor_decides_field_by_field(tab: Tab, site: Site) -> None:
+    row = site.post("/books", name="Opened", author="Opened", year=1900)
+    page = tab.open(f"/console#/books/{row['id']}")
+    for label, value in {"Name": "Second", "Author": "Second", "Year": "1901"}.items():
+        page.get_by_label(label).fill(value)
+    site.client.patch(f"/books/{row['id']}", json={"name": "First", "author": "First"})
+    page.get_by_role("button", name="Save").click()
+
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("combobox", name="Author").wait_for()
+    assert dialog.get_by_role("combobox").count() == 2  # nobody else has changed the year
+    assert not tab.violations()
+    dialog.get_by_role("combobox", name="Author").select_option(label="First")
+    dialog.get_by_role("button", name="Save as you want it").click()
+    said(page, "Saved.")
+    page.get_by_role("heading", name="Books: Second").wait_for()
+    stored = site.client.get(f"/books/{row['id']}").json()
+    assert (stored["name"], stored["author"], stored["year"]) == ("Second", "First", 1901)
+    assert page.get_by_label("Author").input_value() == "First"
 
 
 def test_deleting_is_undone_and_superusers_find_and_restore(tab: Tab, site: Site) -> None:
@@ -275,6 +334,15 @@ def test_an_import_shows_its_mistakes_by_line_before_anything_is_stored(
     assert cells(page, "Field") == ["Name", "Population"]
     assert not tab.violations()
     assert site.client.get("/towns").json() == []
+    with page.expect_file_chooser():  # the same file, corrected, has to be a change
+        page.get_by_label("File").click()
+    assert page.get_by_label("File").input_value() == ""
+    assert cells(page, "Line") == []
+    wrong = tmp_path / "wrong.csv"
+    wrong.write_text("title,population\nBath,94782\n")
+    page.get_by_label("File").set_input_files(wrong)
+    page.get_by_text("Title: Unknown column").wait_for()
+    page.get_by_label("File").set_input_files(file)
 
     page.get_by_role("button", name="Import the other 1 rows").click()
     said(page, "1 rows are imported, 2 are left out.")
@@ -320,7 +388,17 @@ def test_what_is_typed_stays_when_the_session_has_ended(tab: Tab) -> None:
     page.evaluate(FORGE_TOKEN)
     page.get_by_role("button", name="Save").click()
     page.get_by_role("alert").get_by_role("button", name="Sign in").wait_for()
-    sign_in(page, "bob")
+    page.get_by_role("alert").get_by_role("button", name="Sign in").click()
+    page.get_by_label("Name or e-mail").fill("bob")
+    page.get_by_label("Password").fill("wrong")
+    page.keyboard.press("Enter")
+    page.get_by_text("Name or password is wrong.").wait_for()
+    page.keyboard.type(PASSWORD)  # instead of the wrong one
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Sign out").wait_for()
+    assert page.get_by_label("Name").input_value() == "Kept"
+    page.once("dialog", lambda dialog: dialog.dismiss())
+    page.get_by_role("button", name="Sign out").click()
     assert page.get_by_label("Name").input_value() == "Kept"
     page.get_by_role("button", name="Save").click()
     said(page, "Saved.")
@@ -340,6 +418,14 @@ def test_everything_can_be_done_with_the_keyboard(tab: Tab, site: Site) -> None:
         for key in keys:
             page.keyboard.press(key)
 
+    page.locator(".skip").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    assert page.url.endswith("/console#/books?year_lt=10")
+    press_until("Export", "Enter")
+    page.get_by_role("button", name="NDJSON").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="NDJSON").wait_for(state="hidden")
     press_until("Aardvark", "Enter")
     page.get_by_role("heading", name="Aardvark").wait_for()
     page.once("dialog", lambda dialog: dialog.dismiss())
@@ -369,11 +455,11 @@ def test_hostile_names_are_text(tab: Tab, site: Site) -> None:
     site.client.patch(f"/novels/{novel['id']}", json={"title": f"{HOSTILE}?"})
     page.get_by_label("Title").fill("Tame")
     page.get_by_role("button", name="Save").click()
-    page.get_by_role("dialog").get_by_text(f"{HOSTILE}?").wait_for()
+    page.get_by_role("dialog").get_by_text(f"{HOSTILE}?").first.wait_for()
     assert page.locator("img").count() == 0
     page.get_by_role("button", name="Go on editing").click()
     page.get_by_role("button", name="Save").click()
-    page.get_by_role("button", name="Save mine on top").click()
+    page.get_by_role("button", name="Save as you want it").click()
     said(page, "Saved.")
 
 
