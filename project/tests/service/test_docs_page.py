@@ -1,5 +1,6 @@
 """The page of the documentation, in a browser: each operation answers as it is offered."""
 
+import re
 import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,9 +45,10 @@ async (id) => {
 """Opens an operation, presses what is offered, returns the response, and closes it."""
 
 UPSTREAM = {
-    "nested-interactive": ".opblock-summary-control",  # links within what opens an operation
-    "scrollable-region-focusable": "",  # requests and responses
+    "nested-interactive": r"\.opblock-summary-control",  # links within what opens an operation
+    "scrollable-region-focusable": r"\.(curl|microlight)",  # requests and responses
     "heading-order": '"h6"',  # "Authorized"
+    "landmark-unique": "_responses",  # the responses of each open operation
 }
 """The rules of axe-core that Swagger UI breaks, and where; all others hold."""
 
@@ -170,6 +172,8 @@ def test_the_page_is_accessible_but_for_what_swagger_ui_lacks(
     found += tab.violations()
     execute(site.url, *RESTORE)
 
-    assert [line for line in found if UPSTREAM.get(line.partition(":")[0], "\n") not in line] == []
+    for line in found:
+        rule, _, element = line.partition("\n")[0].partition(": ")
+        assert re.search(UPSTREAM.get(rule, "^none$"), element), line
     tab.check()
     tab.close()

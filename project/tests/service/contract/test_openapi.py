@@ -141,7 +141,7 @@ def test_every_property_is_explained_and_none_has_null_as_its_default(
     assert '"default": null' not in json.dumps(document)
 
 
-def test_every_body_has_an_example_and_what_is_sent_once_has_none(
+def test_what_is_required_has_an_example_and_what_is_sent_once_has_none(
     document: dict[str, Any],
 ) -> None:
     """A key that two clients send is one request; `*` overwrites what nobody has seen."""
@@ -150,6 +150,8 @@ def test_every_body_has_an_example_and_what_is_sent_once_has_none(
         for described in (operation.get("requestBody", {}), *successes):
             for media_type, content in described.get("content", {}).items():
                 assert "example" in content, (method, path, media_type)
+        for parameter in parameters_of(document, path, method.lower()):
+            assert not parameter.get("required") or "example" in parameter, (path, parameter)
     for name in ("Idempotency-Key", "If-Match", "If-None-Match"):
         assert "example" not in json.dumps(document["components"]["parameters"][name])
 
