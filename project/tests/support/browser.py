@@ -62,8 +62,8 @@ class Tab:
         return self.page
 
     def settle(self) -> None:
-        """Wait until the view is there."""
-        self.page.wait_for_selector("main:not([aria-busy]) h1")
+        """Wait for a view: its heading can be focused, unlike that of the empty page."""
+        self.page.wait_for_selector("main:not([aria-busy]) h1[tabindex]")
 
     def check(self) -> None:
         """Assert that nothing failed, and that nothing was asked of another host."""
