@@ -19,12 +19,14 @@ function formOf(controls, { alert }, save, more, depth = 1) {
 	};
 	const onsubmit = async (event) => {
 		event.preventDefault();
-		if (form.ariaBusy) return;
-		form.ariaBusy = 'true';
+		const back = /** @type {any} */ (document.activeElement);
 		tell(null);
 		fill(byId('say'));
-		await save().catch(tell);
-		form.ariaBusy = null;
+		form.inert = true; // what is typed now would be lost
+		const problem = await save().catch((each) => each);
+		form.inert = false;
+		back.focus();
+		tell(problem);
 	};
 	const form = el('form.fields', { novalidate: true, onsubmit }, notes, controls.map((each) => each.node), el('div.bar', el('button.main', { id: 'save' }, 'Save'), more));
 	return form;

@@ -185,7 +185,7 @@ def test_a_record_is_created_and_changed_and_errors_are_at_their_fields(
 
     page.get_by_label("Year").fill("")
     page.get_by_role("button", name="Save").click()
-    page.wait_for_selector("form[aria-busy]", state="detached")
+    page.wait_for_selector("form[inert]", state="detached")
     [row] = site.client.get("/books", params={"name": "Mine"}).json()
     assert (row["author"], row["year"]) == ("Me", None)
 
@@ -434,7 +434,14 @@ def test_everything_can_be_done_with_the_keyboard(tab: Tab, site: Site) -> None:
     page.get_by_label("Year").focus()
     page.keyboard.press("End")
     page.keyboard.type("1")
-    page.keyboard.press("Enter")
+    held: list[Route] = []
+    page.route("**/books/*", lambda route: held.append(route))  # noqa: PLW0108
+    with page.expect_request("**/books/*"):
+        page.keyboard.press("Enter")
+    page.keyboard.type("2")  # while it is saved, and therefore nowhere
+    assert page.get_by_label("Year").input_value() == "31"
+    held[0].continue_()
+    page.unroute("**/books/*")
     said(page, "Saved.")
     assert site.client.get(f"/books/{row['id']}").json()["year"] == 31
     assert page.evaluate("document.activeElement.id") == "field-year"
@@ -684,7 +691,7 @@ def fill_in_recording(tab: Tab) -> None:
     details = page.get_by_label("Details")
     details.fill(details.input_value().replace('"A"', '"B"'))
     page.get_by_role("button", name="Save").click()
-    said(page, "Saved.")
+    page.wait_for_selector("form[inert]", state="detached")
     exact["details"]["side"] = "B"
     changed = {**first.json(), **exact, "tracks": 11, "format": None}
     assert httpx.get(tab.address + path).json() == changed
