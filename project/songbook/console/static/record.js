@@ -99,7 +99,7 @@ export const recordView = async (resource, path, around) => {
 		backTo(parentOf(path)),
 		isDeleted ? isOffered(restore) && button('.main', 'Restore', bringBack) : isOffered(remove) && button('.danger', 'Delete', askDelete),
 	];
-	const links = service.resources.flatMap((each) => (each.path.startsWith(`${resource.records}/`)
+	const links = service.resources.flatMap((each) => (parentOf(each.path) === resource.records
 		? link('', each.name, path + each.path.slice(resource.records?.length))
 		: each.references.filter((one) => !each.isNested && one.resource === resource)
 			.map(({ name }) => link('', `${each.name}: ${titled(name).toLowerCase()}`, `${each.path}?${name}=${row.id}`))));
