@@ -14,7 +14,7 @@ let isDirty = () => false;
 
 function go(to, query) {
 	const next = query?.size ? `#${to}?${query}` : `#${to}`;
-	if (location.hash === next) void render();
+	if (location.hash === next) mayLeave() && render();
 	else location.hash = next;
 }
 
