@@ -41,7 +41,15 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("songbook")
 
 
-UNMEASURED = ("tests/project/", "tests/service/contract/")
+UNMEASURED = (
+    "tests/project/",
+    "tests/service/contract/",
+    "tests/service/test_clients.py",
+    "tests/service/test_console.py",
+    "tests/service/test_docs_page.py",
+    "tests/service/test_other_programs.py",
+    "tests/songbook/console/test_browser.py",
+)
 """Tests of copies, and of what others reach, too: measured they take twice as long."""
 
 
