@@ -22,7 +22,8 @@ function formOf(controls, { alert }, save, more, depth = 1) {
 		const back = /** @type {any} */ (document.activeElement);
 		tell(null);
 		fill(byId('say'));
-		form.inert = true; // what is typed now would be lost
+		back.blur();
+		form.inert = true; // typing would be lost
 		const problem = await save().catch((each) => each);
 		form.inert = false;
 		back.focus();
