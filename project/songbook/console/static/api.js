@@ -1,17 +1,16 @@
-// Requests to the service, and who is signed in. The token is in the tab's session storage.
+// Requests, and who is signed in: the token is in the session storage.
 
 /** The path of the service, which a proxy may serve below a prefix. */
 const ROOT = new URL('../../..', import.meta.url).pathname.replace(/\/$/, '');
 
 const TOKEN = `token of ${ROOT}`;
 
-/** @type {{token: string | null, me: Row | null}} */
+/** @type {Session} */
 export const session = { token: sessionStorage.getItem(TOKEN), me: null };
 
 export function keep(token) {
 	Object.assign(session, { token, me: null });
-	if (token) sessionStorage.setItem(TOKEN, token);
-	else sessionStorage.removeItem(TOKEN);
+	sessionStorage.setItem(TOKEN, token);
 }
 
 /** Send a request; `type` is that of a body that is not JSON. Throws a `Problem`. @type {Call} */
@@ -23,14 +22,13 @@ export const call = async (method, path, { body, type, headers, isFile } = {}) =
 		throw { status: 0, title: 'The service cannot be reached.', detail: 'Try again.' };
 	});
 	const { headers: got, status } = response;
-	if (status === 401) keep(null);
+	if (status === 401) keep('');
 	if (!response.ok) throw { status, title: `Status ${status}`, detail: '', ...await response.json().catch(() => null) };
 	const text = isFile ? '' : await response.text();
-	const links = [...(got.get('Link') ?? '').matchAll(/\?([^>]*)>; rel="(\w+)"/g)].map(([, query, rel]) => [rel, query]);
-	return { response, data: text ? parse(text) : null, etag: got.get('ETag'), links: Object.fromEntries(links), total: got.get('X-Total-Count') };
+	return { response, data: text && parse(text), etag: got.get('ETag'), next: got.get('X-Next-Cursor'), total: got.get('X-Total-Count') };
 };
 
-/** Return a number; one that JavaScript would round, or write in another way, as it is written. */
+/** Return a number; one that JavaScript would change, as it is written. */
 const exact = (value, source) => (typeof value === 'number' && source && source !== String(value)
 	? Object.assign(Object(value), { toString: () => source, toJSON: () => /** @type {any} */ (JSON).rawJSON(source) }) : value);
 
@@ -42,15 +40,14 @@ export const rowsOf = async ({ isWrapped }, path, query) => {
 	return { ...answer, rows: isWrapped ? data.items : data, total: total ?? (isWrapped ? data.count : null) };
 };
 
-/** The keys of writes that have failed: the same write, sent again, is done once. */
+/** The keys of writes that failed: sent again, they are done once. */
 const keys = new Map();
 
 /** Write, if nobody else has since `etag`. @type {Write} */
-export const write = async ({ method, parameters }, path, body, etag, type) => {
+export const write = async ({ method }, path, body, etag, type) => {
 	const id = JSON.stringify([method, path, type ? [body.name, body.size, body.lastModified] : body, etag]);
 	if (!keys.has(id)) keys.set(id, crypto.getRandomValues(new Uint8Array(16)).join('-')); // randomUUID needs HTTPS
-	const takesKey = parameters.some((each) => each.name === 'Idempotency-Key');
-	const headers = { ...(etag && { 'If-Match': etag }), ...(takesKey && { 'Idempotency-Key': keys.get(id) }) };
+	const headers = { 'Idempotency-Key': keys.get(id), ...(etag && { 'If-Match': etag }) };
 	const answer = await call(method.toUpperCase(), path, { body, headers, type });
 	keys.delete(id);
 	return answer;

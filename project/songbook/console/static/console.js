@@ -1,16 +1,18 @@
 // The views by address, the home page, and signing in.
 import { call, keep, rowsOf, session } from './api.js';
-import { isOffered, readDocument, takes, titled } from './document.js';
+import { isOffered, readDocument, titled } from './document.js';
 import { ask, button, byId, el, fill, link, say } from './dom.js';
 import { importView } from './importing.js';
 import { listView } from './list.js';
 import { newView, recordView } from './record.js';
 
-/** @type {Service | null} */
-let service = null;
+/** @type {Service | null | undefined} */
+let service;
 let turn = 0; // a view that comes too late is not shown
 let hash = '', path = '', search = '';
-let isDirty = () => false;
+/** @type {Control[]} */
+let controls = [];
+const isDirty = () => controls.some((each) => each.isChanged());
 
 function go(to, query) {
 	const next = query?.size ? `#${to}?${query}` : `#${to}`;
@@ -52,12 +54,12 @@ async function signIn() {
 	say('Signed in.');
 }
 
-const mayLeave = () => !isDirty() || confirm('Leave without saving your changes?');
+const mayLeave = () => !isDirty() || confirm('Discard your changes?');
 
 async function signOut() {
 	if (!mayLeave()) return;
-	keep(null);
-	await load();
+	keep('');
+	service = undefined;
 	await render();
 }
 
@@ -82,7 +84,7 @@ function showWho() {
 /** Return the resource of a path, the path of its list, and what follows. */
 function found(at) {
 	const matches = (service?.resources ?? []).flatMap((resource) => {
-		const match = new RegExp(`^(${resource.path.replaceAll(/\{\w+\}/g, '[^/]+')})(?:/([^/]+))?$`).exec(at);
+		const match = new RegExp(`^(${resource.path.replace(/\{\w+\}/g, '[^/]+')})(?:/([^/]+))?$`).exec(at);
 		return match ? [{ resource, list: match[1], rest: match[2] }] : [];
 	});
 	return matches.find((each) => !each.rest) ?? matches[0];
@@ -90,8 +92,8 @@ function found(at) {
 
 function home({ title, description, resources }) {
 	const cards = resources.filter((each) => !each.isNested && isOffered(each.list)).map((each) => {
-		const count = el('span.hint'), query = { limit: '1', ...(takes(each.list, 'count', 'estimated') && { count: 'estimated' }) };
-		void rowsOf(each, each.path, query).then(({ total }) => fill(count, total && `about ${Number(total).toLocaleString()}`), () => {});
+		const count = el('span.hint');
+		void rowsOf(each, each.path, { limit: '1', count: 'estimated' }).then(({ total }) => fill(count, total && `about ${Number(total).toLocaleString()}`), () => {});
 		return el('li', link('', each.name, each.path), ' ', count);
 	});
 	return { title, nodes: [el('p', description), el('ul.cards', cards)] };
@@ -99,11 +101,15 @@ function home({ title, description, resources }) {
 
 /** @returns {Promise<View>} */
 async function viewOf() {
+	if (service === undefined) {
+		await load();
+		showWho();
+	}
 	if (!service) return { title: 'Sign in', nodes: [el('p', 'Only users may see what is here.'), button('.main', 'Sign in', signIn)] };
 	if (path === '/' || !path) return home(service);
 	const { resource, list, rest } = found(path) ?? {}, query = new URLSearchParams(search);
 	if (!resource || !list) return { title: 'Not found', nodes: [el('p', 'No such page.')] };
-	const done = (to) => { isDirty = () => false; go(to); }, around = { service, go, done, alert };
+	const done = (to) => { controls = []; go(to); }, around = { service, go, done, alert };
 	if (!rest) return listView(resource, list, query, around);
 	if (rest === 'new' && resource.create) return newView(resource, list, query, around);
 	return rest === 'import' && resource.imports ? importView(resource, around) : recordView(resource, path, around);
@@ -113,20 +119,20 @@ async function render() {
 	const mine = (turn += 1), before = path, main = byId('main'), name = byId('brand').textContent;
 	hash = location.hash;
 	[path, search] = hash.slice(1).split(/\?(.*)/);
-	isDirty = () => false;
+	controls = [];
 	showWho();
 	main.ariaBusy = 'true';
 	const view = await viewOf().catch((problem) => /** @type {View} */ ({
-		title: found(path)?.resource.name ?? 'Not found', nodes: [alert(problem), button('', 'Try again', render)],
+		title: found(path)?.resource.name ?? name, nodes: [alert(problem), button('', 'Try again', render)],
 	}));
 	if (mine !== turn) return;
 	const focused = document.activeElement?.id, heading = el('h1', { tabindex: -1 }, view.title);
 	fill(main, heading, view.nodes);
 	main.ariaBusy = null;
-	isDirty = () => !!view.controls?.some((each) => each.isChanged());
+	controls = view.controls ?? [];
 	document.title = [...new Set([view.title, name])].join(' · ');
 	const kept = before === path && focused && focused !== 'main' && byId(focused);
-	(kept || heading).focus({ preventScroll: !!kept });
+	(kept || heading).focus({ preventScroll: true });
 	fill(byId('heard'), kept && view.said);
 	if (!kept) scrollTo(0, 0);
 }
@@ -139,4 +145,4 @@ addEventListener('hashchange', () => {
 byId('skip').onclick = (event) => { event.preventDefault(); byId('main').focus(); }; // no view has that address
 addEventListener('beforeunload', (event) => { if (isDirty()) event.preventDefault(); });
 
-load().then(render).catch((problem) => fill(byId('main'), el('h1', byId('brand').textContent), alert(problem)));
+void render();

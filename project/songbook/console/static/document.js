@@ -1,4 +1,4 @@
-// What the console knows of the service: all of it is in its OpenAPI document.
+// What the OpenAPI document says of the service.
 import { session } from './api.js';
 
 const OPTIONS = ['limit', 'sort', 'after', 'q', 'count', 'expand', 'fields', 'deleted'];
@@ -14,7 +14,7 @@ const partsOf = (schema) => schema.anyOf ?? [schema];
 const modelOf = (schema) => partsOf(schema ?? {}).find((each) => each.$ref)?.$ref.split('/').pop();
 
 /** Return `Created at` for `created_at`, and `Artist` for `artist_id`. */
-export const titled = (name) => name[0].toUpperCase() + name.slice(1).replace(/_id$/, '').replaceAll(/[_-]/g, ' ');
+export const titled = (name) => name[0].toUpperCase() + name.slice(1).replace(/_id$/, '').replace(/[_-]/g, ' ');
 
 /** @returns {Field} */
 export function fieldOf(name, given, isRequired = false) {
@@ -68,7 +68,7 @@ const ofRecords = (records) => ({
 	restore: operationOf(`${records}/restore`, 'post'),
 });
 
-/** Return the resource whose list is at a path, if one is. @returns {Resource[]} */
+/** @returns {Resource[]} none or one */
 function resourcesAt(path) {
 	const list = operationOf(path, 'get'), page = resolve(list?.result), model = modelOf(page.items ?? page.properties?.items?.items);
 	if (!list || !model || !parameterOf(list, 'after')) return [];
@@ -86,7 +86,7 @@ function resourcesAt(path) {
 		expand: {},
 		create: operationOf(path, 'post'),
 		imports: operationOf(`${path}.csv`, 'post'),
-		exports: [['csv', 'CSV', ''], ['csv', 'CSV for a spreadsheet', '&escape=formulas'], ['ndjson', 'NDJSON', '']].filter(([suffix]) => operationOf(`${path}.${suffix}`, 'get')),
+		exports: operationOf(`${path}.csv`, 'get') ? [['csv', 'CSV', ''], ['csv', 'CSV for a spreadsheet', '&escape=formulas'], ['ndjson', 'NDJSON', '']] : [],
 		...(records && ofRecords(records)),
 	}];
 }

@@ -27,7 +27,7 @@ export const button = (kind, text, onclick, more = {}) => el(`button${kind}`, { 
 
 export const link = (kind, text, path) => el(`a${kind}`, { href: `#${path}` }, text);
 
-export const labelled = (text, control, kind = '') => el(`div${kind}`, el('label', { for: control.id }, text), control);
+export const labelled = (text, control) => el('div', el('label', { for: control.id }, text), control);
 
 /** Return a select of `[value, text]`. */
 export function select(id, options, value, onchange = (_value) => {}) {
@@ -43,14 +43,10 @@ export function table(name, heads, rows) {
 		el('tbody', rows.map((row) => el('tr', row.map((each, at) => el('td', { class: all[at].className, 'data-label': all[at].textContent }, each)))))));
 }
 
-let fading;
-
-/** Show a message, which screen readers announce; one with an action stays. */
+/** Show a message, which is announced; one without an action fades (console.css). */
 export function say(text, action) {
 	const quiet = () => fill(byId('say'));
-	clearTimeout(fading);
 	fill(byId('say'), el('div', text, action && el('span', { onclick: quiet }, action), button('', 'Dismiss', quiet)));
-	if (!action) fading = setTimeout(quiet, 8000);
 }
 
 /** Show a modal dialog; resolve when it is closed, to what `close` was given. */

@@ -3,11 +3,10 @@ import { parse, rowsOf } from './api.js';
 import { labelField, labelOf, named, parameterOf } from './document.js';
 import { ask, button, el, fill, labelled, link, select } from './dom.js';
 
-const isNone = (value) => (value ?? null) === null;
 const isLines = ({ type, schema }) => type === 'array' && schema.items?.type === 'string';
 
 export function textOf(value, field) {
-	if (isNone(value)) return '–';
+	if (value == null) return '–';
 	if (typeof value === 'boolean') return value ? 'yes' : 'no';
 	if (field.format === 'date-time') return new Date(value).toLocaleString();
 	if (isLines(field)) return value.join(', ');
@@ -16,21 +15,20 @@ export function textOf(value, field) {
 
 export function shown(field, row, { references }) {
 	const value = row[field.name], text = textOf(value, field), reference = named(references, field.name), record = row[reference?.relation];
-	if (isNone(value)) return el('span.hint', text);
+	if (value == null) return el('span.hint', text);
 	if (reference) return link('', record ? labelOf(reference.resource, record) : text, `${reference.resource.path}/${value}`);
 	return text.length > 300 ? `${text.slice(0, 300)}…` : text;
 }
 
-/** Return in words what a field takes. */
-const hintOf = ({ label, description, type, schema: { minimum, maximum, minLength, maxLength } }) => [
+const hintOf = ({ label, description, type, format, schema: { minimum, maximum, minLength, maxLength } }) => [
 	description !== `The ${label.toLowerCase()}.` && description,
 	minimum > -2147483648 && (maximum < 2147483647 ? `${minimum} to ${maximum}` : `At least ${minimum}`),
-	maxLength > 0 && maxLength !== 255 && `${minLength > 1 ? `${minLength} to` : 'At most'} ${maxLength} characters`,
+	!/date/.test(format) && maxLength > 0 && maxLength !== 255 && `${minLength > 1 ? `${minLength} to` : 'At most'} ${maxLength} characters`,
 	{ array: 'One on each line', object: 'JSON' }[type],
 ].filter(Boolean).join(' ');
 
 function written(field, value) {
-	if (isNone(value)) return '';
+	if (value == null) return '';
 	if (isLines(field)) return [value].flat().join('\n');
 	if (field.format !== 'date-time') return typeof value === 'object' ? JSON.stringify(value, null, 2) : String(value);
 	const time = new Date(value);
@@ -65,7 +63,7 @@ export function inputOf({ type, format, isNullable, choices, schema }, id, text)
 	return input;
 }
 
-/** Return the text of a control; a date of which a part is missing has none, and is not empty. */
+/** Return the text of a control, which is not empty for a part of a date. */
 export const typed = (input) => (input.validity.badInput ? 'incomplete' : input.value);
 
 /** @type {MakeControl} */
@@ -98,7 +96,7 @@ function picker(resource, close) {
 	const found = el('ul.picks'), told = el('p.hint', { role: 'status' });
 	const contains = `${labelField(resource)}_contains`, filter = parameterOf(resource.list, contains) ? contains : 'q';
 	const look = async () => {
-		if (found.ariaBusy) return; // one request at a time, because the table may be large
+		if (found.ariaBusy) return; // one at a time: the table may be large
 		found.ariaBusy = 'true';
 		const text = words.value, query = { limit: '20', ...(text && { [filter]: text }) };
 		const { rows, detail } = await rowsOf(resource, resource.path, query).catch((problem) => ({ rows: [], ...problem }));

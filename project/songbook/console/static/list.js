@@ -4,17 +4,11 @@ import { fieldOf, isOffered, labelField, labelOf, parameterOf, takes, titled } f
 import { button, el, fill, labelled, link, say, select, table } from './dom.js';
 import { inputOf, shown, typed, valueOf } from './fields.js';
 
-const SUFFIXES = { not: 'is not', gt: 'is more than', gte: 'is at least', lt: 'is less than', lte: 'is at most', contains: 'contains', starts: 'starts with (same case)', has: 'has' };
-const PLACE = ['after', 'limit', 'expand', 'count'];
 
-/** Return `Year is at least` for `year_gte`. */
-function filterLabel(name) {
-	const [, field, suffix] = /^(.+)_(not|gte?|lte?|contains|starts|has)$/.exec(name) ?? [0, name, ''];
-	return `${field.split('.').map(titled).join(' → ')} ${SUFFIXES[suffix] ?? 'is'}`;
-}
+/** Return `Year at least` for the description `Year at least this value.` */
+const filterLabel = ({ name, description = titled(name) }) => description.replace(/ this \w+|[.;].*/g, '');
 
-const without = (query, ...names) => new URLSearchParams([...new URLSearchParams(query)].filter(([name]) => !names.includes(name)));
-const isNumber = ({ type, name }) => /integer|number/.test(type) && !/(^|_)id$/.test(name);
+const without = (query, ...names) => new URLSearchParams([...query].filter(([name]) => !names.includes(name)));
 
 export const parentOf = (path) => path.slice(0, path.lastIndexOf('/'));
 
@@ -31,12 +25,12 @@ export const maySeeDeleted = ({ list }) => session.me?.is_superuser && parameter
 export const listView = async (resource, path, query, { go, alert }) => {
 	const { fields, filters, list, name, records, sorts } = resource;
 	const answer = rowsOf(resource, path, [...query, ['limit', '25'], ...Object.entries(resource.expand)]);
-	const { rows, total, links, problem } = await answer.catch((refused) => {
+	const { rows, total, next, problem } = await answer.catch((refused) => {
 		if (refused.status !== 422) throw refused; // else a filter can be corrected
-		return { ...refused, rows: [], total: null, links: {}, problem: refused };
+		return { ...refused, rows: [], total: null, next: null, problem: refused };
 	});
 	seen[path] = `${path}?${query}`;
-	const sort = query.get('sort') ?? '', filtered = without(query, ...PLACE);
+	const sort = query.get('sort') ?? '', filtered = without(query, 'after', 'limit', 'expand', 'count');
 
 	const put = (parameter) => (value) => {
 		if (value) filtered.set(parameter, value);
@@ -48,7 +42,7 @@ export const listView = async (resource, path, query, { go, alert }) => {
 
 	const words = el('input', { type: 'search', id: 'words', value: query.get('q') }), holder = el('div');
 	let field, input;
-	const filter = select('filter', [['', '–'], ...filters.map((each) => [each.name, filterLabel(each.name)])], '', (chosen) => {
+	const filter = select('filter', [['', '–'], ...filters.map((each) => [each.name, filterLabel(each)])], '', (chosen) => {
 		const schema = parameterOf(list, chosen)?.schema;
 		field = schema && { ...fieldOf(chosen, schema.items ?? schema), isNullable: true, schema: {} };
 		input = field && inputOf(field, 'value', '');
@@ -61,20 +55,20 @@ export const listView = async (resource, path, query, { go, alert }) => {
 	};
 	const orders = sorts.flatMap((each) => [[each, `${titled(each)} ↑`], [`-${each}`, `${titled(each)} ↓`]]);
 	const search = el('form.bar', { role: 'search', onsubmit },
-		parameterOf(list, 'q') && labelled('Words', words, '.grow'),
+		parameterOf(list, 'q') && labelled('Words', words),
 		labelled('Filter', filter), holder, el('button', { id: 'apply' }, 'Apply'),
 		labelled('Order', select('sort', [['', 'As it is'], ...orders], sort, put('sort'))),
 		maySeeDeleted(resource) && labelled('Deleted', select('deleted', [['', 'Hidden'], ['only', 'Shown alone']], query.get('deleted') ?? '', put('deleted'))));
 
 	const chips = [...without(filtered, 'sort', 'q', 'deleted')].map(([each, value]) => {
-		const text = `${filterLabel(each)} ${value || 'empty'}`;
+		const text = `${filterLabel(parameterOf(list, each) ?? { name: each })} ${value || 'empty'}`;
 		return el('li', button('', `${text} ✕`, () => { filtered.delete(each, value); go(path, filtered); }, { 'aria-label': `Remove the filter: ${text}` }));
 	});
 
 	const heads = fields.map((each) => {
 		const order = { [each.name]: 'ascending', [`-${each.name}`]: 'descending' }[sort];
 		const text = sorts.includes(each.name) ? button('', each.label, () => put('sort')(order === 'ascending' ? `-${each.name}` : each.name), { id: `sort-${each.name}` }) : each.label;
-		return el(isNumber(each) ? 'th.number' : 'th', { scope: 'col', 'aria-sort': order }, text);
+		return el(/integer|number/.test(each.type) && !/(^|_)id$/.test(each.name) ? 'th.number' : 'th', { scope: 'col', 'aria-sort': order }, text);
 	});
 	const folder = resource.home ?? (records && path), label = labelField(resource);
 	const cells = (row) => fields.map((each) => {
@@ -97,7 +91,7 @@ export const listView = async (resource, path, query, { go, alert }) => {
 			problem ? alert(problem) : rows.length ? table(name, heads, rows.map(cells)) : el('p', said),
 			el('nav.bar', { 'aria-label': 'Pages' },
 				query.has('after') && button('', '← Previous', () => history.back()),
-				links.next && link('.button', 'Next →', `${path}?${without(links.next, 'limit', 'expand', 'count')}`),
+				next && link('.button', 'Next →', `${path}?${filtered}&after=${next}`),
 				total !== null ? el('span.hint', { id: 'count', tabindex: -1, role: 'status' }, `${total} in all`)
 					: takes(list, 'count', 'exact') && button('', 'Count', () => go(path, new URLSearchParams([...query, ['count', 'exact']])), { id: 'count' })),
 		],

@@ -6,6 +6,7 @@ import { controlOf, shown, textOf } from './fields.js';
 import { backTo, lastOf, maySeeDeleted, parentOf } from './list.js';
 
 const CHANGED = 'Somebody else has changed this meanwhile.';
+const isSame = (one, two) => JSON.stringify(one) === JSON.stringify(two);
 const valuesOf = (controls) => Object.fromEntries(controls.map((each) => [each.name, each.value()]));
 
 /** Return a form that shows a problem at its fields, whose names are at a depth of the pointers. */
@@ -69,19 +70,20 @@ const readRecord = async (resource, path) => {
 /** @type {RecordView} */
 export const recordView = async (resource, path, around) => {
 	const { go, done, service } = around, { update, remove, restore } = resource;
-	const { row, etag, isDeleted } = await readRecord(resource, path);
+	const first = await readRecord(resource, path), { row, etag, isDeleted } = first;
 	const fields = !isDeleted && isOffered(update) ? bodyFields(update) : [];
 	const controls = fields.map((field) => controlOf(field, row[field.name], resource, row));
 	const facts = resource.fields.filter(({ name }) => !named(fields, name));
 
-	const send = async (body, version = etag) => {
+	const send = async (body, opened = first) => {
 		try {
-			if (Object.keys(body).length) await write(update, path, body, version).then(() => say('Saved.'));
+			if (!opened.etag && !isSame((await readRecord(resource, path)).row, opened.row)) throw { status: 412 };
+			if (Object.keys(body).length) await write(update, path, body, opened.etag).then(() => say('Saved.'));
 			done(path);
 		} catch (problem) {
 			if (problem.status !== 412) throw problem;
 			const now = await readRecord(resource, path), wanted = await askConflict(resource, row, now.row, body);
-			if (wanted) await send(wanted, now.etag);
+			if (wanted) await send(wanted, now);
 		}
 	};
 	const bringBack = () => write(restore, `${path}/restore`).then(() => { go(path); say('Restored.'); }, (problem) => say(problem.detail));
@@ -117,9 +119,9 @@ export const recordView = async (resource, path, around) => {
 	};
 };
 
-/** Show what two editors did; resolve to what of mine is saved, or to undefined to go on editing. */
+/** Show what two editors did; resolve to what of mine is saved, undefined to go on editing. */
 function askConflict({ fields }, opened, now, mine) {
-	const names = [...new Set([...namesOf(fields), ...Object.keys(mine)])].filter((name) => name in mine || JSON.stringify(opened[name]) !== JSON.stringify(now[name]));
+	const names = [...new Set([...namesOf(fields), ...Object.keys(mine)])].filter((name) => name in mine || !isSame(opened[name], now[name]));
 	const rows = names.map((name) => {
 		const field = named(fields, name), texts = [opened, now, { ...now, ...mine }].map((row) => (field ? textOf(row[name], field) : '•••'));
 		if (new Set(texts).size === 3) {

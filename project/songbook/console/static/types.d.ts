@@ -2,6 +2,9 @@
 
 type Row = Record<string, any>;
 
+/** Who is signed in. */
+type Session = { token: string | null; me: Row | null };
+
 /** An operation of the OpenAPI document. `isOpen`: without a token, too. */
 type Operation = { method: string; path: string; rule?: string; isOpen: boolean; parameters: any[]; content: any; result: any };
 
@@ -35,7 +38,7 @@ type ImportReport = {
   refusals: { line: number; pointer: string; detail: string }[];
 };
 
-type Answer = { data: any; etag: string | null; links: Record<string, string>; total: string | number | null; response: Response };
+type Answer = { data: any; etag: string | null; next: string | null; total: string | number | null; response: Response };
 
 /** What is asked for with one field. */
 type Control = {

@@ -106,7 +106,7 @@ def test_books_are_found_by_words_filters_order_and_pages(tab: Tab) -> None:
     page.get_by_label("Value").fill("1960")
     page.get_by_label("Words").fill("eve")
     page.get_by_role("button", name="Apply").click()
-    page.get_by_role("button", name="Remove the filter: Year is at least 1960").wait_for()
+    page.get_by_role("button", name="Remove the filter: Year at least 1960").wait_for()
     assert cells(page, "Year")[0] == "1960"
     page.get_by_role("button", name="Year", exact=True).click()
     page.wait_for_selector("th[aria-sort=ascending]")
@@ -130,7 +130,7 @@ def test_a_filter_that_does_not_fit_is_told_and_corrected(tab: Tab) -> None:
     page = tab.open("/console#/books?q=eve&year_gte=soon")
     page.get_by_role("alert").get_by_text("Input should be a valid integer").wait_for()
     assert not tab.violations()
-    page.get_by_role("button", name="Remove the filter: Year is at least soon").click()
+    page.get_by_role("button", name="Remove the filter: Year at least soon").click()
     page.get_by_role("link", name="Next →").wait_for()
     assert page.get_by_label("Words").input_value() == "eve"
 
@@ -139,7 +139,7 @@ def test_a_list_is_left_and_found_again_and_read_again(tab: Tab, site: Site) -> 
     page = tab.open("/console#/books?author=Eve&sort=-year")
     page.get_by_role("link", name="Book 58").click()
     page.get_by_role("link", name="Back to the list").click()
-    page.get_by_role("button", name="Remove the filter: Author is Eve").wait_for()
+    page.get_by_role("button", name="Remove the filter: Author equal to Eve").wait_for()
     assert cells(page, "Year")[0] == "2008"
 
     books = page.get_by_role("navigation", name="Resources").get_by_role("link", name="Books")
@@ -319,7 +319,9 @@ def test_references_are_links_and_are_picked(tab: Tab, site: Site) -> None:
     page.get_by_role("link", name="Canongate").click()
     page.get_by_role("heading", name="Canongate").wait_for()
     page.get_by_role("link", name="Novels: publisher").click()
-    page.get_by_role("button", name=f"Remove the filter: Publisher is {publisher['id']}").wait_for()
+    page.get_by_role(
+        "button", name=f"Remove the filter: Publisher id equal to {publisher['id']}"
+    ).wait_for()
     assert cells(page, "Title") == ["Lanark"]
     page.get_by_role("link", name="New").click()
     page.get_by_role("heading", name="New in novels").wait_for()
@@ -381,7 +383,7 @@ def test_rows_with_owners_are_shown_to_their_owner(tab: Tab) -> None:
     assert page.evaluate("Object.keys(localStorage).length + document.cookie.length") == 0
     page.get_by_role("button", name="Sign out").click()
     page.get_by_role("alert").get_by_role("button", name="Sign in").wait_for()
-    assert page.evaluate("sessionStorage.length") == 0
+    assert page.evaluate("Object.values(sessionStorage).join('')") == ""
 
 
 def test_what_is_typed_stays_when_the_session_has_ended(tab: Tab) -> None:
