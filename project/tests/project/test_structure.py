@@ -40,6 +40,7 @@ FOR_SERVICES = {
     "songbook.auth.SHARED",
     "songbook.crud.TransactionDep",
     "songbook.crud.path_id",
+    "songbook.errors.errors_at",
     "songbook.models.Url",
     "songbook.models.is_own",
 }

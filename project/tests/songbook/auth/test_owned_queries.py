@@ -343,7 +343,7 @@ def test_a_condition_on_the_owner_is_for_one_query_of_the_table() -> None:
         select(name).outerjoin(Clipping, is_own(Folder) & is_own(Clipping)),
         select(name).join(Clipping, is_own(Folder) & is_own(Clipping), full=True),
     ):
-        with pytest.raises(TypeError, match="the rows of folder have owners"):
+        with pytest.raises(TypeError, match=r"the rows of (folder|clipping) have owners"):
             json_rows(query)
     assert "folder_1.owner_id = " in CompiledStatement(select(other.name).where(is_own(other))).sql
     joined = select(name).join(other, col(other.id) == col(Folder.id))

@@ -419,6 +419,7 @@ def test_the_document_describes_a_parameter_as_fastapi_does(router: Router) -> N
         for each in (path, path.replace("direct", "solved")):
             assert parameters_of(document, each) == [
                 completed({"description": f"{sentence(own['name'])}.", **own})
+                | ({"example": 2000} if own["required"] else {})  # which can be tried as it is
                 for own in operations["get"]["parameters"]
             ]
 
