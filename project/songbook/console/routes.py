@@ -1,7 +1,5 @@
 """The routes of the console: its page, and the files that the page loads."""
 
-from html import escape
-
 from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
@@ -9,10 +7,6 @@ from starlette.responses import HTMLResponse
 from songbook.http import Assets, ServiceState
 
 _ASSETS = Assets("songbook.console", "/console/assets")
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 _DOCS = '<footer><a href="{prefix}/docs">Documentation of the API</a></footer>\n'
 
 
@@ -24,10 +18,7 @@ def add_console(app: FastAPI) -> None:
     service: ServiceState = app.state.service
 
     async def page(request: Request) -> HTMLResponse:
-        prefix = escape(request.scope.get("root_path", ""))
-        docs = _DOCS.format(prefix=prefix) if service.settings.public_docs else ""
-        content = _ASSETS.render(prefix, title=escape(app.title), docs=docs)
-        return HTMLResponse(content, headers={"Content-Security-Policy": _POLICY})
+        return _ASSETS.page(request, docs=_DOCS if service.settings.public_docs else "")
 
     app.add_route("/console", page, include_in_schema=False)
     _ASSETS.add_to(app)

@@ -1,8 +1,8 @@
 """Middleware, routes, request bodies, dependencies and responses."""
 
 from songbook.http.access_log import open_access_log as open_access_log
+from songbook.http.assets import Asset as Asset
 from songbook.http.assets import Assets as Assets
-from songbook.http.assets import accepts_gzip as accepts_gzip
 from songbook.http.compat import iter_route_contexts as iter_route_contexts
 from songbook.http.completion import Completion as Completion
 from songbook.http.completion import Opened as Opened

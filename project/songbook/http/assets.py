@@ -1,25 +1,29 @@
 """A page and its static files, which are sent compressed and kept by browsers forever."""
 
 import re
-from collections.abc import Mapping
 from functools import cached_property
 from gzip import compress, decompress
 from hashlib import sha256
+from html import escape
 from importlib.resources import files
 
 from fastapi import FastAPI
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import HTMLResponse, Response
 
 from songbook.errors import NotFound
 
 _MEDIA_TYPES = {".css": "text/css", ".js": "text/javascript", ".txt": "text/plain"}
 _COMPRESSED = ".gz"
 _FOREVER = "public, max-age=31536000, immutable"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
-class _Asset:
-    """A file, compressed."""
+class Asset:
+    """A file, which is stored compressed."""
 
     def __init__(self, compressed: bytes, media_type: str) -> None:
         self.compressed = compressed
@@ -29,6 +33,14 @@ class _Asset:
     def content(self) -> bytes:
         """The file for the few clients that do not accept gzip."""
         return decompress(self.compressed)
+
+    def response(self, request: Request) -> Response:
+        """Return the file, compressed for a client that accepts gzip."""
+        if not _accepts_gzip(request):
+            headers = {"vary": "Accept-Encoding"}
+            return Response(self.content, headers=headers, media_type=self.media_type)
+        headers = {"vary": "Accept-Encoding", "content-encoding": "gzip"}
+        return Response(self.compressed, headers=headers, media_type=self.media_type)
 
 
 class Assets:
@@ -45,24 +57,30 @@ class Assets:
         """Serve the files."""
         app.add_route(f"{self._path}/{{version}}/{{name}}", self._respond, include_in_schema=False)
 
-    def render(self, prefix: str, **texts: str) -> str:
-        """Return `index.html` with each `{name}` replaced by its text, which has to be escaped.
+    def page(self, request: Request, **parts: str) -> HTMLResponse:
+        """Return `index.html`, which runs its own scripts only, with HTML for each `{part}`.
 
-        `{prefix}` is the root path, and `{assets}` the address of the files.
+        There and in the parts, `{title}` is the name of the service, `{prefix}` the root path, and
+        `{assets}` the address of the files.
         """
-        found: Mapping[str, str] = {
+        prefix = escape(request.scope.get("root_path", ""))
+        texts = {
             "assets": f"{prefix}{self._path}/{self._version}",
             "prefix": prefix,
-            **texts,
+            "title": escape(request.app.title),
         }
-        return re.sub(r"\{(\w+)\}", lambda match: found[match[1]], self._page)
+        page = self._page
+        for name, html in parts.items():
+            page = page.replace(f"{{{name}}}", html)
+        page = re.sub(r"\{(\w+)\}", lambda match: texts[match[1]], page)
+        return HTMLResponse(page, headers={"Content-Security-Policy": _POLICY})
 
     @cached_property
     def _page(self) -> str:
         return self._folder.joinpath("index.html").read_text("utf-8")
 
     @cached_property
-    def _assets(self) -> dict[str, _Asset]:
+    def _assets(self) -> dict[str, Asset]:
         """The files by name."""
         found = {}
         for file in sorted(self._folder.iterdir(), key=lambda each: each.name):
@@ -72,7 +90,7 @@ class Assets:
                 content = file.read_bytes()
                 is_compressed = name != file.name
                 compressed = content if is_compressed else compress(content, mtime=0)
-                found[name] = _Asset(compressed, media_type)
+                found[name] = Asset(compressed, media_type)
         return found
 
     @cached_property
@@ -84,18 +102,13 @@ class Assets:
         found = self._assets.get(request.path_params["name"])
         if found is None:
             raise NotFound
-        is_compressed = accepts_gzip(request)
-        content = found.compressed if is_compressed else found.content
-        response = Response(content, media_type=found.media_type)
-        response.headers["Vary"] = "Accept-Encoding"
-        if is_compressed:
-            response.headers["Content-Encoding"] = "gzip"
+        response = found.response(request)
         if request.path_params["version"] == self._version:  # else of another release, in a deploy
             response.headers["Cache-Control"] = _FOREVER
         return response
 
 
-def accepts_gzip(request: Request) -> bool:
+def _accepts_gzip(request: Request) -> bool:
     """Return whether the Accept-Encoding header names gzip, with a weight (RFC 9110, 12.5.3)."""
     for part in request.headers.get("accept-encoding", "").lower().split(","):
         coding, _, weight = part.replace(" ", "").partition(";q=")

@@ -12,16 +12,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from songbook.crud import read_tags
-from songbook.http import JSON, accepts_gzip
+from songbook.http import JSON, Asset
 from songbook.openapi.document import describe
 
 
 class _Stored(NamedTuple):
-    """The bytes of a document and, compressed, a twelfth of them."""
+    """A document, a twelfth of its size, and the digest of what it says."""
 
-    plain: bytes
-    compressed: bytes
-    tag: str
+    asset: Asset
+    digest: str
 
 
 def document_response(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
@@ -36,19 +35,17 @@ def document_response(app: FastAPI) -> Callable[[Request], Awaitable[Response]]:
         if prefix:
             document = {**document, "servers": [{"url": prefix}, *document["servers"]]}
         plain = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
-        return _Stored(plain, gzip.compress(plain, mtime=0), sha256(plain).hexdigest()[:16])
+        return _Stored(Asset(gzip.compress(plain, mtime=0), JSON), sha256(plain).hexdigest()[:16])
 
     async def read_document(request: Request) -> Response:
         found = stored(request.scope.get("root_path", "").rstrip("/"))
-        is_compressed = accepts_gzip(request)
-        tag = f'"{found.tag}-gz"' if is_compressed else f'"{found.tag}"'
-        headers = {"etag": tag, "vary": "Accept-Encoding"}
+        response = found.asset.response(request)
+        suffix = "-gz" if "content-encoding" in response.headers else ""
+        tag = response.headers["etag"] = f'"{found.digest}{suffix}"'
         condition = read_tags(request, "If-None-Match")
         if condition and condition.match_weakly(tag):
+            headers = {name: response.headers[name] for name in ("etag", "vary")}
             return Response(status_code=304, headers=headers)
-        if not is_compressed:
-            return Response(found.plain, headers=headers, media_type=JSON)
-        headers["content-encoding"] = "gzip"
-        return Response(found.compressed, headers=headers, media_type=JSON)
+        return response
 
     return read_document

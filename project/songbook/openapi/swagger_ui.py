@@ -1,7 +1,6 @@
 """Swagger UI, self-hosted, and who may read the OpenAPI document."""
 
 from collections.abc import Awaitable, Callable
-from html import escape
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -13,10 +12,6 @@ from songbook.openapi.stored import document_response
 
 _DOCUMENT = "/openapi.json"
 _ASSETS = Assets("songbook.openapi", "/docs/assets")
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
 
 
 def add_docs(app: FastAPI) -> None:
@@ -45,9 +40,7 @@ def _add_swagger_ui(app: FastAPI) -> None:
     """Serve Swagger UI at /docs, under the root path if there is one."""
 
     async def page(request: Request) -> HTMLResponse:
-        prefix = escape(request.scope.get("root_path", ""))
-        content = _ASSETS.render(prefix, title=escape(app.title))
-        return HTMLResponse(content, headers={"Content-Security-Policy": _POLICY})
+        return _ASSETS.page(request)
 
     app.add_route("/docs", page, include_in_schema=False)
     _ASSETS.add_to(app)
