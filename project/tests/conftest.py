@@ -28,6 +28,7 @@ pytest_plugins = [
 
 # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, likewise
 
 # The examples of a test share its fixtures, and lay out their own rows; a machine may be busy.
 hypothesis.settings.register_profile(
