@@ -73,15 +73,17 @@ async def test_requests_are_counted_by_route_method_and_status(migrated_url: URL
 
 
 async def test_what_waits_for_a_connection_is_seen(migrated_url: URL) -> None:
-    async with SAMPLES.on(migrated_url, pool_size=4, pool_timeout=0.2) as (client, database):
-        async with database.connection(Use.LIST):  # the only place of lists
-            late = [asyncio.create_task(client.get(f"/books?limit={n}")) for n in (1, 2)]
-            for _ in range(10):  # iterations of the loop until they wait
-                await asyncio.sleep(0)
-            busy = await metrics(client)
-            for each in late:
-                assert_problem(await each, 503)
-            after = await metrics(client)
+    async with (
+        SAMPLES.on(migrated_url, pool_size=4, pool_timeout=0.2) as (client, database),
+        database.connection(Use.LIST),  # the only place of lists
+    ):
+        late = [asyncio.create_task(client.get(f"/books?limit={n}")) for n in (1, 2)]
+        for _ in range(10):  # iterations of the loop until they wait
+            await asyncio.sleep(0)
+        busy = await metrics(client)
+        for each in late:
+            assert_problem(await each, 503)
+        after = await metrics(client)
 
     assert 'songbook_problems_total{type="outcome-unknown"} ' in busy  # 0 until the first one
     assert read(busy, "songbook_pool_size") == 4
