@@ -3,12 +3,14 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import asyncpg
-from sqlalchemy import Table, exists, literal, select
+from sqlalchemy import NullPool, Table, exists, func, literal, select
 from sqlalchemy.engine import URL
+from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.sql.ddl import sort_tables
 
 from songbook.cli.imports import ImportCommand
@@ -18,6 +20,9 @@ from songbook.db import CompiledStatement, check_database, open_database, resolv
 from songbook.errors import ServiceUnavailable
 from songbook.models import owner_columns, table_of
 
+_SEEDER = int.from_bytes(b"seed")
+"""The key of the advisory lock."""
+
 
 class SeedCommand(ImportCommand):
     """The command `seed`."""
@@ -25,7 +30,8 @@ class SeedCommand(ImportCommand):
     def seed(self) -> None:
         """Store the example data of the service in tables that are empty.
 
-        Each is stored in a transaction of its own: a second run goes on where a first one ended.
+        Each is stored in a transaction of its own: a second run goes on where a first one ended,
+        and waits for one that has not.
         """
         settings = self.settings.load()
         if settings.environment == "prod":
@@ -38,10 +44,11 @@ class SeedCommand(ImportCommand):
             check_database(url)
             if settings.url is None:
                 upgrade(settings)
-            empty = asyncio.run(self._empty(url, files))
-            for resource, file in files.items():
-                if resource in empty:
-                    self.import_rows(resource, file)
+            with _turn(url):
+                empty = asyncio.run(self._empty(url, files))
+                for resource, file in files.items():
+                    if resource in empty:
+                        self.import_rows(resource, file)
         if filled := ", ".join(name for name in files if name not in empty):
             message = f"there are {filled} already: nothing was added to them."
             if not empty:
@@ -95,3 +102,16 @@ class SeedCommand(ImportCommand):
             row = await db.fetch(statement.bind({}))
         assert row is not None, "a list of expressions gives a row"
         return {name for name in tables if not row[name]}
+
+
+@contextmanager
+def _turn(url: URL) -> Iterator[None]:
+    """Hold the advisory lock, in a transaction whose loop runs only to begin and to end it."""
+    transaction = create_async_engine(url, poolclass=NullPool).begin()
+    with asyncio.Runner() as runner:
+        connection = runner.run(transaction.__aenter__())
+        try:
+            runner.run(connection.execute(select(func.pg_advisory_xact_lock(_SEEDER))))
+            yield
+        finally:
+            runner.run(transaction.__aexit__(None, None, None))

@@ -5,6 +5,7 @@ import pty
 import re
 import secrets
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -113,6 +114,17 @@ def test_after_an_error_a_second_run_goes_on(
 
     kept = "samples: there are publishers already: nothing was added to them.\n"
     assert capsys.readouterr().err.endswith(kept)
+    assert execute(empty, "SELECT count(*) FROM publisher, novel") == [(1,)]
+
+
+def test_of_two_seeds_at_once_one_waits_and_finds_the_rows_of_the_other(
+    examples: Commands, empty: URL
+) -> None:
+    with ThreadPoolExecutor(2) as threads:
+        both = [threads.submit(examples.seed) for _ in range(2)]
+
+    told = "there are publishers, novels already: nothing was added to them."
+    assert [str(each.exception()) for each in both if each.exception()] == [told]
     assert execute(empty, "SELECT count(*) FROM publisher, novel") == [(1,)]
 
 
