@@ -117,10 +117,17 @@ async def if_none_match(request: StrictRequest) -> EntityTags | None:
 
 @dependency(IF_MATCH, error_statuses=(400, 412, 428))
 async def if_match(request: StrictRequest) -> EntityTags | None:
-    """Return the condition of a change. Raises PreconditionRequired if missing and required."""
+    """Return the condition of a change.
+
+    Raises PreconditionRequired if missing and required, and BadRequest for If-None-Match in its
+    place: RFC 9110 forbids to change a record as if there was no such condition.
+    """
     tags = read_tags(request, "If-Match")
     if tags is None and request.service.settings.require_if_match:
         raise PreconditionRequired
+    if tags is None and "If-None-Match" in request.headers:
+        detail = "Is a condition for reading: send If-Match"
+        raise BadRequest(errors=[field_error("header", "If-None-Match", detail, "unsupported")])
     return tags
 
 

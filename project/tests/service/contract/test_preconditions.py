@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Coroutine
+from itertools import product
 from typing import Any
 
 import pytest
@@ -277,6 +278,18 @@ async def test_if_match_is_looked_at_before_if_none_match(
     headers = {"If-Match": '"x"', "If-None-Match": tag}
 
     assert_problem(await client.delete(f"{resource.path}/1", headers=headers), 412)
+
+
+async def test_a_change_is_not_made_under_a_condition_that_is_for_reading(
+    resource: Resource, client: AsyncClient, write: Writer
+) -> None:
+    created = await resource.add(client)
+
+    for method, condition in product(WRITES, ("*", created.headers["etag"])):
+        refused = await write(method, condition, name="If-None-Match")
+        [error] = assert_problem(refused, 400, "malformed")["errors"]
+        assert (error["pointer"], error["type"]) == ("/If-None-Match", "unsupported")
+    assert (await client.get(f"{resource.path}/1")).headers["etag"] == created.headers["etag"]
 
 
 @pytest.fixture
