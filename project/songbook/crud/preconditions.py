@@ -119,15 +119,18 @@ async def if_none_match(request: StrictRequest) -> EntityTags | None:
 async def if_match(request: StrictRequest) -> EntityTags | None:
     """Return the condition of a change.
 
-    Raises PreconditionRequired if missing and required, and BadRequest for If-None-Match in its
-    place: RFC 9110 forbids to change a record as if there was no such condition.
+    `If-None-Match: *` is one that no record fulfils: what is there is not overwritten. Raises
+    BadRequest for its other values, which are for reading, and PreconditionRequired if If-Match is
+    missing and required.
     """
     tags = read_tags(request, "If-Match")
     if tags is None and request.service.settings.require_if_match:
         raise PreconditionRequired
-    if tags is None and "If-None-Match" in request.headers:
-        detail = "Is a condition for reading: send If-Match"
-        raise BadRequest(errors=[field_error("header", "If-None-Match", detail, "unsupported")])
+    if tags is None and (unwanted := read_tags(request, "If-None-Match")):
+        if not unwanted.any:
+            detail = "Should be * for a change: send the tags as If-Match"
+            raise BadRequest(errors=[field_error("header", "If-None-Match", detail, "entity_tags")])
+        return EntityTags("")
     return tags
 
 
