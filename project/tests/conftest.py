@@ -16,6 +16,7 @@ pytest_plugins = [
     "tests.support.fixtures",
     "tests.support.leaks",
     "tests.support.offers",
+    "tests.support.patience",
     "tests.support.pgbouncer",
     "tests.support.related",
     "tests.support.resources",

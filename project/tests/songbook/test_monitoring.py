@@ -72,18 +72,20 @@ async def test_requests_are_counted_by_route_method_and_status(migrated_url: URL
     assert difference() == 9  # with the first /metrics
 
 
-async def test_what_waits_for_a_connection_is_seen(migrated_url: URL) -> None:
-    async with (
-        SAMPLES.on(migrated_url, pool_size=4, pool_timeout=0.2) as (client, database),
-        database.connection(Use.LIST),  # the only place of lists
-    ):
-        late = [asyncio.create_task(client.get(f"/books?limit={n}")) for n in (1, 2)]
-        for _ in range(10):  # iterations of the loop until they wait
-            await asyncio.sleep(0)
-        busy = await metrics(client)
-        for each in late:
-            assert_problem(await each, 503)
-        after = await metrics(client)
+async def test_what_waits_for_a_connection_is_seen(
+    migrated_url: URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with SAMPLES.on(migrated_url, pool_size=4) as (client, database):
+        async with database.connection(Use.LIST):  # the only place of lists
+            late = [asyncio.create_task(client.get(f"/books?limit={n}")) for n in (1, 2)]
+            for _ in range(100):  # iterations of the loop until they wait
+                await asyncio.sleep(0)
+            busy = await metrics(client)
+            monkeypatch.setattr(database.pool, "_timeout", 0.1)
+            for n in (3, 4):
+                assert_problem(await client.get(f"/books?limit={n}"), 503)
+            after = await metrics(client)
+        assert [(await each).status_code for each in late] == [200, 200]
 
     assert 'songbook_problems_total{type="outcome-unknown"} ' in busy  # 0 until the first one
     assert read(busy, "songbook_pool_size") == 4
@@ -151,7 +153,7 @@ async def test_an_older_schema_is_seen_with_its_distance(
         text = await metrics(client)
         assert read(text, "songbook_ready", check="schema") == 0
         assert read(text, "songbook_ready", check="database") == 1
-        assert abs(read(text, "songbook_clock_difference_seconds")) < 1
+        assert abs(read(text, "songbook_clock_difference_seconds")) < 10
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def guarded_url(migrated_url: URL, run_folder: Path) -> Iterator[URL]:
     guarded = migrated_url.set(username=role, password=password)
     asked = [f"local all {role} scram-sha-256", f"host all {role} all scram-sha-256"]
     set_authentication(migrated_url, run_folder, role, asked)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not is_refused(guarded.set(password="another")):  # a reload takes its time
         assert time.monotonic() < deadline, "waited in vain"
     yield guarded
@@ -134,7 +134,7 @@ async def breakable_url(server: URL, private_url: URL) -> AsyncIterator[URL]:
     async with beside(private_url) as connection:
         for statement in MEND:
             await connection.execute(text(statement))
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await backends(connection):
                 pass
 
@@ -219,12 +219,12 @@ async def empty(connection: AsyncConnection) -> None:
 
 
 async def waiting(connection: AsyncConnection, number: int) -> None:
-    """Return when so many statements of this database wait for a lock; fail after five seconds."""
+    """Return when so many statements of this database wait for a lock; fail after 20 seconds."""
     query = text(
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while (await connection.scalar(query) or 0) < number:
             await connection.execute(text("SELECT pg_stat_clear_snapshot()"))
 
@@ -261,7 +261,7 @@ async def terminate(connection: AsyncConnection) -> int:
     """End all the backends of a service, and wait until they have ended; return their number."""
     found = await backends(connection)
     for pid in found:
-        await connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+        await connection.execute(text("SELECT pg_terminate_backend(:pid, 20000)"), {"pid": pid})
     await connection.execute(text("SELECT 1"))  # by now the event loop has seen the ends as well
     return len(found)
 

@@ -80,7 +80,7 @@ class Cluster:
         """End every connection of a service, as a failover does."""
         execute(
             self.url,
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"
             " WHERE application_name = 'songbook'",
         )
 
@@ -99,6 +99,7 @@ class Phoenix:
 
     def __init__(self, url: URL) -> None:
         self._given = {"DATABASE_URL": spelled(url), "LOG_LEVEL": "error", "PORT": str(free_port())}
+        self._given["POOL_TIMEOUT"] = "20"  # seconds, as a machine may be busy
         self.start()
 
     def start(self) -> None:
@@ -226,9 +227,9 @@ class History:
         self._grown.set()
 
     async def growth(self, number: int) -> None:
-        """Return when clients were told of so many more, within twenty seconds."""
+        """Return when clients were told of so many more, within forty seconds."""
         goal = len(self.told) + number
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             while len(self.told) < goal:
                 self._grown.clear()
                 await self._grown.wait()

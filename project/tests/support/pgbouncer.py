@@ -19,9 +19,9 @@ from tests.support.waiting import wait_until
 PGBOUNCER = shutil.which("pgbouncer")
 PORT = 6432
 BOUNDS = {
-    "lock_timeout": "1200ms",
-    "statement_timeout": "5s",
-    "idle_in_transaction_session_timeout": "10s",
+    "lock_timeout": "30s",
+    "statement_timeout": "40s",
+    "idle_in_transaction_session_timeout": "50s",
     "client_connection_check_interval": "1s",
 }
 CONNECTIONS = 3

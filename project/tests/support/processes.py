@@ -76,7 +76,7 @@ class Service:
         """Wait for an answer at its address; return the seconds since its start."""
         self.address = address
         while not self.is_up():
-            assert time.monotonic() < self.begun + 30, "waited in vain"
+            assert time.monotonic() < self.begun + 45, "waited in vain"
             time.sleep(0.01)
         return time.monotonic() - self.begun
 
@@ -97,7 +97,7 @@ class Service:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
-        printed, told = self.process.communicate(timeout=20)
+        printed, told = self.process.communicate(timeout=30)
         self.check(printed, told)
         return End(self.process.returncode, printed, told, time.monotonic() - begun)
 
@@ -137,7 +137,7 @@ def ended_at_last(service: Service) -> Iterator[None]:
         if service.process.returncode is None:
             service.process.terminate()
             try:
-                service.check(*service.process.communicate(timeout=20))
+                service.check(*service.process.communicate(timeout=30))
             finally:
                 if not service.is_gone():
                     os.killpg(service.process.pid, signal.SIGKILL)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPException, HTTPResponse
 
-PATIENCE = 2.0
+PATIENCE = 20.0
 
 
 @dataclass

@@ -34,7 +34,7 @@ class Process(Served):
 
     def connect(self) -> socket.socket:
         """Open a connection; a machine may be busy."""
-        return socket.create_connection(("127.0.0.1", self.port), 20)
+        return socket.create_connection(("127.0.0.1", self.port), 30)
 
     def memory(self) -> int:
         """Return how many KB of memory it has."""

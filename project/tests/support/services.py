@@ -19,6 +19,7 @@ from songbook.cli.app import CommandLine
 from songbook.db.database import Database
 from tests.support.databases import spelled
 from tests.support.paths import PROJECT
+from tests.support.patience import POOL_TIMEOUT
 from tests.support.processes import Service, ended_at_last
 
 
@@ -30,6 +31,7 @@ class Tested:
 
     def app(self, **settings: Any) -> FastAPI:
         """Return its application for these settings."""
+        settings = {"pool_timeout": POOL_TIMEOUT, **settings}
         given = import_module(f"{self.package}.settings").Settings(**settings)
         app: FastAPI = import_module(f"{self.package}.main").create_app(given)
         return app

@@ -60,7 +60,7 @@ async def holding_writes(url: URL) -> AsyncIterator[AsyncConnection]:
 
 async def held_writes(connection: AsyncConnection, number: int = 1) -> list[int]:
     """Return the processes of the writes that are held, as soon as there are so many."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(found := list(await connection.scalars(text(HELD)))) < number:
             await connection.execute(text("SELECT pg_stat_clear_snapshot()"))
     return found

@@ -223,12 +223,14 @@ async def test_a_pause_is_random_and_grows_with_the_attempts() -> None:
         return time.perf_counter() - begun
 
     for attempt in range(1, MAX_ATTEMPTS):
-        rounds = [  # a busy machine makes some longer
-            sorted(await asyncio.gather(*(measured(attempt) for _ in range(100)))) for _ in range(5)
-        ]
-        shortest = min(pauses[0] for pauses in rounds) / attempt
-        median = min(statistics.median(pauses) for pauses in rounds) / attempt
-        longest = min(pauses[-1] for pauses in rounds) / attempt
+        rounds: list[list[float]] = []
+        shortest = median = longest = 1.0
+        # a busy machine makes some longer
+        while len(rounds) < 5 or (longest > 0.06 and len(rounds) < 100):
+            rounds.append(sorted(await asyncio.gather(*(measured(attempt) for _ in range(100)))))
+            shortest = min(pauses[0] for pauses in rounds) / attempt
+            median = min(statistics.median(pauses) for pauses in rounds) / attempt
+            longest = min(pauses[-1] for pauses in rounds) / attempt
         assert 0.008 <= shortest <= 0.02  # the clock of the loop has milliseconds
         assert 0.02 <= median <= 0.04
         assert 0.04 <= longest <= 0.06

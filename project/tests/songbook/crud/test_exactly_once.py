@@ -72,7 +72,7 @@ def service(cluster: Cluster) -> Iterator[Phoenix]:
 async def client(cluster: Cluster, service: Phoenix) -> AsyncIterator[AsyncClient]:
     """Give a client of the service, whose tables are empty."""
     await asyncio.to_thread(execute, cluster.url, "TRUNCATE book, towns, novel, idempotency")
-    async with AsyncClient(base_url=service.address, timeout=20) as client:
+    async with AsyncClient(base_url=service.address, timeout=40) as client:
         yield client
 
 
@@ -155,7 +155,7 @@ async def load(client: AsyncClient, kinds: Sequence[Work] = MIXED) -> AsyncItera
     try:
         yield history
         is_over.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(40):
             await asyncio.gather(*clients)
     finally:
         for each in clients:
@@ -440,7 +440,9 @@ async def test_a_write_that_takes_longer_than_the_driver_waits_may_be_stored(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "_COMMAND_SECONDS", 0.2)
-    async with SAMPLES.on(cluster.url) as (here, _), beside(cluster.url) as other:
+    async with SAMPLES.on(cluster.url, pool_size=1) as (here, _), beside(cluster.url) as other:
+        while (await here.get("/books")).status_code != 200:  # to set up a connection takes longer
+            pass
         async with holding_writes(cluster.url):
             unknown = await here.post("/books", json=MARKED)
             definite = await here.post("/by-session", json=MARKED)

@@ -28,7 +28,7 @@ async def database(client: AsyncClient, database_url: URL) -> AsyncIterator[Data
     """Give a pool of one connection to a database with five books."""
     for book in BOOKS:
         await client.post("/books", json=book)
-    database = Database(database_url, pool_size=1, pool_timeout=1)
+    database = Database(database_url, pool_size=1, pool_timeout=30)
     yield database
     await database.close()
 
@@ -164,10 +164,12 @@ async def test_when_another_of_a_group_leaves_the_rest_is_answered(
 
 @pytest.mark.long
 async def test_a_group_that_gets_no_connection_is_told_to_come_back(
-    database: Database, narrow: AsyncClient
+    database: Database, narrow: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database.pool, "_timeout", 1)
     async with all_waiting(database, *(narrow.get(f"/books/{n}") for n in (1, 2, 3))) as (asked, _):
         await asyncio.wait(asked)
+        monkeypatch.undo()
 
     for each in asked:
         assert_problem(each.result(), 503, "unavailable")
@@ -176,10 +178,11 @@ async def test_a_group_that_gets_no_connection_is_told_to_come_back(
 
 @pytest.mark.long
 async def test_each_of_a_group_waits_as_long_as_it_would_alone(
-    database: Database, narrow: AsyncClient
+    database: Database, narrow: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(database.pool, "_timeout", 1)
     async with all_waiting(database, narrow.get("/books/1")) as ([first], _):
-        await asyncio.sleep(0.5)
+        monkeypatch.undo()  # so that the late one waits for longer, as if it came a lot later
         late = asyncio.create_task(narrow.get("/books/2"))
         await first
         assert not late.done()
@@ -190,16 +193,17 @@ async def test_each_of_a_group_waits_as_long_as_it_would_alone(
 
 @pytest.mark.long
 async def test_who_left_one_group_for_another_does_not_wait_anew(
-    database: Database, narrow: AsyncClient
+    database: Database, narrow: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [f"/books/{number}" for number in (1, 2, 3)]
+    monkeypatch.setattr(database.pool, "_timeout", 1)
     begun = time.monotonic()
     async with all_waiting(database, *map(narrow.get, paths)) as (asked, _):
-        await asyncio.sleep(0.8)
+        monkeypatch.undo()  # so that who waits anew waits for half a minute
         asked[0].cancel()
         await asyncio.wait(asked)
 
-    assert 0.9 < time.monotonic() - begun < 1.7
+    assert 0.9 < time.monotonic() - begun < 15
     for each in asked[1:]:
         assert_problem(each.result(), 503, "unavailable")
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -217,12 +217,15 @@ async def test_a_service_that_ends_leaves_no_connection(breakable_url: URL) -> N
         async with SAMPLES.on(breakable_url) as (client, _):
             await client.get("/books")
             assert len(await backends(other)) == 1
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while await backends(other):
                 pass
 
 
-async def test_every_connection_has_the_bounds_that_keep_requests_short(breakable_url: URL) -> None:
+async def test_every_connection_has_the_bounds_that_keep_requests_short(
+    breakable_url: URL, restore_bounds: Callable[[str], None]
+) -> None:
+    restore_bounds("songbook.db.engine")
     bounds = {
         "lock_timeout": "1200ms",
         "statement_timeout": "5s",
@@ -249,12 +252,16 @@ async def test_a_statement_that_takes_too_long_is_given_up(breakable_url: URL, b
         driver: Any = lent.driver_connection
         await driver.execute(f"SET {bound} = '20ms'")
         lent.close()
-        async with locked(breakable_url, "book"):
+        async with locked(breakable_url, "book") as lock:
+            before = await backends(lock)
             for answer in await ask_everything(client):
                 assert_unavailable(answer)
-        row = await database.fetch(BoundStatement(f"SHOW {bound}", []))
-        assert row is not None
-        assert row[0] == "20ms", "an error like this is no reason for another connection"
+            after = await backends(lock)
+        assert after == before, "an error like this is no reason for another connection"
+        while True:  # these, too, may take longer than the bound
+            with suppress(asyncpg.QueryCanceledError):
+                await driver.execute(f"RESET {bound}")
+                break
         assert (await client.get("/books")).json() == []
 
 
@@ -276,12 +283,12 @@ async def test_who_finds_no_free_connection_in_time_is_told_to_come_back(
 
     for answer in [*late, by_session]:
         assert_unavailable(answer)
-    assert 0.2 <= took < 2
+    assert 0.2 <= took < 15  # which is less than they wait for the lock
     assert [answer.status_code for answer in [*first, after]] == [200, 200, 201, 201, 200]
 
 
 async def test_who_finds_a_free_connection_in_time_is_served(breakable_url: URL) -> None:
-    async with SAMPLES.on(breakable_url, pool_size=6, pool_timeout=10) as (client, _):
+    async with SAMPLES.on(breakable_url, pool_size=6) as (client, _):
         async with locked(breakable_url, "book") as lock:
             asked = [asyncio.create_task(client.get("/books")) for _ in range(20)]
             await waiting(lock, 2)
@@ -366,7 +373,7 @@ async def test_no_connection_is_needed_to_say_no(breakable_url: URL) -> None:
         async with locked(breakable_url, "book") as lock:
             asked = asyncio.create_task(client.get("/books"))
             await waiting(lock, 1)
-            async with asyncio.timeout(1):
+            async with asyncio.timeout(20):
                 answers = {
                     "200": await client.get("/ping"),
                     "204": await client.options("/books/1"),
@@ -468,7 +475,7 @@ async def unique_names(breakable_url: URL) -> AsyncIterator[None]:
 @pytest.mark.long
 @pytest.mark.usefixtures("unique_names")
 async def test_one_of_many_that_store_the_same_at_once_succeeds(breakable_url: URL) -> None:
-    async with SAMPLES.on(breakable_url, pool_timeout=10) as (client, _):
+    async with SAMPLES.on(breakable_url) as (client, _):
         for turn in range(3):
             body = {"name": f"canary {turn}", "author": "b"}
             answers = await asyncio.gather(*(client.post("/books", json=body) for _ in range(64)))

@@ -146,15 +146,15 @@ async def test_a_service_that_stops_rolls_an_interrupted_batch_back(migrated_url
         migrated_url,
         AGED,
         "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS"
-        " 'BEGIN PERFORM pg_sleep(4); RETURN NULL; END'",
+        " 'BEGIN PERFORM pg_sleep(30); RETURN NULL; END'",
         "CREATE TRIGGER linger AFTER DELETE ON idempotency EXECUTE FUNCTION linger()",
     )
     query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     query += " AND datname = current_database()"
-    async with SAMPLES.on(migrated_url), asyncio.timeout(10):
+    async with SAMPLES.on(migrated_url), asyncio.timeout(30):
         await asyncio.to_thread(wait_until, lambda: execute(migrated_url, query) == [(1,)])
         began = asyncio.get_running_loop().time()
-    assert asyncio.get_running_loop().time() - began < 2
+    assert asyncio.get_running_loop().time() - began < 15
     assert asyncio.all_tasks() <= before
 
     async with beside(migrated_url) as other:

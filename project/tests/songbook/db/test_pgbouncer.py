@@ -34,7 +34,7 @@ async def test_who_is_to_keep_no_prepared_statement_keeps_none(migrated_url: URL
 
 @behind_pgbouncer
 async def test_many_at_once_share_few_connections(bounced: URL) -> None:
-    async with SAMPLES.on(bounced, pool_size=10, pool_timeout=10) as (client, database):
+    async with SAMPLES.on(bounced, pool_size=10) as (client, database):
         for turn in range(2):
             answers = await asyncio.gather(
                 *(

@@ -31,7 +31,7 @@ async def client(breakable_url: URL) -> AsyncIterator[AsyncClient]:
 @pytest.fixture
 async def database(breakable_url: URL) -> AsyncIterator[Database]:
     """Give a pool of six connections."""
-    database = Database(breakable_url, pool_size=6, pool_timeout=5)
+    database = Database(breakable_url, pool_size=6, pool_timeout=30)
     yield database
     await database.close()
 
@@ -64,7 +64,7 @@ async def test_requests_that_wait_for_a_table_leave_connections_to_single_rows(
 
 
 async def test_who_waits_for_a_place_is_served_in_the_order_of_arrival(breakable_url: URL) -> None:
-    database = Database(breakable_url, pool_size=4, pool_timeout=5)  # one place each
+    database = Database(breakable_url, pool_size=4, pool_timeout=30)  # one place each
     served: list[str] = []
 
     async def run(use: Use, name: str) -> None:

@@ -40,7 +40,7 @@ ATTACKS["both"] = [each for attack in ATTACKS.values() for each in attack]
 @pytest.fixture(scope="module")
 def served(server: URL, template: URL) -> Iterator[Process]:
     """Give a process; its lists of books take PostgreSQL many seconds."""
-    with process(server, template) as found:
+    with process(server, template, POOL_TIMEOUT="5") as found:  # so long do writes press on
         execute(found.url, *LAY_OUT)
         yield found
 

@@ -420,10 +420,10 @@ async def test_a_hundred_values_are_taken_and_450_parameters_are_read(
     assert len((await client.get(f"/books?{years}")).json()) == 3
 
     for count in (451, 10_000):
-        begun = time.perf_counter()
+        begun = time.process_time()
         answer = await client.get("/books?" + "&".join(["id=1"] * count))
         assert "more than 450" in assert_problem(answer, 422)["detail"]
-        assert time.perf_counter() - begun < 0.5
+        assert time.process_time() - begun < 0.5
 
 
 async def test_a_long_name_is_not_repeated(client: AsyncClient) -> None:
