@@ -43,7 +43,7 @@ OPEN = (
     " AND application_name = 'songbook' AND state LIKE 'idle in transaction%'"
 )
 TERMINATE = (
-    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_progress_copy"
+    "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_progress_copy"
     " WHERE datname = current_database()"
 )
 
@@ -51,7 +51,7 @@ TERMINATE = (
 @pytest.fixture(scope="module")
 def running(server: URL, template: URL) -> Iterator[Process]:
     """Give a process that serves many books."""
-    with process(server, template) as found:
+    with process(server, template, POOL_TIMEOUT="2") as found:
         execute(found.url, LAY_OUT, "ANALYZE book")  # which tells that nothing has to be sorted
         yield found
 
@@ -69,7 +69,7 @@ def exporting(
 ) -> Iterator[HTTPResponse]:
     """Give the answer of a slow client who has read the first bytes of an export."""
     with socket.socket() as connection:
-        connection.settimeout(20)
+        connection.settimeout(40)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.bind((client, 0))
         connection.connect(("127.0.0.1", served.port))
@@ -249,7 +249,7 @@ def test_slow_readers_leave_connections_for_everybody_else(served: Process) -> N
     assert refused.headers["content-type"] == "application/problem+json"
     assert refused.headers["retry-after"] == "1"
     assert "exports" in refused.json()["detail"]
-    assert 0.4 < waited < 5
+    assert 1.9 < waited < 20
     assert [head_of_one.status_code, page.status_code, created.status_code] == [200, 200, 201]
     assert_whole(served)
 
@@ -279,7 +279,7 @@ async def test_a_reader_who_takes_too_long_is_left(database_url: URL) -> None:
     async with (
         app.router.lifespan_context(app),
         beside(database_url) as connection,
-        asyncio.timeout(15),
+        asyncio.timeout(40),
     ):
         await app(scope, receive, send)
         pool = app.state.service.database.engine.sync_engine.pool

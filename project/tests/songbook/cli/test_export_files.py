@@ -271,7 +271,7 @@ def test_what_one_database_exports_another_imports(books: URL, migrated_url: URL
     with run(books, "export", "books", "--format", "ndjson") as exporting:
         assert exporting.stdout
         with run(migrated_url, "import", "books", *options, stdin=exporting.stdout.fileno()) as one:
-            printed, told = one.communicate(timeout=30)
+            printed, told = one.communicate(timeout=60)
         assert exporting.stderr
         report = exporting.stderr.read()
 

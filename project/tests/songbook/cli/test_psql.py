@@ -98,9 +98,9 @@ def test_ctrl_c_cancels_a_statement_of_psql_and_its_exit_code_is_the_command_s(
         assert process.stdin
         process.stdin.write("SELECT pg_sleep(99);\n")
         process.stdin.flush()
-        wait_until(lambda: execute(migrated_url, sleeping) == [(1,)], 20)
+        wait_until(lambda: execute(migrated_url, sleeping) == [(1,)])
         os.killpg(process.pid, signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
     finally:
         process.kill()
 

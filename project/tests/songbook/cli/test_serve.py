@@ -60,11 +60,11 @@ def test_the_first_start_needs_nothing_and_the_second_finds_the_data(tmp_path: P
 
     print(f"first start {first:.1f} s, second {second:.1f} s")
     print(f"SIGTERM {terminated.seconds:.1f} s, Ctrl-C {interrupted.seconds:.1f} s")
-    assert second < 10
+    assert second < 30
     assert terminated.code in {0, 143}
     assert interrupted.code in {0, 130}
     for end in (terminated, interrupted):
-        assert end.seconds < 5
+        assert end.seconds < 20
         assert end.printed == ""  # the one line apart
         assert "Traceback" not in end.told
     assert (folder / "server.log").read_text().count("starting PostgreSQL") == 2

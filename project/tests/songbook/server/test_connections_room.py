@@ -5,17 +5,18 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from select import select
 
 import httpx
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import URL
 
 from songbook.server.limits import SPARE_FILES
-from tests.support.databases import execute, locked, spelled
+from tests.support.databases import beside, execute, locked, spelled
 from tests.support.marks import slow
 from tests.support.processes import Service, ended_at_last
 from tests.support.raw_http import head, message, read_reply
@@ -29,6 +30,21 @@ LAY_OUT = (
     "INSERT INTO book (name, author) SELECT 'n' || i || repeat('x', 200), repeat('y', 250)"
     " FROM generate_series(1, 1000) AS i"
 )
+HOLD = (
+    """
+    CREATE FUNCTION held(given text) RETURNS text LANGUAGE plpgsql AS $$
+    BEGIN
+        WHILE NOT pg_try_advisory_xact_lock_shared(4711) LOOP
+            PERFORM pg_sleep(0.005);
+        END LOOP;
+        RETURN given;
+    END
+    $$
+    """,
+    "ALTER TABLE book RENAME TO stored",
+    "CREATE VIEW book AS SELECT id, version, held(name) AS name, author, year FROM stored",
+)
+RELEASE = ("DROP VIEW book", "DROP FUNCTION held", "ALTER TABLE stored RENAME TO book")
 PING = head("GET", "/ping")
 BEGUN_BODY = head("POST", "/books", "Content-Type: application/json", "Content-Length: 99") + b"{"
 BOOK = '{"name":"a","author":"b"}'
@@ -120,9 +136,21 @@ def test_bodies_that_nobody_waits_for_make_room(served: Process) -> None:
         assert served.ask(PING).status == 200
 
 
+@asynccontextmanager
+async def held_reads(url: URL) -> AsyncIterator[None]:
+    """Hold every read of a book until the block ends, without a lock, which is soon given up."""
+    execute(url, *HOLD)
+    try:
+        async with beside(url) as holding:
+            await holding.execute(text("SELECT pg_advisory_lock(4711)"))
+            yield
+    finally:
+        execute(url, *RELEASE)
+
+
 async def test_a_request_in_progress_is_not_closed_for_a_newcomer(served: Process) -> None:
     with ExitStack() as stack:
-        async with locked(served.url, "book"):
+        async with held_reads(served.url):
             busy = [stack.enter_context(served.connect()) for _ in range(4)]
             for connection in busy:
                 connection.sendall(head("GET", "/books/1"))
@@ -147,7 +175,7 @@ async def test_requests_of_clients_that_have_gone_make_room(served: Process) -> 
 @on_linux
 def test_more_silent_connections_than_files_shut_nobody_out(database_url: URL) -> None:
     limited = ("sh", "-c", 'ulimit -n 1024 && exec "$0" -m "$@"', sys.executable)
-    environment = {"PORT": "0", "DATABASE_URL": spelled(database_url)}
+    environment = {"PORT": "0", "DATABASE_URL": spelled(database_url), "HEAD_SECONDS": "300"}
     service = Service(SAMPLES.package, "serve", program=limited, **environment)
     with ended_at_last(service), ExitStack() as stack:
         service.answers(service.said())

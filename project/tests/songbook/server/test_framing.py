@@ -135,7 +135,7 @@ def sent_before_the_end(connection: socket.socket, start: bytes, part: bytes, li
 def test_what_is_neither_head_nor_body_ends(served: Process, kind: str) -> None:
     before = served.memory()
     with socket.socket() as connection:
-        connection.settimeout(20)
+        connection.settimeout(40)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65536)
         connection.connect(("127.0.0.1", served.port))
         sent = sent_before_the_end(connection, *ENDLESS[kind], 30 * MB)

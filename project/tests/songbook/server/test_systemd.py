@@ -41,7 +41,7 @@ def notified() -> Iterator[tuple[str, socket.socket]]:
     name = f"songbook-{secrets.token_hex(6)}"  # an abstract one, as systemd's in a container
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(f"\0{name}")
-        receiver.settimeout(20)
+        receiver.settimeout(40)
         yield f"@{name}", receiver
 
 
@@ -72,7 +72,7 @@ def test_a_restart_loses_no_connection_because_systemd_keeps_the_socket(workers:
         with ended_at_last(activated(listener, "tests.support.tiny")):
             wait_until(lambda: len(replies) > before)
             stopped.set()
-            client.join(20)
+            client.join(40)
 
     assert {reply.status for reply in replies} == {200}
     assert len({reply.body for reply in replies}) == workers + 1
@@ -105,7 +105,7 @@ def test_what_is_not_a_listening_tcp_socket_is_refused_in_one_sentence(
             "a file": file,
         }
         service = activated(kinds[kind], "tests.samples", "serve", DATABASE_URL="")
-        _, told = service.process.communicate(timeout=20)
+        _, told = service.process.communicate(timeout=60)
 
     assert told == f"samples: {SENTENCE}\n"
     assert service.process.returncode == 1

@@ -45,7 +45,7 @@ def test_a_client_that_sends_all_first_gets_the_answer(served: Process, status: 
             served.address + path, b"x" * 10 * MB, {"Content-Type": kind}, method=method
         )
         try:
-            with urlopen(request, timeout=20) as answer:
+            with urlopen(request, timeout=40) as answer:
                 found = answer.status
         except HTTPError as error:
             with error:
@@ -110,7 +110,7 @@ def test_a_short_body_that_is_not_read_keeps_the_connection(served: Process) -> 
 @pytest.mark.parametrize("size", [16_384, 100 * MB])
 def test_a_long_body_that_is_read_keeps_the_connection(served: Process, size: int) -> None:
     rows = b"name,author\n" + b"a,b\n" * 50_000
-    connection = HTTPConnection("127.0.0.1", served.port, timeout=20)
+    connection = HTTPConnection("127.0.0.1", served.port, timeout=40)
     body: Iterator[bytes] | bytes = rows
     if size < len(rows):
         body = (rows[at : at + size] for at in range(0, len(rows), size))

@@ -38,11 +38,11 @@ def is_running(pid: int) -> bool:
 
 
 def test_all_workers_drain_and_end_with_their_parent() -> None:
-    with two_workers(2) as (served, pids):
+    with two_workers(5) as (served, pids):
         idle = served.kept()
         begun = served.signal()
         wait_until(lambda: served.ask(PING).headers["Connection"] == "close")
-        assert ended(idle) >= begun + 2
+        assert ended(idle) >= begun + 5
         assert served.code() == 0
         assert not any(map(is_running, pids))
 
@@ -52,14 +52,16 @@ def test_a_second_signal_and_an_interrupt_end_the_drain_of_workers(
     numbers: list[signal.Signals],
 ) -> None:
     with two_workers(300) as (served, pids):
-        for number in numbers:
+        *first, last = numbers
+        for number in first:
             served.signal(number)
-            time.sleep(0.7)  # the parent looks twice a second
+            wait_until(lambda: served.ask(PING).headers["Connection"] == "close")
+        served.signal(last)
         assert served.code() == 0
         assert not any(map(is_running, pids))
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 def test_workers_are_replaced_one_after_the_other_and_no_request_is_lost() -> None:
     answers: list[int] = []
 
@@ -77,12 +79,12 @@ def test_workers_are_replaced_one_after_the_other_and_no_request_is_lost() -> No
 
     stopped = threading.Event()
     # a client that waits for its turn for longer would lose a connection that it did not use
-    with two_workers(3) as (served, old), ThreadPoolExecutor() as clients:
+    with two_workers(5) as (served, old), ThreadPoolExecutor() as clients:
         pids = set(old)
         asking = [clients.submit(ask) for _ in range(4)]
         served.signal(signal.SIGHUP)
         try:
-            wait_until(lambda: len(pids) >= 4 and not any(map(is_running, old)), 60)
+            wait_until(lambda: len(pids) >= 4 and not any(map(is_running, old)), 120)
         finally:
             stopped.set()
         for each in asking:
@@ -105,7 +107,7 @@ def test_the_workers_of_a_killed_parent_end() -> None:
         served.signal(signal.SIGKILL)
         begun = time.monotonic()
         wait_until(lambda: not any(map(is_running, pids)))
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 20
         assert served.is_closed()
         served.code()
 
