@@ -130,6 +130,7 @@ class Proxy:
         self._server = server
         self.cuts_after = cuts_after
         self._services: list[StreamWriter] = []
+        self._serving: set[asyncio.Task[None]] = set()
         self.cuts = 0
 
     def say(self, message: bytes) -> None:
@@ -138,8 +139,22 @@ class Proxy:
             if not service.is_closing():
                 service.write(message)
 
+    async def close(self) -> None:
+        """Cut the connections that are left, such as those of a service that checks its readiness.
+
+        Else nobody would pass anything on after the test, and a service that ends would wait for an
+        answer until a timeout, which SQLAlchemy's pool logs.
+        """
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
+
     async def serve(self, reader: StreamReader, writer: StreamWriter) -> None:
         """Serve one connection until one side closes it, or until it is cut."""
+        task = asyncio.current_task()
+        assert task
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
         answers, questions = await asyncio.open_unix_connection(self._server)
         self._services.append(writer)
         committing = asyncio.Event()
@@ -189,6 +204,7 @@ async def between(cluster: Cluster, *, cuts_after: bytes = b"") -> AsyncIterator
     finally:
         cluster.open_door()
         listener.close()
+        await proxy.close()
 
 
 FAREWELL = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection due to administrator command\0\0"
