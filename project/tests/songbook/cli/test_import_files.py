@@ -445,7 +445,7 @@ def assert_interrupted(process: "subprocess.Popen[str]", url: URL) -> None:
 
     The tracer that measures coverage swallows an interrupt now and then: then it is pressed again.
     """
-    for patience in (10, 10, 20):
+    for patience in (25, 25, 25):
         process.send_signal(signal.SIGINT)
         with suppress(subprocess.TimeoutExpired):
             report, told = process.communicate(timeout=patience)
