@@ -102,10 +102,24 @@ async def _write(
         file.write(params.byte_order_mark)
 
         async def sink(chunk: bytes) -> None:
-            file.write(chunk)
+            with _given_up():
+                file.write(chunk)
             progress.advance(task, chunk.count(b"\n"))
 
         return await copy_out(db, export_query(params, media_type), media_type, sink)
+
+
+@contextmanager
+def _given_up() -> Iterator[None]:
+    """Let the event loop report no failure of the connection after an OSError in the block.
+
+    asyncpg may fail on what PostgreSQL sends before it has received the cancel request.
+    """
+    try:
+        yield
+    except OSError:
+        asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+        raise
 
 
 @contextmanager
