@@ -41,7 +41,7 @@ def notified() -> Iterator[tuple[str, socket.socket]]:
     name = f"songbook-{secrets.token_hex(6)}"  # an abstract one, as systemd's in a container
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(f"\0{name}")
-        receiver.settimeout(40)
+        receiver.settimeout(60)
         yield f"@{name}", receiver
 
 
