@@ -78,7 +78,7 @@ def postmaster(folder: Path) -> int:
 
 
 @slow
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(240)
 def test_an_embedded_postgresql_that_dies_is_started_again(folder: Path) -> None:
     with SAMPLES.serving(POSTGRES_DATA=str(folder)) as service:
         assert httpx.post(f"{service.address}/books", json=BOOK).status_code == 201

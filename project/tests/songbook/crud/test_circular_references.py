@@ -8,7 +8,7 @@ from tests.support.references import ROUNDS, assert_in_use, assert_missing, post
 
 
 @ROUNDS
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_child_and_the_deletion_of_its_parent_cannot_both_succeed(
     related: AsyncClient, rounds: int
 ) -> None:

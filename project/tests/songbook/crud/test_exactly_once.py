@@ -252,7 +252,7 @@ async def test_what_a_hasty_postgresql_acknowledges_and_loses_is_noticed(
 
 
 @slow
-@pytest.mark.timeout(600 if LONG else 60)
+@pytest.mark.timeout(600 if LONG else 240)
 async def test_a_commit_whose_answer_is_lost_is_found_by_its_key(
     cluster: Cluster, client: AsyncClient
 ) -> None:

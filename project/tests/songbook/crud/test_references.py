@@ -249,7 +249,7 @@ async def test_a_computed_member_is_not_written(client: AsyncClient) -> None:
 
 
 @ROUNDS
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("is_first", [True, False], ids=["child first", "parent first"])
 async def test_a_child_and_the_soft_deletion_of_its_parent_cannot_both_succeed(
     client: AsyncClient, app: FastAPI, rounds: int, *, is_first: bool
@@ -274,7 +274,7 @@ async def test_a_child_and_the_soft_deletion_of_its_parent_cannot_both_succeed(
 
 
 @ROUNDS
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 async def test_a_restored_child_and_the_soft_deletion_of_its_parent_cannot_both_succeed(
     client: AsyncClient, rounds: int
 ) -> None:
