@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 pytest.register_assert_rewrite("tests.support")
 
@@ -31,14 +33,19 @@ pytest_plugins = [
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, likewise
 
-# The examples of a test share its fixtures, and lay out their own rows; a machine may be busy.
+# The examples of a test share its fixtures, and lay out their own rows; a machine may be busy. They
+# are the same each time: `--hypothesis-profile=search` looks for others.
 hypothesis.settings.register_profile(
     "songbook",
     deadline=None,
+    derandomize=True,
     suppress_health_check=[
         hypothesis.HealthCheck.function_scoped_fixture,
         hypothesis.HealthCheck.too_slow,
     ],
+)
+hypothesis.settings.register_profile(
+    "search", hypothesis.settings.get_profile("songbook"), derandomize=False
 )
 hypothesis.settings.load_profile("songbook")
 
@@ -63,7 +70,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave the modules and the tests out of the garbage collections that are to come."""
+    """Leave the modules and the tests out of the garbage collections that are to come.
+
+    Examples take no constants from modules either: which are imported depends on the tests before.
+    """
+    if hypothesis.settings().derandomize:
+        providers._get_local_constants = Constants  # noqa: SLF001
     gc.collect()
     gc.freeze()
 
