@@ -75,7 +75,7 @@ def is_shown(answer: str, shown: str) -> bool:
 
 @slow
 @pytest.mark.processes
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_the_commands_of_the_tutorial_answer_as_it_shows() -> None:
     different = []
 

@@ -15,6 +15,7 @@ from tests.support.databases import spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import Service, ended_at_last
+from tests.support.waiting import PATIENCE
 
 pytestmark = pytest.mark.processes
 
@@ -148,7 +149,7 @@ def assert_serves(folder: Path, url: URL, **environment: str) -> None:
             env={**os.environ, "PATH": path, **environment},
             capture_output=True,
             check=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
     service = Service("app", "serve", folder=folder, PORT="0", **environment)
     with ended_at_last(service), httpx.Client() as client:

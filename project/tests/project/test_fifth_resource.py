@@ -183,7 +183,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 @slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_two_resources_more_are_two_modules_and_one_migration(
     tmp_path: Path, migrated_url: URL
 ) -> None:
@@ -221,7 +221,7 @@ def test_two_resources_more_are_two_modules_and_one_migration(
     run("ruff", "format", "--check", ".")
     both = ("-k", "artists or albums")
     tested = run(
-        "pytest", "-q", "-n", "0", "-o", "timeout=240", "-p", "no:cacheprovider", *both, *CONTRACT
+        "pytest", "-q", "-n", "0", "-o", "timeout=600", "-p", "no:cacheprovider", *both, *CONTRACT
     )
 
     after = contents(project)

@@ -13,7 +13,7 @@ from tests.support.paths import ROOT
 
 pytestmark = [
     pytest.mark.processes,
-    pytest.mark.timeout(180),  # nine programs, of which a busy machine makes long ones
+    pytest.mark.timeout(900),  # nine programs, of which a busy machine makes long ones
 ]
 
 FAULTS = {
@@ -68,7 +68,7 @@ def run_hooks(clone: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=170,
+        timeout=800,
     )
 
 

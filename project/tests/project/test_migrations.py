@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -35,6 +34,7 @@ from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import Outcome
 from tests.support.revisions import described
+from tests.support.waiting import PATIENCE, wait_until
 
 pytestmark = pytest.mark.processes
 
@@ -437,12 +437,9 @@ def test_of_two_migrators_at_once_one_waits_for_the_other(
             ]
             for migrator in migrators:
                 stack.callback(migrator.kill)
-            deadline = time.monotonic() + 30
-            while execute(scratch_url, both_are_there) != [(True,)]:
-                assert time.monotonic() < deadline, "waited in vain"
-                time.sleep(0.02)
+            wait_until(lambda: execute(scratch_url, both_are_there) == [(True,)])
         for migrator in migrators:
-            _, told = migrator.communicate(timeout=30)
+            _, told = migrator.communicate(timeout=PATIENCE)
             assert migrator.returncode == 0, told
 
     assert version(scratch_url) == [(STEPS[-1],)]

@@ -10,6 +10,7 @@ import pytest
 
 import songbook
 from tests.support.paths import PROJECT
+from tests.support.waiting import PATIENCE
 from tests.support.wheels import SETTINGS
 
 pytestmark = pytest.mark.processes
@@ -50,7 +51,7 @@ print(sys.modules["songbook"].__file__, sys.modules["songbook"].__version__, "ap
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
     [file, built_version, has_service] = done.stdout.split()
@@ -74,7 +75,7 @@ def test_the_console_script_runs_the_command_line_of_the_service_in_its_folder(
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     assert "create-superuser" in run(PROJECT).stdout

@@ -146,7 +146,7 @@ def send(service: Service) -> Counter[str]:
     return Counter(dict.fromkeys(ROUTES.values(), 5))
 
 
-@pytest.mark.timeout(300)  # six processes, on a machine that may be busy
+@pytest.mark.timeout(900)  # six processes, on a machine that may be busy
 def test_prometheus_sums_workers_and_services_and_evaluates_every_expression(
     migrated_url: URL, tmp_path: Path
 ) -> None:

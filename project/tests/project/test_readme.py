@@ -12,6 +12,7 @@ from typer.main import get_command
 from app.__main__ import cli
 from tests.support.marks import slow
 from tests.support.paths import ROOT
+from tests.support.waiting import PATIENCE
 
 DOCUMENTS = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md")})
 
@@ -22,7 +23,7 @@ def test_the_session_in_the_readme_is_what_the_service_answers() -> None:
     for name in ("cities", "playlists", "todos"):
         pytest.importorskip(f"app.resources.{name}", reason=f"the session is of {name}, too")
     demo = [sys.executable, str(ROOT / "examples" / "demo.py")]
-    done = subprocess.run(demo, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(demo, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.count("$ curl") >= 7

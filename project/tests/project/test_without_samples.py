@@ -19,7 +19,7 @@ REMOVED = ("cities", "playlists", "todos")
 
 
 @slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_a_copy_without_samples_passes_its_tests(tmp_path: Path, migrated_url: URL) -> None:
     """The tests of the library use no resource of the service; those of processes take minutes.
 

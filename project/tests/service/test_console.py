@@ -24,7 +24,7 @@ from tests.support.marks import slow
 from tests.support.paths import ROOT
 from tests.support.services import SERVICE
 
-pytestmark = [slow, needs_browser, pytest.mark.processes, pytest.mark.timeout(120)]
+pytestmark = [slow, needs_browser, pytest.mark.processes, pytest.mark.timeout(900)]
 
 SONGS = (ROOT / "examples" / "songs.csv").read_text().splitlines()[:2000]
 PICTURES = ROOT / "docs" / "console"
@@ -41,7 +41,7 @@ def address(server: URL, template: URL) -> Iterator[str]:
     with SERVICE.serving(DATABASE_URL=spelled(url)) as service:
         csv = "\n".join(SONGS)
         headers = {"Content-Type": "text/csv"}
-        httpx.post(f"{service.address}/songs.csv", content=csv, headers=headers, timeout=20)
+        httpx.post(f"{service.address}/songs.csv", content=csv, headers=headers)
         httpx.post(f"{service.address}/todos", json={"content": "Tune the piano"})
         yield service.address
     execute(server, f'DROP DATABASE "{url.database}" WITH (FORCE)')

@@ -18,13 +18,13 @@ from tests.support.services import SERVICE
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [slow, needs_browser, pytest.mark.processes, pytest.mark.timeout(240)]
+pytestmark = [slow, needs_browser, pytest.mark.processes, pytest.mark.timeout(1200)]
 
 PRESS = """
 async (id) => {
     const operation = document.getElementById(id);
     const until = async (selector) => {
-        for (const end = Date.now() + 10000; Date.now() < end;) {
+        for (const end = Date.now() + 60000; Date.now() < end;) {
             const found = operation.querySelector(selector);
             if (found) return found;
             await new Promise((resolve) => setTimeout(resolve, 5));

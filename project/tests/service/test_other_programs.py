@@ -13,6 +13,7 @@ from tests.support.databases import spelled
 from tests.support.marks import slow
 from tests.support.paths import PROJECT, ROOT
 from tests.support.services import SERVICE
+from tests.support.waiting import PATIENCE
 
 # The relative URL of `Link` is one that requests cannot follow; a file is sent as what it is.
 MORE = """
@@ -35,7 +36,7 @@ assert stored.json()["stored"] == 1, stored.text
 
 @slow
 @pytest.mark.processes
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(1500)
 def test_what_the_document_does_with_other_programs_they_do(
     migrated_url: URL, tmp_path: Path
 ) -> None:
@@ -44,7 +45,7 @@ def test_what_the_document_does_with_other_programs_they_do(
     group = ["--group", f"{PROJECT / 'pyproject.toml'}:interop"]
     place = str(tmp_path)
     for command in (["venv", place], ["pip", "install", "--python", place, *group]):
-        subprocess.run([sys.executable, "-m", "uv", "--quiet", *command], check=True, timeout=120)
+        subprocess.run([sys.executable, "-m", "uv", "--quiet", *command], check=True, timeout=600)
 
     with SERVICE.serving(DATABASE_URL=spelled(migrated_url)) as service:
         songs = b"name,artist,year\nAuto Rock,Mogwai,2006\nNone,Mogwai,\n"
@@ -55,7 +56,7 @@ def test_what_the_document_does_with_other_programs_they_do(
             [tmp_path / "bin" / "python", "-c", program],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=False,
         )
         stored = httpx.get(f"{service.address}/songs?sort=year,id").json()

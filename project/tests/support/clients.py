@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response, create_ssl_context
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from httpx._transports import default
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -18,12 +19,16 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.auth import passwords, tokens
 from tests.support.leaks import PASSWORD, assert_discreet_answer
+from tests.support.waiting import PATIENCE
 
 if find_spec("sniffio") is None:  # httpx looks for it at each request, in every folder of sys.path
     sys.modules["sniffio"] = None  # type: ignore[assignment] # which says that there is none
 
 # Each `httpx.get` reads all certificates, for 25 ms, also for an address that begins with `http:`.
 default.create_ssl_context = cache(create_ssl_context)  # type: ignore[attr-defined]
+
+for operation in ("connect", "read", "write", "pool"):  # of every client that says nothing else
+    setattr(DEFAULT_TIMEOUT_CONFIG, operation, float(PATIENCE))
 
 PRINCIPAL = 10**12
 """The id of the superuser who asks for what not everyone is told."""
@@ -139,7 +144,7 @@ async def sign_in(
     async with app.state.service.database.engine.begin() as connection:
         await connection.execute(insert(table).values(values))
     secret = app.state.service.settings.token_secret
-    return f"Bearer {tokens.encode(secret, email, time.time(), 5, permissions)}"
+    return f"Bearer {tokens.encode(secret, email, time.time(), 60, permissions)}"
 
 
 async def sign_in_entitled(app: FastAPI, id: int = PRINCIPAL, *, is_superuser: bool = True) -> str:

@@ -5,7 +5,6 @@ import fcntl
 import secrets
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -21,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from songbook import config
 from tests.support.paths import PROJECT
+from tests.support.waiting import PATIENCE, wait_until
 
 
 class Settings(config.Settings):
@@ -82,9 +82,7 @@ def guarded_url(migrated_url: URL, run_folder: Path) -> Iterator[URL]:
     guarded = migrated_url.set(username=role, password=password)
     asked = [f"local all {role} scram-sha-256", f"host all {role} all scram-sha-256"]
     set_authentication(migrated_url, run_folder, role, asked)
-    deadline = time.monotonic() + 30
-    while not is_refused(guarded.set(password="another")):  # a reload takes its time
-        assert time.monotonic() < deadline, "waited in vain"
+    wait_until(lambda: is_refused(guarded.set(password="another")))  # a reload takes its time
     yield guarded
     set_authentication(migrated_url, run_folder, role, [])
     execute(migrated_url, f"DROP OWNED BY {role} CASCADE", f"DROP ROLE {role}")
@@ -134,7 +132,7 @@ async def breakable_url(server: URL, private_url: URL) -> AsyncIterator[URL]:
     async with beside(private_url) as connection:
         for statement in MEND:
             await connection.execute(text(statement))
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while await backends(connection):
                 pass
 
@@ -219,12 +217,12 @@ async def empty(connection: AsyncConnection) -> None:
 
 
 async def waiting(connection: AsyncConnection, number: int) -> None:
-    """Return when so many statements of this database wait for a lock; fail after 20 seconds."""
+    """Return when so many statements of this database wait for a lock."""
     query = text(
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while (await connection.scalar(query) or 0) < number:
             await connection.execute(text("SELECT pg_stat_clear_snapshot()"))
 
@@ -261,7 +259,7 @@ async def terminate(connection: AsyncConnection) -> int:
     """End all the backends of a service, and wait until they have ended; return their number."""
     found = await backends(connection)
     for pid in found:
-        await connection.execute(text("SELECT pg_terminate_backend(:pid, 20000)"), {"pid": pid})
+        await connection.execute(text("SELECT pg_terminate_backend(:pid, 60000)"), {"pid": pid})
     await connection.execute(text("SELECT 1"))  # by now the event loop has seen the ends as well
     return len(found)
 

@@ -12,7 +12,7 @@ from tests.support.databases import spelled
 from tests.support.processes import Service, ended_at_last, free_port
 from tests.support.raw_http import Reply, Served, head, read_reply
 from tests.support.services import SAMPLES
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 PING = head("GET", "/ping")
 
@@ -27,7 +27,9 @@ class Draining(Served):
 
     def connect(self) -> socket.socket:
         """Open a connection; a machine may be busy."""
-        return self._opened.enter_context(socket.create_connection(("127.0.0.1", self.port), 20))
+        return self._opened.enter_context(
+            socket.create_connection(("127.0.0.1", self.port), PATIENCE)
+        )
 
     def kept(self) -> socket.socket:
         """Return a connection that has had an answer and is kept."""
@@ -50,7 +52,7 @@ class Draining(Served):
 
     def code(self) -> int:
         """Wait for the end of the process; return its exit code."""
-        self.log = self.service.process.communicate(timeout=40)[1]
+        self.log = self.service.process.communicate(timeout=PATIENCE)[1]
         return self.service.process.returncode
 
 

@@ -13,6 +13,7 @@ from tests.support.copies import apply, copied_project
 from tests.support.databases import spelled
 from tests.support.paths import ROOT
 from tests.support.processes import Service, ended_at_last
+from tests.support.waiting import PATIENCE
 
 _BLOCK = re.DOTALL | re.MULTILINE
 
@@ -52,7 +53,7 @@ def different_answers(document: Path, place: Path, url: URL, *resources: str) ->
             cwd=project,
             env={**os.environ, "PATH": path, **database},
             check=True,
-            timeout=60,
+            timeout=PATIENCE,
             input=b"correct horse\n",
         )
     demo = runpy.run_path(str(ROOT / "examples" / "demo.py"))

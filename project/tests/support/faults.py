@@ -19,7 +19,7 @@ from songbook.db import embedded
 from tests.support.databases import execute, has_server, spelled
 from tests.support.processes import ended_at_last, free_port
 from tests.support.services import SAMPLES
-from tests.support.waiting import wait_until
+from tests.support.waiting import PATIENCE, wait_until
 
 SOCKET = ".s.PGSQL.5432"
 COMMIT = b"Q\x00\x00\x00\x0bCOMMIT\x00"
@@ -80,7 +80,7 @@ class Cluster:
         """End every connection of a service, as a failover does."""
         execute(
             self.url,
-            "SELECT pg_terminate_backend(pid, 20000) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
             " WHERE application_name = 'songbook'",
         )
 
@@ -243,9 +243,9 @@ class History:
         self._grown.set()
 
     async def growth(self, number: int) -> None:
-        """Return when clients were told of so many more, within forty seconds."""
+        """Return when clients were told of so many more."""
         goal = len(self.told) + number
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(PATIENCE):
             while len(self.told) < goal:
                 self._grown.clear()
                 await self._grown.wait()

@@ -18,6 +18,7 @@ import pytest
 from songbook.config import Settings
 from tests.support.leaks import assert_discreet, lines_of
 from tests.support.paths import PROJECT
+from tests.support.waiting import PATIENCE
 
 
 class Outcome(NamedTuple):
@@ -76,7 +77,7 @@ class Service:
         """Wait for an answer at its address; return the seconds since its start."""
         self.address = address
         while not self.is_up():
-            assert time.monotonic() < self.begun + 45, "waited in vain"
+            assert time.monotonic() < self.begun + PATIENCE, "waited in vain"
             time.sleep(0.01)
         return time.monotonic() - self.begun
 
@@ -97,7 +98,7 @@ class Service:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
-        printed, told = self.process.communicate(timeout=30)
+        printed, told = self.process.communicate(timeout=PATIENCE)
         self.check(printed, told)
         return End(self.process.returncode, printed, told, time.monotonic() - begun)
 
@@ -137,7 +138,7 @@ def ended_at_last(service: Service) -> Iterator[None]:
         if service.process.returncode is None:
             service.process.terminate()
             try:
-                service.check(*service.process.communicate(timeout=30))
+                service.check(*service.process.communicate(timeout=PATIENCE))
             finally:
                 if not service.is_gone():
                     os.killpg(service.process.pid, signal.SIGKILL)

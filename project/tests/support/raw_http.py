@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPException, HTTPResponse
 
-PATIENCE = 20.0
+PATIENCE = 12.0
+"""Seconds for an answer: fewer than those after which a head or a body is given up, with 408."""
 
 
 @dataclass

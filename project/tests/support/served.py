@@ -16,6 +16,7 @@ from tests.support.databases import create_database, execute, spelled
 from tests.support.processes import Service
 from tests.support.raw_http import Served
 from tests.support.services import SAMPLES
+from tests.support.waiting import PATIENCE
 
 POOL_SIZE = 8
 
@@ -34,7 +35,7 @@ class Process(Served):
 
     def connect(self) -> socket.socket:
         """Open a connection; a machine may be busy."""
-        return socket.create_connection(("127.0.0.1", self.port), 30)
+        return socket.create_connection(("127.0.0.1", self.port), PATIENCE)
 
     def memory(self) -> int:
         """Return how many KB of memory it has."""

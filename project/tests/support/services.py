@@ -21,6 +21,7 @@ from tests.support.databases import spelled
 from tests.support.paths import PROJECT
 from tests.support.patience import POOL_TIMEOUT
 from tests.support.processes import Service, ended_at_last
+from tests.support.waiting import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Tested:
             env={**os.environ, **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             check=check,
         )
 

@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from tests.support.databases import beside
+from tests.support.waiting import PATIENCE
 
 FUNCTION = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"
 
@@ -60,7 +61,7 @@ async def holding_writes(url: URL) -> AsyncIterator[AsyncConnection]:
 
 async def held_writes(connection: AsyncConnection, number: int = 1) -> list[int]:
     """Return the processes of the writes that are held, as soon as there are so many."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while len(found := list(await connection.scalars(text(HELD)))) < number:
             await connection.execute(text("SELECT pg_stat_clear_snapshot()"))
     return found

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import PROJECT
+from tests.support.waiting import PATIENCE
 
 BUILD = "import sys; from setuptools import build_meta; print(build_meta.build_wheel(sys.argv[1]))"
 SETTINGS = tomllib.loads((PROJECT / "pyproject.toml").read_text())
@@ -38,7 +39,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=folder / "project",
         capture_output=True,
         check=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     [built] = folder.glob("*.whl")
     return built

@@ -29,6 +29,7 @@ from tests.support.asserts import assert_headers, assert_problem
 from tests.support.clients import PRINCIPAL, client_of, sign_in, sign_in_entitled
 from tests.support.databases import all_rows, spelled
 from tests.support.resources import EVERY, RESOURCES
+from tests.support.waiting import PATIENCE
 
 # The last row that fits says what becomes of a request: it is answered, or refused with a status.
 # `nobody` is everyone without a good token; `another` a user; `oneself` the user of the address.
@@ -506,7 +507,7 @@ async def spoken(app: FastAPI, method: str, path: str, headers: dict[str, str]) 
         "client": ("127.0.0.1", 1),
         "server": ("songbook", 80),
     }
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         await app(scope, receive, send)
     status: int = sent[0]["status"]
     return status

@@ -469,7 +469,7 @@ def address(migrated_url: URL) -> Iterator[str]:
         thread.start()
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
         server.should_exit = True
-        thread.join(30)
+        thread.join()
 
 
 @pytest.fixture
@@ -488,12 +488,12 @@ def token(migrated_url: URL) -> str:
         "CREATE TRIGGER keep BEFORE UPDATE OR DELETE ON users FOR EACH ROW"
         f" WHEN (OLD.id = {PRINCIPAL}) EXECUTE FUNCTION keep()",
     )
-    return tokens.encode(Settings().token_secret, email, time.time(), minutes=5)
+    return tokens.encode(Settings().token_secret, email, time.time(), minutes=60)
 
 
 @pytest.mark.processes
 @slow
-@pytest.mark.timeout(320)
+@pytest.mark.timeout(1500)
 def test_schemathesis_finds_nothing(address: str, document: dict[str, Any], token: str) -> None:
     # Traced, Schemathesis itself takes twice as long; what is to be covered is the service.
     untraced = {name: value for name, value in os.environ.items() if "COVERAGE" not in name}
@@ -503,7 +503,7 @@ def test_schemathesis_finds_nothing(address: str, document: dict[str, Any], toke
         env={**untraced, "SONGBOOK_TOKEN": token},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1400,
         check=False,
     )
 

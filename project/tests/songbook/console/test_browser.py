@@ -34,7 +34,7 @@ from tests.support.services import SAMPLES
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Route
 
-pytestmark = [slow, needs_browser, pytest.mark.processes, pytest.mark.timeout(180)]
+pytestmark = [slow, needs_browser, pytest.mark.processes, pytest.mark.timeout(900)]
 
 FORGE_TOKEN = """
 import(document.scripts[0].src.replace('console.js', 'api.js'))
@@ -50,7 +50,7 @@ class Site:
         self.address = address
         self.url = url
         self.browser = browser
-        self.client = httpx.Client(base_url=address, timeout=20)
+        self.client = httpx.Client(base_url=address)
 
     def fill(self) -> None:
         """Store sixty books."""

@@ -16,6 +16,7 @@ from tests.support.asserts import assert_problem
 from tests.support.clients import client_of
 from tests.support.marks import slow
 from tests.support.paths import PROJECT
+from tests.support.waiting import PATIENCE
 
 STATIC = PROJECT / "songbook" / "console" / "static"
 SCRIPTS = sorted(STATIC.glob("*.js"))
@@ -112,7 +113,7 @@ def test_the_types_of_the_scripts_fit() -> None:
     """TypeScript comes from npm, and checks the scripts as they are served."""
     tsc = ["npm", "exec", "--yes", "--package", "typescript@5.9.3", "--", "tsc"]
     checked = subprocess.run(
-        [*tsc, "-p", str(STATIC)], capture_output=True, text=True, check=False, timeout=100
+        [*tsc, "-p", str(STATIC)], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
 
     if "npm error" in checked.stderr:
