@@ -67,6 +67,7 @@ def test_the_console_shows_this_service(address: str, tmp_path: Path) -> None:
         page.get_by_role("link", name="New").click()
         page.get_by_label("Name").fill("For the road")
         page.get_by_role("button", name="Save").click()
+        page.get_by_role("heading", name="Playlists: For the road").wait_for()
         said(page, "Saved.")
         page.get_by_role("link", name="Entries").click()
         page.get_by_role("heading", name="Entries").wait_for()
@@ -111,6 +112,7 @@ def list_a_song(tab: Tab) -> None:
     page.get_by_label("Position as you want it").wait_for()
     page.get_by_role("button", name="Save as you want it").click()
     said(page, "Saved.")
+    tab.settle()  # it is read again
     page.get_by_role("link", name="Back to the list").click()
     page.get_by_role("cell", name="7", exact=True).wait_for()
 

@@ -127,6 +127,7 @@ def test_every_operation_succeeds_as_it_is_offered(site: Site) -> None:
             if not operation.startswith(("list", "read", "export")):
                 execute(site.url, *RESTORE)
         tag.click()
+        tab.page.wait_for_selector(".opblock", state="detached")
 
     assert failed == []
     assert pressed == {

@@ -2,13 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.support.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -43,8 +46,11 @@ class Tab:
         self.requested: list[str] = []
         self.errors: list[str] = []
         context = browser.new_context(**{"viewport": DESKTOP, "locale": "en", **options})
-        context.set_default_timeout(8000)
+        context.set_default_timeout(1000 * PATIENCE)
         self.page: Page = context.new_page()
+        # a message fades after 8 s, which a busy machine may need until it is looked for
+        slowed = {"playbackRate": 0.1}
+        context.new_cdp_session(self.page).send("Animation.setPlaybackRate", slowed)
         self.page.on("request", lambda request: self.requested.append(request.url))
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", lambda told: self._note(told.type, told.text))
@@ -56,14 +62,15 @@ class Tab:
             self.errors.append(text)
 
     def open(self, path: str) -> "Page":
-        """Open a path of the service, and wait for the view."""
+        """Open another path of the service, and wait for its view, whose heading is a new one."""
+        self.page.evaluate("document.querySelector('h1')?.setAttribute('data-left', '')")
         self.page.goto(self.address + path)
-        self.settle()
+        self.settle("[tabindex]:not([data-left])")
         return self.page
 
-    def settle(self) -> None:
+    def settle(self, heading: str = "[tabindex]") -> None:
         """Wait for a view: its heading can be focused, unlike that of the empty page."""
-        self.page.wait_for_selector("main:not([aria-busy]) h1[tabindex]")
+        self.page.wait_for_selector(f"main:not([aria-busy]) h1{heading}")
 
     def check(self) -> None:
         """Assert that nothing failed, and that nothing was asked of another host."""
@@ -95,6 +102,14 @@ def sign_in(page: "Page", name: str = "ada") -> None:
     page.get_by_label("Password").press("Enter")
     page.get_by_role("button", name="Sign out").wait_for()
     page.wait_for_selector("main:not([aria-busy])")
+
+
+def until(page: "Page", happened: Callable[[], object]) -> None:
+    """Wait for what the browser tells of by an event."""
+    deadline = time.monotonic() + PATIENCE
+    while not happened():
+        assert time.monotonic() < deadline, "waited in vain"
+        page.wait_for_timeout(10)
 
 
 def said(page: "Page", text: str) -> None:

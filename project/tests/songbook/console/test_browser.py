@@ -24,6 +24,7 @@ from tests.support.browser import (
     needs_browser,
     said,
     sign_in,
+    until,
 )
 from tests.support.copies import copied_samples
 from tests.support.databases import create_database, execute, spelled
@@ -306,6 +307,7 @@ def test_references_are_links_and_are_picked(tab: Tab, site: Site) -> None:
 
     page.route("**/publishers?*", hold_first)
     page.get_by_role("button", name="Choose Publisher…").click()
+    until(page, lambda: asked)
     page.get_by_role("dialog").get_by_label("Words").press_sequentially("canon")
     asked[0].continue_()
     page.locator("dialog li:only-child").wait_for()
@@ -314,9 +316,11 @@ def test_references_are_links_and_are_picked(tab: Tab, site: Site) -> None:
     page.get_by_role("button", name=f"Canongate ({publisher['id']})").click()
     page.get_by_text("Canongate").wait_for()
     page.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="Novels: Lanark").wait_for()
     said(page, "Saved.")
 
     page.get_by_role("link", name="Back to the list").click()
+    page.get_by_role("heading", name="Novels", exact=True).wait_for()
     page.get_by_role("link", name="Canongate").click()
     page.get_by_role("heading", name="Canongate").wait_for()
     page.get_by_role("link", name="Novels: publisher").click()
@@ -374,6 +378,7 @@ def test_rows_with_owners_are_shown_to_their_owner(tab: Tab) -> None:
     page.get_by_role("link", name="New").click()
     page.get_by_label("Name").fill("Letters")
     page.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="Folders: Letters").wait_for()
     said(page, "Saved.")
     page.get_by_role("link", name="Back to the list").click()
     page.get_by_text("Export").click()
@@ -447,9 +452,11 @@ def test_everything_can_be_done_with_the_keyboard(tab: Tab, site: Site) -> None:
         page.keyboard.press("Enter")
     page.keyboard.type("2")  # while it is saved, and therefore nowhere
     assert page.get_by_label("Year").input_value() == "31"
+    until(page, lambda: held)
     held[0].continue_()
     page.unroute("**/books/*")
     said(page, "Saved.")
+    tab.settle()  # it is read again
     assert site.client.get(f"/books/{row['id']}").json()["year"] == 31
     assert page.evaluate("document.activeElement.id") == "field-year"
     page.get_by_label("Year").fill("4")
@@ -662,6 +669,7 @@ def fill_in_recording(tab: Tab) -> None:
     page.get_by_label("Is live").check()
     assert tab.violations() == []
     page.get_by_role("button", name="Save").click()
+    page.get_by_role("heading", name="Recordings: Bleach").wait_for()
     said(page, "Saved.")
     path = page.url.partition("#")[2]
     first = httpx.get(tab.address + path)
@@ -698,7 +706,8 @@ def fill_in_recording(tab: Tab) -> None:
     details = page.get_by_label("Details")
     details.fill(details.input_value().replace('"A"', '"B"'))
     page.get_by_role("button", name="Save").click()
-    page.wait_for_selector("form[inert]", state="detached")
+    said(page, "Saved.")
+    tab.settle()  # it is read again
     exact["details"]["side"] = "B"
     changed = {**first.json(), **exact, "tracks": 11, "format": None}
     assert httpx.get(tab.address + path).json() == changed
