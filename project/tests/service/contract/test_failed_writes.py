@@ -12,6 +12,7 @@ from tests.support.asserts import assert_problem
 from tests.support.databases import all_rows
 from tests.support.replays import assert_again, assert_first, was_replayed
 from tests.support.resources import Resource
+from tests.support.waiting import PATIENCE
 from tests.support.ways import BULK, ROWS, SINGLE, Sent, Way, each
 
 pytestmark = pytest.mark.long
@@ -124,7 +125,7 @@ async def test_an_import_that_cannot_be_read_is_refused_though_its_key_is_taken(
     headers = {**KEY, "Content-Type": CSV}
     assert_first(await client.post("/songs", content="name,artist\na,b\n", headers=headers))
 
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(PATIENCE):
         answer = await client.post("/songs", content=f"neither,nor\n{rest}", headers=headers)
 
     assert_problem(answer, 422)
