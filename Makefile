@@ -136,7 +136,7 @@ abuse: install ## Send 1,400 hostile requests, run 13 attacks while others ask (
 	PYTHONPATH=bench python resilience/abuse_publish.py
 
 abuse-quick: install ## As abuse, with attacks of three seconds (a minute and a half); writes nothing.
-	python resilience/abuse.py --seconds 3 $(ARGS)
+	python resilience/abuse.py --quick $(ARGS)
 
 faults: install ## Kill, freeze and cut PostgreSQL and the service under load, and check what is stored (eight minutes).
 	python resilience/faults.py --json docs/reliability/faults.json $(ARGS)

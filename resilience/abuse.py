@@ -14,12 +14,14 @@ import attacks_connections
 import attacks_database
 import uvloop
 from abuse_attacks import Result, largest, run_attack
+from abuse_bounds import PROMISED, QUICK, Bounds
 from abuse_cases import run_cases
 from abuse_report import show, write
 from abuse_service import PASSWORD, PROJECT, cluster, command, leaks, serving
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 ATTACKS = {each.name: each for each in attacks_connections.ATTACKS + attacks_database.ATTACKS}
+QUICK_SECONDS = 3
 BUSY = 1.5  # load average, of other programs
 SHOWN = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
 
@@ -31,6 +33,7 @@ class Run(NamedTuple):
     url: str
     log: Path
     settings: dict[str, str]
+    bounds: Bounds
     progress: Progress
 
     def tell(self, line: str) -> None:
@@ -52,7 +55,7 @@ def cases(run: Run) -> tuple[int, list[str]]:
         run.progress.advance(task)
 
     with serving(run.options.project, run.url, run.log, run.settings) as service:
-        number, failures = uvloop.run(run_cases(service, run.url, advance))
+        number, failures = uvloop.run(run_cases(service, run.url, run.bounds, advance))
     run.progress.update(task, total=number)
     for failure in failures:
         run.tell(f"  broken: {failure}")
@@ -68,7 +71,8 @@ def attack_all(run: Run, names: list[str]) -> dict[str, Result]:
     for name in names:
         run.progress.update(task, description=name)
         with serving(run.options.project, run.url, run.log, run.settings) as service:
-            result = uvloop.run(run_attack(ATTACKS[name], service, run.options.seconds))
+            attacked = run_attack(ATTACKS[name], service, run.options.seconds, run.bounds)
+            result = uvloop.run(attacked)
         asyncio.run(execute(run.url, attacks_database.QUIET))
         results[name] = result
         run.progress.advance(task)
@@ -96,6 +100,11 @@ def arguments() -> Namespace:
     parser = ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20, help="length of an attack")
     parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"attacks of {QUICK_SECONDS} s; latencies are not judged: the machine may be slow",
+    )
+    parser.add_argument(
         "--only",
         action="append",
         choices=["cases", *ATTACKS],
@@ -118,7 +127,10 @@ def main() -> None:
     """Run, show and store; exit with 1 if a promise was broken."""
     options = arguments()
     options.project = options.project.resolve()
+    if options.quick:
+        options.seconds = QUICK_SECONDS
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    bounds = QUICK if options.quick else PROMISED
     settings = {name: largest(options.project, name) for name in options.without}
     names = options.only or ["cases", *ATTACKS]
     number, failures, results = 0, [], {}
@@ -127,7 +139,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         cluster(options.project) as url,
     ):
-        run = Run(options, url, Path(folder, "log"), settings, progress)
+        run = Run(options, url, Path(folder, "log"), settings, bounds, progress)
         if (load := os.getloadavg()[0]) > BUSY:
             run.tell(f"The machine is busy (load {load:.1f}): latencies say little.")
         if "cases" in names:
@@ -138,8 +150,8 @@ def main() -> None:
             failures.append(leak)
             run.tell(f"  broken: {leak}")
     about = {"cases": number, "failed": len(failures), "seconds": options.seconds}
-    about["is_whole"] = not options.only and not options.without
-    show(results, about)
+    about["is_whole"] = not (options.only or options.without or options.quick)
+    show(results, about, bounds)
     if options.json:
         write(options.json, results, about)
     broken = len(failures) + sum(len(each.failures) for each in results.values())

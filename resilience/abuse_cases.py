@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
 import asyncpg
-from abuse_http import PATIENCE, Reply, ask, head
+from abuse_bounds import Bounds
+from abuse_http import Reply, ask, head
 from abuse_service import CANARY, PASSWORD, Service
 from cases import Case, Sender
 from cases_http import framing, headers, media, request_lines, sizes, targets
@@ -55,19 +56,23 @@ class Stored:
         return before != self.hash
 
 
-async def run_cases(service: Service, url: str, tell: Tell) -> tuple[int, list[str]]:
+async def run_cases(
+    service: Service, url: str, bounds: Bounds, tell: Tell
+) -> tuple[int, list[str]]:
     """Run all cases; return how many, and the failures."""
     connection = await asyncpg.connect(url.replace("+asyncpg", ""))
     try:
         await connection.execute(ROWS)
         stored = await Stored.of(connection)
-        world = World(service.port, Sender(await World(service.port, Sender("")).sign_in("ada")))
+        nobody = World(service.port, Sender(""), bounds)
+        world = nobody._replace(sender=Sender(await nobody.sign_in("ada")))
         cases = [case for family in FAMILIES for case in family(world.sender)]
         failures = []
         await stored.has_changed()
         for case in cases:
             tell(case.name)
-            failures += [f"{case.name}: {each}" async for each in faults(case, service, stored)]
+            found = [each async for each in faults(case, service, stored, bounds)]
+            failures += [f"{case.name}: {each}" for each in found]
         for sequence in SEQUENCES:
             tell(sequence.__name__)
             failures += await failed(sequence, world)
@@ -76,20 +81,22 @@ async def run_cases(service: Service, url: str, tell: Tell) -> tuple[int, list[s
     return len(cases) + len(SEQUENCES), failures
 
 
-async def faults(case: Case, service: Service, stored: Stored):  # noqa: ANN201 - an iterator
+async def faults(  # noqa: ANN201 - an iterator
+    case: Case, service: Service, stored: Stored, bounds: Bounds
+):
     """Give what is wrong with the answer, or with the service behind it."""
-    reply = await ask(service.port, case.request, patience=PATIENCE + 1)
+    reply = await ask(service.port, case.request)
     if reply.status not in case.statuses:
         yield f"{reply.status} in place of {sorted(case.statuses)}: {reply.body[:120]!r}"
-    if reply.seconds > PATIENCE:
+    if reply.seconds > bounds.patience:
         yield f"answered after {reply.seconds:.1f} s"
     for fault in faults_of(reply, case):
         yield fault
     if await stored.has_changed() and not 200 <= reply.status < 300:
         yield "changed a table"
     normal = await ask(service.port, head("GET", "/songs/1"))
-    if normal.status != 200:
-        yield f"a stranger got {normal.status} afterwards"
+    if normal.status != 200 or normal.seconds > bounds.patience:
+        yield f"a stranger got {normal.status} afterwards, in {normal.seconds:.1f} s"
 
 
 def faults_of(reply: Reply, case: Case) -> Iterator[str]:

@@ -8,17 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from abuse_attacks import ANSWERED, GROWTH, P99, Result
+from abuse_attacks import Result
+from abuse_bounds import Bounds
 from rich.console import Console
 from rich.table import Table
 
 WIDTH = 130  # columns, however narrow the terminal or pipe
-LIMITS = f"at least {ANSWERED:g} % within 2 s, p99 at most {P99:g} ms, growth at most {GROWTH:g} MB"
 
 
-def show(results: dict[str, Result], about: dict[str, Any]) -> None:
+def show(results: dict[str, Result], about: dict[str, Any], bounds: Bounds) -> None:
     """Print the tables."""
-    sheet = Table(title="A bystander during attacks", caption=LIMITS)
+    limits = (
+        f"at least {bounds.answered:g} % within {bounds.patience:g} s, p99 at most"
+        f" {bounds.p99:g} ms, growth at most {bounds.growth:g} MB"
+    )
+    sheet = Table(title="A bystander during attacks", caption=limits)
     for head in ("attack", "asked", "answered %", "p50 ms", "p99 ms", "growth MB", ""):
         sheet.add_column(head, justify="left" if head == "attack" else "right")
     sheet.add_column("what it achieved")

@@ -19,7 +19,7 @@ PROJECT = Path(__file__).resolve().parent.parent / "project"
 PASSWORD = "hush-4711-Canary"
 CANARY = "canary7731"  # in bad values, so that they are recognised in answers and in the log
 DESCRIPTORS = 1024  # what a process may have open on most systems, until it raises the limit
-START, STOP = 30, 3  # seconds
+START, STOP = 120, 3  # seconds
 LEAKS = re.compile(rf"Traceback|{CANARY}|{PASSWORD}|was never awaited", re.IGNORECASE)
 
 
@@ -150,4 +150,4 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         process.wait(STOP)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait(STOP)
+        process.wait()

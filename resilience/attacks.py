@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import NamedTuple
 
+from abuse_bounds import Bounds
 from abuse_http import CHUNK, connected, exchange, read_reply, received, send
 from abuse_service import Service
 
@@ -20,9 +21,10 @@ POOL_SIZE = 20  # the default of the setting
 class Target:
     """The service that is attacked, and what the attack achieved."""
 
-    def __init__(self, service: Service, seconds: float) -> None:
+    def __init__(self, service: Service, seconds: float, bounds: Bounds) -> None:
         self.service = service
         self.seconds = seconds
+        self.bounds = bounds
         self.achieved: Counter[str] = Counter()
         self.broken: list[str] = []
 
@@ -129,7 +131,7 @@ async def crowd(clients: Iterable[Awaitable[None]], seconds: float) -> None:
 async def end(tasks: Iterable[asyncio.Future[None]]) -> None:
     """Cancel tasks until they end: one that just got what it waited for may miss it once."""
     pending = {task for task in tasks if not task.done()}
-    for _ in range(20):
+    for _ in range(120):
         if not pending:
             return
         for task in pending:

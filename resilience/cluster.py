@@ -85,7 +85,9 @@ class Cluster:
         options = f"-k {shlex.quote(str(self.folder))} -c listen_addresses="
         for stale in (self.folder / "cluster" / "postmaster.pid", Path(f"{self.socket}.lock")):
             stale.unlink(missing_ok=True)  # of a killed one, whose id may be taken again
-        self.run("pg_ctl", "start", "-s", "-w", "-D", "cluster", "-l", "server.log", "-o", options)
+        wait = ("-w", "-t", "300")  # seconds
+        log = ("-l", "server.log")
+        self.run("pg_ctl", "start", "-s", *wait, "-D", "cluster", *log, "-o", options)
 
     def stop(self) -> None:
         """Stop PostgreSQL, whatever is connected."""
@@ -122,12 +124,12 @@ class Cluster:
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Any]:
         """Yield a connection of a superuser, past the door."""
-        options = {"host": str(self.folder), "database": "songbook", "timeout": 10}
+        options = {"host": str(self.folder), "database": "songbook", "timeout": 60}
         connection = await asyncpg.connect(user="postgres", **options)
         try:
             yield connection
         finally:
-            await connection.close(timeout=5)
+            await connection.close(timeout=60)
 
     async def execute(self, *statements: str) -> None:
         """Run statements, each in a transaction of its own."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from balancer import CLOSE, length_of
 
-PATIENCE = 30  # seconds until a request is given up
+PATIENCE = 90  # seconds until a request is given up
 NEXT = re.compile(rb'\r\nlink: <([^>]+)>; *rel="next"', re.IGNORECASE)
 ETAG = re.compile(rb"\r\netag: *([^\r]+)", re.IGNORECASE)
 

@@ -11,8 +11,7 @@ from faults_client import ETAG, NEXT, Answer, Client, Outcome
 from history import History, Row
 
 PAUSE = 0.05  # seconds before a client asks again after a request that failed
-SETTLED = 2.0  # seconds after the end of a fault, from which on no request may fail
-FINISH = 15  # seconds until a keyed create must have been acknowledged after the end of the load
+FINISH = 60  # seconds until a keyed create must have been acknowledged after the end of the load
 COUNTER = "counter"  # the artist of the rows that are incremented
 MAX_YEAR = 9000
 
@@ -20,8 +19,11 @@ MAX_YEAR = 9000
 class Load:
     """Clients of one service. Sabotaged, they retry without the key."""
 
-    def __init__(self, port: int, history: History, *, keeps_keys: bool = True) -> None:
+    def __init__(
+        self, port: int, history: History, settled: float, *, keeps_keys: bool = True
+    ) -> None:
         self._port = port
+        self._settled = settled
         self._history = history
         self._keeps_keys = keeps_keys
         self._fresh: deque[str] = deque(maxlen=256)
@@ -34,7 +36,7 @@ class Load:
         self.longest = 0.0
         self.replays = 0
         self.failed_late = 0
-        """Requests that failed although they began more than SETTLED after the fault."""
+        """Requests that failed although they began later after the fault than they may."""
         self.recovery: float | None = None
         """Seconds from the end of the fault to the first acknowledged write that began later."""
 
@@ -93,7 +95,7 @@ class Load:
             if healed_at and began >= healed_at and is_first:
                 self.recovery = ended - healed_at
         elif answer.outcome is not Outcome.CONFLICT:
-            if healed_at and began > healed_at + SETTLED:
+            if healed_at and began > healed_at + self._settled:
                 self.failed_late += 1
             await asyncio.sleep(PAUSE if answer.outcome is not Outcome.REFUSED else 4 * PAUSE)
         return answer

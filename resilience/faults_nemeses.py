@@ -76,11 +76,16 @@ async def cut(stage: Stage) -> None:
         await wait_until(is_enough, 20)
         proxy.cut_commits = proxy.cut_statements = 0
         stage.load.heal()
+
+        async def are_replayed() -> bool:
+            return stage.load.replays - replays >= proxy.cuts
+
         await asyncio.sleep(1)
-    replays = stage.load.replays - replays
-    stage.notes.append(f"{proxy.cuts} COMMITs cut, {replays} replayed")
+        await wait_until(are_replayed, stage.bounds.recovery)
+    replayed = stage.load.replays - replays
+    stage.notes.append(f"{proxy.cuts} COMMITs cut, {replayed} replayed")
     stage.require(proxy.cuts, "no COMMIT was cut")
-    stage.require(replays >= proxy.cuts, f"{proxy.cuts} COMMITs were cut, {replays} replayed")
+    stage.require(replayed >= proxy.cuts, f"{proxy.cuts} COMMITs were cut, {replayed} replayed")
 
 
 async def silence(stage: Stage) -> None:

@@ -13,7 +13,7 @@ IGNORED = (
     *("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"),
     "client_connection_check_interval",
 )
-START = 10  # seconds until it must listen
+START = 60  # seconds until it must listen
 
 
 @contextmanager

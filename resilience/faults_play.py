@@ -10,8 +10,9 @@ from uuid import uuid4
 
 from balancer import Balancer
 from cluster import Cluster, wait_until
+from faults_bounds import Bounds
 from faults_client import Outcome
-from faults_load import COUNTER, SETTLED, Load, walk
+from faults_load import COUNTER, Load, walk
 from faults_pgbouncer import pgbouncer
 from faults_report import Finding
 from faults_rounds import ROUNDS, Round
@@ -19,13 +20,13 @@ from faults_service import Service, status_of
 from faults_stage import Prober, Sabotage, Stage, background, check_backends, new_history
 from history import Row, Verdict
 
-LONGEST = 10.0  # seconds that a request for a row or a page may take
-RECOVERY = 2.0  # seconds from the end of a fault to the first acknowledged write
-PROBE = 2.0  # seconds that a liveness check may take on a busy machine
+SETTLED = 2.3  # seconds after the fault, at least, that the load goes on
 UNREADY = 3.0  # seconds from the begin of a fault until /readyz must fail
 
 
-async def play(cluster: Cluster, name: str, pace: float, sabotage: Sabotage) -> Finding:
+async def play(
+    cluster: Cluster, name: str, pace: float, bounds: Bounds, sabotage: Sabotage
+) -> Finding:
     """Play a round: start what it needs, load it, let the fault happen, and check."""
     each = ROUNDS[name]
     history = await new_history(cluster, f"{name}-{uuid4().hex[:6]}")
@@ -40,8 +41,8 @@ async def play(cluster: Cluster, name: str, pace: float, sabotage: Sabotage) -> 
             stack.push_async_callback(balancer.stop)
             port = await balancer.start()
             await wait_until_all_ready(balancer, services)
-        load = Load(port, history, keeps_keys=sabotage.keeps_keys)
-        stage = Stage(cluster, services, load, history, pace, balancer)
+        load = Load(port, history, bounds.settled, keeps_keys=sabotage.keeps_keys)
+        stage = Stage(cluster, services, load, history, pace, bounds, balancer)
         prober = Prober(services[0].port)
         async with background(prober.run()):
             await strike(stage, each, prober)
@@ -106,7 +107,8 @@ async def strike(stage: Stage, each: Round, prober: Prober) -> None:
         began = time.monotonic()
         await each.nemesis(stage)
         stage.load.heal()
-        await asyncio.sleep(SETTLED + 0.3 + 1.7 * stage.pace)
+        await asyncio.sleep(SETTLED + 1.7 * stage.pace)
+        await recovers(stage, prober)
         stage.load.stop()
         await load
     if not each.is_killed:
@@ -114,9 +116,18 @@ async def strike(stage: Stage, each: Round, prober: Prober) -> None:
         stage.require(is_same, "the service did not survive")
         stage.require(not prober.dead, f"{prober.dead} liveness checks failed")
         slow = f"a liveness check took {prober.slowest:.2f} s"
-        stage.require(prober.slowest <= PROBE, slow)
+        stage.require(prober.slowest <= stage.bounds.probe, slow)
     if prober.asks_readiness and not each.is_killed:
         check_readiness(stage, each, prober, began)
+
+
+async def recovers(stage: Stage, prober: Prober) -> None:
+    """Wait until a write is acknowledged and the service is ready, as long as that may take."""
+
+    async def is_over() -> bool:
+        return stage.load.recovery is not None and prober.is_ready
+
+    await wait_until(is_over, stage.bounds.recovery)
 
 
 def check_readiness(stage: Stage, each: Round, prober: Prober, began: float) -> None:
@@ -125,7 +136,8 @@ def check_readiness(stage: Stage, each: Round, prober: Prober, began: float) -> 
     if each.becomes_unready:
         is_soon = any(0 <= moment - began <= UNREADY for moment in unready)
         stage.require(is_soon, f"/readyz did not fail within {UNREADY:g} s of the fault")
-    is_late = any(moment - (stage.load.healed_at or 0) > RECOVERY for moment in ready)
+    healed_at = stage.load.healed_at or 0
+    is_late = any(moment - healed_at > stage.bounds.recovery for moment in ready)
     stage.require(len(unready) == len(ready) and not is_late, "/readyz did not recover in time")
 
 
@@ -147,19 +159,19 @@ async def check_history(stage: Stage) -> tuple[Verdict, int]:
 
 def check(stage: Stage, each: Round, verdict: Verdict) -> None:
     """Note what contradicts the promises."""
-    load = stage.load
+    load, bounds = stage.load, stage.bounds
     for kind, names in verdict._asdict().items():
         some = ", ".join(names[:3])
         stage.require(not names, f"{kind.replace('_', ' ')}: {len(names)} ({some})")
     stage.breaches += [f"{number} times: {breach}" for breach, number in load.breaches.items()]
-    stage.require(load.longest <= LONGEST, f"a request took {load.longest:.1f} s")
+    stage.require(load.longest <= bounds.longest, f"a request took {load.longest:.1f} s")
     if load.recovery is None:
         stage.breaches.append("no write was acknowledged after the fault")
-    elif load.recovery > RECOVERY:
+    elif load.recovery > bounds.recovery:
         stage.breaches.append(f"the first write was acknowledged {load.recovery:.1f} s late")
     tracebacks = stage.service.log_text().count("Traceback")
     stage.require(not tracebacks, f"{tracebacks} tracebacks in the log of the service")
-    late = f"{load.failed_late} requests failed later than {SETTLED:g} s after the fault"
+    late = f"{load.failed_late} requests failed later than {bounds.settled:g} s after the fault"
     stage.require(not load.failed_late, late)
     if stage.balancer:
         failures = ", ".join(f"{n} {cause}" for cause, n in stage.balancer.failures.items())

@@ -11,8 +11,8 @@ from pathlib import Path
 from abuse_service import free_port
 from cluster import children_of, send
 
-START = 30  # seconds until it must answer
-STOP = 40  # seconds until it must have ended: it waits 20 for requests, after the drain
+START = 120  # seconds until it must answer
+STOP = 120  # seconds until it must have ended: it waits 20 for requests, after the drain
 
 
 class Service:
@@ -117,7 +117,7 @@ def command_of(pid: int) -> bytes:
         return b""
 
 
-async def status_of(port: int, path: str, seconds: float = 1.0) -> int:
+async def status_of(port: int, path: str, seconds: float = 10.0) -> int:
     """Return the status of a GET on a connection of its own, 0 without an answer in time."""
     try:
         async with asyncio.timeout(seconds):

@@ -10,6 +10,7 @@ from typing import Any
 import asyncpg
 from balancer import Balancer
 from cluster import Cluster, wait_until
+from faults_bounds import Bounds
 from faults_load import COUNTER, Load
 from faults_service import Service, status_of
 from history import History
@@ -18,6 +19,7 @@ POOL_SIZE = 20  # the default of the setting
 
 OUR_BACKENDS = "FROM pg_stat_activity WHERE application_name = 'songbook'"
 COUNTERS = 8
+GIVEN_UP = 60  # seconds
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Stage:
     history: History
     pace: float
     """1 in a whole run, less in a quick one: the share of the usual time."""
+    bounds: Bounds
     balancer: Balancer | None = None
     notes: list[str] = field(default_factory=list)
     breaches: list[str] = field(default_factory=list)
@@ -78,6 +81,7 @@ class Prober:
 
     def __init__(self, port: int) -> None:
         self._port = port
+        self.is_ready = True
         self._live = self._ready = ""
         self.slowest = 0.0
         """Seconds that a liveness check took at most."""
@@ -99,17 +103,16 @@ class Prober:
     async def _ask_liveness(self) -> None:
         while True:
             began = time.monotonic()
-            self.dead += await status_of(self._port, self._live, 10) != 200
+            self.dead += await status_of(self._port, self._live, GIVEN_UP) != 200
             self.slowest = max(self.slowest, time.monotonic() - began)
             await asyncio.sleep(0.1)
 
     async def _ask_readiness(self) -> None:
-        is_ready = True
         while self._ready:
-            now_ready = await status_of(self._port, self._ready, 10) == 200
-            if now_ready != is_ready:
+            now_ready = await status_of(self._port, self._ready, GIVEN_UP) == 200
+            if now_ready != self.is_ready:
                 (self.became_ready if now_ready else self.became_unready).append(time.monotonic())
-            is_ready = now_ready
+            self.is_ready = now_ready
             await asyncio.sleep(0.1)
 
     @property
@@ -141,8 +144,9 @@ async def check_backends(stage: Stage) -> None:
     async def is_idle() -> bool:
         return not await busy()
 
-    if not await wait_until(is_idle, 5):
-        stage.breaches.append(f"backends are not idle 5 s later: {await busy()}")
+    if not await wait_until(is_idle, stage.bounds.idle):
+        later = f"{stage.bounds.idle:g} s later"
+        stage.breaches.append(f"backends are not idle {later}: {await busy()}")
     [number] = await stage.cluster.fetch(f"SELECT count(*) {OUR_BACKENDS}")
     most = POOL_SIZE * sum(service.workers for service in stage.services)
     stage.require(number["count"] <= most, f"{number['count']} backends, where {most} may be")
