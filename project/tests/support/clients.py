@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 from httpx import ASGITransport, AsyncClient, Response, create_ssl_context
-from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from httpx._transports import default
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -19,16 +18,12 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 
 from songbook.auth import passwords, tokens
 from tests.support.leaks import PASSWORD, assert_discreet_answer
-from tests.support.waiting import PATIENCE
 
 if find_spec("sniffio") is None:  # httpx looks for it at each request, in every folder of sys.path
     sys.modules["sniffio"] = None  # type: ignore[assignment] # which says that there is none
 
 # Each `httpx.get` reads all certificates, for 25 ms, also for an address that begins with `http:`.
 default.create_ssl_context = cache(create_ssl_context)  # type: ignore[attr-defined]
-
-for operation in ("connect", "read", "write", "pool"):  # of every client that says nothing else
-    setattr(DEFAULT_TIMEOUT_CONFIG, operation, float(PATIENCE))
 
 PRINCIPAL = 10**12
 """The id of the superuser who asks for what not everyone is told."""
@@ -46,7 +41,6 @@ def cheap_hashes() -> Iterator[None]:
     cheap = Argon2Hasher(time_cost=1, memory_cost=8, parallelism=1)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(passwords, "hasher", PasswordHash([cheap]))
-        patched.setattr(passwords, "_WAIT_SECONDS", PATIENCE)  # for a thread
         yield
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from email.message import Message
 from http.client import HTTPException, HTTPResponse
 
-PATIENCE = 12.0
-"""Seconds for an answer: fewer than those after which a head or a body is given up, with 408."""
+PATIENCE = 20.0
 
 
 @dataclass

@@ -12,7 +12,6 @@ from sqlalchemy.engine import URL
 
 from app.main import create_app
 from app.settings import Settings
-from songbook.crud import idempotency
 from songbook.http.media_types import CSV
 from tests.support.asserts import assert_problem
 from tests.support.clients import PRINCIPAL, add_user, client_of, lines_of, sign_in, signed_in
@@ -21,7 +20,6 @@ from tests.support.leaks import PASSWORD
 from tests.support.replays import assert_again, assert_first, assert_reused, was_replayed
 from tests.support.resources import RESOURCES, Resource
 from tests.support.strategies import is_unique
-from tests.support.waiting import PATIENCE
 from tests.support.ways import ROWS, SINGLE, WAYS, Sent, Way, each
 
 KEYED = [way for way in WAYS if way.takes_key]
@@ -99,9 +97,8 @@ async def test_of_many_that_are_sent_at_once_under_one_key_one_is_done(
 
 @each([way for way in KEYED if way not in CREATING])
 async def test_of_several_changes_or_imports_at_once_under_one_key_one_is_done(
-    app: FastAPI, writer: AsyncClient, way: Way, monkeypatch: pytest.MonkeyPatch
+    app: FastAPI, writer: AsyncClient, way: Way
 ) -> None:
-    monkeypatch.setattr(idempotency, "WAIT_SECONDS", PATIENCE)  # a machine may be busy
     await way.prepare(writer)
     request = way.request()
 
