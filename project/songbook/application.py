@@ -21,7 +21,7 @@ from starlette.routing import BaseRoute
 import songbook
 from songbook import health, home, monitoring
 from songbook.auth import Account, check_accounts, current_user, get_logins, optional_user
-from songbook.config import Settings, check_production, sends_traces
+from songbook.config import CommandError, Settings, check_production, sends_traces
 from songbook.console import add_console
 from songbook.crud import KEYS
 from songbook.db import (
@@ -89,7 +89,8 @@ def create_app(
 
     `accounts` is the table class of the accounts; `aliases` maps additional paths to those of
     routes; `lifespan` runs while the database is open. Raises CommandError for settings that are
-    not allowed in production, and TypeError for a route that requires `accounts` without any.
+    not allowed in production or with the routes, and TypeError for a route that requires `accounts`
+    without any.
     """
     check_production(settings)
     service = ServiceState(settings, accounts, tracer_provider=_create_provider(settings, about))
@@ -153,9 +154,16 @@ def _add_routes(
 
 
 def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
-    """Raise TypeError for routes that cannot work, and for an invalid accounts class."""
+    """Raise TypeError for routes that cannot work, and for an invalid accounts class.
+
+    Raises CommandError for a root path that is the path of a route: with a proxy that removes it
+    nobody could tell which of the two is meant.
+    """
     if service.accounts:
         check_accounts(service.accounts)
+    root_path = service.settings.root_path
+    if root_path in {context.path for context in iter_route_contexts([*routes])}:
+        raise CommandError(f"ROOT_PATH={root_path} is a path of the service, too: choose another")
     named: dict[str, Permission] = {}
     _check_owners(routes, service.settings)
     for context in iter_route_contexts([*routes]):

@@ -31,7 +31,7 @@ def _origin(value: str) -> str:
 
 
 def _root_path(value: str) -> str:
-    if value.rstrip("/") and not re.fullmatch(r"(/[\w.~-]+)+/?", value, re.ASCII):
+    if value.rstrip("/") and not re.fullmatch(r"(/(?!\.\.?(/|$))[\w.~-]+)+/?", value, re.ASCII):
         raise ValueError("should be a path like /music, of letters, digits and - . _ ~")
     return value.rstrip("/")
 

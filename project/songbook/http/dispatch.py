@@ -79,6 +79,10 @@ class Dispatcher:
         if found is None and len(routes) != self._indexed:  # routes were added
             self._index(routes)
             found = self._look_up(path, scope)
+        if found is None and path != scope["path"]:
+            found = self._look_up(scope["path"], scope)
+            if found:  # it begins as the root path does, which a proxy has removed
+                scope["path"] = scope["root_path"] + scope["path"]
         if found is None and path.endswith("\n"):  # Starlette's patterns would match it
             raise NotFound
         return found

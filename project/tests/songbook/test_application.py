@@ -13,7 +13,7 @@ from starlette.responses import Response
 from songbook import auth
 from songbook.application import create_app
 from songbook.auth import OPEN, PUBLIC, SIGNED_IN, SUPERUSER, Account, CurrentUser
-from songbook.config import Settings
+from songbook.config import CommandError, Settings
 from songbook.http import Router
 from songbook.models import Record
 from tests.samples.main import create_app as create_samples
@@ -76,6 +76,22 @@ async def test_addresses_are_below_the_root_path_whether_a_proxy_removes_it_or_n
     assert document["servers"][0] == {"url": "/music"}
     assert 'src="/music/docs/assets/' in docs.text
     assert index.status_code == 200
+
+
+@pytest.mark.parametrize("sent", ["/api/api/auth/token", "/api/auth/token"])
+async def test_a_path_that_begins_as_the_root_path_is_found_when_a_proxy_removes_it(
+    database_url: URL, sent: str
+) -> None:
+    app = create_samples(SampleSettings(database_url=spelled(database_url), root_path="/api"))
+    async with app.router.lifespan_context(app), client_of(app) as client:
+        login = await client.post(sent, data={"username": "nobody", "password": "x"})
+
+    assert (login.status_code, login.json()["instance"]) == (401, "/api/api/auth/token")
+
+
+def test_a_root_path_that_is_a_path_of_the_service_is_refused() -> None:
+    with pytest.raises(CommandError, match="ROOT_PATH=/books is a path of the service, too"):
+        create_samples(SampleSettings(root_path="/books"))
 
 
 async def test_a_service_has_a_lifespan_of_its_own_while_the_database_is_open() -> None:

@@ -444,7 +444,9 @@ def test_a_root_path_has_no_slash_at_its_end(text: str, path: str) -> None:
     assert Settings.load(root_path=text).root_path == path
 
 
-@pytest.mark.parametrize("text", ["music", "//evil.example", "/a//b", "/a b", '/"', "/é", "/a?b"])
+@pytest.mark.parametrize(
+    "text", ["music", "//evil.example", "/a//b", "/a b", '/"', "/é", "/a?b", "/..", "/a/./b"]
+)
 def test_a_root_path_that_is_no_path_is_refused(text: str) -> None:
     with pytest.raises(CommandError, match="should be a path like /music"):
         Settings.load(root_path=text)
