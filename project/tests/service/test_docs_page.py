@@ -147,32 +147,44 @@ def create_example_user(document: dict[str, Any], site: Site) -> None:
     assert created.status_code == 201
 
 
-@pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(("viewport", "scheme"), [(DESKTOP, "light"), (PHONE, "dark")])
 def test_the_page_is_accessible_but_for_what_swagger_ui_lacks(
-    site: Site, viewport: dict[str, int]
+    site: Site, viewport: dict[str, int], scheme: str
 ) -> None:
-    tab = site.tab(viewport=viewport)
+    tab = site.tab(viewport=viewport, color_scheme=scheme)
     found = tab.violations()
+    tab.page.get_by_role("button", name="Authorize").click()
+    tab.page.get_by_role("button", name="Apply given OAuth2 credentials").click()
+    tab.page.locator(".auth-container .errors").wait_for()
+    found += tab.violations()
+    tab.page.get_by_role("button", name="Close").first.click()
     authorize(tab.page)
     found += tab.violations()
     stored = tab.page.evaluate("JSON.stringify(localStorage)")
     assert "access_token" in stored
     assert PASSWORD not in stored
     tab.page.get_by_role("button", name="Close").first.click()
-    for name in ("songs-read_song", "songs-update_song", "cities-import_cities_csv"):
+    for name in ("songs-read_song", "songs-replace_song", "cities-import_cities_csv"):
         tag, operation = (
             tab.page.locator(f"#operations-tag-{name.partition('-')[0]}"),
             tab.page.locator(f"#operations-{name}"),
         )
         if tag.get_attribute("data-is-open") == "false":
             tag.click()
-        operation.locator(".opblock-summary-control").click()
+        operation.locator(".opblock-summary-control").press("Enter")
         operation.get_by_role("button", name="Try it out").click()
         operation.get_by_role("button", name="Execute").click()
         operation.locator(".live-responses-table").wait_for()
+    operation.get_by_role("tab", name="Schema").last.click()
+    operation.get_by_role("button", name="Expand all").last.click()
     found += tab.violations()
     execute(site.url, *RESTORE)
 
+    background = tab.page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert background == {"light": "rgb(255, 255, 255)", "dark": "rgb(28, 32, 34)"}[scheme]
+    assert tab.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    tab.page.locator(".opblock-summary-control").last.press("Tab")
+    assert tab.page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     for line in found:
         rule, _, element = line.partition("\n")[0].partition(": ")
         assert re.search(UPSTREAM.get(rule, "^none$"), element), line

@@ -12,9 +12,11 @@ const Accessible = ({ React: { createElement } }) => {
 			CloseIcon: wrapped("span", {}, () => unseen("span", "Close")),
 			FilterContainer: wrapped("div", { role: "search" }, () => unseen("h2", "Operations")),
 			InfoContainer: wrapped("section", { "aria-label": "About" }),
+			JSONSchema202012Accordion: (Original) => (props) => createElement(Original, props, props.children, unseen("span", "Schema")),
 			JsonSchema_boolean: labelled,
 			JsonSchema_string: labelled,
 			RequestBodyEditor: wrapped("label", {}, () => unseen("span", "Request body")),
+			errors: wrapped("div", { role: "alert" }),
 			ServersContainer: wrapped("section", { "aria-label": "Server" }),
 		},
 	};
@@ -60,6 +62,11 @@ const References = () => {
 		fn: { resolveSubtree: async (document, path) => ({ errors: [], spec: resolved(find(document, path), document, []) ?? null }) },
 	};
 };
+
+const dark = matchMedia("(prefers-color-scheme: dark)");
+const paint = () => document.documentElement.classList.toggle("dark-mode", dark.matches);
+dark.addEventListener("change", paint);
+paint();
 
 // also at an alias, as the token URL in the document is relative to the page
 history.replaceState(null, "", linked("canonical") + location.hash);
