@@ -161,6 +161,9 @@ class Settings(BaseSettings):
     public_docs: bool = True
     """Whether `/docs` and `/openapi.json` are public; else the latter needs a token."""
 
+    console: bool = True
+    """Whether there is a console at `/console`."""
+
     retention_days: Annotated[int, Ge(0), Le(36500)] = 30
     """Days that a deleted row can be restored, before the service purges it."""
 

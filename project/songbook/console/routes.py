@@ -11,11 +11,13 @@ _DOCS = '<footer><a href="{prefix}/docs">Documentation of the API</a></footer>\n
 
 
 def add_console(app: FastAPI) -> None:
-    """Serve the console at /console, under the root path if there is one.
+    """Serve the console at /console unless CONSOLE=false, under the root path if there is one.
 
     Its files are public: what they show comes from the API, with the permissions of the user.
     """
     service: ServiceState = app.state.service
+    if not service.settings.console:
+        return
 
     async def page(request: Request) -> HTMLResponse:
         return _ASSETS.page(request, docs=_DOCS if service.settings.public_docs else "")

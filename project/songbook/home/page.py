@@ -40,7 +40,8 @@ def render(app: FastAPI, prefix: str, counts: Counts | None) -> str:
     title, prefix = escape(app.title), escape(prefix)
     table = _table(listed_resources(app), prefix, counts)
     documents = _links("Documents", _DOCUMENTS, prefix) if has_docs(app) else ""
-    documents = _links("Console", _CONSOLE, prefix) + documents
+    if app.state.service.settings.console:
+        documents = _links("Console", _CONSOLE, prefix) + documents
     return f"""<!doctype html>
 <html lang="en">
 <head>

@@ -12,6 +12,7 @@ from songbook.openapi.stored import document_response
 
 _DOCUMENT = "/openapi.json"
 _ASSETS = Assets("songbook.openapi", "/docs/assets")
+_CONSOLE = ' <a href="{prefix}/console">Console</a>'
 
 
 def add_docs(app: FastAPI) -> None:
@@ -38,9 +39,10 @@ def _for_users(read_document: Callable[[Request], Awaitable[Response]]) -> Route
 
 def _add_swagger_ui(app: FastAPI) -> None:
     """Serve Swagger UI at /docs, under the root path if there is one."""
+    has_console = app.state.service.settings.console
 
     async def page(request: Request) -> HTMLResponse:
-        return _ASSETS.page(request)
+        return _ASSETS.page(request, console=_CONSOLE if has_console else "")
 
     app.add_route("/docs", page, include_in_schema=False)
     _ASSETS.add_to(app)

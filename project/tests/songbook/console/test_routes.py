@@ -87,6 +87,16 @@ async def test_every_service_has_it_and_its_name_is_text() -> None:
     assert "/docs" not in page.text
 
 
+async def test_a_service_without_the_console_has_no_page_and_no_link_to_it() -> None:
+    browser = client_of(create_app(Settings(console=False), []), Accept="text/html")
+
+    for path in ("/console", "/console/assets/0/console.js"):
+        assert_problem(await browser.get(path), 404)
+    for path in ("/", "/docs"):
+        page = await browser.get(path)
+        assert (page.status_code, "onsole" in page.text) == (200, False)
+
+
 def test_the_scripts_are_small_and_write_no_html() -> None:
     assert sum(len(path.read_bytes()) for path in SCRIPTS) <= BYTES
     for path in SCRIPTS:
