@@ -74,7 +74,7 @@ def _command_errors() -> Iterator[None]:
     try:
         yield
     except Problem as problem:
-        reason = f"{one_line(problem.errors)}." if problem.errors else problem.detail
+        reason = one_line(problem.errors) if problem.errors else problem.detail
         raise CommandError(f"nothing was exported: {reason}") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
         raise CommandError(f"nothing was exported: {error or 'it took too long'}.") from None

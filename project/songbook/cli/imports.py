@@ -150,9 +150,9 @@ def _reason(problem: Problem, path: Path, table: type[Record], *, skips: bool) -
     """Return why nothing was stored; print the refused rows."""
     report = problem.report
     if report is None or not report.refusals:
-        errors = one_line(problem.errors)
-        sentence = f"{errors}. Leave columns out with --ignore." if errors else problem.detail
-        return f"{path}: {sentence}"
+        if not problem.errors:
+            return f"{path}: {problem.detail}"
+        return f"{path}: {one_line(problem.errors)} Leave columns out with --ignore."
     _print_refusals(report)
     if problem.status == 409:
         return f"{problem.detail}{_advice(problem, table, skips=skips)}"

@@ -42,11 +42,12 @@ def query_error(name: str, error: ValueError) -> FieldError:
 
 
 def one_line(errors: Iterable[FieldError]) -> str:
-    """Return errors with their fields in one line: "artist is missing; id: unknown field"."""
-    return "; ".join(
+    """Return errors with their fields in a sentence: "artist is missing; id: unknown field."."""
+    line = "; ".join(
         _named(error.pointer.removeprefix("/"), error.detail[:1].lower() + error.detail[1:])
         for error in errors
     )
+    return line if line.endswith("?") else f"{line}."
 
 
 def _named(name: str, detail: str) -> str:

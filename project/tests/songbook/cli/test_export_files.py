@@ -146,6 +146,7 @@ def test_a_query_that_does_not_fit_is_told_and_leaves_no_file(
         outcome = export("books", *arguments, "--query", query)
         assert (outcome.code, outcome.printed, len(outcome.told)) == (1, "", 1)
         assert outcome.told[0].startswith(f"samples: nothing was exported: {sentence}")
+        assert outcome.told[0].count("?.") == 0
     assert file.read_text() == "as it was"
     assert [*tmp_path.iterdir()] == [file]
 

@@ -131,7 +131,7 @@ def test_a_file_without_rows_stores_none(load: Load, books: URL, content: str, s
     [
         ("name,author,year,source\nHurt,Johnny Cash,2002,538\n", "FILE: source: unknown column. "),
         ("name,author,id\na,b,7\n", "FILE: id: unknown column. Leave columns out with --ignore."),
-        ("name,author,yaer\na,b,7\n", "FILE: yaer: unknown column, did you mean `year`?"),
+        ("name,author,yaer\na,b,7\n", "FILE: yaer: unknown column, did you mean `year`? Leave"),
         ("name,year\nHurt,2002\n", "FILE: author is missing."),
         (
             "Hurt,Johnny Cash,2002\n",
