@@ -81,6 +81,15 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
+def _event_loop_of_fixtures(anyio_backend: tuple[str, dict[str, bool]]) -> None:
+    """Let the fixtures of a test that is no coroutine be coroutines, too.
+
+    anyio awaits only those of tests that have its own fixture. Others would fail if they are the
+    first of their process, and with them all that share the fixture.
+    """
+
+
+@pytest.fixture(autouse=True)
 def _unmeasured_processes(request: pytest.FixtureRequest) -> Iterator[None]:
     """Do not measure the processes that such a test starts, either."""
     with pytest.MonkeyPatch.context() as patch:
