@@ -6,7 +6,7 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.api import AutogenContext
 from alembic.ddl.impl import ComparisonResult
 from alembic.ddl.postgresql import PostgresqlImpl
-from alembic.operations.ops import CreateCheckConstraintOp
+from alembic.operations.ops import AddConstraintOp, CreateCheckConstraintOp
 from sqlalchemy import CheckConstraint, Connection, Table, TextClause, text
 from sqlalchemy.exc import DBAPIError
 
@@ -73,6 +73,17 @@ def render_check(constraint: CheckConstraint) -> str:
     """Return the code of a constraint of a new table."""
     name = f", name=op.f({str(constraint.name)!r})" if constraint.name else ""
     return f"sa.CheckConstraint({_escape(_condition(constraint))!r}{name})"
+
+
+@AddConstraintOp.add_constraint_ops.dispatch_for(CheckConstraint.__visit_name__, replace=True)
+def _add_check(constraint: CheckConstraint) -> CreateCheckConstraintOp:
+    """Return the addition of a constraint, with its condition as text.
+
+    Of columns, Alembic would make constraints that SQLAlchemy adds to the table of the models.
+    """
+    addition = CreateCheckConstraintOp.from_constraint(constraint)
+    addition.condition = text(_escape(_condition(constraint)))
+    return addition
 
 
 def _escape(condition: str) -> str:

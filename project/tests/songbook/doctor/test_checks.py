@@ -30,6 +30,7 @@ from songbook.doctor.statistics import check_statistics, check_transactions
 from songbook.lists.pages import lists_in
 from songbook.models import SEARCH_TEXT
 from tests.samples import resources
+from tests.samples.resources.books import Book
 from tests.samples.settings import Settings
 from tests.samples.tables import Stored
 from tests.support.databases import beside, execute, locked, waiting
@@ -148,11 +149,14 @@ DRIFT = (
 
 
 def test_a_schema_that_differs_from_the_models_is_found_without_a_write(examine: Examine) -> None:
+    constraints = len(Book.metadata.tables["book"].constraints)
+
     found = examine(check_schema, *DRIFT, "SET TRANSACTION READ ONLY")
 
     assert_found(found, (OK, "revision 1"), (FAILURE, "The schema differs from the models ("))
     for difference in ("replace_function search_text(text)", "add_constraint", "next_version"):
         assert difference in found[1].message
+    assert len(Book.metadata.tables["book"].constraints) == constraints
 
 
 ROLE = "CREATE ROLE doctored"
