@@ -59,7 +59,7 @@ dev: .venv/service ## As run, with an access log; restart when the code changes.
 seed: .venv/service ## Store a few songs, cities and todos, if there are none, to try the service with.
 	@cd project && exec python -m app seed
 
-test: install ## Run the whole test suite; ARGS="--cov" measures what it covers.
+test: install ## Run the tests; SLOW_TESTS=1 the slow ones, too; ARGS="--cov" measures what they cover.
 	cd project && pytest $(ARGS)
 
 test-fast: install ## Run the quick tests, in half a minute: those that start no other process.

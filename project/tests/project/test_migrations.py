@@ -184,6 +184,7 @@ def test_every_revision_knows_sqlmodel_and_gives_up_rather_than_queue(path: Path
         assert re.fullmatch(r"""op\.execute\("SET LOCAL lock_timeout = '\d+s'"\)""", steps[name])
 
 
+@slow
 def test_every_step_can_be_taken_back(alembic: Alembic, scratch_url: URL) -> None:
     for step in STEPS:
         before = described(scratch_url)
@@ -307,6 +308,7 @@ INTERRUPTED = [
 ]
 
 
+@slow
 def test_a_revision_that_was_interrupted_can_be_run_again(
     alembic: Alembic, scratch_url: URL
 ) -> None:

@@ -75,6 +75,7 @@ def shown(document: dict[str, Any], field: str) -> list[str]:
     ] + sorted(each["name"] for each in parameters if each["name"].startswith(field))
 
 
+@slow
 def test_a_line_makes_a_number_in_the_table_the_bodies_the_filters_and_the_documents(
     tmp_path: Path, migrated_url: URL
 ) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import songbook
+from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.waiting import PATIENCE
 from tests.support.wheels import SETTINGS
@@ -33,6 +34,7 @@ def test_a_wheel_contains_the_library_with_its_types_and_nothing_else(installed:
     assert Path("songbook/py.typed") in library
 
 
+@slow
 def test_a_wheel_can_be_imported_where_the_service_is_not(installed: Path) -> None:
     modules = [
         ".".join(path.relative_to(installed).with_suffix("").parts)
@@ -60,6 +62,7 @@ print(sys.modules["songbook"].__file__, sys.modules["songbook"].__version__, "ap
     assert has_service == "False"
 
 
+@slow
 def test_the_console_script_runs_the_command_line_of_the_service_in_its_folder(
     installed: Path, tmp_path: Path
 ) -> None:

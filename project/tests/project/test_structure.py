@@ -20,6 +20,7 @@ from songbook.http.routing import Route
 from songbook.models.bases import Partial, Record, RecordPublic, Schema
 from songbook.models.discovery import family
 from tests.support.copies import copied_project
+from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.resources import is_nested
 
@@ -83,6 +84,7 @@ def test_a_module_imports_only_from_the_layers_below_it() -> None:
     assert checked.returncode == 0, checked.stdout
 
 
+@slow
 @pytest.mark.processes
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
@@ -266,6 +268,7 @@ def test_the_garbage_collector_leaves_alone_what_is_made_at_the_start() -> None:
     assert frozen > 100_000
 
 
+@slow
 @pytest.mark.processes
 def test_a_process_that_only_serves_does_without_what_migrates() -> None:
     """It takes nine of the ninety megabytes that a worker has."""

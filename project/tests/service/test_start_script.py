@@ -20,6 +20,7 @@ from tests.support.processes import NOWHERE, Service, ended_at_last
 pytestmark = pytest.mark.processes
 
 
+@slow
 def test_the_script_migrates_serves_and_hands_the_signals_on(scratch_url: URL) -> None:
     service = Service(
         program=[str(PROJECT / "start.sh")], DATABASE_URL=spelled(scratch_url), PORT="0"

@@ -15,6 +15,7 @@ from songbook.db.revisions import Revisions, read_revisions
 from tests.samples.settings import Settings
 from tests.support.asserts import assert_problem
 from tests.support.databases import beside, execute, locked, waiting
+from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import NOWHERE
 from tests.support.services import SAMPLES
@@ -64,6 +65,7 @@ async def test_without_a_database_a_service_is_alive_and_not_ready(server: URL) 
             assert (await client.get(path)).status_code == 200
 
 
+@slow
 async def test_a_database_that_does_not_respond_is_noticed_within_a_second(
     migrated_url: URL, monkeypatch: pytest.MonkeyPatch, restore_bounds: Callable[[str], None]
 ) -> None:

@@ -201,6 +201,7 @@ async def test_the_limits_of_one_row_are_not_those_of_many(client: AsyncClient) 
     assert counts(report) == (rows, rows, 0, 0)
 
 
+@slow
 @pytest.mark.parametrize(
     "settings", [pytest.param({"bulk_seconds": 1}, marks=slow), {"body_seconds": 1}]
 )

@@ -422,6 +422,7 @@ def taken_by(document: dict[str, Any], operation: dict[str, Any], resource: Reso
     return fields - {*schema.get("dependentRequired", {})}
 
 
+@slow
 @pytest.mark.long
 async def test_an_operation_gives_every_status_that_it_declares_and_no_other(
     app: FastAPI,

@@ -24,6 +24,7 @@ from app.settings import NAME, Settings
 from songbook.config import CommandError
 from tests.support.copies import ASK, copied_project
 from tests.support.databases import execute, spelled
+from tests.support.marks import slow
 from tests.support.paths import PROJECT
 from tests.support.processes import NOWHERE, Service, ended_at_last
 
@@ -165,6 +166,7 @@ def test_the_url_is_written_in_one_place_for_the_service_and_for_alembic(
             migrate(offline=offline)
 
 
+@slow
 @pytest.mark.processes
 def test_a_module_that_is_new_needs_no_edit_anywhere(tmp_path: Path, scratch_url: URL) -> None:
     copy = copied_project(tmp_path)
@@ -203,6 +205,7 @@ def test_a_module_that_is_new_needs_no_edit_anywhere(tmp_path: Path, scratch_url
     assert stored == [("Stoner", "John Williams", 1965)]
 
 
+@slow
 @pytest.mark.processes
 def test_the_script_migrates_and_serves(scratch_url: URL) -> None:
     service = Service(

@@ -18,6 +18,7 @@ from app.main import create_app
 from app.settings import Settings
 from tests.support.asserts import assert_problem
 from tests.support.databases import execute, spelled
+from tests.support.marks import slow
 from tests.support.paths import PROJECT, ROOT
 from tests.support.processes import NOWHERE, Service, ended_at_last, free_port
 
@@ -107,6 +108,7 @@ def test_the_first_revision_is_init_and_the_second_adds_the_year() -> None:
         assert "\nimport sqlmodel\n" in path.read_text(), path.name
 
 
+@slow
 @pytest.mark.processes
 def test_the_service_runs_from_project_and_the_migrations_beside_it(
     scratch_url: URL, monkeypatch: pytest.MonkeyPatch

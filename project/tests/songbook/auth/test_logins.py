@@ -505,6 +505,7 @@ def test_workers_share_the_count_of_tries_and_hear_of_a_change_at_once(migrated_
         assert can_ask({"Authorization": f"Bearer {token}"}) == [True, True]
 
 
+@slow
 @pytest.mark.processes
 def test_a_stranger_cannot_say_that_he_comes_from_elsewhere(migrated_url: URL) -> None:
     with SAMPLES.serving(DATABASE_URL=spelled(migrated_url)) as service:

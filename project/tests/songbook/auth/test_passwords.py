@@ -17,6 +17,7 @@ from songbook.auth.passwords import Password, hash_password, verify_password
 from songbook.errors.problems import ServiceUnavailable
 from songbook.models.bases import Partial
 from tests.support.clients import HASHER
+from tests.support.marks import slow
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.anyio
@@ -180,6 +181,7 @@ async def test_only_a_few_are_hashed_at_once(cheap: Recorder) -> None:
     assert cheap.ended == 4 * AT_ONCE
 
 
+@slow
 @pytest.mark.long
 async def test_whoever_waits_a_second_for_a_turn_is_told_to_come_back(
     cheap: Recorder, restore_bounds: Callable[[str], None]

@@ -194,6 +194,7 @@ def test_exports_that_were_left_never_have_more_backends_than_places(slowly_read
     assert_whole(slowly_read)
 
 
+@slow
 def test_a_service_that_is_killed_leaves_no_export_behind(slowly_read: Process) -> None:
     with SAMPLES.serving(DATABASE_URL=spelled(slowly_read.url)) as service:
         port = int(service.address.rpartition(":")[2])

@@ -181,6 +181,7 @@ def test_uvicorn_alone_serves_too_and_leaves_the_database_stopped(folder: Path) 
     assert not has_server(folder)
 
 
+@slow
 def test_a_start_that_is_interrupted_leaves_no_server_behind(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
     service = SAMPLES.started(PORT="0", POSTGRES_DATA=str(folder))
@@ -193,6 +194,7 @@ def test_a_start_that_is_interrupted_leaves_no_server_behind(tmp_path: Path) -> 
     wait_until(lambda: not has_server(folder))
 
 
+@slow
 def test_a_database_that_is_away_is_waited_for() -> None:
     with SAMPLES.serving(DATABASE_URL=NOWHERE) as service:
         assert httpx.get(f"{service.address}/ping").json() == {"ping": "pong!"}
@@ -208,6 +210,7 @@ def test_a_database_that_is_away_is_waited_for() -> None:
     assert SECRET not in end.told
 
 
+@slow
 def test_a_database_that_is_given_leaves_the_embedded_one_alone(migrated_url: URL) -> None:
     script = """
 import contextlib, sys
@@ -313,6 +316,7 @@ def test_a_database_that_refuses_us_is_named(command: Command, guarded_url: URL)
     assert SECRET not in refused.told[0]
 
 
+@slow
 def test_serving_after_a_migration_needs_a_database_that_answers() -> None:
     ended = SAMPLES.run("serve", "--migrate", check=False, PORT="0", DATABASE_URL=NOWHERE)
 
@@ -379,6 +383,7 @@ def test_production_does_not_start_with_what_is_not_safe(
     assert not (tmp_path / "postgres").exists()
 
 
+@slow
 def test_a_process_of_production_without_a_secret_ends_at_once(tmp_path: Path) -> None:
     settings = {"ENVIRONMENT": "prod", "POSTGRES_DATA": str(tmp_path / "postgres")}
     ended = SAMPLES.run("serve", check=False, **settings)
@@ -390,6 +395,7 @@ def test_a_process_of_production_without_a_secret_ends_at_once(tmp_path: Path) -
     assert ended.stderr.count("\n") == 1
 
 
+@slow
 def test_production_starts_with_a_secret_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text(f"{secrets.token_urlsafe(48)}\n")
     given = {"ENVIRONMENT": "prod", "OAUTH_TOKEN_SECRET_FILE": str(tmp_path / "secret")}
@@ -480,6 +486,7 @@ def test_settings_that_do_not_fit_are_not_listed(command: Command) -> None:
     assert outcome.told[0].startswith("samples: PORT ")
 
 
+@slow
 def test_the_project_s_own_env_file_is_read_and_a_missing_environment_is_refused(
     tmp_path: Path,
 ) -> None:
@@ -506,6 +513,7 @@ def test_the_project_s_own_env_file_is_read_and_a_missing_environment_is_refused
     )
 
 
+@slow
 def test_the_log_has_what_is_grave_enough() -> None:
     with SAMPLES.serving(DATABASE_URL=NOWHERE, LOG_LEVEL="warning") as service:
         end = service.end(signal.SIGTERM)
@@ -534,6 +542,7 @@ asyncio.run(ask())
 """
 
 
+@slow
 @pytest.mark.parametrize("echo", ["echo", "quiet"])
 def test_the_service_logs_beside_uvicorn_and_statements_only_when_asked(
     migrated_url: URL, echo: str

@@ -39,6 +39,7 @@ from tests.support.databases import (
     terminate,
     waiting,
 )
+from tests.support.marks import slow
 from tests.support.processes import Outcome
 from tests.support.replays import assert_again, assert_first, assert_reused
 from tests.support.services import SAMPLES
@@ -95,6 +96,7 @@ async def numbers(connection: AsyncConnection) -> tuple[int, int]:
     return books, keys
 
 
+@slow
 @pytest.mark.long
 async def test_who_comes_while_the_first_is_under_way_is_told_so_within_two_seconds(
     breakable_url: URL, restore_bounds: Callable[[str], None]

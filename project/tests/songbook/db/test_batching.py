@@ -18,6 +18,7 @@ from tests.samples.settings import Settings
 from tests.support.asserts import assert_problem
 from tests.support.clients import client_of
 from tests.support.databases import spelled, waiting
+from tests.support.marks import slow
 
 BOOKS = [{"name": f"Book {number}", "author": "Low"} for number in range(5)]
 LOCK = "LOCK TABLE book IN ACCESS EXCLUSIVE MODE"
@@ -162,6 +163,7 @@ async def test_when_another_of_a_group_leaves_the_rest_is_answered(
     assert [asked[n].result().json()["id"] for n in (0, 2)] == [1, 3]
 
 
+@slow
 @pytest.mark.long
 async def test_a_group_that_gets_no_connection_is_told_to_come_back(
     database: Database, narrow: AsyncClient, monkeypatch: pytest.MonkeyPatch
@@ -176,6 +178,7 @@ async def test_a_group_that_gets_no_connection_is_told_to_come_back(
     assert (await narrow.get("/books/1")).status_code == 200
 
 
+@slow
 @pytest.mark.long
 async def test_each_of_a_group_waits_as_long_as_it_would_alone(
     database: Database, narrow: AsyncClient, monkeypatch: pytest.MonkeyPatch
@@ -191,6 +194,7 @@ async def test_each_of_a_group_waits_as_long_as_it_would_alone(
     assert (await late).json()["id"] == 2
 
 
+@slow
 @pytest.mark.long
 async def test_who_left_one_group_for_another_does_not_wait_anew(
     database: Database, narrow: AsyncClient, monkeypatch: pytest.MonkeyPatch

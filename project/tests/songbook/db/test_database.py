@@ -29,6 +29,7 @@ from tests.support.databases import (
     terminate,
     waiting,
 )
+from tests.support.marks import slow
 from tests.support.services import SAMPLES
 from tests.support.triggers import FUNCTION, TRIGGER, fail_attempts
 
@@ -122,6 +123,7 @@ async def test_a_service_starts_before_its_database_exists(server: URL, template
     assert (answer.status_code, answer.json()) == (200, [])
 
 
+@slow
 @pytest.mark.long
 async def test_connections_that_broke_while_idle_are_replaced_unseen(breakable_url: URL) -> None:
     async with SAMPLES.on(breakable_url, pool_size=10) as (client, database):

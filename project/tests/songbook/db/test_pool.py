@@ -12,6 +12,7 @@ from songbook.db.database import Database
 from songbook.db.pool import PoolTimeout
 from songbook.db.statements import BoundStatement, Use
 from tests.support.databases import backends, locked, waiting
+from tests.support.marks import slow
 from tests.support.services import SAMPLES
 
 pytestmark = pytest.mark.long
@@ -36,6 +37,7 @@ async def database(breakable_url: URL) -> AsyncIterator[Database]:
     await database.close()
 
 
+@slow
 @pytest.mark.parametrize("attack", ["lists", "writes", "sessions", "lists and writes"])
 async def test_requests_that_wait_for_a_table_leave_connections_to_single_rows(
     breakable_url: URL, client: AsyncClient, attack: str

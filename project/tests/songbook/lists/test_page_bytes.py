@@ -8,6 +8,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from songbook.lists.page_bytes import MAX_PAGE_BYTES, SEPARATOR, cut
 from songbook.models.tables import table_of
 from tests.samples.resources.notes import Note
+from tests.support.marks import slow
 
 # As they are stored, and with six bytes or two for a character in JSON.
 LONG = {"plain": "a" * 10_000, "escaped": "\x01" * 10_000, "beyond ASCII": "\u00e9" * 10_000}
@@ -18,6 +19,7 @@ async def store(session: AsyncSession, contents: list[str]) -> None:
     await session.commit()
 
 
+@slow
 @pytest.mark.parametrize("content", LONG.values(), ids=LONG)
 async def test_a_page_of_long_rows_has_fewer_than_the_limit_and_links_to_the_rest(
     client: AsyncClient, session: AsyncSession, content: str

@@ -480,6 +480,7 @@ DEEP = [
 ]
 
 
+@slow
 @pytest.mark.long
 @pytest.mark.usefixtures("client")
 async def test_a_page_deep_in_a_table_reads_only_the_index_ranges_behind_the_cursor(

@@ -86,6 +86,7 @@ async def test_the_fields_of_a_body_come_back_as_they_were_sent(
     assert read.json() == created.json() == {**sent, "id": created.json()["id"]}
 
 
+@slow
 async def test_many_rows_come_back_as_they_were_sent_and_so_does_their_export(
     sample_client: AsyncClient, sample_database: Database
 ) -> None:

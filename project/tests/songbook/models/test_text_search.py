@@ -4,8 +4,10 @@ from sqlalchemy.engine import URL
 
 from songbook.models import parse_search
 from tests.support.databases import execute
+from tests.support.marks import slow
 
 
+@slow
 def test_the_same_marks_separate_the_words_of_a_text_and_of_a_question(database_url: URL) -> None:
     first, last = 32, 0x10FFFF  # text search sees no control characters, and a question has none
     of_texts = execute(

@@ -435,6 +435,7 @@ def test_the_log_of_the_server_has_no_values_of_clients(folder: Path) -> None:
     assert VALUE not in log
 
 
+@slow
 async def test_the_log_of_the_server_is_bounded_while_a_service_runs(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -460,6 +461,7 @@ async def test_the_log_of_the_server_is_bounded_while_a_service_runs(
     assert 100_000 < max(sizes) < 300_000
 
 
+@slow
 def test_an_older_cluster_has_as_many_connections_as_a_new_one(folder: Path, place: Path) -> None:
     copy = copied(folder, place / "copy")
     with (copy / "cluster" / "postgresql.conf").open("a") as settings:
