@@ -114,10 +114,10 @@ class IdempotencyKeyInUse(Conflict):
 
 
 class PreconditionFailed(Problem):
-    """The record has another version than If-Match (412)."""
+    """The record does not meet If-Match or If-None-Match (412)."""
 
     status, slug = 412, "precondition-failed"
-    detail = "The record was changed since the version in If-Match: read it again."
+    detail = "The condition in If-Match or If-None-Match does not hold for the record: read it again."
 
 
 class ContentTooLarge(Problem):
