@@ -117,7 +117,9 @@ class PreconditionFailed(Problem):
     """The record does not meet If-Match or If-None-Match (412)."""
 
     status, slug = 412, "precondition-failed"
-    detail = "The condition in If-Match or If-None-Match does not hold for the record: read it again."
+    detail = (
+        "The condition in If-Match or If-None-Match does not hold for the record: read it again."
+    )
 
 
 class ContentTooLarge(Problem):
