@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from array import array
+from asyncio import AbstractEventLoop
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import cache, partial
 from typing import Any, BinaryIO, Literal
@@ -120,6 +121,7 @@ async def copy_in(
     Raises TimeoutError, ServiceUnavailable and asyncpg's errors.
     """
     seconds = db.bulk_seconds + _MARGIN_SECONDS
+    _ignore_lost_futures()
     try:
         copying = connection.copy_to_table(into.name, source=rows, columns=columns, timeout=seconds)
         copied = await db.observed(f"COPY {into.name} FROM STDIN", copying)
@@ -128,6 +130,32 @@ async def copy_in(
             raise ServiceUnavailable from error
         raise
     return _rowcount(copied)
+
+
+def _ignore_lost_futures() -> None:
+    """Let the running event loop report no future of asyncpg with the end of a connection.
+
+    If one breaks amid a COPY, asyncpg fails a second time, when it would tell PostgreSQL, and
+    forgets the future with the first failure. `copy_in` raises the second.
+    """
+    loop = asyncio.get_running_loop()
+    handler = loop.get_exception_handler()
+    if getattr(handler, "func", None) is not _report:
+        loop.set_exception_handler(partial(_report, handler))
+
+
+def _report(
+    handler: Callable[[AbstractEventLoop, dict[str, Any]], object] | None,
+    loop: AbstractEventLoop,
+    context: dict[str, Any],
+) -> None:
+    is_end = isinstance(context.get("exception"), asyncpg.ConnectionDoesNotExistError)
+    if is_end and not isinstance(context.get("future"), asyncio.Task):
+        return
+    if handler is None:
+        loop.default_exception_handler(context)
+    else:
+        handler(loop, context)
 
 
 async def stage(
