@@ -82,6 +82,7 @@ async def test_a_database_that_does_not_respond_is_noticed_within_a_second(
         assert await failures(client) == {}
 
 
+@slow
 @pytest.mark.parametrize("seconds", [0.2, 20])
 async def test_a_pool_without_a_free_connection_is_not_ready(
     migrated_url: URL, monkeypatch: pytest.MonkeyPatch, seconds: float

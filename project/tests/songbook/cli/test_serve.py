@@ -132,6 +132,7 @@ def test_two_services_side_by_side_do_not_know_each_other(folder: Path, tmp_path
     assert not has_server(other)
 
 
+@slow
 def test_a_port_in_use_is_said_before_anything_is_started(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -144,6 +144,7 @@ def test_create_all_creates_the_triggers_that_autogenerate_would(revisions: Revi
     assert execute(revisions.url, TRIGGERS) == [('"order"', 0), ("albums", 1)]
 
 
+@slow
 def test_a_trigger_leaves_with_its_table_and_comes_back_in_the_downgrade(
     revisions: Revisions,
 ) -> None:
@@ -156,6 +157,7 @@ def test_a_trigger_leaves_with_its_table_and_comes_back_in_the_downgrade(
     assert execute(revisions.url, TRIGGERS) == [('"order"', 0), ("albums", 1)]
 
 
+@slow
 def test_a_trigger_learns_of_timestamps_that_a_table_gets(revisions: Revisions) -> None:
     revisions.apply(tables(timestamps=False))
     assert execute(revisions.url, TRIGGERS) == [('"order"', 0), ("albums", 0)]
@@ -176,6 +178,7 @@ def test_a_trigger_or_function_that_differs_is_replaced(revisions: Revisions, dr
     revisions.apply(tables())
 
 
+@slow
 def test_tables_of_others_are_not_dropped(revisions: Revisions) -> None:
     revisions.apply(tables())
     execute(revisions.url, "CREATE TABLE theirs (id int, version int)")

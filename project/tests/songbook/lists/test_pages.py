@@ -439,6 +439,7 @@ FEW = st.fixed_dictionaries(
 )
 
 
+@slow
 @pytest.mark.long
 @settings(max_examples=60)
 @given(

@@ -251,6 +251,7 @@ def test_the_database_is_durable_folds_unicode_and_ignores_local_time(folder: Pa
     end(user)
 
 
+@slow
 def test_a_killed_user_leaves_a_server_that_the_next_one_joins_and_stops(folder: Path) -> None:
     user = launch(folder)
     url = url_of(user)
@@ -471,6 +472,7 @@ def test_an_older_cluster_has_as_many_connections_as_a_new_one(folder: Path, pla
         assert ask(url, "SHOW max_connections") == ["300"]
 
 
+@slow
 def test_a_server_that_cannot_start_says_why(folder: Path, place: Path) -> None:
     copy = copied(folder, place / "copy")
     with (copy / "cluster" / "postgresql.conf").open("a") as settings:
