@@ -10,10 +10,18 @@ from typing import Any
 import pytest
 from httpx._config import DEFAULT_TIMEOUT_CONFIG
 
-from songbook.db import TIMEOUTS
+from songbook import db
 
 POOL_TIMEOUT = 30.0
 """Seconds that a request waits for a connection where a test does not say it."""
+
+TIMEOUTS = {
+    **db.TIMEOUTS,
+    "lock_timeout": "30s",
+    "statement_timeout": "40s",
+    "idle_in_transaction_session_timeout": "50s",
+}
+"""Parameters of a session, as the service sets them at its start."""
 
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '30s'"
 LONGER: dict[str, Any] = {
@@ -24,13 +32,8 @@ LONGER: dict[str, Any] = {
     "songbook.db.engine._COMMAND_SECONDS": 50,
     "songbook.db.engine._CONNECT_SECONDS": 30,
     "songbook.db.engine._SERVER_SETTINGS": {
-        "application_name": "songbook",
-        "timezone": "UTC",
-        "datestyle": "ISO",
+        **resolve_name("songbook.db.engine._SERVER_SETTINGS"),
         **TIMEOUTS,
-        "lock_timeout": "30s",
-        "statement_timeout": "40s",
-        "idle_in_transaction_session_timeout": "50s",
     },
     "songbook.db.readiness._POOL_SECONDS": 25.0,
     "songbook.db.readiness._PROBE_SECONDS": 30.0,

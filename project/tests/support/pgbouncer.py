@@ -14,16 +14,11 @@ import pytest
 from sqlalchemy.engine import URL
 
 from tests.support.databases import execute
+from tests.support.patience import TIMEOUTS
 from tests.support.waiting import wait_until
 
 PGBOUNCER = shutil.which("pgbouncer")
 PORT = 6432
-BOUNDS = {
-    "lock_timeout": "30s",
-    "statement_timeout": "40s",
-    "idle_in_transaction_session_timeout": "50s",
-    "client_connection_check_interval": "1s",
-}
 CONNECTIONS = 3
 WITHOUT_CACHE = {"prepared_statement_cache_size": "0"}
 
@@ -33,14 +28,14 @@ behind_pgbouncer = pytest.mark.skipif(PGBOUNCER is None, reason="there is no pgb
 @pytest.fixture
 def bounced(migrated_url: URL) -> Iterator[URL]:
     """Give the URL of a migrated database behind PgBouncer, which has few connections to it."""
-    for name, value in BOUNDS.items():
+    for name, value in TIMEOUTS.items():
         execute(migrated_url, f"ALTER DATABASE \"{migrated_url.database}\" SET {name} = '{value}'")
     with bouncer(migrated_url) as url:
         yield url.update_query_dict(WITHOUT_CACHE)
 
 
 @contextmanager
-def bouncer(to: URL, ignored: Collection[str] = tuple(BOUNDS)) -> Iterator[URL]:
+def bouncer(to: URL, ignored: Collection[str] = tuple(TIMEOUTS)) -> Iterator[URL]:
     """Run a PgBouncer that ignores parameters and loses prepared statements; give its URL."""
     host = str(to.query.get("host") or to.host)
     place_of = {

@@ -7,7 +7,8 @@ from sqlalchemy.engine import URL
 
 from songbook.db.statements import BoundStatement
 from tests.support.asserts import assert_problem
-from tests.support.pgbouncer import BOUNDS, CONNECTIONS, WITHOUT_CACHE, behind_pgbouncer
+from tests.support.patience import TIMEOUTS
+from tests.support.pgbouncer import CONNECTIONS, WITHOUT_CACHE, behind_pgbouncer
 from tests.support.replays import assert_again, assert_first, assert_reused, was_replayed
 from tests.support.services import SAMPLES
 
@@ -61,7 +62,7 @@ async def test_many_at_once_share_few_connections(bounced: URL) -> None:
         )
         assert row is not None
         assert row[0] <= CONNECTIONS
-        for name, value in BOUNDS.items():
+        for name, value in TIMEOUTS.items():
             shown = await database.fetch(BoundStatement(f"SHOW {name}", []))
             assert shown is not None
             assert (name, shown[0]) == (name, value)
