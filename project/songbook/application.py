@@ -162,11 +162,12 @@ def _check_routes(routes: Iterable[BaseRoute], service: ServiceState) -> None:
     if service.accounts:
         check_accounts(service.accounts)
     root_path = service.settings.root_path
-    if root_path in {context.path for context in iter_route_contexts([*routes])}:
-        raise CommandError(f"ROOT_PATH={root_path} is a path of the service, too: choose another")
     named: dict[str, Permission] = {}
     _check_owners(routes, service.settings)
     for context in iter_route_contexts([*routes]):
+        if context.path == root_path:
+            message = f"ROOT_PATH={root_path} is a path of the service, too: choose another"
+            raise CommandError(message)
         route: Any = context  # of an included router, with its prefix and its dependencies
         if not isinstance(context.original_route, APIRoute):
             continue

@@ -123,15 +123,15 @@ async def if_match(request: StrictRequest) -> EntityTags | None:
     BadRequest for its other values, which are for reading, and PreconditionRequired if If-Match is
     missing and required.
     """
-    tags = read_tags(request, "If-Match")
-    if tags is None and request.service.settings.require_if_match:
+    if tags := read_tags(request, "If-Match"):
+        return tags
+    if request.service.settings.require_if_match:
         raise PreconditionRequired
-    if tags is None and (unwanted := read_tags(request, "If-None-Match")):
-        if not unwanted.any:
-            detail = "Should be * for a change: send the tags as If-Match"
-            raise BadRequest(errors=[field_error("header", "If-None-Match", detail, "entity_tags")])
-        return EntityTags("")
-    return tags
+    unwanted = read_tags(request, "If-None-Match")
+    if unwanted and not unwanted.any:
+        detail = "Should be * for a change: send the tags as If-Match"
+        raise BadRequest(errors=[field_error("header", "If-None-Match", detail, "entity_tags")])
+    return EntityTags("") if unwanted else None
 
 
 IfNoneMatch = Annotated[EntityTags | None, Depends(if_none_match)]
